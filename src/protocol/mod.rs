@@ -1,0 +1,10 @@
+//! Bytes in, values out: no socket, clock, thread or JavaScript.
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod frame;
+pub mod handshake;
+pub mod message;
+pub mod proxy;
+pub mod request;
+pub mod response;
