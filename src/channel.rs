@@ -1,0 +1,596 @@
+//! The contract between the JavaScript thread and the loop thread: what an event and a command are, how they are
+//! laid out in a batch, and the few atomics both sides read.
+//!
+//! Events and commands travel as fixed-size headers beside one byte arena, so that a batch of thousands costs no
+//! allocation each. Large payloads are moved as a `Vec` of their own. The module names protocol values only; neither
+//! sockets nor N-API.
+#![forbid(unsafe_code)]
+
+use crate::mailbox::{Batch, Mailbox};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Events queued for JavaScript beyond which the loop stops reading from sockets (TCP then pushes back on the peers).
+pub const EVENT_QUEUE_BYTES: usize = 4 << 20;
+/// Commands queued for the loop beyond which the JavaScript thread waits for it. With `maxBackpressure` this bounds
+/// what one slow client can hold in memory: its limit, one message, and twice this window.
+pub const COMMAND_QUEUE_BYTES: usize = 4 << 20;
+/// A batch of commands larger than this is handed over at once, not at the end of the tick.
+pub const COMMAND_BATCH_BYTES: usize = 64 << 10;
+/// Payloads from this size on are moved by ownership instead of through the arena.
+pub const OWNED_PAYLOAD: usize = 32 << 10;
+
+/// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ConnId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// What happened, as the number JavaScript sees in an event header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EventKind {
+    /// A request head; `a` = first matching handler id or `NO_HANDLER`, `b` = flags, `c` = app; payload: [`RequestBlock`].
+    Request = 1,
+    /// Body bytes; `a` = flags (`BODY_LAST`), `b`/`c` = low/high half of what is still to come (all ones: unknown).
+    Data = 2,
+    /// All that was accepted for this response has left; `onWritable`.
+    Writable = 3,
+    /// The peer closed its sending side while a response is pending.
+    PeerEnd = 4,
+    /// The loop closed the connection while JavaScript held an object for it; `a` = close code, payload: reason.
+    Gone = 5,
+    /// A WebSocket message; `a` = 1 when binary.
+    Message = 6,
+    Ping = 7,
+    Pong = 8,
+    /// The loop upgraded a connection by itself; `a` = behaviour id.
+    Open = 9,
+    Drain = 10,
+    /// A publish this socket did not get; `a` = 1 when binary.
+    Dropped = 11,
+    /// Nothing listens and no connection is open any more.
+    Quiet = 12,
+    /// For `filter`: `a` = app, `b` = 1 accepted, 0 closed.
+    Filter = 13,
+    /// The loop thread panicked; payload: the message. Nothing follows.
+    Panic = 14,
+    /// A condition worth one line in the log; payload: the text.
+    Warning = 15,
+}
+
+/// The handler id that means "no route matched".
+pub const NO_HANDLER: u32 = u32::MAX;
+
+/// Flags of a `Request` event.
+pub mod request_flag {
+    pub const HAS_BODY: u32 = 1;
+    /// The first match is a `ws` route.
+    pub const UPGRADE: u32 = 2;
+    pub const HEAD: u32 = 4;
+    /// The client speaks HTTP/1.0: no chunked responses.
+    pub const HTTP_1_0: u32 = 8;
+    /// The client sent `Connection: close`.
+    pub const CLOSE: u32 = 16;
+}
+
+pub const BODY_LAST: u32 = 1;
+
+/// Marks an event whose payload is `owned[offset]` instead of a range of the arena.
+pub const OWNED: u32 = 1 << 31;
+
+/// One event, eight words as JavaScript reads them.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct EventHeader {
+    pub kind: u32,
+    pub slot: u32,
+    pub generation: u32,
+    pub a: u32,
+    pub b: u32,
+    pub c: u32,
+    pub offset: u32,
+    pub len: u32,
+}
+
+pub const EVENT_WORDS: usize = 8;
+
+impl EventHeader {
+    pub fn words(&self) -> [u32; EVENT_WORDS] {
+        [self.kind, self.slot, self.generation, self.a, self.b, self.c, self.offset, self.len]
+    }
+}
+
+#[derive(Default)]
+pub struct EventBatch {
+    pub headers: Vec<EventHeader>,
+    pub arena: Vec<u8>,
+    pub owned: Vec<Vec<u8>>,
+    owned_bytes: usize,
+}
+
+impl EventBatch {
+    /// An event with its payload copied into the arena.
+    pub fn push(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], payload: &[u8]) {
+        let offset = self.arena.len() as u32;
+        self.arena.extend_from_slice(payload);
+        self.push_header(kind, id, [a, b, c], offset, payload.len() as u32);
+    }
+
+    /// An event whose payload the caller has just appended to the arena, from `offset` on.
+    pub fn push_from(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize) {
+        let len = (self.arena.len() - offset) as u32;
+        self.push_header(kind, id, args, offset as u32, len);
+    }
+
+    /// An event whose payload moves by ownership.
+    pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Vec<u8>) {
+        let len = payload.len() as u32;
+        let offset = self.owned.len() as u32 | OWNED;
+        self.owned_bytes += payload.len();
+        self.owned.push(payload);
+        self.push_header(kind, id, args, offset, len);
+    }
+
+    fn push_header(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], offset: u32, len: u32) {
+        let ConnId { slot, generation } = id;
+        self.headers.push(EventHeader { kind: kind as u32, slot, generation, a, b, c, offset, len });
+    }
+}
+
+impl Batch for EventBatch {
+    fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+    fn bytes(&self) -> usize {
+        self.arena.len() + self.owned_bytes + self.headers.len() * size_of::<EventHeader>()
+    }
+    fn recycle(&mut self) {
+        clear_bounded(&mut self.arena);
+        self.headers.clear();
+        self.owned.clear();
+        self.owned_bytes = 0;
+    }
+}
+
+/// What JavaScript asks of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Op {
+    /// A whole response; payload: [`ResponseParts`]. Flags: [`respond_flag`].
+    Respond = 1,
+    /// A chunk of a streamed response (the first one with its head).
+    Write = 2,
+    /// Part of a response of known length; `arg`/`extra` = low/high half of the total.
+    TryEnd = 3,
+    /// The end of a streamed response, with a last chunk that may be empty.
+    Finish = 4,
+    Pause = 5,
+    Resume = 6,
+    /// Close at once, without an event.
+    Close = 7,
+    /// Report `Writable` once nothing is waiting to be sent.
+    WantWritable = 8,
+    /// JavaScript has seen `Gone`: the slot may be used again.
+    Release = 9,
+    /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour id.
+    Upgrade = 10,
+    /// A WebSocket frame. Flags: [`send_flag`].
+    Send = 20,
+    /// Close frame with code `arg` and the payload as reason.
+    End = 21,
+    /// `arg` = topic.
+    Subscribe = 22,
+    Unsubscribe = 23,
+    /// `arg` = topic, `slot` = the sender that is left out (or `NOBODY`).
+    Publish = 24,
+    /// Close because of `closeOnBackpressureLimit`, with an event.
+    Overflow = 25,
+    /// `arg` = app: close its listeners and connections.
+    CloseApp = 30,
+    /// `arg` = listener.
+    CloseListener = 31,
+}
+
+impl Op {
+    const ALL: [Op; 18] = [
+        Op::Respond,
+        Op::Write,
+        Op::TryEnd,
+        Op::Finish,
+        Op::Pause,
+        Op::Resume,
+        Op::Close,
+        Op::WantWritable,
+        Op::Release,
+        Op::Upgrade,
+        Op::Send,
+        Op::End,
+        Op::Subscribe,
+        Op::Unsubscribe,
+        Op::Publish,
+        Op::Overflow,
+        Op::CloseApp,
+        Op::CloseListener,
+    ];
+
+    pub fn from_number(number: u32) -> Option<Op> {
+        Op::ALL.into_iter().find(|op| *op as u32 == number)
+    }
+}
+
+/// The slot number of nobody, for publishes without a sender.
+pub const NOBODY: u32 = u32::MAX;
+
+pub mod respond_flag {
+    /// Close after the last byte.
+    pub const CLOSE: u32 = 1;
+    /// No body and no automatic length (`endWithoutBody()`).
+    pub const NO_LENGTH: u32 = 2;
+    /// No body; `arg`/`extra` are the length to report (`endWithoutBody(n)`).
+    pub const REPORTED_LENGTH: u32 = 4;
+    /// The user wrote a `Date` header.
+    pub const OWN_DATE: u32 = 8;
+}
+
+pub mod send_flag {
+    pub const BINARY: u32 = 1;
+    pub const COMPRESS: u32 = 2;
+    pub const PING: u32 = 4;
+    /// A continuation (`sendFragment`, `sendLastFragment`).
+    pub const CONTINUATION: u32 = 8;
+    /// More fragments follow.
+    pub const NOT_FINAL: u32 = 16;
+}
+
+const COMMAND_HEADER: usize = 28;
+
+/// Commands as records in one arena: op, flags, slot, generation, arg, extra, inline length, each a little-endian
+/// word (op and flags share the first), then the inline payload.
+#[derive(Default)]
+pub struct CommandBatch {
+    bytes: Vec<u8>,
+    owned: Vec<Vec<u8>>,
+    owned_bytes: usize,
+}
+
+/// One command as the loop sees it.
+pub struct Command<'a> {
+    pub op: Op,
+    pub flags: u32,
+    pub id: ConnId,
+    pub arg: u32,
+    pub extra: u32,
+    pub payload: &'a [u8],
+    /// A large payload that follows the inline one.
+    pub owned: Option<Vec<u8>>,
+}
+
+impl Command<'_> {
+    pub fn arg64(&self) -> u64 {
+        u64::from(self.arg) | u64::from(self.extra) << 32
+    }
+}
+
+impl CommandBatch {
+    /// Starts a record and returns the position to give to [`finish`](Self::finish) once the payload is appended.
+    pub fn begin(&mut self, op: Op, flags: u32, id: ConnId, arg: u32, extra: u32) -> usize {
+        let start = self.bytes.len();
+        let words = [op as u32 | flags << 8, id.slot, id.generation, arg, extra, 0, 0];
+        for word in words {
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        start
+    }
+
+    /// The arena, to append the inline payload of the record that was begun last.
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub fn finish(&mut self, start: usize) {
+        let len = (self.bytes.len() - start - COMMAND_HEADER) as u32;
+        self.bytes[start + 20..start + 24].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// Like `finish`, with a large payload that moves by ownership.
+    pub fn finish_owned(&mut self, start: usize, owned: Vec<u8>) {
+        self.finish(start);
+        self.owned_bytes += owned.len();
+        self.owned.push(owned);
+        let index = self.owned.len() as u32; // 0 is "none"
+        self.bytes[start + 24..start + 28].copy_from_slice(&index.to_le_bytes());
+    }
+
+    /// Takes back a record begun at `start` (its payload could not be read).
+    pub fn cancel(&mut self, start: usize) {
+        self.bytes.truncate(start);
+    }
+
+    /// A record without payload.
+    pub fn push(&mut self, op: Op, id: ConnId, arg: u32) {
+        let start = self.begin(op, 0, id, arg, 0);
+        self.finish(start);
+    }
+
+    /// The record at `*at`, moving `*at` behind it. `None` at the end.
+    pub fn next<'a>(bytes: &'a [u8], owned: &mut [Vec<u8>], at: &mut usize) -> Option<Command<'a>> {
+        let header = bytes.get(*at..*at + COMMAND_HEADER)?;
+        let word = |i: usize| u32::from_le_bytes(header[i * 4..i * 4 + 4].try_into().unwrap_or_default());
+        let payload_start = *at + COMMAND_HEADER;
+        let payload = bytes.get(payload_start..payload_start + word(5) as usize)?;
+        *at = payload_start + payload.len();
+        let owned = word(6).checked_sub(1).and_then(|i| owned.get_mut(i as usize)).map(std::mem::take);
+        Some(Command {
+            op: Op::from_number(word(0) & 0xff)?,
+            flags: word(0) >> 8,
+            id: ConnId { slot: word(1), generation: word(2) },
+            arg: word(3),
+            extra: word(4),
+            payload,
+            owned,
+        })
+    }
+
+    /// Splits the batch for [`next`](Self::next).
+    pub fn parts(&mut self) -> (&[u8], &mut [Vec<u8>]) {
+        (&self.bytes, &mut self.owned)
+    }
+}
+
+impl Batch for CommandBatch {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+    fn bytes(&self) -> usize {
+        self.bytes.len() + self.owned_bytes
+    }
+    fn recycle(&mut self) {
+        clear_bounded(&mut self.bytes);
+        self.owned.clear();
+        self.owned_bytes = 0;
+    }
+}
+
+/// Arena capacity that is kept from one batch to the next.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+fn clear_bounded(arena: &mut Vec<u8>) {
+    arena.clear();
+    if arena.capacity() > KEPT_CAPACITY {
+        arena.shrink_to(KEPT_CAPACITY);
+    }
+}
+
+/// What a connection's `sent`/`acked` counters count for a payload: its bytes and a little for the record itself.
+pub fn command_cost(payload: usize) -> usize {
+    payload + 16
+}
+
+/// The atomics of one connection that JavaScript reads to answer synchronously.
+#[derive(Default)]
+pub struct SlotState {
+    /// Bytes the kernel has refused so far and that wait in the loop.
+    pub backlog: AtomicUsize,
+    /// [`command_cost`] of all the commands of this connection that the loop has carried out, wrapping.
+    pub acked: AtomicUsize,
+    pub peer: AddressCell,
+    /// From a PROXY protocol header.
+    pub proxied: AddressCell,
+}
+
+/// A socket address in atomics. Written by the loop while JavaScript does not know the connection.
+#[derive(Default)]
+pub struct AddressCell {
+    high: AtomicU64,
+    low: AtomicU64,
+    /// 0: none; otherwise family (4 or 6) in bits 16 and up, port below.
+    meta: AtomicU32,
+}
+
+impl AddressCell {
+    pub fn store(&self, address: Option<SocketAddr>) {
+        let (ip, meta) = match address {
+            None => (0, 0),
+            Some(SocketAddr::V4(a)) => (u128::from(a.ip().to_bits()), 4 << 16 | u32::from(a.port())),
+            Some(SocketAddr::V6(a)) => (a.ip().to_bits(), 6 << 16 | u32::from(a.port())),
+        };
+        self.high.store((ip >> 64) as u64, Ordering::Relaxed);
+        self.low.store(ip as u64, Ordering::Relaxed);
+        self.meta.store(meta, Ordering::Relaxed);
+    }
+
+    pub fn load(&self) -> Option<SocketAddr> {
+        let meta = self.meta.load(Ordering::Relaxed);
+        let (high, low) = (self.high.load(Ordering::Relaxed), self.low.load(Ordering::Relaxed));
+        let ip: IpAddr = match meta >> 16 {
+            4 => Ipv4Addr::from_bits(low as u32).into(),
+            6 => Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).into(),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, meta as u16))
+    }
+}
+
+const SLOTS_PER_CHUNK: usize = 1024;
+const CHUNKS: usize = 4096;
+/// Most connections one loop can hold.
+pub const MAX_CONNECTIONS: usize = SLOTS_PER_CHUNK * CHUNKS;
+
+/// The slot states of one loop; grows by chunks and never moves one.
+pub struct SlotTable {
+    chunks: Box<[OnceLock<Box<[SlotState]>>]>,
+}
+
+impl Default for SlotTable {
+    fn default() -> Self {
+        SlotTable { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() }
+    }
+}
+
+impl SlotTable {
+    /// The state of a slot below [`MAX_CONNECTIONS`]; created on first use.
+    pub fn get(&self, slot: u32) -> &SlotState {
+        let slot = slot as usize;
+        let chunk = self.chunks[slot / SLOTS_PER_CHUNK % CHUNKS]
+            .get_or_init(|| (0..SLOTS_PER_CHUNK).map(|_| SlotState::default()).collect());
+        &chunk[slot % SLOTS_PER_CHUNK]
+    }
+}
+
+/// Everything the two threads share.
+pub struct Shared {
+    pub events: Mailbox<EventBatch>,
+    pub commands: Mailbox<CommandBatch>,
+    pub slots: SlotTable,
+    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
+    pub stalled: AtomicBool,
+    /// The environment ends: the loop returns.
+    pub stop: AtomicBool,
+    /// Incremented by the loop when it has carried out all commands it found and tried to write their bytes.
+    pub settled: AtomicUsize,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            events: Mailbox::new(true),
+            commands: Mailbox::new(false),
+            slots: SlotTable::default(),
+            stalled: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            settled: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Wakes the JavaScript thread; called by the loop.
+pub trait WakeJs: Send {
+    fn wake(&self);
+}
+
+/// The parts of a response inside a command payload: status, head lines, and what is left as body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResponseParts<'a> {
+    pub status: &'a [u8],
+    pub headers: &'a [u8],
+    pub body: &'a [u8],
+}
+
+impl<'a> ResponseParts<'a> {
+    /// The inverse of [`begin_parts`]; a payload that is cut short gives empty parts.
+    pub fn parse(payload: &'a [u8]) -> Self {
+        let length = |at: usize| -> usize {
+            payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as usize
+        };
+        let (status, headers) = (length(0), length(4));
+        let range = |from: usize, len: usize| payload.get(from..from + len).unwrap_or_default();
+        ResponseParts {
+            status: range(8, status),
+            headers: range(8 + status, headers),
+            body: payload.get(8 + status + headers..).unwrap_or_default(),
+        }
+    }
+}
+
+/// Writes the length prefix of [`ResponseParts`]; returns its position for [`set_part`].
+pub fn begin_parts(arena: &mut Vec<u8>) -> usize {
+    let at = arena.len();
+    arena.extend_from_slice(&[0; 8]);
+    at
+}
+
+/// Records the length of part `index` (0 status, 1 headers), which was appended from `from` on.
+pub fn set_part(arena: &mut [u8], parts: usize, index: usize, len: usize) {
+    let at = parts + index * 4;
+    arena[at..at + 4].copy_from_slice(&(len as u32).to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(batch: &mut CommandBatch) -> Vec<(Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>)> {
+        let (bytes, owned) = batch.parts();
+        let mut at = 0;
+        std::iter::from_fn(|| CommandBatch::next(bytes, owned, &mut at))
+            .map(|c| (c.op, c.flags, c.id, c.arg64(), c.payload.to_vec(), c.owned))
+            .collect()
+    }
+
+    #[test]
+    fn commands_come_out_as_they_went_in() {
+        let mut batch = CommandBatch::default();
+        let id = ConnId { slot: 7, generation: 9 };
+        let start = batch.begin(Op::Send, send_flag::BINARY, id, 3, 4);
+        batch.payload().extend_from_slice(b"hello");
+        batch.finish(start);
+        batch.push(Op::Subscribe, id, 12);
+        let start = batch.begin(Op::Respond, 0, id, 0, 0);
+        batch.payload().extend_from_slice(b"head");
+        batch.finish_owned(start, vec![1, 2, 3]);
+        let start = batch.begin(Op::Send, 0, id, 0, 0);
+        batch.cancel(start);
+        assert_eq!(
+            collect(&mut batch),
+            [
+                (Op::Send, 1, id, 3 | 4 << 32, b"hello".to_vec(), None),
+                (Op::Subscribe, 0, id, 12, vec![], None),
+                (Op::Respond, 0, id, 0, b"head".to_vec(), Some(vec![1, 2, 3])),
+            ]
+        );
+        assert_eq!(batch.bytes(), 3 * COMMAND_HEADER + 5 + 4 + 3);
+        batch.recycle();
+        assert!(batch.is_empty() && batch.bytes() == 0);
+    }
+
+    #[test]
+    fn every_op_has_a_number_of_its_own() {
+        for op in Op::ALL {
+            assert_eq!(Op::from_number(op as u32), Some(op));
+        }
+        assert_eq!(Op::from_number(0), None);
+    }
+
+    #[test]
+    fn response_parts_round_trip_and_tolerate_truncation() {
+        let mut arena = Vec::new();
+        let parts = begin_parts(&mut arena);
+        arena.extend_from_slice(b"200 OK");
+        set_part(&mut arena, parts, 0, 6);
+        arena.extend_from_slice(b"a: b\r\n");
+        set_part(&mut arena, parts, 1, 6);
+        arena.extend_from_slice(b"body");
+        let whole = ResponseParts { status: b"200 OK", headers: b"a: b\r\n", body: b"body" };
+        assert_eq!(ResponseParts::parse(&arena), whole);
+        for cut in 0..arena.len() {
+            let _ = ResponseParts::parse(&arena[..cut]);
+        }
+    }
+
+    #[test]
+    fn addresses_survive_the_cell() {
+        let cell = AddressCell::default();
+        assert_eq!(cell.load(), None);
+        for text in ["127.0.0.1:80", "[::ffff:127.0.0.1]:65535", "[2001:db8::1]:1"] {
+            let address: SocketAddr = text.parse().expect("address");
+            cell.store(Some(address));
+            assert_eq!(cell.load(), Some(address));
+        }
+        cell.store(None);
+        assert_eq!(cell.load(), None);
+    }
+
+    #[test]
+    fn large_event_payloads_move_by_ownership() {
+        let mut batch = EventBatch::default();
+        batch.push(EventKind::Message, ConnId::default(), [1, 0, 0], b"abc");
+        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10]);
+        assert_eq!(batch.headers[0].words(), [6, 0, 0, 1, 0, 0, 0, 3]);
+        assert_eq!(batch.headers[1].offset, OWNED);
+        assert_eq!(batch.owned[0], [9; 10]);
+        assert_eq!(batch.bytes(), 3 + 10 + 64);
+    }
+}

@@ -1,0 +1,437 @@
+//! One connection: its socket, buffers, deadline and end. What its bytes mean is in `http.rs` and `websocket.rs`.
+//!
+//! Life of the slot: it is freed once the socket is closed *and* JavaScript holds no object for it. A loop-side close
+//! sends `Gone` and waits for `Release`, so that the slot's shared state stays true as long as an object can read it.
+
+use super::context::Context;
+use super::http::Http;
+use super::outbound::{MAX_SLICES, Outbound};
+use super::socket::Stream;
+use super::timer::Tick;
+use super::websocket::WebSocket;
+use crate::channel::{ConnId, EventKind};
+use std::io::{ErrorKind, IoSlice};
+use std::sync::atomic::Ordering;
+
+/// Bytes read from one connection in one turn before the others get theirs.
+const READ_BUDGET: usize = 512 << 10;
+/// Bytes written to one connection in one turn.
+const WRITE_BUDGET: usize = 4 << 20;
+/// Seconds for a peer to take the last bytes and close after we are done with it.
+const END_TIMEOUT: Tick = 4;
+
+pub struct Connection {
+    pub id: ConnId,
+    pub app: u32,
+    /// `None`: closed.
+    stream: Option<Stream>,
+    /// Received and not yet understood.
+    input: Vec<u8>,
+    pub out: Outbound,
+    pub protocol: Protocol,
+    /// JavaScript has an object for this connection, or will have once it sees what is queued for it.
+    pub held: bool,
+    /// `Gone` was sent; JavaScript will answer with `Release`.
+    gone: bool,
+    /// The socket may have bytes we have not read (edge-triggered).
+    readable: bool,
+    /// The peer has closed its sending side.
+    pub peer_ended: bool,
+    /// The kernel refused bytes; the next writable edge goes on.
+    pub blocked: bool,
+    dirty: bool,
+    queued: bool,
+    ending: Ending,
+    /// What JavaScript was last told of the bytes the kernel refused.
+    backlog: usize,
+    /// 0: none.
+    deadline: Tick,
+    /// Where the wheel holds an entry for us; 0: nowhere.
+    wheel_at: Tick,
+}
+
+pub enum Protocol {
+    Http(Http),
+    WebSocket(Box<WebSocket>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// Close our side once everything is sent.
+    Flushing,
+    /// Our side is closed; what the peer still sends is discarded until it closes too.
+    Lingering,
+}
+
+impl Connection {
+    pub fn new(id: ConnId, app: u32, stream: Stream) -> Self {
+        Connection {
+            id,
+            app,
+            stream: Some(stream),
+            input: Vec::new(),
+            out: Outbound::default(),
+            protocol: Protocol::Http(Http::default()),
+            held: false,
+            gone: false,
+            readable: false,
+            peer_ended: false,
+            blocked: false,
+            dirty: false,
+            queued: false,
+            ending: Ending::No,
+            backlog: 0,
+            deadline: 0,
+            wheel_at: 0,
+        }
+    }
+
+    // ---- what the event loop calls
+
+    pub fn on_event(&mut self, ctx: &mut Context, scratch: &mut [u8], event: Readiness) {
+        if self.stream.is_none() {
+            return;
+        }
+        if event.reset {
+            return self.on_reset(ctx);
+        }
+        if event.writable && self.blocked {
+            self.blocked = false;
+            self.flush(ctx);
+        }
+        if event.ended {
+            self.peer_ended = true;
+        }
+        if event.readable {
+            self.readable = true;
+            self.drive(ctx, scratch);
+            self.notice_peer_end(ctx);
+        }
+    }
+
+    /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
+    pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
+        self.queued = false;
+        let mut budget = READ_BUDGET;
+        while self.readable && self.wants_bytes() {
+            if budget == 0 || ctx.overloaded() {
+                return self.queue(ctx);
+            }
+            let Some(stream) = &mut self.stream else { return };
+            match stream.read(scratch) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.peer_ended = true;
+                    return self.on_peer_end(ctx);
+                }
+                Ok(n) => {
+                    // A short read has emptied the socket: the next bytes bring a new edge. An end that has been
+                    // announced already does not, so then the read that returns 0 is needed.
+                    self.readable = n == scratch.len() || self.peer_ended;
+                    budget = budget.saturating_sub(n);
+                    self.receive(ctx, &mut scratch[..n]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.on_reset(ctx),
+            }
+        }
+    }
+
+    /// Writes what is waiting; called at the end of a turn and when the socket became writable.
+    pub fn flush(&mut self, ctx: &mut Context) {
+        self.dirty = false;
+        let mut budget = WRITE_BUDGET;
+        while !self.out.is_empty() && !self.blocked {
+            if budget == 0 {
+                self.mark_dirty(ctx);
+                break;
+            }
+            let Some(stream) = &mut self.stream else { return };
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = self.out.slices(&mut slices);
+            match stream.write_vectored(&slices[..used]) {
+                Ok(n) => {
+                    self.out.consume(&mut ctx.spare, n);
+                    budget = budget.saturating_sub(n);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.on_reset(ctx),
+            }
+        }
+        self.after_flush(ctx);
+    }
+
+    fn after_flush(&mut self, ctx: &mut Context) {
+        let (before, now) = (self.backlog, self.out.len());
+        if before != now {
+            self.backlog = now;
+            ctx.shared.slots.get(self.id.slot).backlog.store(now, Ordering::SeqCst);
+        }
+        match self.ending {
+            Ending::No => match &mut self.protocol {
+                Protocol::Http(_) => self.http_flushed(ctx, before),
+                Protocol::WebSocket(_) => self.websocket_flushed(ctx, before),
+            },
+            Ending::Flushing if now == 0 => self.finish_ending(ctx),
+            Ending::Flushing | Ending::Lingering => {}
+        }
+    }
+
+    pub fn on_deadline(&mut self, ctx: &mut Context) {
+        self.wheel_at = 0;
+        if self.stream.is_none() || self.deadline == 0 {
+            return;
+        }
+        if self.deadline > ctx.now() {
+            return self.arm(ctx);
+        }
+        self.deadline = 0;
+        if self.ending != Ending::No {
+            return self.close_socket(ctx);
+        }
+        match self.protocol {
+            Protocol::Http(_) => self.http_timeout(ctx),
+            Protocol::WebSocket(_) => self.websocket_timeout(ctx),
+        }
+    }
+
+    /// JavaScript is done with a connection that the loop closed.
+    pub fn release(&mut self, ctx: &mut Context) {
+        self.gone = false;
+        self.held = false;
+        ctx.reap.push(self.id.slot);
+    }
+
+    /// JavaScript has let go by itself: no event will follow.
+    pub fn let_go(&mut self) {
+        if !self.gone {
+            self.held = false;
+        }
+    }
+
+    /// Whether commands of JavaScript still mean anything here.
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some() && !self.gone && self.ending == Ending::No
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.stream.is_none() && !self.held
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.stream.is_none()
+    }
+
+    // ---- what the protocols call
+
+    pub fn mark_dirty(&mut self, ctx: &mut Context) {
+        if !self.dirty {
+            self.dirty = true;
+            ctx.dirty.push(self.id.slot);
+        }
+    }
+
+    /// Appends to what is to be sent at the end of the turn.
+    pub fn send(&mut self, ctx: &mut Context, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.append(&mut ctx.spare, write);
+        self.mark_dirty(ctx);
+    }
+
+    /// Goes on in the next turn with what is buffered or readable.
+    pub fn queue(&mut self, ctx: &mut Context) {
+        if !self.queued {
+            self.queued = true;
+            ctx.ready.push(self.id.slot);
+        }
+    }
+
+    /// `in_s` seconds from now; 0: no deadline. Rounded up, since the current tick has begun already.
+    pub fn set_timeout(&mut self, ctx: &mut Context, in_s: Tick) {
+        self.deadline = if in_s == 0 { 0 } else { ctx.now() + in_s + 1 };
+        self.arm(ctx);
+    }
+
+    fn arm(&mut self, ctx: &mut Context) {
+        if self.deadline != 0 && (self.wheel_at == 0 || self.deadline < self.wheel_at) {
+            let entry = u64::from(self.id.slot) << 32 | u64::from(self.id.generation);
+            self.wheel_at = ctx.wheel.insert(self.deadline, entry);
+        }
+    }
+
+    /// Tells JavaScript, if it holds an object, that this connection is over.
+    pub fn tell_gone(&mut self, ctx: &mut Context, code: u16, reason: &[u8]) {
+        if self.held && !self.gone {
+            self.gone = true;
+            ctx.event(EventKind::Gone, self.id, [u32::from(code), 0, 0], reason);
+        }
+    }
+
+    /// Over from here on: send what is queued, close our side, discard what comes, close.
+    pub fn end_gracefully(&mut self, ctx: &mut Context) {
+        if self.stream.is_none() || self.ending != Ending::No {
+            return;
+        }
+        self.ending = Ending::Flushing;
+        self.leave_topics(ctx);
+        self.input = Vec::new();
+        self.set_timeout(ctx, END_TIMEOUT);
+        self.mark_dirty(ctx);
+    }
+
+    /// Closes at once; what was not sent is lost.
+    pub fn close_socket(&mut self, ctx: &mut Context) {
+        if self.stream.take().is_none() {
+            return;
+        }
+        self.leave_topics(ctx);
+        self.out.clear(&mut ctx.spare);
+        self.input = Vec::new();
+        self.readable = false;
+        self.deadline = 0;
+        ctx.connections -= 1;
+        if ctx.apps.get(self.app as usize).is_some_and(|app| app.filter) {
+            ctx.event(EventKind::Filter, self.id, [self.app, 0, 0], b"");
+        }
+        ctx.reap.push(self.id.slot);
+    }
+
+    /// Understands as much of `input` as possible now, after the protocol said it is ready for more.
+    pub fn resume(&mut self, ctx: &mut Context) {
+        if !self.input.is_empty() {
+            let mut input = std::mem::take(&mut self.input);
+            let used = self.process(ctx, &mut input);
+            self.keep(input, used);
+        }
+        if self.readable && self.wants_bytes() {
+            self.queue(ctx);
+        }
+        self.notice_peer_end(ctx);
+    }
+
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    // ---- private
+
+    fn finish_ending(&mut self, ctx: &mut Context) {
+        let nothing_unread = self.input.is_empty() && !self.readable;
+        let whole = matches!(&self.protocol, Protocol::Http(http) if http.has_whole_request());
+        if self.peer_ended || (whole && nothing_unread) {
+            // Nothing the peer sent is left unread, so the kernel will not answer it with a reset.
+            return self.close_socket(ctx);
+        }
+        self.ending = Ending::Lingering;
+        if let Some(stream) = &self.stream {
+            stream.shutdown_write();
+        }
+        if self.readable {
+            self.queue(ctx);
+        }
+    }
+
+    fn wants_bytes(&self) -> bool {
+        match self.ending {
+            // Reading on while the last bytes leave lets us see the peer's close.
+            Ending::Flushing | Ending::Lingering => self.stream.is_some(),
+            Ending::No => match &self.protocol {
+                Protocol::Http(http) => http.wants_bytes(),
+                Protocol::WebSocket(_) => self.stream.is_some(),
+            },
+        }
+    }
+
+    fn receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
+        if self.ending != Ending::No {
+            return;
+        }
+        if self.input.is_empty() {
+            let used = self.process(ctx, bytes);
+            if self.ending == Ending::No && self.stream.is_some() {
+                self.input.extend_from_slice(&bytes[used..]);
+            }
+        } else {
+            let mut input = std::mem::take(&mut self.input);
+            input.extend_from_slice(bytes);
+            let used = self.process(ctx, &mut input);
+            self.keep(input, used);
+        }
+    }
+
+    fn keep(&mut self, mut input: Vec<u8>, used: usize) {
+        if self.ending == Ending::No && self.stream.is_some() && used < input.len() {
+            input.drain(..used);
+            self.input = input;
+        }
+    }
+
+    /// Gives `bytes` to the protocol, which may change on the way; returns how many were used.
+    fn process(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
+        let mut used = 0;
+        while self.ending == Ending::No && self.stream.is_some() {
+            let rest = &mut bytes[used..];
+            let n = match &self.protocol {
+                Protocol::Http(_) => self.http_receive(ctx, rest),
+                Protocol::WebSocket(_) => return used + self.websocket_receive(ctx, rest),
+            };
+            used += n;
+            let upgraded = matches!(self.protocol, Protocol::WebSocket(_));
+            if !upgraded {
+                break;
+            }
+        }
+        used
+    }
+
+    fn notice_peer_end(&mut self, ctx: &mut Context) {
+        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() {
+            self.on_peer_end(ctx);
+        }
+    }
+
+    fn on_peer_end(&mut self, ctx: &mut Context) {
+        match self.ending {
+            Ending::Lingering => self.close_socket(ctx),
+            // The last bytes may still reach a peer that closed only its sending side.
+            Ending::Flushing => {}
+            Ending::No => match self.protocol {
+                Protocol::Http(_) => self.http_peer_end(ctx),
+                Protocol::WebSocket(_) => {
+                    self.websocket_gone(ctx, 1006, "Received TCP FIN before WebSocket close frame");
+                    self.end_gracefully(ctx);
+                }
+            },
+        }
+    }
+
+    fn on_reset(&mut self, ctx: &mut Context) {
+        self.tell_gone(ctx, 1006, b"");
+        self.close_socket(ctx);
+    }
+
+    fn leave_topics(&mut self, ctx: &mut Context) {
+        if let Protocol::WebSocket(websocket) = &mut self.protocol {
+            for topic in std::mem::take(&mut websocket.topics) {
+                ctx.topics.unsubscribe(topic, self.id.slot);
+            }
+        }
+    }
+}
+
+/// What the poll said of one socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer closed its sending side.
+    pub ended: bool,
+    /// Both sides are gone, or the socket has an error.
+    pub reset: bool,
+}

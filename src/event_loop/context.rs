@@ -1,0 +1,162 @@
+//! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
+//! one loop.
+
+use super::outbound::Spare;
+use super::timer::{Tick, Wheel};
+use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
+use crate::mailbox::Batch;
+use crate::protocol::request::{Limits, RequestHead};
+use crate::router::Router;
+use crate::topics::Topics;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The routes and settings of one App.
+#[derive(Default)]
+pub struct App {
+    pub router: Router,
+    /// Tell JavaScript about every connection (`filter`).
+    pub filter: bool,
+}
+
+/// A `ws` route's options, in units the loop uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behaviour {
+    pub id: u32,
+    /// Bytes of one message, over all its fragments.
+    pub max_payload: usize,
+    /// Seconds without a byte from the peer; 0: none.
+    pub idle_timeout: u32,
+    /// Seconds a connection may live; 0: none.
+    pub max_lifetime: u32,
+    /// Bytes the kernel has refused beyond which messages are dropped; 0: unlimited.
+    pub max_backpressure: usize,
+    pub close_on_backpressure_limit: bool,
+    pub send_pings: bool,
+    pub reset_idle_timeout_on_send: bool,
+    /// The packed constants of uWebSockets.js.
+    pub compression: u16,
+    /// No `upgrade` handler: the loop upgrades by itself.
+    pub auto_upgrade: bool,
+    /// Events JavaScript has a handler for: [`wants`].
+    pub wants: u32,
+}
+
+/// Which optional handlers a behaviour has.
+pub mod wants {
+    pub const MESSAGE: u32 = 1;
+    pub const DRAIN: u32 = 2;
+    pub const DROPPED: u32 = 4;
+    pub const PING: u32 = 8;
+    pub const PONG: u32 = 16;
+}
+
+pub struct Context {
+    pub shared: Arc<Shared>,
+    pub events: EventBatch,
+    pub apps: Vec<App>,
+    pub behaviours: Vec<Option<Arc<Behaviour>>>,
+    pub topics: Topics,
+    pub spare: Spare,
+    pub wheel: Wheel,
+    /// Slots with bytes to write at the end of the turn.
+    pub dirty: Vec<u32>,
+    /// Slots with more to read in the next turn.
+    pub ready: Vec<u32>,
+    /// Slots whose connection may be over.
+    pub reap: Vec<u32>,
+    /// Scratch: the head being parsed and the matches of its path.
+    pub head: RequestHead,
+    pub matches: Vec<u32>,
+    pub limits: Limits,
+    pub connections: usize,
+    clock: Clock,
+}
+
+impl Context {
+    pub fn new(shared: Arc<Shared>, limits: Limits) -> Self {
+        Context {
+            shared,
+            limits,
+            events: EventBatch::default(),
+            apps: Vec::new(),
+            behaviours: Vec::new(),
+            topics: Topics::default(),
+            spare: Spare::default(),
+            wheel: Wheel::default(),
+            dirty: Vec::new(),
+            ready: Vec::new(),
+            reap: Vec::new(),
+            head: RequestHead::default(),
+            matches: Vec::new(),
+            connections: 0,
+            clock: Clock::new(),
+        }
+    }
+
+    pub fn event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
+        self.events.push(kind, id, args, payload);
+    }
+
+    /// Whether JavaScript is so far behind that nothing more may be read.
+    pub fn overloaded(&self) -> bool {
+        let waiting = self.shared.events.bytes() + self.events.bytes();
+        if waiting < EVENT_QUEUE_BYTES {
+            return false;
+        }
+        self.shared.stalled.store(true, Ordering::SeqCst);
+        true
+    }
+
+    pub fn behaviour(&self, id: u32) -> Option<Arc<Behaviour>> {
+        self.behaviours.get(id as usize)?.clone()
+    }
+
+    pub fn now(&self) -> Tick {
+        self.clock.now
+    }
+
+    /// The value for a `Date` header (RFC 9110 §5.6.7).
+    pub fn date(&self) -> &[u8] {
+        self.clock.date.as_bytes()
+    }
+
+    /// Reads the clock; true when a tick has passed.
+    pub fn update_clock(&mut self) -> bool {
+        self.clock.update()
+    }
+
+    pub fn until_next_tick(&self) -> Duration {
+        self.clock.until_next_tick()
+    }
+}
+
+/// Ticks since the start, and the date they belong to.
+struct Clock {
+    start: Instant,
+    now: Tick,
+    date: String,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Clock { start: Instant::now(), now: 0, date: httpdate::fmt_http_date(SystemTime::now()) }
+    }
+
+    fn update(&mut self) -> bool {
+        let now = self.start.elapsed().as_secs() as Tick;
+        if now == self.now {
+            return false;
+        }
+        self.now = now;
+        self.date = httpdate::fmt_http_date(SystemTime::now());
+        true
+    }
+
+    fn until_next_tick(&self) -> Duration {
+        let next = self.start + Duration::from_secs(u64::from(self.now) + 1);
+        // Never zero while the tick is still to come: rounding down would spin through the last millisecond.
+        next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+    }
+}

@@ -1,0 +1,580 @@
+//! The HTTP/1.1 side of a connection: one exchange at a time, later requests wait unread until it is over.
+
+use super::connection::{Connection, Protocol};
+use super::context::Context;
+use super::timer::Tick;
+use crate::channel::{
+    BODY_LAST, Command, EventKind, NO_HANDLER, ResponseParts, command_cost, request_flag, respond_flag,
+};
+use crate::protocol::body::BodyDecoder;
+use crate::protocol::http_error::HttpError;
+use crate::protocol::proxy::{self, Likeness};
+use crate::protocol::request::{self, RequestHead};
+use crate::protocol::response::{self, BodyFraming, Head, Page};
+use crate::router::RouteKind;
+use std::sync::atomic::Ordering;
+
+/// Seconds an idle connection, an incomplete head or a stalled write may take.
+pub const HTTP_TIMEOUT: Tick = 10;
+/// Bytes a body must bring in each [`HTTP_TIMEOUT`]: 16 KiB/s.
+const BODY_BYTES_PER_WINDOW: usize = 16 * 1024 * HTTP_TIMEOUT as usize;
+/// With less than this waiting, a response that was refused more bytes may go on.
+const WRITABLE_BELOW: usize = 256 << 10;
+
+#[derive(Default)]
+pub struct Http {
+    phase: Phase,
+    /// A request was handed to JavaScript and its response is not complete.
+    pending: bool,
+    sending: Sending,
+    head_request: bool,
+    http_1_0: bool,
+    keep_alive: bool,
+    /// JavaScript asked not to be given body bytes for now.
+    paused: bool,
+    /// JavaScript asked to be told when there is room.
+    want_writable: bool,
+    peer_end_told: bool,
+    /// A first part of a head has arrived; its time is running.
+    head_started: bool,
+    /// Body bytes since the current timeout window began.
+    window_bytes: usize,
+}
+
+/// Where the request stands.
+#[derive(Default)]
+enum Phase {
+    /// Nothing received yet: a PROXY protocol header may come first.
+    #[default]
+    Fresh,
+    Head,
+    Body(BodyDecoder),
+    /// The request is complete, its response is not.
+    Responding,
+}
+
+/// How the response's body is delimited, once its head is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sending {
+    #[default]
+    Nothing,
+    Chunked,
+    /// Until the connection closes (HTTP/1.0).
+    UntilClose,
+    Length(u64),
+}
+
+impl Http {
+    pub fn wants_bytes(&self) -> bool {
+        match self.phase {
+            Phase::Fresh | Phase::Head => true,
+            Phase::Body(_) => !self.paused,
+            Phase::Responding => false,
+        }
+    }
+
+    pub fn has_whole_request(&self) -> bool {
+        !matches!(self.phase, Phase::Body(_))
+    }
+}
+
+impl Connection {
+    fn http(&mut self) -> Option<&mut Http> {
+        match &mut self.protocol {
+            Protocol::Http(http) => Some(http),
+            Protocol::WebSocket(_) => None,
+        }
+    }
+
+    /// Understands as much of `bytes` as it can now; returns how many it used.
+    pub(super) fn http_receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
+        let mut used = 0;
+        while let Some(http) = self.http() {
+            let n = match &http.phase {
+                Phase::Fresh => match self.proxy_header(ctx, &bytes[used..]) {
+                    Some(n) => n,
+                    None => break,
+                },
+                Phase::Head => match self.http_head(ctx, &mut bytes[used..]) {
+                    Some(n) => n,
+                    None => break,
+                },
+                Phase::Body(_) if http.paused || used == bytes.len() => break,
+                Phase::Body(_) => self.http_body(ctx, &bytes[used..]),
+                Phase::Responding => break,
+            };
+            used += n;
+            if !self.is_open() && !self.held {
+                return bytes.len();
+            }
+        }
+        used
+    }
+
+    /// `None`: more bytes are needed.
+    fn proxy_header(&mut self, ctx: &mut Context, bytes: &[u8]) -> Option<usize> {
+        let used = match proxy::looks_like_proxy(bytes) {
+            Likeness::Maybe => return None,
+            Likeness::No => 0,
+            Likeness::Yes => match proxy::parse(bytes) {
+                Ok(None) => return None,
+                Ok(Some((header, used))) => {
+                    ctx.shared.slots.get(self.id.slot).proxied.store(header.source);
+                    used
+                }
+                Err(_) => {
+                    self.close_socket(ctx);
+                    return Some(0);
+                }
+            },
+        };
+        if let Some(http) = self.http() {
+            http.phase = Phase::Head;
+        }
+        Some(used)
+    }
+
+    fn http_head(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> Option<usize> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut head = std::mem::take(&mut ctx.head);
+        let result = request::parse(bytes, &ctx.limits, &mut head);
+        let used = match result {
+            Ok(Some(used)) => {
+                self.http_dispatch(ctx, &head, &bytes[..used]);
+                Some(used)
+            }
+            Ok(None) => {
+                self.head_is_partial(ctx);
+                None
+            }
+            Err(error) => {
+                self.http_refuse(ctx, error);
+                Some(bytes.len())
+            }
+        };
+        ctx.head = head;
+        used
+    }
+
+    fn head_is_partial(&mut self, ctx: &mut Context) {
+        if let Some(http) = self.http()
+            && !std::mem::replace(&mut http.head_started, true)
+        {
+            self.set_timeout(ctx, HTTP_TIMEOUT);
+        }
+    }
+
+    /// Answers a request that cannot be understood, and closes.
+    fn http_refuse(&mut self, ctx: &mut Context, error: HttpError) {
+        log::debug!("connection {}: {error}", self.id.slot);
+        self.tell_gone(ctx, 0, b"");
+        if self.http().is_some_and(|http| http.sending == Sending::Nothing) {
+            self.send(ctx, |out| out.extend_from_slice(error.response()));
+        }
+        self.end_gracefully(ctx);
+    }
+
+    fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8]) {
+        let decoder = BodyDecoder::new(head.framing);
+        let has_body = !decoder.is_done();
+        let method = head.method.of(bytes);
+        let Protocol::Http(http) = &mut self.protocol else { return };
+        *http = Http {
+            phase: if has_body { Phase::Body(decoder) } else { Phase::Responding },
+            head_request: method == b"HEAD",
+            http_1_0: head.minor_version == 0,
+            keep_alive: head.keep_alive,
+            ..Http::default()
+        };
+        let first = match_routes(ctx, self.app, head, bytes);
+        match first {
+            None => return self.http_not_found(ctx),
+            Some((id, RouteKind::WebSocket)) if ctx.behaviour(id).is_some_and(|b| b.auto_upgrade) && !has_body => {
+                return self.auto_upgrade(ctx, head, bytes, id);
+            }
+            Some(_) => {}
+        }
+        let flags = self.request_flags(head, has_body, first);
+        let id = first.map_or(NO_HANDLER, |(id, _)| id);
+        let offset = ctx.events.arena.len();
+        write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes);
+        ctx.events.push_from(EventKind::Request, self.id, [id, flags, self.app], offset);
+        self.held = true;
+        if let Some(http) = self.http() {
+            http.pending = true;
+        }
+        if has_body && head.expect_continue {
+            self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
+        }
+        self.set_timeout(ctx, if has_body { HTTP_TIMEOUT } else { 0 });
+    }
+
+    fn request_flags(&self, head: &RequestHead, has_body: bool, first: Option<(u32, RouteKind)>) -> u32 {
+        let Protocol::Http(http) = &self.protocol else { return 0 };
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        flag(has_body, request_flag::HAS_BODY)
+            | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
+            | flag(http.head_request, request_flag::HEAD)
+            | flag(http.http_1_0, request_flag::HTTP_1_0)
+            | flag(head.connection_close, request_flag::CLOSE)
+    }
+
+    fn http_not_found(&mut self, ctx: &mut Context) {
+        let Some(http) = self.http() else { return };
+        let (close, omit_body) = (!http.keep_alive, http.head_request);
+        let mut page = ctx.spare.take();
+        Page::NotFound.write(&mut page, Some(ctx.date()), close, omit_body);
+        self.send(ctx, |out| out.extend_from_slice(&page));
+        ctx.spare.give(page);
+        self.http_done(ctx);
+    }
+
+    fn http_body(&mut self, ctx: &mut Context, bytes: &[u8]) -> usize {
+        let id = self.id;
+        let Protocol::Http(http) = &mut self.protocol else { return 0 };
+        let Phase::Body(decoder) = &mut http.phase else { return 0 };
+        let (offset, mut used) = (ctx.events.arena.len(), 0);
+        let mut failed = None;
+        while used < bytes.len() && !decoder.is_done() {
+            match decoder.decode(&bytes[used..]) {
+                Ok(decoded) => {
+                    used += decoded.used;
+                    if http.pending {
+                        ctx.events.arena.extend_from_slice(decoded.data);
+                    }
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        http.window_bytes += used;
+        let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(u64::MAX));
+        if let Some(error) = failed {
+            ctx.events.arena.truncate(offset);
+            self.http_refuse(ctx, error);
+            return bytes.len();
+        }
+        if http.pending && (last || ctx.events.arena.len() > offset) {
+            let args = [if last { BODY_LAST } else { 0 }, remaining as u32, (remaining >> 32) as u32];
+            ctx.events.push_from(EventKind::Data, id, args, offset);
+        }
+        if last {
+            self.http_body_complete(ctx);
+        }
+        used
+    }
+
+    fn http_body_complete(&mut self, ctx: &mut Context) {
+        let Some(http) = self.http() else { return };
+        if http.pending {
+            http.phase = Phase::Responding;
+            self.set_timeout(ctx, 0);
+        } else {
+            self.http_next(ctx);
+        }
+    }
+
+    /// The connection waits for the next request.
+    fn http_next(&mut self, ctx: &mut Context) {
+        if let Some(http) = self.http() {
+            *http = Http { phase: Phase::Head, ..Http::default() };
+        }
+        self.set_timeout(ctx, HTTP_TIMEOUT);
+    }
+
+    /// The response is complete.
+    fn http_done(&mut self, ctx: &mut Context) {
+        self.let_go();
+        let Some(http) = self.http() else { return };
+        http.pending = false;
+        http.paused = false;
+        if !http.keep_alive {
+            return self.end_gracefully(ctx);
+        }
+        // With a body still on its way the rest of it is read and discarded first.
+        if let Phase::Responding = http.phase {
+            self.http_next(ctx);
+        }
+    }
+
+    // ---- what JavaScript asks for
+
+    /// Runs a response command; bytes that followed the request are looked at once it is complete.
+    pub fn http_command(&mut self, ctx: &mut Context, command: Command<'_>, run: HttpCommand) {
+        let body = command.owned.as_ref().map_or_else(|| ResponseParts::parse(command.payload).body.len(), Vec::len);
+        self.acknowledge(ctx, body);
+        if !self.is_open() || self.http().is_none_or(|http| !http.pending) {
+            return;
+        }
+        run(self, ctx, command);
+        if self.is_open() && self.http().is_some_and(|http| !http.pending) {
+            self.resume(ctx);
+        }
+    }
+
+    /// Counts a command's bytes as seen, whatever became of it.
+    pub fn acknowledge(&self, ctx: &Context, payload: usize) {
+        ctx.shared.slots.get(self.id.slot).acked.fetch_add(command_cost(payload), Ordering::Release);
+    }
+
+    pub fn respond(&mut self, ctx: &mut Context, command: Command<'_>) {
+        let parts = ResponseParts::parse(command.payload);
+        let body_len = command.owned.as_ref().map_or(parts.body.len(), Vec::len);
+        let Some(http) = self.http() else { return };
+        if command.flags & respond_flag::CLOSE != 0 {
+            http.keep_alive = false;
+        }
+        let bodiless = is_bodiless(parts.status);
+        let framing = if command.flags & respond_flag::REPORTED_LENGTH != 0 {
+            BodyFraming::Length(command.arg64())
+        } else if command.flags & respond_flag::NO_LENGTH != 0 || bodiless {
+            BodyFraming::None
+        } else {
+            BodyFraming::Length(body_len as u64)
+        };
+        let omit_body = http.head_request || bodiless;
+        self.write_head(ctx, &parts, command.flags, framing);
+        if !omit_body {
+            self.send_body(ctx, parts.body, command.owned);
+        }
+        self.http_done(ctx);
+    }
+
+    pub fn write_chunk(&mut self, ctx: &mut Context, command: Command<'_>) {
+        let parts = ResponseParts::parse(command.payload);
+        self.begin_stream(ctx, &parts, command.flags);
+        self.send_chunk(ctx, parts.body, command.owned);
+    }
+
+    pub fn finish(&mut self, ctx: &mut Context, command: Command<'_>) {
+        let parts = ResponseParts::parse(command.payload);
+        let len = command.owned.as_ref().map_or(parts.body.len(), Vec::len) as u64;
+        self.begin_stream(ctx, &parts, command.flags);
+        let Some(http) = self.http() else { return };
+        // A body that is not what its Content-Length announced can only be ended by closing.
+        let short = matches!(http.sending, Sending::Length(left) if left != len);
+        if command.flags & respond_flag::CLOSE != 0 || short {
+            http.keep_alive = false;
+        }
+        self.send_chunk(ctx, parts.body, command.owned);
+        let chunked = self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.head_request);
+        if chunked {
+            self.send(ctx, response::write_last_chunk);
+        }
+        self.http_done(ctx);
+    }
+
+    pub fn try_end(&mut self, ctx: &mut Context, command: Command<'_>) {
+        let parts = ResponseParts::parse(command.payload);
+        let Some(http) = self.http() else { return };
+        if http.sending == Sending::Nothing {
+            let total = command.arg64();
+            http.sending = Sending::Length(total);
+            self.write_head(ctx, &parts, command.flags, BodyFraming::Length(total));
+        }
+        self.send_chunk(ctx, parts.body, command.owned);
+        if self.http().is_some_and(|http| http.sending == Sending::Length(0)) {
+            if command.flags & respond_flag::CLOSE != 0
+                && let Some(http) = self.http()
+            {
+                http.keep_alive = false;
+            }
+            self.http_done(ctx);
+        }
+    }
+
+    pub fn pause(&mut self) {
+        if let Some(http) = self.http() {
+            http.paused = true;
+        }
+    }
+
+    pub fn unpause(&mut self, ctx: &mut Context) {
+        let Some(http) = self.http() else { return };
+        if std::mem::replace(&mut http.paused, false) {
+            http.window_bytes = 0;
+            if let Phase::Body(_) = http.phase {
+                self.set_timeout(ctx, HTTP_TIMEOUT);
+            }
+            self.resume(ctx);
+        }
+    }
+
+    pub fn want_writable(&mut self, ctx: &mut Context) {
+        let Some(http) = self.http() else { return };
+        http.want_writable = true;
+        // Answered by the flush at the end of the turn, when nothing is in the way.
+        self.mark_dirty(ctx);
+    }
+
+    // ---- what happens to the connection
+
+    pub(super) fn http_flushed(&mut self, ctx: &mut Context, before: usize) {
+        let (id, now) = (self.id, self.out.len());
+        let Some(http) = self.http() else { return };
+        let drained = before > 0 && now == 0;
+        if http.pending && (drained || (http.want_writable && now < WRITABLE_BELOW)) {
+            http.want_writable = false;
+            ctx.event(EventKind::Writable, id, [0; 3], b"");
+        }
+        let waits_for_javascript = http.pending && matches!(http.phase, Phase::Responding);
+        if self.blocked && (before == 0 || now < before) {
+            self.set_timeout(ctx, HTTP_TIMEOUT);
+        } else if drained && waits_for_javascript {
+            self.set_timeout(ctx, 0);
+        }
+    }
+
+    pub(super) fn http_timeout(&mut self, ctx: &mut Context) {
+        let Some(http) = self.http() else { return };
+        if let Phase::Body(_) = http.phase {
+            let enough = std::mem::take(&mut http.window_bytes) >= BODY_BYTES_PER_WINDOW;
+            if http.paused || enough || ctx.overloaded() {
+                return self.set_timeout(ctx, HTTP_TIMEOUT);
+            }
+        }
+        self.tell_gone(ctx, 0, b"");
+        self.close_socket(ctx);
+    }
+
+    pub(super) fn http_peer_end(&mut self, ctx: &mut Context) {
+        let id = self.id;
+        let Some(http) = self.http() else { return };
+        match http.phase {
+            Phase::Body(_) if http.pending => {
+                // The rest of the body will never come.
+                if !http.paused {
+                    self.tell_gone(ctx, 0, b"");
+                    self.close_socket(ctx);
+                }
+            }
+            _ if http.pending => {
+                if !std::mem::replace(&mut http.peer_end_told, true) {
+                    ctx.event(EventKind::PeerEnd, id, [0; 3], b"");
+                }
+            }
+            _ => self.end_gracefully(ctx),
+        }
+    }
+
+    // ---- writing
+
+    fn write_head(&mut self, ctx: &mut Context, parts: &ResponseParts<'_>, flags: u32, framing: BodyFraming) {
+        let Some(http) = self.http() else { return };
+        let (close, keep_alive_10) = (!http.keep_alive, http.http_1_0 && http.keep_alive);
+        let Context { spare, .. } = ctx;
+        let mut head_bytes = spare.take();
+        let head = Head {
+            status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
+            headers: parts.headers,
+            date: (flags & respond_flag::OWN_DATE == 0).then(|| ctx.date()),
+            framing,
+            connection_close: close,
+            keep_alive_10,
+        };
+        response::write_head(&mut head_bytes, &head);
+        self.send(ctx, |out| out.extend_from_slice(&head_bytes));
+        ctx.spare.give(head_bytes);
+    }
+
+    /// Writes the head of a streamed response if that has not happened.
+    fn begin_stream(&mut self, ctx: &mut Context, parts: &ResponseParts<'_>, flags: u32) {
+        let Some(http) = self.http() else { return };
+        if http.sending != Sending::Nothing {
+            return;
+        }
+        let framing = if http.http_1_0 {
+            http.keep_alive = false;
+            http.sending = Sending::UntilClose;
+            BodyFraming::None
+        } else {
+            http.sending = Sending::Chunked;
+            BodyFraming::Chunked
+        };
+        self.write_head(ctx, parts, flags, framing);
+    }
+
+    fn send_chunk(&mut self, ctx: &mut Context, inline: &[u8], owned: Option<Vec<u8>>) {
+        let len = owned.as_ref().map_or(inline.len(), Vec::len);
+        let Some(http) = self.http() else { return };
+        if http.head_request || len == 0 {
+            return;
+        }
+        let chunked = http.sending == Sending::Chunked;
+        if let Sending::Length(left) = &mut http.sending {
+            *left = left.saturating_sub(len as u64);
+        }
+        if chunked {
+            self.send(ctx, |out| response::write_chunk_prefix(out, len));
+        }
+        self.send_body(ctx, inline, owned);
+        if chunked {
+            self.send(ctx, |out| out.extend_from_slice(response::CHUNK_END));
+        }
+    }
+
+    fn send_body(&mut self, ctx: &mut Context, inline: &[u8], owned: Option<Vec<u8>>) {
+        match owned {
+            Some(bytes) => {
+                self.out.push(&mut ctx.spare, bytes);
+                self.mark_dirty(ctx);
+            }
+            None => self.send(ctx, |out| out.extend_from_slice(inline)),
+        }
+    }
+}
+
+/// One of the methods that carry out a response command.
+pub type HttpCommand = fn(&mut Connection, &mut Context, Command<'_>);
+
+/// Fills `ctx.matches` with all matches in order of priority and returns the first.
+fn match_routes(ctx: &mut Context, app: u32, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+    let Context { apps, matches, .. } = ctx;
+    matches.clear();
+    let app = apps.get(app as usize)?;
+    let mut first = None;
+    app.router.route(
+        head.method.of(bytes),
+        head.path.of(bytes),
+        head.websocket_key.is_some(),
+        &mut |id, kind, parameters| {
+            first.get_or_insert((id, kind));
+            matches.extend([id, parameters.len() as u32]);
+            for span in parameters {
+                // Relative to the head, like every other span JavaScript gets.
+                matches.extend([head.path.start + span.start, head.path.start + span.end]);
+            }
+            true
+        },
+    );
+    first
+}
+
+/// Words before the header spans of a request block.
+pub const REQUEST_BLOCK_WORDS: usize = 8;
+/// Stands for "no query" in a request block.
+pub const NO_SPAN: u32 = u32::MAX;
+
+/// A request as JavaScript gets it: little-endian words — number of headers, words of matches, and start and end of
+/// method, path and query — then name and value spans of each header, then the matches (handler id, number of
+/// parameters, their spans), then the head itself, to which all spans are relative.
+fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32], bytes: &[u8]) {
+    let query = head.query.map_or([NO_SPAN; 2], |q| [q.start, q.end]);
+    let fixed = [head.headers.len() as u32, matches.len() as u32, head.method.start, head.method.end];
+    let words = fixed.into_iter().chain([head.path.start, head.path.end]).chain(query);
+    let headers = head.headers.iter().flat_map(|h| [h.name.start, h.name.end, h.value.start, h.value.end]);
+    arena.reserve(4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len()) + bytes.len());
+    for word in words.chain(headers).chain(matches.iter().copied()) {
+        arena.extend_from_slice(&word.to_le_bytes());
+    }
+    arena.extend_from_slice(bytes);
+}
+
+/// RFC 9110 §6.4.1: 1xx, 204 and 304 never have content.
+fn is_bodiless(status: &[u8]) -> bool {
+    status.starts_with(b"1") || status.starts_with(b"204") || status.starts_with(b"304")
+}

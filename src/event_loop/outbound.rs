@@ -1,0 +1,201 @@
+//! What waits to be sent on one connection: a queue of byte segments, some shared between connections.
+//!
+//! Knows nothing of sockets: it lends slices for a vectored write and is told how much of them went.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Data from this size on becomes a segment of its own instead of being copied behind the last one.
+const OWN_SEGMENT: usize = 16 << 10;
+/// Slices lent for one write.
+pub const MAX_SLICES: usize = 32;
+
+#[derive(Default)]
+pub struct Outbound {
+    segments: VecDeque<Segment>,
+    len: usize,
+}
+
+struct Segment {
+    bytes: Bytes,
+    /// Bytes at the front that have been sent.
+    sent: usize,
+}
+
+enum Bytes {
+    Own(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Segment {
+    fn rest(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Own(bytes) => &bytes[self.sent..],
+            Bytes::Shared(bytes) => &bytes[self.sent..],
+        }
+    }
+}
+
+impl Outbound {
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Lets `write` append bytes to the end of the queue. `spare` supplies buffers of earlier use.
+    pub fn append(&mut self, spare: &mut Spare, write: impl FnOnce(&mut Vec<u8>)) {
+        let open = matches!(self.segments.back(), Some(Segment { bytes: Bytes::Own(b), .. }) if b.len() < OWN_SEGMENT);
+        if !open {
+            self.segments.push_back(Segment { bytes: Bytes::Own(spare.take()), sent: 0 });
+        }
+        if let Some(Segment { bytes: Bytes::Own(bytes), .. }) = self.segments.back_mut() {
+            let before = bytes.len();
+            write(bytes);
+            self.len += bytes.len() - before;
+        }
+    }
+
+    /// Queues a buffer as it is; a small one is copied so that writes stay joined.
+    pub fn push(&mut self, spare: &mut Spare, bytes: Vec<u8>) {
+        if bytes.len() < OWN_SEGMENT {
+            self.append(spare, |out| out.extend_from_slice(&bytes));
+        } else {
+            self.len += bytes.len();
+            self.segments.push_back(Segment { bytes: Bytes::Own(bytes), sent: 0 });
+        }
+    }
+
+    /// Queues a frame that other connections send too.
+    pub fn push_shared(&mut self, spare: &mut Spare, bytes: &Arc<[u8]>) {
+        if bytes.len() < OWN_SEGMENT {
+            self.append(spare, |out| out.extend_from_slice(bytes));
+        } else {
+            self.len += bytes.len();
+            self.segments.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
+        }
+    }
+
+    /// Fills `slices` with what to write next; returns how many it used.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut used = 0;
+        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
+            *slice = IoSlice::new(segment.rest());
+            used += 1;
+        }
+        used
+    }
+
+    /// `n` bytes of what `slices` lent have gone.
+    pub fn consume(&mut self, spare: &mut Spare, mut n: usize) {
+        self.len -= n.min(self.len);
+        while let Some(front) = self.segments.front_mut() {
+            let rest = front.rest().len();
+            if n < rest {
+                front.sent += n;
+                return;
+            }
+            n -= rest;
+            if let Some(Segment { bytes: Bytes::Own(bytes), .. }) = self.segments.pop_front() {
+                spare.give(bytes);
+            }
+        }
+        // A connection that has been idle since a burst should not keep the queue's memory.
+        if self.segments.capacity() > 8 {
+            self.segments = VecDeque::new();
+        }
+    }
+
+    pub fn clear(&mut self, spare: &mut Spare) {
+        self.consume(spare, self.len);
+        self.segments = VecDeque::new();
+        self.len = 0;
+    }
+}
+
+/// Buffers for reuse, so that an idle connection holds none and a busy one allocates none.
+#[derive(Default)]
+pub struct Spare {
+    buffers: Vec<Vec<u8>>,
+}
+
+const SPARE_BUFFERS: usize = 64;
+const SPARE_CAPACITY: usize = 64 << 10;
+
+impl Spare {
+    pub fn take(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(1024))
+    }
+
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < SPARE_BUFFERS && (1..=SPARE_CAPACITY).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn drain(out: &mut Outbound, spare: &mut Spare, step: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = out.slices(&mut slices);
+            let flat: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
+            assert!(!flat.is_empty());
+            let n = flat.len().min(step);
+            all.extend_from_slice(&flat[..n]);
+            out.consume(spare, n);
+        }
+        all
+    }
+
+    #[test]
+    fn small_pieces_are_joined_into_one_slice() {
+        let (mut out, mut spare) = (Outbound::default(), Spare::default());
+        out.append(&mut spare, |o| o.extend_from_slice(b"ab"));
+        out.push(&mut spare, b"cd".to_vec());
+        out.push_shared(&mut spare, &Arc::from(&b"ef"[..]));
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        assert_eq!(out.slices(&mut slices), 1);
+        assert_eq!(out.len(), 6);
+        assert_eq!(drain(&mut out, &mut spare, 4), b"abcdef");
+        assert_eq!(spare.buffers.len(), 1, "the buffer is kept for the next connection");
+    }
+
+    #[test]
+    fn clear_forgets_everything() {
+        let (mut out, mut spare) = (Outbound::default(), Spare::default());
+        out.push(&mut spare, vec![1; OWN_SEGMENT]);
+        out.clear(&mut spare);
+        assert!(out.is_empty());
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        assert_eq!(out.slices(&mut slices), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_the_order_they_came(
+            pieces in prop::collection::vec((0usize..40_000, 0u8..3), 0..60), step in 1usize..70_000) {
+            let (mut out, mut spare, mut expected) = (Outbound::default(), Spare::default(), Vec::new());
+            for (i, (len, kind)) in pieces.into_iter().enumerate() {
+                let bytes: Vec<u8> = (0..len).map(|n| (n * 7 + i) as u8).collect();
+                expected.extend_from_slice(&bytes);
+                match kind {
+                    0 => out.append(&mut spare, |o| o.extend_from_slice(&bytes)),
+                    1 => out.push(&mut spare, bytes),
+                    _ => out.push_shared(&mut spare, &Arc::from(bytes)),
+                }
+            }
+            prop_assert_eq!(out.len(), expected.len());
+            prop_assert_eq!(drain(&mut out, &mut spare, step), expected);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The WebSocket side of a connection: upgrade, messages in, frames out, pings and the closing handshake.
+
+use super::connection::{Connection, Protocol};
+use super::context::{Behaviour, Context, wants};
+use super::timer::Tick;
+use crate::channel::{Command, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag};
+use crate::protocol::frame::{self, WsError};
+use crate::protocol::handshake;
+use crate::protocol::message::{Event, Payload, Receiver};
+use crate::protocol::request::RequestHead;
+use std::sync::Arc;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+pub struct WebSocket {
+    pub behaviour: Arc<Behaviour>,
+    receiver: Receiver,
+    /// Topics this connection is subscribed to in the loop's table.
+    pub topics: Vec<u32>,
+    ping_outstanding: bool,
+    /// 0: no limit.
+    lives_until: Tick,
+}
+
+/// The reason a connection gets that is too slow for what is sent to it (`closeOnBackpressureLimit`).
+const BACKPRESSURE_REASON: &str = "";
+
+impl Connection {
+    fn websocket(&mut self) -> Option<&mut WebSocket> {
+        match &mut self.protocol {
+            Protocol::WebSocket(websocket) => Some(websocket),
+            Protocol::Http(_) => None,
+        }
+    }
+
+    // ---- upgrade
+
+    /// A `ws` route without `upgrade` handler: first subprotocol, negotiated compression, empty user data.
+    pub(super) fn auto_upgrade(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8], id: u32) {
+        let Some(behaviour) = ctx.behaviour(id) else { return };
+        let request = UpgradeRequest {
+            key: head.websocket_key.map_or(&b""[..], |key| key.of(bytes)),
+            protocol: head.header(bytes, b"sec-websocket-protocol").unwrap_or_default(),
+            extensions: head.header(bytes, b"sec-websocket-extensions").unwrap_or_default(),
+        };
+        self.held = true;
+        ctx.event(EventKind::Open, self.id, [id, 0, 0], b"");
+        self.become_websocket(ctx, behaviour, &ResponseParts { status: b"", headers: b"", body: b"" }, &request);
+    }
+
+    /// `res.upgrade`: now or long after the request.
+    pub fn upgrade(&mut self, ctx: &mut Context, command: Command<'_>) {
+        let parts = ResponseParts::parse(command.payload);
+        let inner = ResponseParts::parse(parts.body);
+        let request = UpgradeRequest { key: inner.status, protocol: inner.headers, extensions: inner.body };
+        let Some(behaviour) = ctx.behaviour(command.arg) else { return };
+        self.become_websocket(ctx, behaviour, &parts, &request);
+        self.resume(ctx);
+    }
+
+    fn become_websocket(
+        &mut self,
+        ctx: &mut Context,
+        behaviour: Arc<Behaviour>,
+        parts: &ResponseParts<'_>,
+        request: &UpgradeRequest<'_>,
+    ) {
+        let mut answer = ctx.spare.take();
+        let upgrade = handshake::Upgrade {
+            status: (!parts.status.is_empty()).then_some(parts.status),
+            headers: parts.headers,
+            key: request.key,
+            protocol: request.protocol,
+            extensions: None,
+            date: Some(ctx.date()),
+        };
+        handshake::write_response(&mut answer, &upgrade);
+        self.send(ctx, |out| out.extend_from_slice(&answer));
+        ctx.spare.give(answer);
+        let lives_until = if behaviour.max_lifetime == 0 { 0 } else { ctx.now() + behaviour.max_lifetime };
+        self.protocol = Protocol::WebSocket(Box::new(WebSocket {
+            receiver: Receiver::new(behaviour.max_payload, false),
+            behaviour,
+            topics: Vec::new(),
+            ping_outstanding: false,
+            lives_until,
+        }));
+        self.restart_idle_timeout(ctx);
+    }
+
+    // ---- receiving
+
+    /// Understands as much of `bytes` as it can; returns how many it used.
+    pub(super) fn websocket_receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
+        let id = self.id;
+        let mut used = 0;
+        if !bytes.is_empty() {
+            self.restart_idle_timeout(ctx);
+        }
+        while used < bytes.len() {
+            let Protocol::WebSocket(websocket) = &mut self.protocol else { return used };
+            let wanted = websocket.behaviour.wants;
+            let (n, result) = websocket.receiver.receive(&mut bytes[used..]);
+            used += n;
+            match result {
+                Ok(None) if n == 0 => break,
+                Ok(None) => {}
+                Ok(Some(Event::Message { binary, data, .. })) => {
+                    if wanted & wants::MESSAGE != 0 {
+                        message_event(ctx, id, binary, data);
+                    }
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    if wanted & wants::PING != 0 {
+                        ctx.event(EventKind::Ping, id, [0; 3], payload);
+                    }
+                    self.send_frame(ctx, OpCode::Control(Control::Pong), payload);
+                }
+                Ok(Some(Event::Pong(payload))) => {
+                    if wanted & wants::PONG != 0 {
+                        ctx.event(EventKind::Pong, id, [0; 3], payload);
+                    }
+                }
+                Ok(Some(Event::Close { code, reason })) => {
+                    self.tell_gone(ctx, code.unwrap_or(1005), reason);
+                    self.send(ctx, |out| frame::write_close(out, code, reason));
+                    self.end_gracefully(ctx);
+                    return bytes.len();
+                }
+                Err(error) => {
+                    self.websocket_fail(ctx, error);
+                    return bytes.len();
+                }
+            }
+        }
+        used
+    }
+
+    /// The peer broke the protocol or a limit: say so in a close frame, then close.
+    fn websocket_fail(&mut self, ctx: &mut Context, error: WsError) {
+        self.websocket_gone(ctx, error.close_code(), error.reason());
+        self.end_gracefully(ctx);
+    }
+
+    /// The handler sees 1006 with the reason; the peer is told the code RFC 6455 §7.4.1 has for it.
+    pub(super) fn websocket_gone(&mut self, ctx: &mut Context, code: u16, reason: &str) {
+        self.tell_gone(ctx, 1006, reason.as_bytes());
+        if code != 1006 {
+            self.send(ctx, |out| frame::write_close(out, Some(code), reason.as_bytes()));
+        }
+    }
+
+    // ---- what JavaScript asks for
+
+    pub fn websocket_send(&mut self, ctx: &mut Context, command: Command<'_>) {
+        let len = command.owned.as_ref().map_or(command.payload.len(), Vec::len);
+        self.acknowledge(ctx, len);
+        if !self.is_open() {
+            return;
+        }
+        let Some(websocket) = self.websocket() else { return };
+        let reset_timeout = websocket.behaviour.reset_idle_timeout_on_send;
+        let (opcode, fin) = opcode(command.flags);
+        self.send(ctx, |out| frame::write_header(out, opcode, fin, false, len));
+        match command.owned {
+            Some(bytes) => self.out.push(&mut ctx.spare, bytes),
+            None => self.send(ctx, |out| out.extend_from_slice(command.payload)),
+        }
+        if reset_timeout {
+            self.restart_idle_timeout(ctx);
+        }
+    }
+
+    /// `ws.end`: JavaScript has run its `close` handler already.
+    pub fn websocket_end(&mut self, ctx: &mut Context, command: &Command<'_>) {
+        if !self.is_open() || self.websocket().is_none() {
+            return;
+        }
+        self.let_go();
+        self.send(ctx, |out| frame::write_close(out, Some(command.arg as u16), command.payload));
+        self.end_gracefully(ctx);
+    }
+
+    /// Over `maxBackpressure` with `closeOnBackpressureLimit`.
+    pub fn websocket_overflow(&mut self, ctx: &mut Context) {
+        if self.is_open() && self.websocket().is_some() {
+            self.websocket_gone(ctx, 1006, BACKPRESSURE_REASON);
+            self.close_socket(ctx);
+        }
+    }
+
+    pub fn subscribe(&mut self, ctx: &mut Context, topic: u32) {
+        let slot = self.id.slot;
+        if self.is_open()
+            && let Some(websocket) = self.websocket()
+            && ctx.topics.subscribe(topic, slot)
+        {
+            websocket.topics.push(topic);
+        }
+    }
+
+    pub fn unsubscribe(&mut self, ctx: &mut Context, topic: u32) {
+        let slot = self.id.slot;
+        if let Some(websocket) = self.websocket()
+            && ctx.topics.unsubscribe(topic, slot)
+        {
+            websocket.topics.retain(|t| *t != topic);
+        }
+    }
+
+    /// A publish reaches this subscriber, unless it is too slow for it.
+    pub fn deliver(&mut self, ctx: &mut Context, publication: &Publication<'_>) {
+        let (id, waiting) = (self.id, if self.blocked { self.out.len() } else { 0 });
+        if !self.is_open() {
+            return;
+        }
+        let Some(websocket) = self.websocket() else { return };
+        let behaviour = &websocket.behaviour;
+        if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
+            if behaviour.wants & wants::DROPPED != 0 {
+                ctx.event(EventKind::Dropped, id, [u32::from(publication.binary), 0, 0], publication.payload);
+            }
+            if behaviour.close_on_backpressure_limit {
+                self.websocket_overflow(ctx);
+            }
+            return;
+        }
+        let reset_timeout = behaviour.reset_idle_timeout_on_send;
+        match publication.shared {
+            Some(frame) => self.out.push_shared(&mut ctx.spare, frame),
+            None => self.out.append(&mut ctx.spare, |out| out.extend_from_slice(publication.frame)),
+        }
+        self.mark_dirty(ctx);
+        if reset_timeout {
+            self.restart_idle_timeout(ctx);
+        }
+    }
+
+    // ---- what happens to the connection
+
+    pub(super) fn websocket_flushed(&mut self, ctx: &mut Context, before: usize) {
+        let (id, now) = (self.id, self.out.len());
+        if before > now && self.websocket().is_some_and(|w| w.behaviour.wants & wants::DRAIN != 0) {
+            ctx.event(EventKind::Drain, id, [0; 3], b"");
+        }
+    }
+
+    pub(super) fn websocket_timeout(&mut self, ctx: &mut Context) {
+        let now = ctx.now();
+        let Some(websocket) = self.websocket() else { return };
+        if websocket.lives_until != 0 && now >= websocket.lives_until {
+            self.tell_gone(ctx, 1000, b"please reconnect");
+            self.send(ctx, |out| frame::write_close(out, Some(1000), b"please reconnect"));
+            return self.end_gracefully(ctx);
+        }
+        let behaviour = websocket.behaviour.clone();
+        if behaviour.send_pings && !std::mem::replace(&mut websocket.ping_outstanding, true) {
+            self.send_frame(ctx, OpCode::Control(Control::Ping), b"");
+            return self.set_websocket_timeout(ctx, ping_margin(behaviour.idle_timeout));
+        }
+        self.websocket_gone(ctx, 1006, "WebSocket timed out from inactivity");
+        self.close_socket(ctx);
+    }
+
+    fn send_frame(&mut self, ctx: &mut Context, opcode: OpCode, payload: &[u8]) {
+        self.send(ctx, |out| {
+            frame::write_header(out, opcode, true, false, payload.len());
+            out.extend_from_slice(payload);
+        });
+    }
+
+    fn restart_idle_timeout(&mut self, ctx: &mut Context) {
+        let Some(websocket) = self.websocket() else { return };
+        websocket.ping_outstanding = false;
+        let behaviour = &websocket.behaviour;
+        let margin = if behaviour.send_pings { ping_margin(behaviour.idle_timeout) } else { 0 };
+        let silence = behaviour.idle_timeout - margin.min(behaviour.idle_timeout);
+        self.set_websocket_timeout(ctx, silence);
+    }
+
+    /// The next thing to happen by itself: after `in_s` seconds (0: never), or at the end of the lifetime.
+    fn set_websocket_timeout(&mut self, ctx: &mut Context, in_s: Tick) {
+        let now = ctx.now();
+        let Some(websocket) = self.websocket() else { return };
+        let left = websocket.lives_until.saturating_sub(now);
+        let in_s = match (in_s, websocket.lives_until) {
+            (0, 0) => 0,
+            (0, _) => left.max(1),
+            (_, 0) => in_s,
+            _ => in_s.min(left.max(1)),
+        };
+        self.set_timeout(ctx, in_s);
+    }
+}
+
+struct UpgradeRequest<'a> {
+    key: &'a [u8],
+    protocol: &'a [u8],
+    extensions: &'a [u8],
+}
+
+/// One publish on its way to its subscribers.
+pub struct Publication<'a> {
+    pub binary: bool,
+    pub payload: &'a [u8],
+    /// The whole frame, when it is small enough to be copied to each.
+    pub frame: &'a [u8],
+    /// The whole frame, when it is large enough to be shared.
+    pub shared: Option<&'a Arc<[u8]>>,
+}
+
+fn message_event(ctx: &mut Context, id: crate::channel::ConnId, binary: bool, data: Payload<'_>) {
+    let args = [u32::from(binary), 0, 0];
+    match data {
+        Payload::Owned(bytes) if bytes.len() >= OWNED_PAYLOAD => {
+            ctx.events.push_owned(EventKind::Message, id, args, bytes);
+        }
+        Payload::Owned(bytes) => ctx.event(EventKind::Message, id, args, &bytes),
+        Payload::Borrowed(bytes) => ctx.event(EventKind::Message, id, args, bytes),
+    }
+}
+
+/// The opcode and FIN bit of a frame JavaScript sends.
+pub fn opcode(flags: u32) -> (OpCode, bool) {
+    let opcode = if flags & send_flag::PING != 0 {
+        OpCode::Control(Control::Ping)
+    } else if flags & send_flag::CONTINUATION != 0 {
+        OpCode::Data(Data::Continue)
+    } else if flags & send_flag::BINARY != 0 {
+        OpCode::Data(Data::Binary)
+    } else {
+        OpCode::Data(Data::Text)
+    };
+    (opcode, flags & send_flag::NOT_FINAL == 0)
+}
+
+/// How long before the end of the idle timeout a ping is sent: 4, 8 or 16 s, the largest whose double still fits in
+/// what is left, as uWebSockets has it.
+fn ping_margin(idle_timeout: u32) -> u32 {
+    let mut margin = 4;
+    while margin < 16 && idle_timeout.saturating_sub(margin) >= margin * 2 {
+        margin *= 2;
+    }
+    margin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ping_margins_are_those_of_the_original() {
+        for (idle, margin) in [(8, 4), (11, 4), (12, 8), (16, 8), (24, 16), (120, 16), (960, 16)] {
+            assert_eq!(ping_margin(idle), margin, "{idle}");
+        }
+    }
+
+    #[test]
+    fn frames_carry_what_was_asked() {
+        assert_eq!(opcode(0), (OpCode::Data(Data::Text), true));
+        assert_eq!(opcode(send_flag::BINARY | send_flag::NOT_FINAL), (OpCode::Data(Data::Binary), false));
+        assert_eq!(opcode(send_flag::CONTINUATION), (OpCode::Data(Data::Continue), true));
+        assert_eq!(opcode(send_flag::PING), (OpCode::Control(Control::Ping), true));
+    }
+}

@@ -1,0 +1,123 @@
+//! Who gets a publish: topic number to subscribed connections.
+//!
+//! Owned by the loop thread and changed by commands in the order of the JavaScript calls, so that "publish, then
+//! unsubscribe" still delivers. Topic names and the counts that are answered synchronously live in JavaScript; the
+//! numbers come from there and are reused once a topic has no subscriber.
+#![forbid(unsafe_code)]
+
+use indexmap::IndexSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Slots are dense numbers: one multiplication spreads them well enough.
+#[derive(Default)]
+pub struct SlotHasher(u64);
+
+impl Hasher for SlotHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.0 = (self.0 ^ u64::from(n)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+}
+
+type Subscribers = IndexSet<u32, BuildHasherDefault<SlotHasher>>;
+
+#[derive(Default)]
+pub struct Topics {
+    topics: Vec<Subscribers>,
+}
+
+/// Topic numbers JavaScript may use; it hands out the smallest free one, so this is only a bound against nonsense.
+const MAX_TOPICS: usize = 1 << 26;
+
+impl Topics {
+    /// True when `slot` was not subscribed before.
+    pub fn subscribe(&mut self, topic: u32, slot: u32) -> bool {
+        let index = topic as usize;
+        if index >= MAX_TOPICS {
+            return false;
+        }
+        if index >= self.topics.len() {
+            self.topics.resize_with(index + 1, Subscribers::default);
+        }
+        self.topics[index].insert(slot)
+    }
+
+    /// True when `slot` was subscribed.
+    pub fn unsubscribe(&mut self, topic: u32, slot: u32) -> bool {
+        let Some(subscribers) = self.topics.get_mut(topic as usize) else { return false };
+        let was = subscribers.swap_remove(&slot);
+        if subscribers.is_empty() {
+            *subscribers = Subscribers::default();
+        }
+        was
+    }
+
+    pub fn count(&self, topic: u32) -> usize {
+        self.topics.get(topic as usize).map_or(0, IndexSet::len)
+    }
+
+    /// The subscriber at `index`; for a walk that may not hold a borrow. Nothing may be removed during the walk.
+    pub fn subscriber(&self, topic: u32, index: usize) -> Option<u32> {
+        self.topics.get(topic as usize)?.get_index(index).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn subscribers(topics: &Topics, topic: u32) -> Vec<u32> {
+        (0..topics.count(topic)).filter_map(|i| topics.subscriber(topic, i)).collect()
+    }
+
+    #[test]
+    fn a_topic_lists_its_subscribers_once() {
+        let mut topics = Topics::default();
+        assert!(topics.subscribe(3, 10));
+        assert!(!topics.subscribe(3, 10));
+        assert!(topics.subscribe(3, 11));
+        assert_eq!(subscribers(&topics, 3), [10, 11]);
+        assert_eq!(topics.count(2), 0);
+        assert!(topics.unsubscribe(3, 10));
+        assert!(!topics.unsubscribe(3, 10));
+        assert!(!topics.unsubscribe(99, 10));
+        assert_eq!(subscribers(&topics, 3), [11]);
+    }
+
+    #[test]
+    fn an_absurd_topic_number_reserves_nothing() {
+        let mut topics = Topics::default();
+        assert!(!topics.subscribe(u32::MAX, 1));
+        assert_eq!(topics.count(u32::MAX), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_sets(steps in prop::collection::vec((0u32..4, 0u32..40, any::<bool>()), 0..300)) {
+            let mut topics = Topics::default();
+            let mut sets = vec![BTreeSet::new(); 4];
+            for (topic, slot, add) in steps {
+                let set = &mut sets[topic as usize];
+                if add {
+                    prop_assert_eq!(topics.subscribe(topic, slot), set.insert(slot));
+                } else {
+                    prop_assert_eq!(topics.unsubscribe(topic, slot), set.remove(&slot));
+                }
+            }
+            for topic in 0..4 {
+                let mut got = subscribers(&topics, topic);
+                got.sort_unstable();
+                prop_assert_eq!(got, sets[topic as usize].iter().copied().collect::<Vec<_>>());
+            }
+        }
+    }
+}
