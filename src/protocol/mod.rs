@@ -4,6 +4,7 @@
 pub mod body;
 pub mod frame;
 pub mod handshake;
+pub mod http_error;
 pub mod message;
 pub mod proxy;
 pub mod request;
