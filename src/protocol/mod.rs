@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod message;
