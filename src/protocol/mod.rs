@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
+pub mod http_error;
 pub mod message;
 pub mod proxy;
 pub mod request;

@@ -1,1 +1,155 @@
-//! (to come)
+//! PROXY protocol headers, binary (version 2) and text (version 1): the address of a client behind a balancer.
+//!
+//! Whether a connection may carry one is the caller's to know: who can send it can claim any address.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use memchr::memchr;
+use thiserror::Error;
+
+/// Starts every version 2 header.
+pub const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Bytes after the fixed part of a version 2 header: addresses and TLVs. The format allows 64 KiB.
+pub const MAX_PAYLOAD: usize = 16 * 1024;
+/// A version 1 line with its CRLF, as its specification has it.
+pub const MAX_LINE: usize = 107;
+const FIXED_PART: usize = 16;
+
+/// What a header says; both are `None` when the proxy speaks for itself or for an unknown protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProxyHeader {
+    pub source: Option<SocketAddr>,
+    pub destination: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ProxyError {
+    #[error("malformed PROXY header")]
+    Malformed,
+    #[error("PROXY header too large")]
+    TooLarge,
+}
+
+/// Whether the first bytes of a stream are those of a PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likeness {
+    No,
+    /// Too few bytes to tell.
+    Maybe,
+    Yes,
+}
+
+pub fn looks_like_proxy(buf: &[u8]) -> Likeness {
+    // A request of the method PROXY has a target that begins with none of these letters.
+    const STARTS: [&[u8]; 4] = [SIGNATURE, b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN"];
+    if STARTS.iter().any(|start| buf.starts_with(start)) {
+        Likeness::Yes
+    } else if STARTS.iter().any(|start| start.starts_with(buf)) {
+        Likeness::Maybe
+    } else {
+        Likeness::No
+    }
+}
+
+/// Parses the header at the start of `buf`: `Ok(None)` when it is incomplete, else what it says and its length.
+pub fn parse(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
+    match looks_like_proxy(buf) {
+        Likeness::No => Err(ProxyError::Malformed),
+        Likeness::Maybe => Ok(None),
+        Likeness::Yes if buf.starts_with(SIGNATURE) => parse_binary(buf),
+        Likeness::Yes => parse_line(buf),
+    }
+}
+
+fn parse_binary(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
+    // A wrong version or command is seen before the rest has come.
+    let command = match buf.get(12) {
+        None => return Ok(None),
+        Some(0x20) => Command::Local,
+        Some(0x21) => Command::Proxy,
+        Some(_) => return Err(ProxyError::Malformed),
+    };
+    let Some(&[family, high, low]) = buf.get(13..FIXED_PART) else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > MAX_PAYLOAD {
+        return Err(ProxyError::TooLarge);
+    }
+    let Some(payload) = buf.get(FIXED_PART..FIXED_PART + length) else { return Ok(None) };
+    let header = match command {
+        Command::Local => ProxyHeader::default(),
+        Command::Proxy => addresses(family, payload)?,
+    };
+    Ok(Some((header, FIXED_PART + length)))
+}
+
+enum Command {
+    /// The proxy's own connection, such as a health check.
+    Local,
+    Proxy,
+}
+
+/// The address block; the TLVs behind it are skipped.
+fn addresses(family: u8, payload: &[u8]) -> Result<ProxyHeader, ProxyError> {
+    match family >> 4 {
+        0x1 => pair::<4>(payload, |ip| Ipv4Addr::from(ip).into()),
+        0x2 => pair::<16>(payload, |ip| Ipv6Addr::from(ip).into()),
+        // Unspecified and Unix sockets have no address to tell.
+        0x0 | 0x3 => Ok(ProxyHeader::default()),
+        _ => Err(ProxyError::Malformed),
+    }
+}
+
+/// Two addresses of `N` bytes, then two ports.
+fn pair<const N: usize>(payload: &[u8], ip: fn([u8; N]) -> IpAddr) -> Result<ProxyHeader, ProxyError> {
+    let read = || {
+        let (source, rest) = payload.split_first_chunk::<N>()?;
+        let (destination, rest) = rest.split_first_chunk::<N>()?;
+        let (source_port, rest) = rest.split_first_chunk::<2>()?;
+        let (destination_port, _) = rest.split_first_chunk::<2>()?;
+        Some(ProxyHeader {
+            source: Some(SocketAddr::new(ip(*source), u16::from_be_bytes(*source_port))),
+            destination: Some(SocketAddr::new(ip(*destination), u16::from_be_bytes(*destination_port))),
+        })
+    };
+    read().ok_or(ProxyError::Malformed)
+}
+
+fn parse_line(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
+    let window = &buf[..buf.len().min(MAX_LINE)];
+    let Some(line_feed) = memchr(b'\n', window) else {
+        return if buf.len() >= MAX_LINE { Err(ProxyError::TooLarge) } else { Ok(None) };
+    };
+    let line = window[..line_feed].strip_suffix(b"\r").ok_or(ProxyError::Malformed)?;
+    let line = std::str::from_utf8(line).map_err(|_| ProxyError::Malformed)?;
+    let mut words = line.split(' ').skip(1);
+    let header = match words.next() {
+        Some("TCP4") => text_pair::<Ipv4Addr>(words)?,
+        Some("TCP6") => text_pair::<Ipv6Addr>(words)?,
+        Some("UNKNOWN") => ProxyHeader::default(),
+        _ => return Err(ProxyError::Malformed),
+    };
+    Ok(Some((header, line_feed + 1)))
+}
+
+/// `source destination source-port destination-port`, and nothing else.
+fn text_pair<'a, A: FromStr + Into<IpAddr>>(
+    words: impl Iterator<Item = &'a str>,
+) -> Result<ProxyHeader, ProxyError> {
+    let mut words = words.fuse();
+    let mut address = || words.next()?.parse::<A>().ok().map(Into::<IpAddr>::into);
+    let (source, destination) = (address(), address());
+    let mut port = || words.next().and_then(parse_port);
+    let (source_port, destination_port) = (port(), port());
+    let header = ProxyHeader {
+        source: source.zip(source_port).map(SocketAddr::from),
+        destination: destination.zip(destination_port).map(SocketAddr::from),
+    };
+    let complete = header.source.is_some() && header.destination.is_some() && words.next().is_none();
+    if complete { Ok(header) } else { Err(ProxyError::Malformed) }
+}
+
+/// Digits only: `u16::from_str` would take a plus sign.
+fn parse_port(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}

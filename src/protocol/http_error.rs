@@ -1,0 +1,76 @@
+//! What can be wrong with a request, and the whole response the client gets for it.
+//!
+//! Every error here ends the connection: after it nothing can be said about where the next request begins
+//! (RFC 9112, 2.2 and 6.3).
+
+use thiserror::Error;
+
+/// The client's fault. The reason is for logs; the client is told only the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HttpError {
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585, 5).
+    #[error("request header fields too large")]
+    HeaderFieldsTooLarge,
+    #[error("HTTP version not supported")]
+    VersionNotSupported,
+}
+
+impl HttpError {
+    pub fn status(&self) -> u16 {
+        match self {
+            HttpError::BadRequest(_) => 400,
+            HttpError::HeaderFieldsTooLarge => 431,
+            HttpError::VersionNotSupported => 505,
+        }
+    }
+
+    /// The complete response, to be written as it is before the connection is closed.
+    pub fn response(&self) -> &'static [u8] {
+        match self {
+            HttpError::BadRequest(_) => BAD_REQUEST,
+            HttpError::HeaderFieldsTooLarge => HEADER_FIELDS_TOO_LARGE,
+            HttpError::VersionNotSupported => VERSION_NOT_SUPPORTED,
+        }
+    }
+}
+
+macro_rules! page {
+    ($status:literal, $length:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: ",
+            $length,
+            "\r\n\r\n<!doctype html><title>",
+            $status,
+            "</title><h1>",
+            $status,
+            "</h1>"
+        )
+        .as_bytes()
+    };
+}
+
+const BAD_REQUEST: &[u8] = page!("400 Bad Request", "69");
+const HEADER_FIELDS_TOO_LARGE: &[u8] = page!("431 Request Header Fields Too Large", "109");
+const VERSION_NOT_SUPPORTED: &[u8] = page!("505 HTTP Version Not Supported", "99");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_whole_and_their_length_is_true() {
+        for error in
+            [HttpError::BadRequest("x"), HttpError::HeaderFieldsTooLarge, HttpError::VersionNotSupported]
+        {
+            let text = std::str::from_utf8(error.response()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {} ", error.status())), "{head}");
+            assert!(head.contains("\r\nConnection: close\r\n"));
+            assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{head} {}", body.len());
+        }
+    }
+}
