@@ -467,7 +467,7 @@ impl Default for Shared {
 }
 
 /// Wakes the JavaScript thread; called by the loop.
-pub trait WakeJs: Send {
+pub trait WakeJs: Send + Sync {
     fn wake(&self);
 }
 

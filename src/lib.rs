@@ -1,4 +1,18 @@
 //! uws-rs: HTTP/1.1 and WebSocket on a `mio` event loop in a background thread, for Node.js.
+//!
+//! Two threads per JavaScript environment. The loop thread (`event_loop`) owns every socket and every byte in flight;
+//! the JavaScript thread (`bridge`, feature `binding`) owns what must be answered synchronously. Between them are two
+//! queues (`mailbox`) of events and commands (`channel`) and a few atomics.
+//!
+//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel`, `router` and `topics`;
+//! nothing points back.
 
+pub mod channel;
+pub mod event_loop;
+pub mod mailbox;
 pub mod protocol;
 pub mod router;
+pub mod topics;
+
+#[cfg(feature = "binding")]
+mod bridge;

@@ -238,7 +238,10 @@ mod tests {
             if next < 20_000 && mailbox.may_sleep() {
                 let mut woken = waker.0.lock();
                 while !*woken {
-                    assert!(!waker.1.wait_for(&mut woken, Duration::from_secs(30)).timed_out(), "lost wake-up");
+                    assert!(
+                        !waker.1.wait_for(&mut woken, Duration::from_secs(30)).timed_out(),
+                        "lost wake-up"
+                    );
                 }
                 *woken = false;
                 mailbox.awake();

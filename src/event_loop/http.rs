@@ -191,7 +191,9 @@ impl Connection {
         let first = match_routes(ctx, self.app, head, bytes);
         match first {
             None => return self.http_not_found(ctx),
-            Some((id, RouteKind::WebSocket)) if ctx.behaviour(id).is_some_and(|b| b.auto_upgrade) && !has_body => {
+            Some((id, RouteKind::WebSocket))
+                if ctx.behaviour(id).is_some_and(|b| b.auto_upgrade) && !has_body =>
+            {
                 return self.auto_upgrade(ctx, head, bytes, id);
             }
             Some(_) => {}
@@ -305,7 +307,8 @@ impl Connection {
 
     /// Runs a response command; bytes that followed the request are looked at once it is complete.
     pub fn http_command(&mut self, ctx: &mut Context, command: Command<'_>, run: HttpCommand) {
-        let body = command.owned.as_ref().map_or_else(|| ResponseParts::parse(command.payload).body.len(), Vec::len);
+        let body =
+            command.owned.as_ref().map_or_else(|| ResponseParts::parse(command.payload).body.len(), Vec::len);
         self.acknowledge(ctx, body);
         if !self.is_open() || self.http().is_none_or(|http| !http.pending) {
             return;

@@ -25,12 +25,12 @@ pub struct Bound {
 /// Unless `exclusive`, other processes and threads may bind the same port and the kernel spreads the connections.
 pub fn bind_tcp(host: Option<&str>, port: u16, exclusive: bool) -> io::Result<Bound> {
     let Some(host) = host.filter(|h| !h.is_empty()) else {
-        return bind_address(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), exclusive).or_else(|error| {
-            match error.kind() {
+        return bind_address(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), exclusive).or_else(
+            |error| match error.kind() {
                 io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
                 _ => bind_address(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), exclusive),
-            }
-        });
+            },
+        );
     };
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");

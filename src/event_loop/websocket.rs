@@ -44,7 +44,12 @@ impl Connection {
         };
         self.held = true;
         ctx.event(EventKind::Open, self.id, [id, 0, 0], b"");
-        self.become_websocket(ctx, behaviour, &ResponseParts { status: b"", headers: b"", body: b"" }, &request);
+        self.become_websocket(
+            ctx,
+            behaviour,
+            &ResponseParts { status: b"", headers: b"", body: b"" },
+            &request,
+        );
     }
 
     /// `res.upgrade`: now or long after the request.
@@ -53,6 +58,11 @@ impl Connection {
         let inner = ResponseParts::parse(parts.body);
         let request = UpgradeRequest { key: inner.status, protocol: inner.headers, extensions: inner.body };
         let Some(behaviour) = ctx.behaviour(command.arg) else { return };
+        if !matches!(&self.protocol, Protocol::Http(http) if http.has_whole_request()) {
+            // The rest of a body would be taken for frames.
+            self.tell_gone(ctx, 1006, b"");
+            return self.close_socket(ctx);
+        }
         self.become_websocket(ctx, behaviour, &parts, &request);
         self.resume(ctx);
     }
@@ -253,6 +263,9 @@ impl Connection {
             return self.end_gracefully(ctx);
         }
         let behaviour = websocket.behaviour.clone();
+        if behaviour.idle_timeout == 0 {
+            return self.set_websocket_timeout(ctx, 0);
+        }
         if behaviour.send_pings && !std::mem::replace(&mut websocket.ping_outstanding, true) {
             self.send_frame(ctx, OpCode::Control(Control::Ping), b"");
             return self.set_websocket_timeout(ctx, ping_margin(behaviour.idle_timeout));

@@ -1,0 +1,229 @@
+'use strict';
+// App: routes, listening, publishing.
+
+const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
+const { coerce, text, requireArguments, requireFunction } = require('./arguments');
+const { Behaviour, Send } = require('./websocket');
+const { Topics } = require('./topics');
+const { endAll } = require('./receivers');
+
+const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
+
+/** What a handler id of a plain route stands for. */
+class Route {
+  constructor(handler, parameters) {
+    this.handler = handler;
+    this.parameters = parameters;
+  }
+}
+
+/** A listen socket; opaque to users. */
+class ListenSocket {
+  constructor(id, app, port) {
+    this.id = id;
+    this.app = app;
+    this.port = port;
+  }
+}
+
+let nextListener = 0;
+
+/** The names of a pattern's parameters, in the order of their values. */
+function parameterNames(pattern) {
+  const segments = pattern.split('/').slice(1);
+  return segments.filter((segment) => segment.startsWith(':')).map((segment) => segment.slice(1));
+}
+
+function portOf(value) {
+  const port = typeof value === 'number' ? value : Number(text(value, 'port'));
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
+  }
+  return port;
+}
+
+/** `listen`'s call shapes: (port, cb), (port, options, cb), (host, port, cb), (host, port, options, cb). */
+function listenArguments(given) {
+  requireArguments(given.length, 2);
+  const all = [...given];
+  const callback = all.findLast((value) => typeof value === 'function');
+  requireFunction(callback);
+  const rest = all.slice(0, all.lastIndexOf(callback));
+  if (rest.length === 0) throw new Error('port is missing: listen(port, cb) or listen(host, port, cb).');
+  const hasHost = rest.length > 1 && typeof rest[0] !== 'number';
+  const [host, port, options] = hasHost ? rest : [undefined, ...rest];
+  return {
+    host: host === undefined ? undefined : text(host, 'host'),
+    port: portOf(port),
+    exclusive: (Number(options ?? 0) & LIBUS_LISTEN_EXCLUSIVE_PORT) !== 0,
+    callback,
+  };
+}
+
+class TemplatedApp {
+  #id;
+  #engine;
+  #filters = [];
+  topics;
+
+  constructor() {
+    this.#engine = start();
+    this.#id = apps.length;
+    Object.defineProperty(this, 'topics', { value: new Topics(), enumerable: false });
+    Object.defineProperty(this, 'id', { value: this.#id, enumerable: false });
+    apps.push({ app: this, filters: this.#filters });
+    this.#engine.addApp(this.#id);
+  }
+
+  #route(method, given) {
+    const [pattern, handler] = given;
+    requireArguments(given.length, 2);
+    const path = text(pattern, 'pattern');
+    if (handler === null) {
+      this.#engine.removeRoute(this.#id, method, path);
+      return this;
+    }
+    requireFunction(handler);
+    handlers.push(new Route(handler, parameterNames(path)));
+    this.#engine.addRoute(this.#id, method, path, handlers.length - 1);
+    return this;
+  }
+
+  ws(pattern, behavior) {
+    requireArguments(arguments.length, 2);
+    const path = text(pattern, 'pattern');
+    if (behavior === null) {
+      this.#engine.removeRoute(this.#id, 'ws', path);
+      return this;
+    }
+    if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
+    const behaviour = new Behaviour(handlers.length, this, parameterNames(path), behavior);
+    handlers.push(behaviour);
+    this.#engine.addBehaviour(behaviour.native);
+    this.#engine.addRoute(this.#id, 'ws', path, behaviour.id);
+    return this;
+  }
+
+  listen(...given) {
+    const { host, port, exclusive, callback } = listenArguments(given);
+    return this.#listen(callback, (id) => this.#engine.listen(this.#id, id, host, port, exclusive));
+  }
+
+  listen_unix(callback, path) {
+    requireArguments(arguments.length, 2);
+    requireFunction(callback);
+    const name = text(path, 'path');
+    return this.#listen(callback, (id) => {
+      this.#engine.listenUnix(this.#id, id, name);
+      return -1;
+    });
+  }
+
+  #listen(callback, bind) {
+    const id = nextListener++;
+    let token = false;
+    try {
+      token = new ListenSocket(id, this.#id, bind(id));
+    } catch {
+      // A port that is taken, forbidden or unknown: the callback gets false, as documented.
+    }
+    if (token !== false) addListener(token);
+    callback(token);
+    return this;
+  }
+
+  publish(topic, message, isBinary, compress) {
+    if (message === undefined) requireArguments(arguments.length, 2);
+    const target = this.topics.get(text(topic, 'topic'));
+    const data = coerce(message, 'message');
+    if (target === undefined) return false;
+    const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
+    hot.publish(target.id, -1, data, flags);
+    touched();
+    return true;
+  }
+
+  numSubscribers(topic) {
+    requireArguments(arguments.length, 1);
+    return this.topics.count(text(topic, 'topic'));
+  }
+
+  filter(callback) {
+    requireArguments(arguments.length, 1);
+    requireFunction(callback);
+    this.#filters.push(callback);
+    this.#engine.filter(this.#id);
+    return this;
+  }
+
+  close() {
+    for (const [id, listener] of listeners) {
+      if (listener.app === this.#id) listeners.delete(id);
+    }
+    this.#engine.closeApp(this.#id);
+    endAll(this);
+    return this;
+  }
+
+  // ---- server names mean nothing without TLS
+
+  addServerName(hostname) {
+    requireArguments(arguments.length, 1);
+    text(hostname, 'hostname');
+    return this;
+  }
+
+  removeServerName(hostname) {
+    requireArguments(arguments.length, 1);
+    text(hostname, 'hostname');
+    return this;
+  }
+
+  missingServerName(callback) {
+    requireArguments(arguments.length, 1);
+    requireFunction(callback);
+    return this;
+  }
+
+  domain(hostname) {
+    requireArguments(arguments.length, 1);
+    text(hostname, 'hostname');
+    return this;
+  }
+
+  static {
+    for (const method of ['get', 'post', 'options', 'del', 'patch', 'put', 'head', 'connect', 'trace', 'any']) {
+      // Methods, like those written out: not enumerable, on the prototype, with a name.
+      const value = {
+        [method](...given) {
+          return this.#route(method, given);
+        },
+      }[method];
+      Object.defineProperty(this.prototype, method, { value, writable: true, configurable: true });
+    }
+  }
+}
+
+Object.defineProperty(TemplatedApp, 'name', { value: 'uWS.App' });
+
+/** An HTTP and WebSocket server. Callable with and without `new`. */
+function App(options) {
+  if (options !== undefined && options !== null && typeof options !== 'object') {
+    throw new TypeError('options must be an object.');
+  }
+  return new TemplatedApp();
+}
+
+function us_listen_socket_close(token) {
+  requireArguments(arguments.length, 1);
+  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (listeners.delete(token.id)) start().closeListener(token.id);
+}
+
+function us_socket_local_port(token) {
+  requireArguments(arguments.length, 1);
+  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  return token.port;
+}
+
+module.exports = { App, us_listen_socket_close, us_socket_local_port };

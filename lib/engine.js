@@ -1,0 +1,236 @@
+'use strict';
+// The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
+// leave in time. One per environment (main thread or worker), started with the first App.
+
+const { load } = require('./binding');
+
+/** Event kinds; the numbers of `EventKind` in src/channel.rs. */
+const Kind = Object.freeze({
+  REQUEST: 1,
+  DATA: 2,
+  WRITABLE: 3,
+  PEER_END: 4,
+  GONE: 5,
+  MESSAGE: 6,
+  PING: 7,
+  PONG: 8,
+  OPEN: 9,
+  DRAIN: 10,
+  DROPPED: 11,
+  QUIET: 12,
+  FILTER: 13,
+  PANIC: 14,
+  WARNING: 15,
+});
+
+/** Command numbers; those of `Op` in src/channel.rs. */
+const Op = Object.freeze({
+  RESPOND: 1,
+  WRITE: 2,
+  TRY_END: 3,
+  FINISH: 4,
+  PAUSE: 5,
+  RESUME: 6,
+  CLOSE: 7,
+  WANT_WRITABLE: 8,
+  RELEASE: 9,
+  UPGRADE: 10,
+  SEND: 20,
+  END: 21,
+  SUBSCRIBE: 22,
+  UNSUBSCRIBE: 23,
+  PUBLISH: 24,
+  OVERFLOW: 25,
+});
+
+const EVENT_WORDS = 8;
+/** Events handled before timers and other I/O of the process get their turn. */
+const EVENTS_PER_PUMP = 4096;
+/** How long an ending process waits for its last bytes to reach the kernel. */
+const SETTLE_MS = 200;
+
+/** Native functions called per event and per message; filled by `start`. */
+const hot = {};
+/** What the loop's handler ids stand for: a Route or a Behaviour. */
+const handlers = [];
+/** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
+const connections = [];
+/** Apps by number. */
+const apps = [];
+/** Open listen sockets by number. */
+const listeners = new Map();
+/** By kind of event, filled in by the modules whose objects the events are for. */
+const receivers = [];
+
+let engine = null;
+let words = null;
+let pumping = false;
+let flushScheduled = false;
+
+function start() {
+  if (engine !== null) return engine;
+  const { Engine } = load();
+  engine = new Engine(pump);
+  Object.assign(hot, engine.hot());
+  words = new Uint32Array(engine.constants().eventsPerTake * EVENT_WORDS);
+  // What was sent before process.exit() has been sent in the original.
+  process.on('exit', () => hot.settle(SETTLE_MS));
+  return engine;
+}
+
+/** Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. */
+function touched() {
+  if (pumping || flushScheduled) return;
+  flushScheduled = true;
+  setImmediate(flushScheduledCommands);
+}
+
+function flushScheduledCommands() {
+  flushScheduled = false;
+  hot.flush();
+}
+
+/** An error nobody caught: as if the handler had been called by Node itself. */
+function report(error) {
+  hot.fatal(error);
+}
+
+/** Calls a user's handler from within a method call; what it throws is not the caller's. */
+function guarded(handler, a, b, c, d) {
+  try {
+    return handler(a, b, c, d);
+  } catch (error) {
+    report(error);
+    return undefined;
+  }
+}
+
+// ---- nextTick and microtasks after every handler
+
+let runTicks = null;
+
+/**
+ * The function of the runtime that runs nextTick and microtask queues. These are internals, so it is tried before it
+ * is trusted; null: handle one event per callback of the runtime, which drains them by itself.
+ */
+function findRunTicks() {
+  const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
+  if (typeof candidate !== 'function') return null;
+  let ticked = false;
+  let resolved = false;
+  process.nextTick(() => (ticked = true));
+  Promise.resolve().then(() => (resolved = true));
+  try {
+    candidate.call(process);
+  } catch (error) {
+    report(error);
+  }
+  return ticked && resolved ? candidate.bind(process) : null;
+}
+
+/** Runs the queues, past any number of callbacks that throw. */
+function drain() {
+  for (;;) {
+    try {
+      runTicks();
+      return;
+    } catch (error) {
+      report(error);
+    }
+  }
+}
+
+// ---- the pump
+
+/** Called by the native side, from the runtime's event loop, when events wait. */
+function pump() {
+  if (runTicks === null) {
+    runTicks = findRunTicks() ?? undefined;
+  }
+  pumping = true;
+  hot.startStretch();
+  let stride = 1;
+  let since = 0;
+  let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
+  for (;;) {
+    const count = next(left);
+    if (count === 0) break;
+    for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
+      dispatch(at);
+      if (++since >= stride) {
+        stride = hot.flushDue(since);
+        since = 0;
+      }
+    }
+    left -= count;
+    if (left <= 0) {
+      engine.pumpAgain();
+      break;
+    }
+  }
+  pumping = false;
+  hot.flush();
+}
+
+let spared = null;
+
+/** Copies the next events into `words`; where queues are not drained by us, one at a time. */
+function next(limit) {
+  if (limit > 1) return hot.take(words);
+  spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
+  if (spared.at === spared.count) {
+    spared.count = hot.take(spared.words);
+    spared.at = 0;
+    if (spared.count === 0) return 0;
+  }
+  words.set(spared.words.subarray(spared.at * EVENT_WORDS, (spared.at + 1) * EVENT_WORDS));
+  spared.at++;
+  return 1;
+}
+
+function dispatch(at) {
+  const kind = words[at];
+  try {
+    receivers[kind](words[at + 1], words[at + 2], words[at + 3], words[at + 4], words[at + 5], words[at + 6], words[at + 7]);
+  } catch (error) {
+    report(error);
+  }
+  if (runTicks !== undefined) drain();
+}
+
+/** The queues, for receivers that look at what a handler did including its microtasks. */
+function drainNow() {
+  if (runTicks !== undefined) drain();
+}
+
+// ---- what the process lives for
+
+function addListener(listener) {
+  if (listeners.size === 0) engine.keepAlive(true);
+  listeners.set(listener.id, listener);
+}
+
+receivers[Kind.QUIET] = () => {
+  if (listeners.size === 0) engine.keepAlive(false);
+};
+
+receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
+  process.emitWarning(Buffer.from(hot.payload(offset, length)).toString(), 'UwsRsWarning');
+};
+
+module.exports = {
+  Kind,
+  Op,
+  hot,
+  handlers,
+  connections,
+  apps,
+  listeners,
+  receivers,
+  start,
+  touched,
+  report,
+  guarded,
+  drainNow,
+  addListener,
+};

@@ -1,0 +1,143 @@
+'use strict';
+// What each event means: from numbers to the objects and handlers of users.
+
+const { Kind, Op, hot, handlers, connections, apps, receivers, report, drainNow } = require('./engine');
+const { HttpRequest, requestInternals } = require('./request');
+const { HttpResponse, responseInternals, Flag } = require('./response');
+const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
+
+const EMPTY_LENGTH = 0xffffffff;
+
+// ---- HTTP
+
+receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
+  const res = new HttpResponse(slot, generation, flags, app);
+  const req = new HttpRequest(offset, length);
+  connections[slot] = res;
+  let match = 0;
+  for (let id = handler; id !== -1; id = hot.requestMatch(offset, length, ++match)) {
+    const route = handlers[id];
+    requestInternals.enter(req, match, route);
+    callRoute(route, res, req);
+    // The request is valid in the microtasks its handler queued, too.
+    drainNow();
+    if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
+      requestInternals.invalidate(req);
+      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res)) forgotten(res, req, offset, length);
+      return;
+    }
+  }
+  requestInternals.invalidate(req);
+  responseInternals.notFound(res);
+};
+
+function callRoute(route, res, req) {
+  try {
+    if (route instanceof Behaviour) route.upgrade(res, req, route);
+    else route.handler(res, req);
+  } catch (error) {
+    // Answered before `uncaughtException` may end the process.
+    responseInternals.internalServerError(res);
+    report(error);
+  }
+}
+
+/** The original aborts the process here. */
+function forgotten(res, req, offset, length) {
+  const name = `${hot.requestPart(offset, length, 0)} ${hot.requestPart(offset, length, 1)}`;
+  process.emitWarning(
+    `The handler of ${name} returned without responding or attaching an abort handler (res.onAborted); answered 500.`,
+    'UwsRsWarning',
+  );
+  responseInternals.internalServerError(res);
+}
+
+receivers[Kind.DATA] = (slot, generation, flags, low, high, offset, length) => {
+  const res = responseInternals.at(slot, generation);
+  if (res === undefined) return;
+  const remaining =
+    high === EMPTY_LENGTH && low === EMPTY_LENGTH ? 0xffffffffffffffffn : (BigInt(high) << 32n) | BigInt(low);
+  responseInternals.data(res, hot.payload(offset, length), (flags & 1) !== 0, remaining);
+};
+
+receivers[Kind.WRITABLE] = (slot, generation) => {
+  const res = responseInternals.at(slot, generation);
+  if (res !== undefined) responseInternals.writable(res);
+};
+
+receivers[Kind.PEER_END] = (slot, generation) => {
+  const res = responseInternals.at(slot, generation);
+  if (res !== undefined) responseInternals.abortAndClose(res);
+};
+
+receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
+  const res = responseInternals.at(slot, generation);
+  const ws = websocketInternals.at(slot, generation);
+  try {
+    if (res !== undefined) responseInternals.abort(res);
+    else if (ws !== undefined) websocketInternals.over(ws, code, hot.payload(offset, length));
+  } finally {
+    hot.command(Op.RELEASE, slot, generation, 0);
+  }
+};
+
+receivers[Kind.FILTER] = (slot, generation, app, accepted) => {
+  const { filters } = apps[app];
+  const res = new HttpResponse(slot, generation, Flag.HAS_BODY, app);
+  for (const filter of filters) filter(res, accepted ? 1 : -1);
+};
+
+// ---- WebSocket
+
+receivers[Kind.OPEN] = (slot, generation, behaviour) => {
+  openWebSocket(slot, generation, behaviourAt(behaviour), undefined);
+};
+
+receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
+  const ws = websocketInternals.at(slot, generation);
+  if (ws !== undefined) websocketInternals.behaviour(ws).message(ws, hot.payload(offset, length), binary === 1);
+};
+
+receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
+  const ws = websocketInternals.at(slot, generation);
+  if (ws !== undefined) websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
+};
+
+receivers[Kind.DRAIN] = (slot, generation) => {
+  const ws = websocketInternals.at(slot, generation);
+  if (ws !== undefined) websocketInternals.behaviour(ws).drain(ws);
+};
+
+receivers[Kind.PING] = (slot, generation, a, b, c, offset, length) => {
+  const ws = websocketInternals.at(slot, generation);
+  if (ws !== undefined) websocketInternals.behaviour(ws).ping(ws, hot.payload(offset, length));
+};
+
+receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
+  const ws = websocketInternals.at(slot, generation);
+  if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, hot.payload(offset, length));
+};
+
+// ---- the loop itself
+
+/** Every object of one app (or all of them) is over: what `app.close()` and a dead loop have in common. */
+function endAll(app) {
+  for (const object of connections.slice()) {
+    if (object === undefined) continue;
+    if (websocketInternals.is(object)) {
+      if (app === undefined || websocketInternals.behaviour(object).app === app) {
+        websocketInternals.over(object, 1006, new ArrayBuffer(0));
+      }
+    } else if (app === undefined || responseInternals.app(object) === app.id) {
+      responseInternals.abort(object);
+    }
+  }
+}
+
+receivers[Kind.PANIC] = (slot, generation, a, b, c, offset, length) => {
+  const message = Buffer.from(hot.payload(offset, length)).toString();
+  endAll();
+  throw new Error(`The event loop of uws-rs has stopped: ${message}`);
+};
+
+module.exports = { endAll };

@@ -1,0 +1,108 @@
+'use strict';
+// HttpRequest: a window on the head of the request being handled, valid during its handler.
+
+const { hot } = require('./engine');
+const { text, requireArguments, requireFunction } = require('./arguments');
+
+const INVALID =
+  'uWS.HttpRequest must not be accessed after await or route handler return. See documentation for uWS.HttpRequest and consult the user manual.';
+
+const Part = Object.freeze({ METHOD: 0, PATH: 1, QUERY: 2 });
+
+/** What the module keeps to itself; see the static block. */
+let internals;
+
+class HttpRequest {
+  #offset;
+  #length;
+  #match = 0;
+  #route = null;
+  #valid = true;
+  #yielded = false;
+
+  constructor(offset, length) {
+    this.#offset = offset;
+    this.#length = length;
+  }
+
+  static {
+    internals = {
+      /** The match whose handler runs now. */
+      enter(request, match, route) {
+        request.#match = match;
+        request.#route = route;
+        request.#yielded = false;
+      },
+      invalidate(request) {
+        request.#valid = false;
+      },
+      hasYielded: (request) => request.#yielded,
+      describe(request) {
+        const part = (which) => hot.requestPart(request.#offset, request.#length, which);
+        return `${part(Part.METHOD)} ${part(Part.PATH)}`;
+      },
+    };
+  }
+
+  #check() {
+    if (!this.#valid) throw new Error(INVALID);
+  }
+
+  #part(part) {
+    this.#check();
+    return hot.requestPart(this.#offset, this.#length, part);
+  }
+
+  getHeader(lowerCaseName) {
+    this.#check();
+    requireArguments(arguments.length, 1);
+    return hot.requestHeader(this.#offset, this.#length, text(lowerCaseName, 'lowerCaseName'));
+  }
+
+  getParameter(indexOrName) {
+    this.#check();
+    requireArguments(arguments.length, 1);
+    let index = indexOrName;
+    if (typeof index !== 'number') {
+      index = this.#route.parameters.indexOf(text(indexOrName, 'indexOrName'));
+    }
+    if (!(index >= 0)) return undefined;
+    return hot.requestParameter(this.#offset, this.#length, this.#match, Math.trunc(index));
+  }
+
+  getUrl() {
+    return this.#part(Part.PATH);
+  }
+
+  getMethod() {
+    return this.#part(Part.METHOD).toLowerCase();
+  }
+
+  getCaseSensitiveMethod() {
+    return this.#part(Part.METHOD);
+  }
+
+  getQuery(key) {
+    if (key === undefined) return this.#part(Part.QUERY);
+    this.#check();
+    return hot.requestQuery(this.#offset, this.#length, text(key, 'key'));
+  }
+
+  forEach(callback) {
+    this.#check();
+    requireArguments(arguments.length, 1);
+    requireFunction(callback);
+    const fields = hot.requestHeaders(this.#offset, this.#length);
+    for (let i = 0; i < fields.length; i += 2) callback(fields[i], fields[i + 1]);
+  }
+
+  setYield(yielded) {
+    this.#check();
+    this.#yielded = Boolean(yielded);
+    return this;
+  }
+}
+
+Object.defineProperty(HttpRequest, 'name', { value: 'uWS.HttpRequest' });
+
+module.exports = { HttpRequest, requestInternals: internals };

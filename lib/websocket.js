@@ -1,0 +1,308 @@
+'use strict';
+// WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
+// state is private.
+
+const { hot, handlers, connections, touched, guarded, Op } = require('./engine');
+const { coerce, text, toArrayBuffer, integer, requireArguments, requireFunction } = require('./arguments');
+
+const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
+
+/** Flags of a Send command; the numbers of src/channel.rs. */
+const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
+/** Which optional events the loop should report; the numbers of src/event_loop/context.rs. */
+const WANTS = Object.freeze({ message: 1, drain: 2, dropped: 4, ping: 8, pong: 16 });
+const HANDLERS = ['upgrade', 'open', 'message', 'dropped', 'drain', 'close', 'ping', 'pong', 'subscription'];
+
+/** A handler that is absent, or null as some programs write it. */
+function handlerOf(options, name) {
+  const handler = options[name];
+  if (handler === undefined || handler === null) return null;
+  if (typeof handler !== 'function') throw new TypeError(`${name} must be a function; got ${typeof handler}.`);
+  return handler;
+}
+
+function number(options, name, fallback, min, max) {
+  const value = options[name];
+  return value === undefined ? fallback : integer(value, name, min, max);
+}
+
+function boolean(options, name, fallback) {
+  const value = options[name];
+  return value === undefined ? fallback : Boolean(value);
+}
+
+/** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
+class Behaviour {
+  constructor(id, app, pattern, options) {
+    this.id = id;
+    this.app = app;
+    this.parameters = pattern;
+    for (const name of HANDLERS) this[name] = handlerOf(options, name);
+    this.maxBackpressure = number(options, 'maxBackpressure', 64 * 1024, 0, 0xffffffff);
+    this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
+    this.native = {
+      id,
+      maxPayloadLength: number(options, 'maxPayloadLength', 16 * 1024, 0, 0xffffffff),
+      idleTimeout: idleTimeout(options),
+      maxLifetime: number(options, 'maxLifetime', 0, 0, 240) * 60,
+      maxBackpressure: this.maxBackpressure,
+      closeOnBackpressureLimit: this.closeOnBackpressureLimit,
+      sendPingsAutomatically: boolean(options, 'sendPingsAutomatically', true),
+      resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
+      compression: number(options, 'compression', 0, 0, 0xffff),
+      autoUpgrade: this.upgrade === null,
+      wants: Object.entries(WANTS).reduce((bits, [name, bit]) => (this[name] === null ? bits : bits | bit), 0),
+    };
+  }
+}
+
+/** The original aborts the process for 1 to 7 and above 960. */
+function idleTimeout(options) {
+  const value = number(options, 'idleTimeout', 120, 0, 960);
+  if (value > 0 && value < 8) throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
+  return value;
+}
+
+/** What the module keeps to itself; see the static block. */
+let internals;
+
+class WebSocket {
+  #slot;
+  #generation;
+  #behaviour;
+  #open = true;
+  #closing = false;
+  #topics = null;
+
+  constructor(slot, generation, behaviour) {
+    this.#slot = slot;
+    this.#generation = generation;
+    this.#behaviour = behaviour;
+  }
+
+  static {
+    internals = {
+      /** The object an event is for; undefined when JavaScript is done with it. */
+      at(slot, generation) {
+        const ws = connections[slot];
+        if (ws === undefined || !(#slot in ws) || ws.#generation !== generation) return undefined;
+        return ws;
+      },
+      is: (object) => #slot in object,
+      behaviour: (ws) => ws.#behaviour,
+      /** Runs the handlers of the end: subscriptions first, then `close`, in which the object is invalid. */
+      over(ws, code, reason) {
+        if (ws.#closing) return;
+        ws.#closing = true;
+        ws.#leaveTopics();
+        ws.#open = false;
+        if (connections[ws.#slot] === ws) connections[ws.#slot] = undefined;
+        const { close } = ws.#behaviour;
+        if (close !== null) guarded(close, ws, code, reason);
+      },
+    };
+  }
+
+  #check() {
+    if (!this.#open) throw new Error(INVALID);
+  }
+
+  #send(message, flags) {
+    const { send } = hot;
+    const limit = this.#behaviour.maxBackpressure;
+    let result = send(this.#slot, this.#generation, message, flags, limit);
+    if (result === -1) result = send(this.#slot, this.#generation, coerce(message, 'message'), flags, limit);
+    if (result === 2) this.#drop(message, flags);
+    else touched();
+    return result;
+  }
+
+  #drop(message, flags) {
+    const { dropped, closeOnBackpressureLimit } = this.#behaviour;
+    if (closeOnBackpressureLimit) {
+      hot.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
+      touched();
+    }
+    if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & Send.BINARY) !== 0);
+  }
+
+  send(message, isBinary, compress) {
+    if (message === undefined) requireArguments(arguments.length, 1);
+    this.#check();
+    return this.#send(message, (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0));
+  }
+
+  sendFirstFragment(message, isBinary, compress) {
+    if (message === undefined) requireArguments(arguments.length, 1);
+    this.#check();
+    return this.#send(message, Send.NOT_FINAL | (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0));
+  }
+
+  sendFragment(message, compress) {
+    if (message === undefined) requireArguments(arguments.length, 1);
+    this.#check();
+    return this.#send(message, Send.NOT_FINAL | Send.CONTINUATION | (compress ? Send.COMPRESS : 0));
+  }
+
+  sendLastFragment(message, compress) {
+    if (message === undefined) requireArguments(arguments.length, 1);
+    this.#check();
+    return this.#send(message, Send.CONTINUATION | (compress ? Send.COMPRESS : 0));
+  }
+
+  ping(message) {
+    this.#check();
+    const length = message === undefined ? 0 : hot.byteLength(coerce(message, 'message'));
+    if (length > 125) throw new RangeError(`message must not be longer than 125 bytes in a ping; got ${length}.`);
+    return this.#send(message, Send.PING);
+  }
+
+  getBufferedAmount() {
+    this.#check();
+    return hot.buffered(this.#slot);
+  }
+
+  end(code, shortMessage) {
+    this.#check();
+    if (this.#closing) return;
+    const number = code === undefined ? 0 : integer(Number(code), 'code', 0, 0xffff);
+    const reason = shortMessage === undefined ? '' : coerce(shortMessage, 'shortMessage');
+    hot.end(this.#slot, this.#generation, number, reason);
+    touched();
+    internals.over(this, number, toArrayBuffer(reason));
+  }
+
+  close() {
+    this.#check();
+    if (this.#closing) return;
+    hot.command(Op.CLOSE, this.#slot, this.#generation, 0);
+    touched();
+    internals.over(this, 1006, new ArrayBuffer(0));
+  }
+
+  cork(callback) {
+    this.#check();
+    requireFunction(callback);
+    callback();
+    return this;
+  }
+
+  // ---- topics
+
+  subscribe(topic) {
+    requireArguments(arguments.length, 1);
+    this.#check();
+    const name = text(topic, 'topic');
+    if (this.#closing) return false;
+    this.#topics ??= new Map();
+    if (this.#topics.has(name)) return true;
+    const joined = this.#behaviour.app.topics.join(name);
+    this.#topics.set(name, joined);
+    hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
+    touched();
+    this.#tellSubscription(joined, joined.count, joined.count - 1);
+    return true;
+  }
+
+  unsubscribe(topic) {
+    requireArguments(arguments.length, 1);
+    this.#check();
+    const joined = this.#topics?.get(text(topic, 'topic'));
+    if (joined === undefined) return false;
+    hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
+    touched();
+    this.#leave(joined);
+    return true;
+  }
+
+  #leave(joined) {
+    this.#topics.delete(joined.name);
+    const count = joined.count - 1;
+    this.#behaviour.app.topics.leave(joined);
+    this.#tellSubscription(joined, count, count + 1);
+  }
+
+  #leaveTopics() {
+    if (this.#topics === null) return;
+    for (const joined of [...this.#topics.values()]) this.#leave(joined);
+  }
+
+  #tellSubscription(topic, newCount, oldCount) {
+    const { subscription } = this.#behaviour;
+    if (subscription !== null) guarded(subscription, this, toArrayBuffer(topic.name), newCount, oldCount);
+  }
+
+  isSubscribed(topic) {
+    requireArguments(arguments.length, 1);
+    this.#check();
+    return this.#topics?.has(text(topic, 'topic')) ?? false;
+  }
+
+  getTopics() {
+    this.#check();
+    return this.#topics === null ? [] : [...this.#topics.keys()];
+  }
+
+  publish(topic, message, isBinary, compress) {
+    if (message === undefined) requireArguments(arguments.length, 2);
+    this.#check();
+    const name = text(topic, 'topic');
+    const data = coerce(message, 'message');
+    if (this.#topics === null || this.#topics.size === 0) return false;
+    const target = this.#behaviour.app.topics.get(name);
+    const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
+    if (others === 0) return false;
+    const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
+    hot.publish(target.id, this.#slot, data, flags);
+    touched();
+    return true;
+  }
+
+  // ---- who
+
+  getUserData() {
+    return this;
+  }
+
+  #address(what) {
+    this.#check();
+    return hot[what](this.#slot, 0);
+  }
+
+  getRemoteAddress() {
+    return this.#address('address');
+  }
+
+  getRemoteAddressAsText() {
+    return this.#address('addressText');
+  }
+
+  getRemotePort() {
+    return this.#address('port');
+  }
+}
+
+Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
+
+/** Own enumerable string-keyed properties of the user data become the socket's own. */
+function adoptUserData(ws, userData) {
+  if (userData === undefined || userData === null) return;
+  for (const key of Object.keys(Object(userData))) {
+    Object.defineProperty(ws, key, { value: userData[key], writable: true, enumerable: true, configurable: true });
+  }
+}
+
+/** The upgrade is under way; `open` runs before this returns. */
+function openWebSocket(slot, generation, behaviour, userData) {
+  const ws = new WebSocket(slot, generation, behaviour);
+  adoptUserData(ws, userData);
+  connections[slot] = ws;
+  if (behaviour.open !== null) guarded(behaviour.open, ws);
+}
+
+/** A behaviour by the number the loop knows it by. */
+function behaviourAt(id) {
+  return handlers[id];
+}
+
+module.exports = { Behaviour, WebSocket, Send, websocketInternals: internals, openWebSocket, behaviourAt };

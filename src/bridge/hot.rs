@@ -1,0 +1,503 @@
+//! The calls JavaScript makes per event and per message, registered as plain functions.
+//!
+//! Each gets the environment's [`State`] as its data pointer. Arguments come from our own JavaScript, which has checked
+//! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
+//! neither string nor buffer is answered with -1, and JavaScript sorts it out.
+
+use super::state::{EVENTS_PER_TAKE, State, TRY_END_WINDOW};
+use super::value::{self, Arguments, Env, Value};
+use crate::channel::{ConnId, EVENT_WORDS, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
+use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};
+use crate::protocol::request;
+use crate::protocol::request::Span;
+use napi_sys as sys;
+use std::net::{IpAddr, SocketAddr};
+use std::ptr;
+use std::time::Duration;
+
+/// What a hot function is given.
+struct Call<'a> {
+    args: Arguments,
+    state: &'a mut State,
+}
+
+impl Call<'_> {
+    fn env(&self) -> Env {
+        self.args.env
+    }
+
+    /// Slot and generation in the arguments from `index` on.
+    fn id(&self, index: usize) -> ConnId {
+        ConnId { slot: self.args.u32(index), generation: self.args.u32(index + 1) }
+    }
+}
+
+/// Defines the native callback around a function of `Call`.
+macro_rules! hot {
+    ($($name:literal => $function:ident as $callback:ident),* $(,)?) => {
+        $(
+            unsafe extern "C" fn $callback(env: Env, info: sys::napi_callback_info) -> Value {
+                // SAFETY: Node calls this with the env and info of the current call; the data pointer is the State
+                // that lives until the environment's cleanup hook, after which no JavaScript runs. No hot function
+                // calls back into JavaScript, so the reference is the only one.
+                let call = unsafe {
+                    let (args, data) = Arguments::read(env, info);
+                    Call { args, state: &mut *data.cast::<State>() }
+                };
+                $function(call)
+            }
+        )*
+
+        /// An object with every hot function, bound to `state`.
+        pub fn functions(env: Env, state: *mut State) -> Value {
+            let mut object = ptr::null_mut();
+            // SAFETY: plain creation of a value in the current scope.
+            unsafe { sys::napi_create_object(env, &mut object) };
+            $(
+                let function = value::function(env, $name, Some($callback), state.cast());
+                value::set_property(env, object, $name, function);
+            )*
+            let fatal = value::function(env, "fatal", Some(fatal_callback), ptr::null_mut());
+            value::set_property(env, object, "fatal", fatal);
+            object
+        }
+    };
+}
+
+hot! {
+    "take" => take as take_callback,
+    "payload" => payload as payload_callback,
+    "text" => text as text_callback,
+    "flush" => flush as flush_callback,
+    "flushDue" => flush_due as flush_due_callback,
+    "startStretch" => start_stretch as start_stretch_callback,
+    "settle" => settle as settle_callback,
+    "command" => command as command_callback,
+    "send" => send as send_callback,
+    "end" => end as end_callback,
+    "publish" => publish as publish_callback,
+    "buffered" => buffered as buffered_callback,
+    "respond" => respond as respond_callback,
+    "tryEnd" => try_end as try_end_callback,
+    "upgrade" => upgrade as upgrade_callback,
+    "byteLength" => byte_length as byte_length_callback,
+    "requestHeader" => request_header as request_header_callback,
+    "requestHeaders" => request_headers as request_headers_callback,
+    "requestPart" => request_part as request_part_callback,
+    "requestQuery" => request_query as request_query_callback,
+    "requestMatch" => request_match as request_match_callback,
+    "requestParameter" => request_parameter as request_parameter_callback,
+    "address" => address as address_callback,
+    "addressText" => address_text as address_text_callback,
+    "port" => port as port_callback,
+}
+
+// ---- events
+
+/// `take(headers: Uint32Array) → number`
+fn take(call: Call<'_>) -> Value {
+    let mut words = [0; EVENTS_PER_TAKE * EVENT_WORDS];
+    let (mut data, mut len) = (ptr::null_mut(), 0);
+    let mut kind = 0;
+    // SAFETY: on success data and length are those of the typed array, which lives during the call.
+    let target = unsafe {
+        let status = sys::napi_get_typedarray_info(
+            call.env(),
+            call.args.value(0),
+            &mut kind,
+            &mut len,
+            &mut data,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        );
+        let fits =
+            status == sys::Status::napi_ok && kind == sys::TypedarrayType::uint32_array && len >= words.len();
+        if !fits {
+            return value::integer(call.env(), 0);
+        }
+        std::slice::from_raw_parts_mut(data.cast::<u32>(), words.len())
+    };
+    let count = call.state.take(&mut words);
+    target[..count * EVENT_WORDS].copy_from_slice(&words[..count * EVENT_WORDS]);
+    value::integer(call.env(), count as i32)
+}
+
+/// `payload(offset, length) → ArrayBuffer`
+fn payload(call: Call<'_>) -> Value {
+    let (offset, len) = (call.args.u32(0), call.args.u32(1));
+    match call.state.take_owned(offset) {
+        Some(bytes) => value::external_array_buffer(call.env(), bytes),
+        None => value::array_buffer(call.env(), call.state.payload(offset, len)),
+    }
+}
+
+/// `text(offset, length) → string`, one character a byte
+fn text(call: Call<'_>) -> Value {
+    value::latin1(call.env(), call.state.payload(call.args.u32(0), call.args.u32(1)))
+}
+
+// ---- commands
+
+fn flush(call: Call<'_>) -> Value {
+    call.state.flush();
+    value::undefined()
+}
+
+/// `flushDue(events) → events until the next call`
+fn flush_due(call: Call<'_>) -> Value {
+    let stride = call.state.flush_due(call.args.u32(0));
+    value::integer(call.env(), stride as i32)
+}
+
+fn start_stretch(call: Call<'_>) -> Value {
+    call.state.start_stretch();
+    value::undefined()
+}
+
+/// `settle(milliseconds)`
+fn settle(call: Call<'_>) -> Value {
+    call.state.settle(Duration::from_millis(u64::from(call.args.u32(0))));
+    value::undefined()
+}
+
+/// `command(op, slot, generation, arg)`
+fn command(call: Call<'_>) -> Value {
+    if let Some(op) = Op::from_number(call.args.u32(0)) {
+        call.state.command(op, call.id(1), call.args.u32(3));
+    }
+    value::undefined()
+}
+
+/// Appends the data argument as the payload of the record begun at `start`. `None`: neither text nor data.
+fn finish_with_data(call: &mut Call<'_>, start: usize, index: usize) -> Option<usize> {
+    let (env, data) = (call.env(), call.args.value(index));
+    let commands = call.state.commands();
+    if let Some(bytes) = value::view_bytes(env, data).filter(|bytes| bytes.len() >= OWNED_PAYLOAD) {
+        commands.finish_owned(start, bytes.to_vec());
+        return Some(bytes.len());
+    }
+    let Some(len) = value::append_data(env, data, commands.payload()) else {
+        commands.cancel(start);
+        return None;
+    };
+    if len >= OWNED_PAYLOAD {
+        let arena = commands.payload();
+        let owned = arena.split_off(arena.len() - len);
+        commands.finish_owned(start, owned);
+    } else {
+        commands.finish(start);
+    }
+    Some(len)
+}
+
+/// `send(slot, generation, data, flags, maxBackpressure) → 1 sent, 0 backpressure, 2 dropped, -1 neither text nor data`
+fn send(mut call: Call<'_>) -> Value {
+    let (env, id, flags, limit) = (call.env(), call.id(0), call.args.u32(3), call.args.f64(4));
+    let buffered = call.state.buffered(id.slot);
+    if limit > 0.0 && buffered as f64 > limit {
+        return value::integer(env, 2);
+    }
+    let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
+    let Some(len) = finish_with_data(&mut call, start, 2) else { return value::integer(env, -1) };
+    call.state.count_sent(id.slot, len);
+    call.state.after_command();
+    value::integer(env, if buffered > 0 { 0 } else { 1 })
+}
+
+/// `end(slot, generation, code, reason) → 0, or -1`
+fn end(mut call: Call<'_>) -> Value {
+    let (env, id) = (call.env(), call.id(0));
+    let start = call.state.commands().begin(Op::End, 0, id, call.args.u32(2), 0);
+    let done = finish_with_data(&mut call, start, 3).is_some();
+    call.state.after_command();
+    value::integer(env, if done { 0 } else { -1 })
+}
+
+/// `publish(topic, senderSlot, data, flags) → 0, or -1`
+fn publish(mut call: Call<'_>) -> Value {
+    let (env, flags) = (call.env(), call.args.u32(3));
+    let sender = call.args.f64(1);
+    let slot = if sender < 0.0 { NOBODY } else { sender as u32 };
+    let id = ConnId { slot, generation: 0 };
+    let flags = flags & (send_flag::BINARY | send_flag::COMPRESS);
+    let start = call.state.commands().begin(Op::Publish, flags, id, call.args.u32(0), 0);
+    let done = finish_with_data(&mut call, start, 2).is_some();
+    call.state.after_command();
+    value::integer(env, if done { 0 } else { -1 })
+}
+
+/// `buffered(slot) → bytes`
+fn buffered(call: Call<'_>) -> Value {
+    value::number(call.env(), call.state.buffered(call.args.u32(0)) as f64)
+}
+
+/// Appends status and headers as the first parts of a record's payload. False: one is neither text nor data.
+fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
+    let (env, parts) = (call.env(), [call.args.value(first), call.args.value(first + 1)]);
+    let arena = call.state.commands().payload();
+    let at = begin_parts(arena);
+    for (index, part) in parts.into_iter().enumerate() {
+        let Some(len) = value::append_data(env, part, arena) else { return false };
+        set_part(arena, at, index, len);
+    }
+    true
+}
+
+/// `respond(op, slot, generation, flags, status, headers, body, length) → backlog, or -1`
+///
+/// The answer is what the kernel has refused so far, in bytes: 0 means "write on".
+fn respond(mut call: Call<'_>) -> Value {
+    let (env, id) = (call.env(), call.id(1));
+    let op = match Op::from_number(call.args.u32(0)) {
+        Some(op @ (Op::Respond | Op::Write | Op::Finish)) => op,
+        _ => return value::integer(env, -1),
+    };
+    let length = call.args.f64(7) as u64;
+    let start = call.state.commands().begin(op, call.args.u32(3), id, length as u32, (length >> 32) as u32);
+    if !append_parts(&mut call, 4) {
+        call.state.commands().cancel(start);
+        return value::integer(env, -1);
+    }
+    let Some(len) = finish_with_data(&mut call, start, 6) else { return value::integer(env, -1) };
+    call.state.count_sent(id.slot, len);
+    call.state.after_command();
+    value::number(env, call.state.buffered(id.slot) as f64)
+}
+
+/// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or -1`
+///
+/// Takes what keeps the bytes in flight within a window; for the rest JavaScript asks to be told when there is room.
+fn try_end(mut call: Call<'_>) -> Value {
+    let (env, id, total) = (call.env(), call.id(0), call.args.f64(6) as u64);
+    let body = call.args.value(5);
+    let (backlog, flight) = call.state.backlog_and_flight(id.slot);
+    let room = TRY_END_WINDOW.saturating_sub(backlog + flight);
+    let start =
+        call.state.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
+    if !append_parts(&mut call, 3) {
+        call.state.commands().cancel(start);
+        return value::integer(env, -1);
+    }
+    let mut text = Vec::new();
+    let bytes = match value::view_bytes(env, body) {
+        Some(bytes) => bytes,
+        None if value::append_string(env, body, &mut text).is_some() => &text[..],
+        None => {
+            call.state.commands().cancel(start);
+            return value::integer(env, -1);
+        }
+    };
+    let accepted = &bytes[..bytes.len().min(room)];
+    if accepted.len() >= OWNED_PAYLOAD {
+        call.state.commands().finish_owned(start, accepted.to_vec());
+    } else {
+        call.state.commands().payload().extend_from_slice(accepted);
+        call.state.commands().finish(start);
+    }
+    call.state.count_sent(id.slot, accepted.len());
+    if accepted.len() < bytes.len() {
+        call.state.command(Op::WantWritable, id, 0);
+    }
+    call.state.after_command();
+    value::number(env, accepted.len() as f64)
+}
+
+/// `upgrade(slot, generation, behaviour, status, headers, key, protocol, extensions) → 0, or -1`
+fn upgrade(mut call: Call<'_>) -> Value {
+    let (env, id) = (call.env(), call.id(0));
+    let start = call.state.commands().begin(Op::Upgrade, 0, id, call.args.u32(2), 0);
+    // What the loop sees as the body, and acknowledges, is everything behind the first two parts.
+    let Some(inner) = append_upgrade(&mut call) else {
+        call.state.commands().cancel(start);
+        return value::integer(env, -1);
+    };
+    call.state.commands().finish(start);
+    call.state.count_sent(id.slot, inner);
+    call.state.after_command();
+    value::integer(env, 0)
+}
+
+fn append_upgrade(call: &mut Call<'_>) -> Option<usize> {
+    if !append_parts(call, 3) {
+        return None;
+    }
+    let before = call.state.commands().payload().len();
+    if !append_parts(call, 5) {
+        return None;
+    }
+    let (env, extensions) = (call.env(), call.args.value(7));
+    let arena = call.state.commands().payload();
+    value::append_data(env, extensions, arena)?;
+    Some(arena.len() - before)
+}
+
+/// `byteLength(data) → bytes, or -1`
+fn byte_length(call: Call<'_>) -> Value {
+    let length = value::byte_length(call.env(), call.args.value(0));
+    value::number(call.env(), length.map_or(-1.0, |n| n as f64))
+}
+
+// ---- the request being handled
+
+/// A request block as `event_loop::http` writes it.
+struct RequestBlock<'a> {
+    words: &'a [u8],
+    head: &'a [u8],
+    headers: usize,
+}
+
+impl<'a> RequestBlock<'a> {
+    fn of(call: &'a Call<'_>) -> Self {
+        let bytes = call.state.payload(call.args.u32(0), call.args.u32(1));
+        let mut block = RequestBlock { words: bytes, head: &[], headers: 0 };
+        block.headers = block.word(0) as usize;
+        let words = REQUEST_BLOCK_WORDS + 4 * block.headers + block.word(1) as usize;
+        block.head = bytes.get(4 * words..).unwrap_or_default();
+        block
+    }
+
+    fn word(&self, index: usize) -> u32 {
+        let bytes = self.words.get(4 * index..4 * index + 4);
+        bytes.and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+    }
+
+    fn span(&self, index: usize) -> &'a [u8] {
+        Span { start: self.word(index), end: self.word(index + 1) }.of(self.head)
+    }
+
+    fn query(&self) -> Option<&'a [u8]> {
+        (self.word(6) != NO_SPAN).then(|| self.span(6))
+    }
+
+    /// Names and values in order.
+    fn header_fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
+        let first = REQUEST_BLOCK_WORDS;
+        (0..self.headers).map(move |i| (self.span(first + 4 * i), self.span(first + 4 * i + 2)))
+    }
+
+    /// Handler and position of the parameters of match `wanted`.
+    fn matched(&self, wanted: u32) -> Option<(u32, usize, u32)> {
+        let mut at = REQUEST_BLOCK_WORDS + 4 * self.headers;
+        let end = at + self.word(1) as usize;
+        let mut index = 0;
+        while at + 1 < end {
+            let (handler, parameters) = (self.word(at), self.word(at + 1));
+            if index == wanted {
+                return Some((handler, at + 2, parameters));
+            }
+            at += 2 + 2 * parameters as usize;
+            index += 1;
+        }
+        None
+    }
+}
+
+/// `requestHeader(offset, length, name) → string`
+fn request_header(call: Call<'_>) -> Value {
+    let mut name = Vec::new();
+    let known = value::append_data(call.env(), call.args.value(2), &mut name);
+    if known.is_none() {
+        return value::undefined();
+    }
+    let block = RequestBlock::of(&call);
+    let found = block.header_fields().find(|(field, _)| *field == name);
+    value::latin1(call.env(), found.map_or(b"", |(_, value)| value))
+}
+
+/// `requestHeaders(offset, length) → [name, value, name, value, …]`
+fn request_headers(call: Call<'_>) -> Value {
+    let env = call.env();
+    let fields = RequestBlock::of(&call);
+    let values: Vec<Value> = fields
+        .header_fields()
+        .flat_map(|(name, val)| [value::latin1(env, name), value::latin1(env, val)])
+        .collect();
+    value::array(env, &values)
+}
+
+/// `requestPart(offset, length, part) → string`: 0 method, 1 path, 2 query
+fn request_part(call: Call<'_>) -> Value {
+    let block = RequestBlock::of(&call);
+    let part = match call.args.u32(2) {
+        0 => block.span(2),
+        1 => block.span(4),
+        _ => block.query().unwrap_or_default(),
+    };
+    value::latin1(call.env(), part)
+}
+
+/// `requestQuery(offset, length, key) → string | undefined`
+fn request_query(call: Call<'_>) -> Value {
+    let mut key = Vec::new();
+    if value::append_data(call.env(), call.args.value(2), &mut key).is_none() {
+        return value::undefined();
+    }
+    let block = RequestBlock::of(&call);
+    let found = block.query().and_then(|query| request::query_value(query, &key));
+    found.map_or(value::undefined(), |decoded| utf8(call.env(), &decoded))
+}
+
+fn utf8(env: Env, bytes: &[u8]) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: pointer and length are those of `bytes`; Node replaces what is not UTF-8.
+    unsafe { sys::napi_create_string_utf8(env, bytes.as_ptr().cast(), bytes.len() as isize, &mut result) };
+    result
+}
+
+/// `requestMatch(offset, length, index) → handler id, or -1`
+fn request_match(call: Call<'_>) -> Value {
+    let matched = RequestBlock::of(&call).matched(call.args.u32(2));
+    value::number(call.env(), matched.map_or(-1.0, |(handler, ..)| f64::from(handler)))
+}
+
+/// `requestParameter(offset, length, match, index) → string | undefined`
+fn request_parameter(call: Call<'_>) -> Value {
+    let block = RequestBlock::of(&call);
+    let index = call.args.u32(3);
+    match block.matched(call.args.u32(2)) {
+        Some((_, at, count)) if index < count => {
+            value::latin1(call.env(), block.span(at + 2 * index as usize))
+        }
+        _ => value::undefined(),
+    }
+}
+
+// ---- addresses
+
+fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
+    let state = call.state.event_loop.shared.slots.get(call.args.u32(0));
+    if call.args.u32(1) == 0 { state.peer.load() } else { state.proxied.load() }
+}
+
+/// `address(slot, proxied) → ArrayBuffer` of 0, 4 or 16 bytes
+fn address(call: Call<'_>) -> Value {
+    match address_of(&call).map(|address| address.ip()) {
+        None => value::array_buffer(call.env(), b""),
+        Some(IpAddr::V4(ip)) => value::array_buffer(call.env(), &ip.octets()),
+        Some(IpAddr::V6(ip)) => value::array_buffer(call.env(), &ip.octets()),
+    }
+}
+
+/// `addressText(slot, proxied) → ArrayBuffer`; IPv6 fully written out
+fn address_text(call: Call<'_>) -> Value {
+    let text = match address_of(&call).map(|address| address.ip()) {
+        None => String::new(),
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => ip.segments().map(|segment| format!("{segment:04x}")).join(":"),
+    };
+    value::array_buffer(call.env(), text.as_bytes())
+}
+
+/// `port(slot, proxied) → number`
+fn port(call: Call<'_>) -> Value {
+    value::integer(call.env(), address_of(&call).map_or(0, |address| i32::from(address.port())))
+}
+
+/// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the functions
+/// above, so this one has no state.
+unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
+    // SAFETY: env and info of the current call.
+    let (args, _) = unsafe { Arguments::read(env, info) };
+    value::fatal_exception(env, args.value(0));
+    value::undefined()
+}

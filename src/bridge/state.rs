@@ -1,0 +1,190 @@
+//! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
+
+use crate::channel::{
+    COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
+    EventBatch, EventHeader, OWNED, Op, command_cost,
+};
+use crate::event_loop::{Control, Loop};
+use crate::mailbox::Batch;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Events JavaScript reads with one native call.
+pub const EVENTS_PER_TAKE: usize = 256;
+/// Time between two hand-overs of commands while JavaScript works through a batch of events.
+const FLUSH_INTERVAL: Duration = Duration::from_micros(50);
+/// Most events handled between two looks at the clock.
+const MAX_STRIDE: u32 = 64;
+/// `tryEnd` accepts no more than keeps this many bytes in flight.
+pub const TRY_END_WINDOW: usize = 1 << 20;
+
+pub struct State {
+    pub event_loop: Loop,
+    commands: CommandBatch,
+    batch: EventBatch,
+    cursor: usize,
+    /// Per slot: `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
+    sent: Vec<usize>,
+    last_flush: Instant,
+    stride: u32,
+}
+
+impl State {
+    pub fn new(event_loop: Loop) -> Self {
+        State {
+            event_loop,
+            commands: CommandBatch::default(),
+            batch: EventBatch::default(),
+            cursor: 0,
+            sent: Vec::new(),
+            last_flush: Instant::now(),
+            stride: 1,
+        }
+    }
+
+    // ---- events
+
+    /// Copies the headers of the next events into `words`; returns how many. 0: none, and JavaScript may sleep.
+    pub fn take(&mut self, words: &mut [u32]) -> usize {
+        while self.cursor == self.batch.headers.len() {
+            self.cursor = 0;
+            let events = &self.event_loop.shared.events;
+            if events.take(&mut self.batch) {
+                self.wake_stalled_loop();
+            } else if events.may_sleep() {
+                return 0;
+            }
+        }
+        let headers: &[EventHeader] = &self.batch.headers[self.cursor..];
+        let count = headers.len().min(words.len() / EVENT_WORDS);
+        for (header, place) in headers.iter().zip(words.chunks_exact_mut(EVENT_WORDS)) {
+            place.copy_from_slice(&header.words());
+        }
+        self.cursor += count;
+        count
+    }
+
+    fn wake_stalled_loop(&self) {
+        let shared = &self.event_loop.shared;
+        if shared.events.bytes() < EVENT_QUEUE_BYTES
+            && shared.stalled.load(Ordering::Relaxed)
+            && shared.stalled.swap(false, Ordering::SeqCst)
+        {
+            self.event_loop.wake();
+        }
+    }
+
+    /// The payload of an event of the current batch. JavaScript passes on what the header said; anything else is
+    /// an empty payload.
+    pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
+        if offset & OWNED != 0 {
+            return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], |bytes| bytes);
+        }
+        let (offset, len) = (offset as usize, len as usize);
+        offset.checked_add(len).and_then(|end| self.batch.arena.get(offset..end)).unwrap_or_default()
+    }
+
+    /// Like `payload`, taking an owned one out of the batch.
+    pub fn take_owned(&mut self, offset: u32) -> Option<Vec<u8>> {
+        if offset & OWNED == 0 {
+            return None;
+        }
+        self.batch.owned.get_mut((offset & !OWNED) as usize).map(std::mem::take)
+    }
+
+    // ---- commands
+
+    /// Appends a record without payload.
+    pub fn command(&mut self, op: Op, id: ConnId, arg: u32) {
+        self.commands.push(op, id, arg);
+        self.after_command();
+    }
+
+    pub fn commands(&mut self) -> &mut CommandBatch {
+        &mut self.commands
+    }
+
+    /// Counts a record's payload as sent on `slot`.
+    pub fn count_sent(&mut self, slot: u32, payload: usize) {
+        let slot = slot as usize;
+        if slot >= self.sent.len() {
+            self.sent.resize(slot + 1, 0);
+        }
+        self.sent[slot] = self.sent[slot].wrapping_add(command_cost(payload));
+    }
+
+    /// Bytes the kernel refused, and those sent since that the loop has not seen.
+    pub fn backlog_and_flight(&self, slot: u32) -> (usize, usize) {
+        let Some(sent) = self.sent.get(slot as usize) else { return (0, 0) };
+        let state = self.event_loop.shared.slots.get(slot);
+        let backlog = state.backlog.load(Ordering::SeqCst);
+        (backlog, sent.wrapping_sub(state.acked.load(Ordering::Acquire)))
+    }
+
+    /// `getBufferedAmount`: what waits behind bytes the kernel has refused; 0 as long as it refuses none.
+    pub fn buffered(&self, slot: u32) -> usize {
+        match self.backlog_and_flight(slot) {
+            (0, _) => 0,
+            (backlog, flight) => backlog + flight,
+        }
+    }
+
+    /// Called after each command: what has grown large does not wait for the end of the tick.
+    pub fn after_command(&mut self) {
+        if self.commands.bytes() >= COMMAND_BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory; the loop never
+    /// waits for JavaScript, so this ends.
+    pub fn flush(&mut self) {
+        if self.commands.is_empty() {
+            return;
+        }
+        self.event_loop.flush(&mut self.commands);
+        let shared = &self.event_loop.shared;
+        while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
+            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, Duration::from_millis(100));
+        }
+    }
+
+    /// Called every so many events while a batch is worked through: answers leave in steps of some 50 µs, however
+    /// long the handlers take. Returns after how many events to call again.
+    pub fn flush_due(&mut self, events: u32) -> u32 {
+        self.flush();
+        let now = Instant::now();
+        let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
+        self.last_flush = now;
+        let fitting = FLUSH_INTERVAL.as_nanos() as u64 / each.max(1);
+        // Growing slowly: one cheap stretch says little about the next handler.
+        self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));
+        self.stride
+    }
+
+    pub fn start_stretch(&mut self) {
+        self.last_flush = Instant::now();
+    }
+
+    /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.
+    pub fn settle(&mut self, longest: Duration) {
+        self.flush();
+        let shared = &self.event_loop.shared;
+        let (before, end) = (shared.settled.load(Ordering::SeqCst), Instant::now() + longest);
+        self.event_loop.wake();
+        // Two rounds: the one that was under way may have looked for commands before ours came.
+        while shared.settled.load(Ordering::SeqCst).wrapping_sub(before) < 2
+            && self.event_loop.is_running()
+            && Instant::now() < end
+        {
+            self.event_loop.wake();
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Sends a rare command, behind everything collected so far.
+    pub fn control(&mut self, control: Control) {
+        self.flush();
+        self.event_loop.control(control);
+    }
+}

@@ -1,0 +1,235 @@
+//! JavaScript values to Rust and back, straight through `napi-sys`: what the hot calls need and nothing more.
+//!
+//! Nearly all `unsafe` of the crate is here. The functions are safe to call from a native callback with the `env`
+//! and the values it was given; they check types, so that a wrong argument is a `None`, never undefined behaviour.
+
+use napi_sys as sys;
+use std::ffi::c_void;
+use std::ptr;
+
+pub type Env = sys::napi_env;
+pub type Value = sys::napi_value;
+
+/// Most arguments any hot function takes.
+const MAX_ARGUMENTS: usize = 9;
+
+/// The arguments of one native call.
+pub struct Arguments {
+    pub env: Env,
+    values: [Value; MAX_ARGUMENTS],
+}
+
+impl Arguments {
+    /// Reads the arguments (missing ones are `undefined`) and the data pointer the function was created with.
+    ///
+    /// # Safety
+    /// `env` and `info` must be those the current native callback was called with.
+    pub unsafe fn read(env: Env, info: sys::napi_callback_info) -> (Self, *mut c_void) {
+        let mut count = MAX_ARGUMENTS;
+        let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
+        let mut data = ptr::null_mut();
+        // SAFETY: the caller's promise; the arrays are as long as `count` says.
+        unsafe {
+            sys::napi_get_cb_info(env, info, &mut count, values.as_mut_ptr(), ptr::null_mut(), &mut data);
+        }
+        (Arguments { env, values }, data)
+    }
+
+    pub fn value(&self, index: usize) -> Value {
+        self.values[index]
+    }
+
+    /// The argument as `ToUint32` would have it; 0 for what is no number.
+    pub fn u32(&self, index: usize) -> u32 {
+        let mut result = 0;
+        // SAFETY: value and env belong to the current call; a wrong type leaves `result` alone.
+        unsafe { sys::napi_get_value_uint32(self.env, self.values[index], &mut result) };
+        result
+    }
+
+    pub fn f64(&self, index: usize) -> f64 {
+        let mut result = 0.0;
+        // SAFETY: as above.
+        unsafe { sys::napi_get_value_double(self.env, self.values[index], &mut result) };
+        result
+    }
+}
+
+/// Room that is tried first for a string whose length is unknown.
+const STRING_GUESS: usize = 512;
+
+/// Appends a string as UTF-8. `None`: the value is no string.
+pub fn append_string(env: Env, value: Value, out: &mut Vec<u8>) -> Option<usize> {
+    out.reserve(STRING_GUESS);
+    let room = out.capacity() - out.len();
+    let mut copied = 0;
+    // SAFETY: the buffer has `room` writable bytes behind `len`; Node writes at most that many.
+    let status = unsafe {
+        let end = out.as_mut_ptr().add(out.len());
+        sys::napi_get_value_string_utf8(env, value, end.cast(), room, &mut copied)
+    };
+    if status != sys::Status::napi_ok {
+        return None;
+    }
+    // A text that may have been cut (at a character of up to four bytes, before the NUL) is read again in full.
+    if copied + 5 > room {
+        let mut len = 0;
+        // SAFETY: a null buffer asks for the length only; then there is room for it and the NUL.
+        unsafe {
+            sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut len);
+            out.reserve(len + 1);
+            let end = out.as_mut_ptr().add(out.len());
+            sys::napi_get_value_string_utf8(env, value, end.cast(), len + 1, &mut copied);
+        }
+    }
+    // SAFETY: Node has initialised `copied` bytes behind `len`.
+    unsafe { out.set_len(out.len() + copied) };
+    Some(copied)
+}
+
+/// The bytes of an ArrayBuffer or a view (typed array, Buffer, DataView). `None` for anything else.
+///
+/// The slice is valid until JavaScript runs again, which no caller lets happen while it holds the slice.
+pub fn view_bytes<'a>(env: Env, value: Value) -> Option<&'a [u8]> {
+    let (mut is, mut data, mut len) = (false, ptr::null_mut(), 0);
+    // SAFETY: `napi_is_buffer` is true for every ArrayBufferView, and then the info is that of the view; the
+    // memory stays where it is as long as no JavaScript runs.
+    unsafe {
+        sys::napi_is_buffer(env, value, &mut is);
+        if is {
+            sys::napi_get_buffer_info(env, value, &mut data, &mut len);
+        } else {
+            sys::napi_is_arraybuffer(env, value, &mut is);
+            if !is {
+                return None;
+            }
+            sys::napi_get_arraybuffer_info(env, value, &mut data, &mut len);
+        }
+        if len == 0 || data.is_null() {
+            return Some(&[]);
+        }
+        Some(std::slice::from_raw_parts(data.cast::<u8>(), len))
+    }
+}
+
+/// Appends text or data. `None`: neither; the caller sorts out `undefined`, SharedArrayBuffer and errors.
+pub fn append_data(env: Env, value: Value, out: &mut Vec<u8>) -> Option<usize> {
+    append_string(env, value, out).or_else(|| {
+        let bytes = view_bytes(env, value)?;
+        out.extend_from_slice(bytes);
+        Some(bytes.len())
+    })
+}
+
+/// The length in bytes of text or data.
+pub fn byte_length(env: Env, value: Value) -> Option<usize> {
+    let mut len = 0;
+    // SAFETY: a null buffer asks for the length only; a wrong type is a status.
+    let status = unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut len) };
+    if status == sys::Status::napi_ok { Some(len) } else { view_bytes(env, value).map(<[u8]>::len) }
+}
+
+pub fn number(env: Env, n: f64) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: plain creation of a value in the current scope.
+    unsafe { sys::napi_create_double(env, n, &mut result) };
+    result
+}
+
+pub fn integer(env: Env, n: i32) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: as above.
+    unsafe { sys::napi_create_int32(env, n, &mut result) };
+    result
+}
+
+pub fn undefined() -> Value {
+    ptr::null_mut()
+}
+
+pub fn latin1(env: Env, bytes: &[u8]) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: pointer and length are those of `bytes`, which Node copies.
+    unsafe { sys::napi_create_string_latin1(env, bytes.as_ptr().cast(), bytes.len() as isize, &mut result) };
+    result
+}
+
+pub fn array(env: Env, values: &[Value]) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: the values are of the current scope.
+    unsafe {
+        sys::napi_create_array_with_length(env, values.len(), &mut result);
+        for (index, value) in values.iter().enumerate() {
+            sys::napi_set_element(env, result, index as u32, *value);
+        }
+    }
+    result
+}
+
+/// A new ArrayBuffer with a copy of `bytes`.
+pub fn array_buffer(env: Env, bytes: &[u8]) -> Value {
+    let (mut data, mut result) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: on success `data` points to `bytes.len()` fresh bytes.
+    unsafe {
+        let status = sys::napi_create_arraybuffer(env, bytes.len(), &mut data, &mut result);
+        if status == sys::Status::napi_ok && !bytes.is_empty() && !data.is_null() {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), bytes.len());
+        }
+    }
+    result
+}
+
+/// An ArrayBuffer over `bytes` itself, or a copy where the runtime allows no external memory (Electron).
+pub fn external_array_buffer(env: Env, bytes: Vec<u8>) -> Value {
+    let mut bytes = Box::new(bytes);
+    let (data, len) = (bytes.as_mut_ptr(), bytes.len());
+    let hint = Box::into_raw(bytes);
+    let mut result = ptr::null_mut();
+    // SAFETY: the memory lives until `free_vec` is called with the hint, once, when the buffer is collected.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(env, data.cast(), len, Some(free_vec), hint.cast(), &mut result)
+    };
+    if status == sys::Status::napi_ok {
+        return result;
+    }
+    // SAFETY: Node did not take the memory, so it is still ours.
+    let bytes = unsafe { Box::from_raw(hint) };
+    array_buffer(env, &bytes)
+}
+
+unsafe extern "C" fn free_vec(_env: Env, _data: *mut c_void, hint: *mut c_void) {
+    // SAFETY: the hint is the box `external_array_buffer` leaked, and Node calls a finalizer once.
+    drop(unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) });
+}
+
+/// Emits `uncaughtException` for an error a handler threw; ends the process when nobody listens.
+pub fn fatal_exception(env: Env, error: Value) {
+    // SAFETY: plain call with a value of the current scope.
+    unsafe { sys::napi_fatal_exception(env, error) };
+}
+
+/// A function of JavaScript over a native callback.
+pub fn function(env: Env, name: &str, callback: sys::napi_callback, data: *mut c_void) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: name pointer and length belong together; `data` is handed back to the callback untouched.
+    unsafe {
+        sys::napi_create_function(
+            env,
+            name.as_ptr().cast(),
+            name.len() as isize,
+            callback,
+            data,
+            &mut result,
+        );
+    }
+    result
+}
+
+pub fn set_property(env: Env, object: Value, name: &str, value: Value) {
+    let mut key = ptr::null_mut();
+    // SAFETY: as above; object and value are of the current scope.
+    unsafe {
+        sys::napi_create_string_utf8(env, name.as_ptr().cast(), name.len() as isize, &mut key);
+        sys::napi_set_property(env, object, key, value);
+    }
+}
