@@ -193,6 +193,7 @@ impl SharedInflater {
             if status == Status::StreamEnd {
                 return Ok((input, true));
             }
+            // A full buffer means that there may be more to come; nothing consumed is not expected, nor worth a hang.
             if produced < self.scratch.len() && (input.is_empty() || consumed == 0) {
                 return Ok((input, false));
             }
@@ -462,6 +463,20 @@ mod tests {
                 &[0xf2, 0x00, 0x11, 0x00, 0x00][..]
             };
             assert_eq!(out, [&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], again].concat(), "{compressor:?}");
+        }
+    }
+
+    #[test]
+    fn empty_messages_among_others_are_deflated() {
+        for compressor in all_compressors() {
+            let mut shared = (SharedDeflater::new(), SharedInflater::new());
+            let (mut deflater, mut inflater) = (Deflater::new(compressor), Inflater::new(dedicated(15)));
+            for message in [b"", &b"a"[..], b"", b"", b"aa", b""] {
+                let (mut compressed, mut out) = (Vec::new(), Vec::new());
+                assert!(deflater.deflate(&mut shared.0, message, &mut compressed));
+                assert_eq!(inflater.inflate(&mut shared.1, &compressed, 2, &mut out), Ok(()));
+                assert_eq!(out, message, "{compressor:?}");
+            }
         }
     }
 
