@@ -311,3 +311,215 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines `options | offer | answer of uWebSockets 20.30 and 20.57 | our answer, or = | why it differs`, where `-` is
+    /// no extension at all. Gathered by asking both over a socket.
+    const GOLDEN: &str = include_str!("handshake.golden.txt");
+
+    fn answer(options: u16, offers: &str) -> String {
+        match negotiate(offers.as_bytes(), CompressOptions(options), None) {
+            Some((answer, _)) => answer,
+            None => "-".into(),
+        }
+    }
+
+    #[test]
+    fn answers_as_recorded() {
+        let mut rows = 0;
+        for line in GOLDEN.lines() {
+            let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [options, offers, theirs, ours, why] = fields[..] else { panic!("{line}") };
+            let expected = if ours == "=" { theirs } else { ours };
+            assert_eq!(answer(options.parse().unwrap(), offers), expected, "{line}");
+            assert_eq!(ours == "=", why.is_empty(), "a difference has a reason: {line}");
+            rows += 1;
+        }
+        assert_eq!(rows, 380);
+    }
+
+    #[test]
+    fn disabled_is_no_extension() {
+        assert_eq!(answer(0, "permessage-deflate"), "-");
+    }
+
+    #[test]
+    fn constants_are_unpacked() {
+        let wanted = |options| CompressOptions(options).wanted().unwrap();
+        let shared = Compressor::Shared { window_bits: 15 };
+        let dedicated = |window_bits, memory_level| Compressor::Dedicated { window_bits, memory_level };
+        assert_eq!(CompressOptions::DISABLED.wanted(), None);
+        assert_eq!(wanted(1).compressor, shared);
+        assert_eq!(wanted(256).compressor, shared);
+        assert_eq!(wanted(145).compressor, dedicated(9, 1));
+        assert_eq!(wanted(180).compressor, dedicated(11, 4));
+        assert_eq!(wanted(248).compressor, dedicated(15, 8));
+        assert_eq!(wanted(1).decompressor, Decompressor::Shared);
+        assert_eq!(wanted(257).decompressor, Decompressor::Shared);
+        assert_eq!(wanted(2304).decompressor, Decompressor::Dedicated { window_bits: 9 });
+        assert_eq!(wanted(248 | 3840).decompressor, Decompressor::Dedicated { window_bits: 15 });
+    }
+
+    #[test]
+    fn what_is_negotiated_is_what_is_answered() {
+        let negotiated = |options, offer: &str| {
+            negotiate(offer.as_bytes(), CompressOptions(options), None).map(|(_, negotiated)| negotiated)
+        };
+        let lowered =
+            negotiated(248 | 3840, "permessage-deflate; server_max_window_bits=10; client_max_window_bits=8");
+        assert_eq!(
+            lowered,
+            Some(Negotiated {
+                compressor: Compressor::Dedicated { window_bits: 10, memory_level: 3 },
+                decompressor: Decompressor::Dedicated { window_bits: 8 },
+            })
+        );
+        let without_context = negotiated(
+            197 | 3072,
+            "permessage-deflate; server_no_context_takeover; server_max_window_bits=13; client_no_context_takeover",
+        );
+        assert_eq!(
+            without_context,
+            Some(Negotiated {
+                compressor: Compressor::Shared { window_bits: 13 },
+                decompressor: Decompressor::Shared
+            })
+        );
+        // The smaller window can be asked for only if the client says that it understands this.
+        let Some(Negotiated { decompressor, .. }) = negotiated(1 | 3072, "permessage-deflate") else {
+            panic!()
+        };
+        assert_eq!(decompressor, Decompressor::Shared);
+    }
+
+    #[test]
+    fn understands_the_grammar_of_extensions() {
+        let taken = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
+        for offers in [
+            ",permessage-deflate,",
+            "\tpermessage-deflate\t;\tclient_max_window_bits\t",
+            r#"permessage-deflate; client_max_window_bits="1\0""#,
+            r#"foo; bar=", permessage-deflate", permessage-deflate"#,
+            "permessage-deflate; foo=\"a;b,c\", permessage-deflate",
+        ] {
+            assert_eq!(answer(1, offers), taken, "{offers}");
+        }
+        for offers in [
+            "",
+            ",",
+            ";",
+            "permessage-deflate;",
+            "permessage-deflate; =1",
+            "permessage-deflate; client_max_window_bits=",
+            r#"permessage-deflate; client_max_window_bits="10"#,
+            r#"foo; bar="permessage-deflate"#,
+            "foo bar, permessage-deflate",
+            "foo/bar, permessage-deflate",
+        ] {
+            assert_eq!(answer(1, offers), "-", "{offers}");
+        }
+    }
+
+    #[test]
+    fn broken_safari_gets_no_compression() {
+        // As both versions of uWebSockets were seen to do.
+        let safari =
+            |version| format!("Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 (KHTML, like Gecko) {version}");
+        for (version, refused) in [
+            ("Version/15.0 Safari/605.1.15", true),
+            ("Version/15.3 Safari/605.1.15", true),
+            ("Version/15.2 Mobile/15E148 Safari/604.1", true),
+            ("Version/15.4 Safari/605.1.15", false),
+            ("Version/14.1 Safari/605.1.15", false),
+            ("Version/15.2.1 Safari/604.1", false),
+            ("Version/15.13 Safari/604.1", false),
+            ("Version/15.2", false),
+            ("Version/15.", false),
+        ] {
+            let user_agent = safari(version);
+            let answer = negotiate(b"permessage-deflate", CompressOptions(1), Some(user_agent.as_bytes()));
+            assert_eq!(answer.is_none(), refused, "{version}");
+        }
+    }
+
+    #[test]
+    fn accept_key_of_the_rfc() {
+        assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn selects_the_first_subprotocol() {
+        let cases: [(&[u8], &[u8]); 7] = [
+            (b"", b""),
+            (b"chat", b"chat"),
+            (b"chat, superchat", b"chat"),
+            (b" chat\t,superchat", b"chat"),
+            (b",chat", b""),
+            (b"a/b c", b"a/b c"),
+            (b"chat\r\nset-cookie: a=b", b""),
+        ];
+        for (offered, selected) in cases {
+            assert_eq!(first_subprotocol(offered), selected, "{offered:?}");
+        }
+    }
+
+    fn response(upgrade: Upgrade) -> String {
+        let mut out = b"before".to_vec();
+        write_response(&mut out, &upgrade);
+        String::from_utf8(out).unwrap().split_off(6)
+    }
+
+    #[test]
+    fn writes_the_response() {
+        let key = b"dGhlIHNhbXBsZSBub25jZQ==";
+        assert_eq!(
+            response(Upgrade { key, ..Upgrade::default() }),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+        let full = Upgrade {
+            status: Some(b"101 Yes"),
+            headers: b"set-cookie: a=b\r\n",
+            key,
+            protocol: b"chat, superchat",
+            extensions: Some("permessage-deflate"),
+            date: Some(b"Thu, 01 Jan 1970 00:00:00 GMT"),
+        };
+        assert_eq!(
+            response(full),
+            "HTTP/1.1 101 Yes\r\nset-cookie: a=b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_offer_and_option_is_survived(
+            options: u16,
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "permessage-deflate", ";", ",", "=", "\"", "\\", " ", "8", "10", "15", "client_max_window_bits",
+                    "server_max_window_bits", "client_no_context_takeover", "server_no_context_takeover", "\u{e9}",
+                ]),
+                0..16,
+            ),
+        ) {
+            let Some((_, Negotiated { compressor, decompressor })) =
+                negotiate(parts.concat().as_bytes(), CompressOptions(options), None) else { return Ok(()) };
+            let (Compressor::Shared { window_bits } | Compressor::Dedicated { window_bits, .. }) = compressor;
+            prop_assert!((MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(&window_bits));
+            if let Compressor::Dedicated { memory_level, .. } = compressor {
+                prop_assert!((1..=9).contains(&memory_level));
+            }
+            if let Decompressor::Dedicated { window_bits } = decompressor {
+                prop_assert!((8..=MAX_WINDOW_BITS).contains(&window_bits));
+            }
+        }
+    }
+}

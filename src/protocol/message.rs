@@ -3,11 +3,18 @@
 //! `Receiver` holds what must survive between two reads of one connection. It does not inflate: a compressed message
 //! comes out as it arrived. The event loop feeds it and acts on the events.
 
-use super::frame::{Control, Data, FrameHeader, OpCode, WsError, parse_close_payload, parse_header, unmask};
+use super::frame::{
+    Control, Data, FrameHeader, MAX_CONTROL_PAYLOAD, OpCode, WsError, parse_close_payload, parse_header,
+    unmask,
+};
 
 /// First allocation for a payload that arrives in pieces, unless less is declared. From there on it doubles, so that
 /// the memory held is in proportion to what was received and not to what was announced.
 const FIRST_RESERVATION: usize = 4 * 1024;
+
+/// Longest that `receive` leaves to the caller: one byte less than a control frame.
+pub const MAX_LEFT: usize = MAX_CONTROL_FRAME - 1;
+const MAX_CONTROL_FRAME: usize = 6 + MAX_CONTROL_PAYLOAD;
 
 /// Receiving side of one WebSocket. Idle, it holds no memory but itself.
 #[derive(Debug)]
@@ -290,5 +297,363 @@ fn reserve(data: &mut Vec<u8>, added: usize, missing: usize, last: bool) {
         data.reserve_exact(missing);
     } else {
         data.reserve(step.min(missing));
+    }
+}
+
+/// Fuzz target: receives a stream in pieces, with the limits and the cuts taken from `data`, and panics if the events
+/// are not those of the whole stream or more memory is held than received.
+#[doc(hidden)]
+pub fn fuzz_receive(data: &[u8]) {
+    let [flags, max_payload, cuts, data @ ..] = data else { return };
+    let (cuts, stream) = data.split_at(data.len().min(usize::from(*cuts)));
+    let receiver = || Receiver::new(usize::from(*max_payload) << (flags >> 4), flags & 1 != 0);
+    let cuts = cuts.iter().map(|cut| usize::from(*cut));
+    assert_eq!(seen_in_pieces(receiver(), stream, cuts), seen_in_pieces(receiver(), stream, []));
+}
+
+/// An event that outlives its buffer, or the error at the end.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Message { binary: bool, compressed: bool, data: Vec<u8> },
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, Vec<u8>),
+    Error(WsError),
+}
+
+impl From<Event<'_>> for Seen {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Message { binary, compressed, data } => {
+                Self::Message { binary, compressed, data: data.to_vec() }
+            }
+            Event::Ping(data) => Self::Ping(data.to_vec()),
+            Event::Pong(data) => Self::Pong(data.to_vec()),
+            Event::Close { code, reason } => Self::Close(code, reason.to_vec()),
+        }
+    }
+}
+
+/// Presents `stream` as reads of the given lengths would, the rest in one.
+fn seen_in_pieces(
+    mut receiver: Receiver,
+    stream: &[u8],
+    pieces: impl IntoIterator<Item = usize>,
+) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    let mut buffer = stream.to_vec();
+    for piece in pieces.into_iter().chain([stream.len()]) {
+        end = stream.len().min(end + piece);
+        loop {
+            let (used, event) = receiver.receive(&mut buffer[start..end]);
+            start += used;
+            match event {
+                Ok(Some(event)) => seen.push(event.into()),
+                Ok(None) if used > 0 => continue,
+                Ok(None) => break,
+                Err(error) => seen.push(Seen::Error(error)),
+            }
+            if let Some(Seen::Error(_) | Seen::Close(..)) = seen.last() {
+                return seen;
+            }
+        }
+        let held = receiver.partial.as_ref().map_or(0, |partial| partial.data.capacity());
+        assert!(held <= FIRST_RESERVATION.max(2 * stream.len()));
+        assert!(end - start <= MAX_LEFT, "only an incomplete header or control frame may be left");
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FIN: u8 = 0x80;
+    const RSV1: u8 = 0x40;
+    const CONTINUE: u8 = 0;
+    const TEXT: u8 = 1;
+    const BINARY: u8 = 2;
+    const CLOSE: u8 = 8;
+    const PING: u8 = 9;
+    const PONG: u8 = 10;
+    const MAX: usize = 1000;
+
+    /// A client's frame; `first` is its first byte.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0x37, 0xfa, 0x21, 0x3d];
+        let mut frame = vec![first];
+        match payload.len() {
+            len @ 0..126 => frame.push(0x80 | len as u8),
+            len @ 126..65536 => frame.extend([&[0xfe], &(len as u16).to_be_bytes()[..]].concat()),
+            len => frame.extend([&[0xff], &(len as u64).to_be_bytes()[..]].concat()),
+        }
+        frame.extend(mask);
+        frame.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]));
+        frame
+    }
+
+    fn message(first: u8, data: &[u8]) -> Seen {
+        let (binary, compressed) = (first & 0x0f == BINARY, first & RSV1 != 0);
+        Seen::Message { binary, compressed, data: data.to_vec() }
+    }
+
+    fn ping(data: &[u8]) -> Seen {
+        Seen::Ping(data.to_vec())
+    }
+
+    fn receiver() -> Receiver {
+        Receiver::new(MAX, true)
+    }
+
+    /// Whole, byte by byte, and cut once at every position.
+    fn check(stream: &[u8], expected: &[Seen]) {
+        assert_eq!(seen_in_pieces(receiver(), stream, []), expected);
+        assert_eq!(seen_in_pieces(receiver(), stream, vec![1; stream.len()]), expected);
+        for cut in 0..stream.len() {
+            assert_eq!(seen_in_pieces(receiver(), stream, [cut]), expected, "cut at {cut}");
+        }
+    }
+
+    macro_rules! streams {
+        ($($name:ident: [$($frame:expr),*] => [$($seen:expr),*];)*) => {$(
+            #[test]
+            fn $name() {
+                let frames: &[Vec<u8>] = &[$($frame),*];
+                check(&frames.concat(), &[$($seen),*]);
+            }
+        )*};
+    }
+
+    streams! {
+        text: [frame(FIN | TEXT, b"Hello")] => [message(TEXT, b"Hello")];
+        empty_messages: [frame(FIN | TEXT, b""), frame(FIN | BINARY, b"")]
+            => [message(TEXT, b""), message(BINARY, b"")];
+        several: [frame(FIN | TEXT, b"a"), frame(FIN | BINARY, &[0xff; 300]), frame(FIN | TEXT, "äöü€😀".as_bytes())]
+            => [message(TEXT, b"a"), message(BINARY, &[0xff; 300]), message(TEXT, "äöü€😀".as_bytes())];
+        fragments: [frame(TEXT, b"Hel"), frame(CONTINUE, b""), frame(CONTINUE, b"lo"), frame(FIN | CONTINUE, b"!")]
+            => [message(TEXT, b"Hello!")];
+        empty_fragments: [frame(BINARY, b""), frame(CONTINUE, b""), frame(FIN | CONTINUE, b"")] => [message(BINARY, b"")];
+        control_between_fragments:
+            [frame(TEXT, b"Hel"), frame(FIN | PING, b"1"), frame(FIN | PONG, b""), frame(FIN | CONTINUE, b"lo"), frame(FIN | PING, b"2")]
+            => [ping(b"1"), Seen::Pong(vec![]), message(TEXT, b"Hello"), ping(b"2")];
+        longest_ping: [frame(FIN | PING, &[7; 125])] => [ping(&[7; 125])];
+        close: [frame(FIN | CLOSE, b"\x03\xe8bye"), frame(FIN | TEXT, b"ignored")] => [Seen::Close(Some(1000), b"bye".to_vec())];
+        close_without_code: [frame(FIN | CLOSE, b"")] => [Seen::Close(None, vec![])];
+        close_between_fragments: [frame(TEXT, b"Hel"), frame(FIN | CLOSE, b"\x03\xe9")] => [Seen::Close(Some(1001), vec![])];
+        close_with_bad_code: [frame(FIN | CLOSE, b"\x03\xed")] => [Seen::Error(WsError::InvalidClosePayload)];
+        close_with_one_byte: [frame(FIN | CLOSE, b"\x03")] => [Seen::Error(WsError::InvalidClosePayload)];
+        close_with_bad_reason: [frame(FIN | CLOSE, b"\x03\xe8\xff")] => [Seen::Error(WsError::InvalidCloseReason)];
+        continuation_of_nothing: [frame(FIN | CONTINUE, b"x")] => [Seen::Error(WsError::InvalidFrame)];
+        continuation_after_the_end: [frame(TEXT, b"a"), frame(FIN | CONTINUE, b"b"), frame(CONTINUE, b"c")]
+            => [message(TEXT, b"ab"), Seen::Error(WsError::InvalidFrame)];
+        text_inside_fragments: [frame(TEXT, b"a"), frame(FIN | TEXT, b"b")] => [Seen::Error(WsError::InvalidFrame)];
+        binary_inside_fragments: [frame(TEXT, b"a"), frame(BINARY, b"b")] => [Seen::Error(WsError::InvalidFrame)];
+        valid_before_invalid: [frame(FIN | TEXT, b"a"), frame(FIN | PING, b"b"), frame(FIN | 3, b"c")]
+            => [message(TEXT, b"a"), ping(b"b"), Seen::Error(WsError::InvalidFrame)];
+        compressed: [frame(FIN | RSV1 | TEXT, b"\xff"), frame(FIN | TEXT, b"plain")] => [message(RSV1 | TEXT, b"\xff"), message(TEXT, b"plain")];
+        compressed_fragments: [frame(RSV1 | BINARY, b"\xff"), frame(FIN | CONTINUE, b"\xfe")] => [message(RSV1 | BINARY, b"\xff\xfe")];
+        compressed_text_fragments: [frame(RSV1 | TEXT, b"\xff"), frame(FIN | CONTINUE, b"\xfe")] => [message(RSV1 | TEXT, b"\xff\xfe")];
+        rsv1_on_continuation: [frame(RSV1 | TEXT, b"a"), frame(FIN | RSV1 | CONTINUE, b"b")] => [Seen::Error(WsError::InvalidFrame)];
+        rsv1_on_ping: [frame(FIN | RSV1 | PING, b"a")] => [Seen::Error(WsError::InvalidFrame)];
+        unmasked: [vec![FIN | TEXT, 1, b'a']] => [Seen::Error(WsError::InvalidFrame)];
+        invalid_text: [frame(FIN | TEXT, b"ab\xff")] => [Seen::Error(WsError::InvalidUtf8)];
+        surrogate: [frame(FIN | TEXT, b"\xed\xa0\x80")] => [Seen::Error(WsError::InvalidUtf8)];
+        text_ends_inside_a_character: [frame(FIN | TEXT, b"ab\xe2\x82")] => [Seen::Error(WsError::InvalidUtf8)];
+        fragments_end_inside_a_character: [frame(TEXT, b"\xe2"), frame(FIN | CONTINUE, b"\x82")] => [Seen::Error(WsError::InvalidUtf8)];
+        character_across_fragments: [frame(TEXT, b"\xf0"), frame(CONTINUE, b"\x9f\x98"), frame(FIN | CONTINUE, b"\x80!")]
+            => [message(TEXT, "😀!".as_bytes())];
+        invalid_across_fragments: [frame(TEXT, b"\xe2"), frame(CONTINUE, b"\x41"), frame(FIN | CONTINUE, b"")]
+            => [Seen::Error(WsError::InvalidUtf8)];
+        binary_is_not_checked: [frame(BINARY, b"\xe2"), frame(FIN | CONTINUE, b"\xff")] => [message(BINARY, b"\xe2\xff")];
+        largest: [frame(FIN | BINARY, &[1; MAX])] => [message(BINARY, &[1; MAX])];
+        too_large: [frame(FIN | BINARY, &[1; MAX + 1])] => [Seen::Error(WsError::TooBigMessage)];
+        largest_in_fragments: [frame(BINARY, &[1; MAX - 1]), frame(CONTINUE, b"2"), frame(FIN | CONTINUE, b"")]
+            => [message(BINARY, &[&[1; MAX - 1][..], b"2"].concat())];
+        too_large_in_fragments: [frame(BINARY, &[1; MAX]), frame(FIN | CONTINUE, b"2")] => [Seen::Error(WsError::TooBigMessage)];
+        too_large_by_far: [vec![FIN | BINARY, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4]]
+            => [Seen::Error(WsError::TooBigMessage)];
+    }
+
+    #[test]
+    fn rsv1_needs_negotiation() {
+        let stream = frame(FIN | RSV1 | TEXT, b"a");
+        let seen = seen_in_pieces(Receiver::new(MAX, false), &stream, []);
+        assert_eq!(seen, [Seen::Error(WsError::InvalidFrame)]);
+    }
+
+    #[test]
+    fn whole_frames_stay_in_the_callers_buffer() {
+        let mut input = frame(FIN | BINARY, b"data");
+        let (used, event) = receiver().receive(&mut input);
+        assert_eq!(used, 10);
+        assert!(matches!(event, Ok(Some(Event::Message { data: Payload::Borrowed(b"data"), .. }))));
+    }
+
+    /// The number of bytes after which the stream fails.
+    fn fails_after(stream: &[u8]) -> usize {
+        let failed = |len: &usize| {
+            let seen = seen_in_pieces(receiver(), &stream[..*len], vec![1; *len]);
+            matches!(seen.last(), Some(Seen::Error(_)))
+        };
+        (0..=stream.len()).find(failed).expect("an invalid stream")
+    }
+
+    #[test]
+    fn invalid_text_fails_with_its_first_invalid_byte() {
+        let cases: &[(&[u8], usize)] = &[
+            (b"abc\xff....", 4),
+            (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 13),
+            (b"\xc0\x80..", 1),
+            (b"\xe0\x9f\x80..", 2),
+            (b"\xed\xa0\x80..", 2),
+            (b"\xf0\x9f\x98.", 4),
+        ];
+        for (text, bad) in cases {
+            assert_eq!(fails_after(&frame(FIN | TEXT, text)), 6 + bad, "{text:?}");
+            let fragments = [frame(TEXT, &text[..1]), frame(FIN | CONTINUE, &text[1..])].concat();
+            let headers = if *bad == 1 { 6 } else { 12 };
+            assert_eq!(fails_after(&fragments), headers + bad, "{text:?} in fragments");
+        }
+    }
+
+    #[test]
+    fn a_too_long_frame_fails_with_its_header() {
+        assert_eq!(fails_after(&frame(FIN | BINARY, &[0; MAX + 1])), 8);
+        let fragments = [frame(BINARY, &[0; MAX]), frame(FIN | CONTINUE, &[0; 1])].concat();
+        assert_eq!(fails_after(&fragments), 8 + MAX + 6);
+    }
+
+    #[test]
+    fn bad_flags_fail_with_the_second_byte() {
+        assert_eq!(fails_after(&frame(FIN | PING, &[0; 126])), 2);
+        assert_eq!(fails_after(&frame(FIN | 5, b"")), 2);
+    }
+
+    #[test]
+    fn an_idle_receiver_is_small_and_gives_memory_back() {
+        assert!(size_of::<Receiver>() <= 24);
+        let mut receiver = Receiver::new(1 << 20, false);
+        let mut stream = frame(FIN | BINARY, &[1; 100_000]);
+        let (first, second) = stream.split_at_mut(50_000);
+        assert!(matches!(receiver.receive(first), (50_000, Ok(None))));
+        assert!(receiver.partial.is_some());
+        let (_, Ok(Some(Event::Message { data: Payload::Owned(data), .. }))) = receiver.receive(second)
+        else {
+            panic!("a message by ownership");
+        };
+        assert_eq!(data.len(), 100_000);
+        assert!(data.capacity() <= 100_000);
+        assert!(receiver.partial.is_none());
+    }
+
+    #[test]
+    fn memory_follows_what_arrived() {
+        let mut receiver = Receiver::new(1 << 30, false);
+        let mut header = [FIN | BINARY, 0xff, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0xff, 1, 2, 3, 4];
+        assert!(matches!(receiver.receive(&mut header), (14, Ok(None))));
+        let mut received = 0;
+        for _ in 0..1000 {
+            assert!(matches!(receiver.receive(&mut [0; 1000]), (1000, Ok(None))));
+            received += 1000;
+            let held = receiver.partial.as_ref().map_or(0, |partial| partial.data.capacity());
+            assert!(held <= FIRST_RESERVATION.max(2 * received), "{held} for {received}");
+        }
+    }
+
+    #[test]
+    fn many_small_fragments_reallocate_rarely() {
+        let mut receiver = Receiver::new(1 << 20, false);
+        let mut capacities = std::collections::BTreeSet::new();
+        assert!(receiver.receive(&mut frame(BINARY, b"x")).1.is_ok());
+        for _ in 0..100_000 {
+            assert!(receiver.receive(&mut frame(CONTINUE, b"x")).1.is_ok());
+            capacities.insert(receiver.partial.as_ref().map_or(0, |partial| partial.data.capacity()));
+        }
+        assert!(capacities.len() < 20, "{capacities:?}");
+    }
+
+    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+        let opcode = prop_oneof![8 => 0u8..=2, 3 => 8u8..=10, 1 => 0u8..=15];
+        let flags = prop_oneof![6 => Just(FIN), 5 => Just(0), 1 => Just(FIN | RSV1), 1 => Just(RSV1), 1 => Just(FIN | 0x20)];
+        let payload = prop_oneof![
+            3 => "[a-z\u{e4}\u{20ac}\u{1f600}]{0,40}".prop_map(String::into_bytes),
+            1 => proptest::collection::vec(any::<u8>(), 0..200),
+            1 => Just(Vec::new()),
+        ];
+        (opcode, flags, payload).prop_map(|(opcode, flags, payload)| frame(flags | opcode, &payload))
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_change_the_events(
+            frames in proptest::collection::vec(any_frame(), 0..12),
+            cuts in proptest::collection::vec(0usize..60, 0..60),
+            max in 0usize..400,
+        ) {
+            let stream = frames.concat();
+            let whole = seen_in_pieces(Receiver::new(max, true), &stream, []);
+            prop_assert_eq!(&seen_in_pieces(Receiver::new(max, true), &stream, cuts), &whole);
+            prop_assert_eq!(&seen_in_pieces(Receiver::new(max, true), &stream, vec![1; stream.len()]), &whole);
+        }
+
+        #[test]
+        fn fragmented_text_is_text(text in "\\PC{0,100}", cuts in proptest::collection::vec(0usize..400, 0..6)) {
+            let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut <= text.len()).collect();
+            cuts.sort_unstable();
+            cuts.push(text.len());
+            let mut stream = frame(TEXT, b"");
+            let mut start = 0;
+            for cut in cuts {
+                stream.extend(frame(CONTINUE, &text.as_bytes()[start..cut]));
+                start = cut;
+            }
+            stream.extend(frame(FIN | CONTINUE, b""));
+            let expected = [message(TEXT, text.as_bytes())];
+            prop_assert_eq!(seen_in_pieces(receiver(), &stream, []), expected);
+        }
+
+        #[test]
+        fn utf8_in_pieces_is_utf8(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..12),
+                proptest::collection::vec(proptest::sample::select(vec![0x41, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc2, 0xe0, 0xed, 0xef, 0xf0, 0xf4]), 0..8),
+                "\\PC{0,60}".prop_map(String::into_bytes),
+            ],
+            cuts in proptest::collection::vec(0usize..5, 0..20),
+        ) {
+            let mut checker = Utf8Checker::default();
+            let mut rest = &bytes[..];
+            let mut seen = 0;
+            for cut in cuts.into_iter().chain([bytes.len()]) {
+                let (piece, tail) = rest.split_at(cut.min(rest.len()));
+                rest = tail;
+                seen += piece.len();
+                let hopeless = std::str::from_utf8(&bytes[..seen]).is_err_and(|error| error.error_len().is_some());
+                prop_assert_eq!(checker.check(piece).is_err(), hopeless);
+                if hopeless {
+                    return Ok(());
+                }
+            }
+            prop_assert_eq!(checker.finish().is_ok(), std::str::from_utf8(&bytes).is_ok());
+        }
+
+        #[test]
+        fn random_bytes_do_no_harm(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+            fuzz_receive(&data);
+        }
+
+        #[test]
+        fn frames_among_random_bytes_do_no_harm(
+            flags: u8,
+            max: u8,
+            cuts in proptest::collection::vec(any::<u8>(), 0..30),
+            frames in proptest::collection::vec(any_frame(), 0..8),
+            junk in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            fuzz_receive(&[&[flags, max, cuts.len() as u8][..], &cuts, &frames.concat(), &junk].concat());
+        }
     }
 }
