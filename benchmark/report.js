@@ -2,15 +2,18 @@
 
 // Medians, spreads and ratios of the runs, as a table on the terminal and in Markdown.
 
-/** The columns: which metric, its heading, and whether more of it is better. */
+/** The columns; those for which no driver has a figure are left out. */
 const COLUMNS = [
-  { key: 'rate', title: 'rate /s', more: true },
+  { key: 'rate', title: 'rate /s' },
   { key: 'jsCpu', title: 'JS CPU µs' },
   { key: 'cpu', title: 'CPU µs' },
   { key: 'p50', title: 'p50 µs' },
   { key: 'p99', title: 'p99 µs' },
   { key: 'p999', title: 'p99.9 µs' },
   { key: 'rssMiB', title: 'RSS MiB' },
+  { key: 'kibPerConnection', title: 'KiB' },
+  { key: 'requireMs', title: 'require ms' },
+  { key: 'firstByteMs', title: 'first byte ms' },
 ];
 
 const numbers = (values) => values.filter((value) => typeof value === 'number' && Number.isFinite(value));
@@ -91,7 +94,6 @@ const LIMITED = 'The generator was at its limit in some run: the rate is a lower
 
 const table = (result) => {
   const lines = rows(result);
-  // Columns in which no driver has a figure are left out.
   const shown = lines[0].map((_, i) => i === 0 || lines.slice(1).some((line) => line[i] && line[i] !== '–'));
   return lines.map((line) => line.filter((_, i) => shown[i]));
 };

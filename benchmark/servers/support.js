@@ -1,7 +1,8 @@
 'use strict';
 
 // What every server program shares: it gets `{module, options}` as JSON in its first argument, prints `{port}` once
-// it listens, answers each line `stats` on stdin with its counters, and ends when stdin ends.
+// it listens, answers each line `stats` on stdin with its counters,
+// collects garbage on `gc` (where the flag allows it), and ends when stdin ends.
 
 const fs = require('fs');
 const readline = require('readline');
@@ -67,7 +68,16 @@ const burn = (microseconds) => {
   while (performance.now() < end);
 };
 
+/** Keeps the thread busy `busy` milliseconds of every `period`. */
+const block = (busy, period) => {
+  const turn = () => {
+    burn(busy * 1000);
+    setTimeout(turn, period - busy);
+  };
+  setTimeout(turn, period);
+};
+
 /** WebSocket options under which no message of a trial may be dropped. */
 const roomy = { maxPayloadLength: 16 * 1024 * 1024, maxBackpressure: 64 * 1024 * 1024, idleTimeout: 0 };
 
-module.exports = { burn, counters, modulePath, options, print, roomy, serve };
+module.exports = { block, burn, counters, modulePath, options, print, roomy, serve };

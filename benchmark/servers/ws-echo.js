@@ -3,10 +3,11 @@
 // Sends every message back. `burn`: microseconds of JavaScript work per message. `block: [busy, period]`: the thread
 // is busy that many milliseconds of every period.
 
-const { burn, counters, roomy, serve } = require('./support');
+const { block, burn, counters, roomy, serve } = require('./support.js');
 
-serve((uWS, { burn: work = 0, block }) => {
-  if (block) setInterval(() => burn(block[0] * 1000), block[1]);
+serve((uWS, options) => {
+  const work = options.burn;
+  if (options.block) block(...options.block);
   return uWS.App().ws('/*', {
     ...roomy,
     message(ws, message, isBinary) {

@@ -136,7 +136,9 @@ impl Load for Echo {
                 ws::PING => ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next()),
                 _ => {
                     self.answered(conn, &frame, now)?;
-                    if self.schedule.is_none() && self.meter.sending() { self.send(net, conn, now) }
+                    if self.schedule.is_none() && self.meter.sending() {
+                        self.send(net, conn, now)
+                    }
                 }
             }
         }
@@ -145,8 +147,12 @@ impl Load for Echo {
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
         let phase = self.meter.advance(net, now)?;
-        if phase == Phase::Draining && self.in_flight == 0 { return Ok(Turn::Done) }
-        if !self.meter.sending() || self.schedule.is_none() { return Ok(Turn::Until(self.meter.deadline())) }
+        if phase == Phase::Draining && self.in_flight == 0 {
+            return Ok(Turn::Done);
+        }
+        if !self.meter.sending() || self.schedule.is_none() {
+            return Ok(Turn::Until(self.meter.deadline()));
+        }
         while let Some((number, due)) = self.schedule.as_mut().and_then(|schedule| schedule.pop(now)) {
             self.send(net, number as usize % self.conns.len(), due);
         }

@@ -52,7 +52,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-const USAGE: &str = "usage: loadgen ws-echo|http|ws-publish|ws-mixed|ws-storm|ws-idle --port N [--option value…]
+const USAGE: &str =
+    "usage: loadgen ws-echo|http|ws-publish|ws-mixed|ws-storm|ws-idle --port N [--option value…]
        loadgen server ws-echo|http --port N";
 
 fn main() -> ExitCode {
@@ -65,7 +66,9 @@ fn main() -> ExitCode {
         Err(failure) => {
             println!("{}", json!({ "error": failure.to_string() }));
             eprintln!("loadgen: {failure}");
-            if matches!(failure, Failure::Usage(_)) { eprintln!("{USAGE}") }
+            if matches!(failure, Failure::Usage(_)) {
+                eprintln!("{USAGE}")
+            }
             ExitCode::FAILURE
         }
     }

@@ -65,7 +65,9 @@ impl Meter {
 
     /// Moves on to the phase of this moment; fails when replies or connections are overdue.
     pub fn advance(&mut self, net: &Net, now: u64) -> Result<Phase> {
-        if now < self.phase_end { return Ok(self.phase) }
+        if now < self.phase_end {
+            return Ok(self.phase);
+        }
         match self.phase {
             Phase::Setup => return Err(Failure::Server("connecting or subscribing took too long".into())),
             Phase::Warmup => {
@@ -100,7 +102,9 @@ impl Meter {
 
     /// One reply, sent (or due to be sent) at `since`.
     pub fn record(&mut self, since: u64, now: u64) {
-        if self.phase != Phase::Measuring { return }
+        if self.phase != Phase::Measuring {
+            return;
+        }
         self.count += 1;
         self.latency.saturating_record(now.saturating_sub(since));
     }

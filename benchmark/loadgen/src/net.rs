@@ -126,7 +126,8 @@ impl Net {
     }
 
     fn connect_more(&mut self) -> Result<()> {
-        while self.conns.len() < self.target.count && self.conns.len() - self.opened < self.target.in_progress {
+        while self.conns.len() < self.target.count && self.conns.len() - self.opened < self.target.in_progress
+        {
             let mut stream = TcpStream::connect(self.target.address)?;
             let token = Token(self.conns.len());
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -143,7 +144,9 @@ impl Net {
     }
 
     fn handle<L: Load>(&mut self, load: &mut L, event: &Event, buffer: &mut Vec<u8>) -> Result<()> {
-        if event.token() == WAKE { return Ok(()) }
+        if event.token() == WAKE {
+            return Ok(());
+        }
         let conn = event.token().0;
         if self.conns[conn].stage == Stage::Connecting {
             self.finish_connecting(load, conn)?;
@@ -158,14 +161,18 @@ impl Net {
 
     fn finish_connecting<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
         let entry = &mut self.conns[conn];
-        if let Some(error) = entry.stream.take_error()? { return Err(error.into()) }
+        if let Some(error) = entry.stream.take_error()? {
+            return Err(error.into());
+        }
         match entry.stream.peer_addr() {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         entry.stream.set_nodelay(true)?;
-        if self.target.upgrade.is_none() { return self.open(load, conn) }
+        if self.target.upgrade.is_none() {
+            return self.open(load, conn);
+        }
         entry.stage = Stage::Upgrading;
         entry.out.extend_from_slice(&self.request);
         self.flush(load, conn)
@@ -184,7 +191,9 @@ impl Net {
             let entry = &mut self.conns[conn];
             let kept = entry.rest.len();
             // A unit may be larger than the buffer: it grows until one fits.
-            if buffer.len() < kept * 2 { buffer.resize(kept * 2, 0) }
+            if buffer.len() < kept * 2 {
+                buffer.resize(kept * 2, 0)
+            }
             buffer[..kept].copy_from_slice(&entry.rest);
             entry.rest.clear();
             let read = match entry.stream.read(&mut buffer[kept..]) {
@@ -202,7 +211,9 @@ impl Net {
             let used = self.consume(load, conn, &buffer[..filled])?;
             self.conns[conn].rest.extend_from_slice(&buffer[used..filled]);
             // Linux reports new data after a short read as a new edge, and the end of the stream as well.
-            if read > 0 && filled < buffer.len() { return Ok(()) }
+            if read > 0 && filled < buffer.len() {
+                return Ok(());
+            }
         }
     }
 
@@ -245,10 +256,14 @@ impl Net {
                 Err(error) => return Err(self.hung_up(conn, &error.to_string(), b"")),
             }
         }
-        if entry.written == 0 { return Ok(()) }
+        if entry.written == 0 {
+            return Ok(());
+        }
         entry.written = 0;
         entry.out.clear();
-        if entry.stage == Stage::Open { load.drained(self, conn) }
+        if entry.stage == Stage::Open {
+            load.drained(self, conn)
+        }
         Ok(())
     }
 

@@ -17,8 +17,7 @@ impl Options {
             let name = argument
                 .strip_prefix("--")
                 .ok_or_else(|| Failure::Usage(format!("expected an option, got {argument}")))?;
-            let value =
-                arguments.next().ok_or_else(|| Failure::Usage(format!("--{name} needs a value")))?;
+            let value = arguments.next().ok_or_else(|| Failure::Usage(format!("--{name} needs a value")))?;
             values.insert(name.to_owned(), value);
         }
         Ok(Options { values })

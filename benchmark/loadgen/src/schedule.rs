@@ -36,7 +36,9 @@ impl Schedule {
     /// The number and due time of a request to send now, if one is due.
     pub fn pop(&mut self, now: u64) -> Option<(u64, u64)> {
         let due = self.next();
-        if due > now { return None }
+        if due > now {
+            return None;
+        }
         let number = self.sent;
         self.sent += 1;
         self.lag.saturating_record(now - due);

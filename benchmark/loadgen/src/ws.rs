@@ -17,9 +17,6 @@ pub const PONG: u8 = 10;
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Longest header of an unfragmented frame, mask included.
-pub const MAX_HEADER: usize = 14;
-
 pub fn upgrade_request(path: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -39,7 +36,9 @@ pub fn upgrade_response(input: &[u8]) -> Result<Option<usize>> {
         .headers
         .iter()
         .any(|h| h.name.eq_ignore_ascii_case("sec-websocket-accept") && h.value == ACCEPT.as_bytes());
-    if response.code != Some(101) || !accepted { return Err(wrong()) }
+    if response.code != Some(101) || !accepted {
+        return Err(wrong());
+    }
     Ok(Some(end + 4))
 }
 
