@@ -1,0 +1,143 @@
+//! `ws-storm`: how fast connections are accepted and upgraded. `ws-idle`: connections that only stay, each with one
+//! subscription, until stdin ends; the report comes when all are there.
+
+use std::io::Read;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::fanout::{SUBSCRIBE, SUBSCRIBED};
+use crate::meter::{GENERATOR_LIMIT, cpu_ns, histogram, quantiles};
+use crate::net::{Load, Net, Target, Turn, run as run_net};
+use crate::options::Options;
+use crate::ws::{self, Masks};
+use crate::{Failure, Result};
+
+pub fn run_storm(options: &mut Options) -> Result<Value> {
+    let mut net = Net::new(target(options, 10_000)?)?;
+    options.finish()?;
+    let mut load = Storm { last: 0, between: histogram() };
+    let cpu_start = cpu_ns();
+    eprintln!("measure-start");
+    run_net(&mut net, &mut load)?;
+    eprintln!("measure-end");
+    let seconds = load.last as f64 / 1e9;
+    let cpu = (cpu_ns() - cpu_start) as f64 / 1e9 / seconds;
+    Ok(json!({
+        "connections": net.count(),
+        "seconds": seconds,
+        "messages": net.count(),
+        "rate": (net.count() as f64 / seconds).round(),
+        "latency_us": quantiles(&load.between),
+        "generator_cpu": (cpu * 1000.0).round() / 1000.0,
+        "generator_limited": cpu >= GENERATOR_LIMIT,
+    }))
+}
+
+pub fn run_idle(options: &mut Options) -> Result<Value> {
+    let mut net = Net::new(target(options, 1000)?)?;
+    options.finish()?;
+    let waker = net.waker()?;
+    let held = thread::spawn(move || {
+        let mut sink = Vec::new();
+        // An error on stdin is an end of it as well.
+        let _ = std::io::stdin().read_to_end(&mut sink);
+        waker.wake()
+    });
+    let mut load = Idle { masks: Masks::new(), subscribed: 0, holder: Some(held), pings: 0 };
+    run_net(&mut net, &mut load)?;
+    Ok(json!({ "connections": net.count(), "pings": load.pings, "done": true }))
+}
+
+fn target(options: &mut Options, count: usize) -> Result<Target> {
+    Ok(Target {
+        address: options.take_address()?,
+        count: options.take_count("connections", count)?,
+        in_progress: options.take_count("in-progress", 128)?,
+        upgrade: Some(options.take_or("path", "/".to_owned())?),
+    })
+}
+
+struct Storm {
+    last: u64,
+    between: hdrhistogram::Histogram<u64>,
+}
+
+impl Load for Storm {
+    fn opened(&mut self, net: &mut Net, _conn: usize) -> Result<()> {
+        let now = net.now();
+        self.between.saturating_record(now - self.last);
+        self.last = now;
+        Ok(())
+    }
+
+    fn received(&mut self, _net: &mut Net, conn: usize, _input: &[u8], _now: u64) -> Result<usize> {
+        Err(Failure::Server(format!("connection {conn}: a message nobody asked for")))
+    }
+
+    fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
+        if net.all_open() {
+            return Ok(Turn::Done);
+        }
+        timed_out(now, STORM_TIMEOUT_NS)?;
+        Ok(Turn::Until(STORM_TIMEOUT_NS))
+    }
+}
+
+struct Idle {
+    masks: Masks,
+    subscribed: usize,
+    holder: Option<thread::JoinHandle<std::io::Result<()>>>,
+    pings: u64,
+}
+
+impl Load for Idle {
+    fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()> {
+        ws::append_frame(net.out(conn), ws::TEXT, SUBSCRIBE, self.masks.next());
+        Ok(())
+    }
+
+    fn received(&mut self, net: &mut Net, conn: usize, input: &[u8], _now: u64) -> Result<usize> {
+        let mut used = 0;
+        while let Some((frame, size)) = ws::parse_frame(&input[used..])? {
+            used += size;
+            match frame.opcode {
+                ws::CLOSE => return Err(ws::closed(&frame)),
+                ws::PING => {
+                    self.pings += 1;
+                    ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next());
+                }
+                _ if frame.payload == SUBSCRIBED => {
+                    self.subscribed += 1;
+                    if self.subscribed == net.count() {
+                        println!("{}", json!({ "connections": net.count() }))
+                    }
+                }
+                _ => return Err(Failure::Server(format!("connection {conn}: a message nobody asked for"))),
+            }
+        }
+        Ok(used)
+    }
+
+    fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
+        if self.subscribed < net.count() {
+            timed_out(now, STORM_TIMEOUT_NS)?
+        }
+        match self.holder.take_if(|holder| holder.is_finished()) {
+            Some(_) => Ok(Turn::Done),
+            // The waker ends the sleep; looking again every second covers a wake that came a moment too early.
+            None => Ok(Turn::Until(now + 1_000_000_000)),
+        }
+    }
+}
+
+fn timed_out(now: u64, limit: u64) -> Result<()> {
+    match now < limit {
+        true => Ok(()),
+        false => {
+            Err(Failure::Server(format!("not all connections were open after {} s", limit / 1_000_000_000)))
+        }
+    }
+}
+
+const STORM_TIMEOUT_NS: u64 = 60_000_000_000;

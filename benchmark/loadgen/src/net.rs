@@ -1,0 +1,307 @@
+//! The sockets of a run: connects, upgrades, reads with one big buffer, joins the writes of a turn.
+//!
+//! Knows connections by their number, 0 to `count - 1` in the order of connecting, and nothing of what is measured:
+//! that is the [`Load`]'s business.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::SockRef;
+
+use crate::payload::excerpt;
+use crate::ws;
+use crate::{Failure, Result};
+
+/// What a mode does with its connections. Times are nanoseconds of [`Net::now`].
+pub trait Load {
+    /// The connection may be used: connected (HTTP), upgraded (WebSocket).
+    fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()>;
+
+    /// Takes whole units from the front of `input` and says how many bytes those were.
+    fn received(&mut self, net: &mut Net, conn: usize, input: &[u8], now: u64) -> Result<usize>;
+
+    /// Everything queued on the connection has been handed to the kernel.
+    fn drained(&mut self, _net: &mut Net, _conn: usize) {}
+
+    /// Called once per turn of the loop, before it sleeps.
+    fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn>;
+}
+
+pub enum Turn {
+    Done,
+    /// Come back at this time at the latest.
+    Until(u64),
+}
+
+/// Where to connect to, how often, and how many handshakes at a time.
+pub struct Target {
+    pub address: SocketAddr,
+    pub count: usize,
+    pub in_progress: usize,
+    /// Path to upgrade to a WebSocket on; `None` leaves the connection to the mode.
+    pub upgrade: Option<String>,
+}
+
+pub struct Net {
+    poll: Poll,
+    target: Target,
+    request: Vec<u8>,
+    conns: Vec<Conn>,
+    dirty: VecDeque<usize>,
+    opened: usize,
+    clock: Instant,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+struct Conn {
+    stream: TcpStream,
+    stage: Stage,
+    /// Start of a unit whose end has not arrived.
+    rest: Vec<u8>,
+    out: Vec<u8>,
+    written: usize,
+    dirty: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Connecting,
+    Upgrading,
+    Open,
+}
+
+const WAKE: Token = Token(usize::MAX);
+
+impl Net {
+    pub fn new(target: Target) -> Result<Self> {
+        Ok(Net {
+            poll: Poll::new()?,
+            request: target.upgrade.as_deref().map(ws::upgrade_request).unwrap_or_default(),
+            conns: Vec::with_capacity(target.count),
+            target,
+            dirty: VecDeque::new(),
+            opened: 0,
+            clock: Instant::now(),
+            bytes_in: 0,
+            bytes_out: 0,
+        })
+    }
+
+    /// The buffer to append to; what is in it leaves at the end of the event that is being handled.
+    pub fn out(&mut self, conn: usize) -> &mut Vec<u8> {
+        let entry = &mut self.conns[conn];
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push_back(conn);
+        }
+        &mut entry.out
+    }
+
+    /// Something that ends the loop's sleep from another thread.
+    pub fn waker(&self) -> Result<Waker> {
+        Ok(Waker::new(self.poll.registry(), WAKE)?)
+    }
+
+    pub fn now(&self) -> u64 {
+        self.clock.elapsed().as_nanos() as u64
+    }
+
+    pub fn count(&self) -> usize {
+        self.target.count
+    }
+
+    pub fn all_open(&self) -> bool {
+        self.opened == self.target.count
+    }
+
+    /// Bytes read and written so far.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.bytes_in, self.bytes_out)
+    }
+
+    fn connect_more(&mut self) -> Result<()> {
+        while self.conns.len() < self.target.count && self.conns.len() - self.opened < self.target.in_progress
+        {
+            let mut stream = TcpStream::connect(self.target.address)?;
+            let token = Token(self.conns.len());
+            self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.conns.push(Conn {
+                stream,
+                stage: Stage::Connecting,
+                rest: Vec::new(),
+                out: Vec::new(),
+                written: 0,
+                dirty: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn handle<L: Load>(&mut self, load: &mut L, event: &Event, buffer: &mut Vec<u8>) -> Result<()> {
+        if event.token() == WAKE {
+            return Ok(());
+        }
+        let conn = event.token().0;
+        if self.conns[conn].stage == Stage::Connecting {
+            self.finish_connecting(load, conn)?;
+        } else if event.is_writable() {
+            self.flush(load, conn)?;
+        }
+        if event.is_readable() {
+            self.read(load, conn, buffer)?;
+        }
+        self.flush_dirty(load)
+    }
+
+    fn finish_connecting<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
+        let entry = &mut self.conns[conn];
+        if let Some(error) = entry.stream.take_error()? {
+            return Err(error.into());
+        }
+        match entry.stream.peer_addr() {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        entry.stream.set_nodelay(true)?;
+        if self.target.upgrade.is_none() {
+            return self.open(load, conn);
+        }
+        entry.stage = Stage::Upgrading;
+        entry.out.extend_from_slice(&self.request);
+        self.flush(load, conn)
+    }
+
+    fn open<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
+        self.conns[conn].stage = Stage::Open;
+        self.opened += 1;
+        load.opened(self, conn)?;
+        self.connect_more()
+    }
+
+    /// Reads until the kernel has no more; edge-triggered, so nothing may be left behind.
+    fn read<L: Load>(&mut self, load: &mut L, conn: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        loop {
+            let entry = &mut self.conns[conn];
+            let kept = entry.rest.len();
+            // A unit may be larger than the buffer: it grows until one fits.
+            if buffer.len() < kept * 2 {
+                buffer.resize(kept * 2, 0)
+            }
+            buffer[..kept].copy_from_slice(&entry.rest);
+            entry.rest.clear();
+            let read = match entry.stream.read(&mut buffer[kept..]) {
+                Ok(0) => return Err(self.hung_up(conn, "closed by the server", &buffer[..kept])),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    entry.rest.extend_from_slice(&buffer[..kept]);
+                    return Ok(());
+                }
+                Err(error) => return Err(self.hung_up(conn, &error.to_string(), &buffer[..kept])),
+            };
+            self.bytes_in += read as u64;
+            let filled = kept + read;
+            let used = self.consume(load, conn, &buffer[..filled])?;
+            self.conns[conn].rest.extend_from_slice(&buffer[used..filled]);
+            // Linux reports new data after a short read as a new edge, and the end of the stream as well.
+            if read > 0 && filled < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn consume<L: Load>(&mut self, load: &mut L, conn: usize, input: &[u8]) -> Result<usize> {
+        let mut used = 0;
+        if self.conns[conn].stage == Stage::Upgrading {
+            let Some(head) = ws::upgrade_response(input)? else { return Ok(0) };
+            used = head;
+            self.open(load, conn)?;
+        }
+        if used < input.len() {
+            let now = self.now();
+            used += load.received(self, conn, &input[used..], now)?;
+        }
+        Ok(used)
+    }
+
+    fn hung_up(&self, conn: usize, how: &str, kept: &[u8]) -> Failure {
+        Failure::Server(format!("connection {conn}: {how}, unread: {}", excerpt(kept)))
+    }
+
+    fn flush_dirty<L: Load>(&mut self, load: &mut L) -> Result<()> {
+        while let Some(conn) = self.dirty.pop_front() {
+            self.conns[conn].dirty = false;
+            self.flush(load, conn)?;
+        }
+        Ok(())
+    }
+
+    fn flush<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
+        let entry = &mut self.conns[conn];
+        while entry.written < entry.out.len() {
+            match entry.stream.write(&entry.out[entry.written..]) {
+                Ok(written) => {
+                    entry.written += written;
+                    self.bytes_out += written as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(self.hung_up(conn, &error.to_string(), b"")),
+            }
+        }
+        if entry.written == 0 {
+            return Ok(());
+        }
+        entry.written = 0;
+        entry.out.clear();
+        if entry.stage == Stage::Open {
+            load.drained(self, conn)
+        }
+        Ok(())
+    }
+
+    /// Sleeps at most until `deadline`. The system's sleep counts milliseconds: the last one is spent awake,
+    /// but only for who asks for precision by a near deadline.
+    fn sleep(&mut self, events: &mut Events, deadline: u64) -> Result<()> {
+        let millis = deadline.saturating_sub(self.now()) / 1_000_000;
+        match self.poll.poll(events, Some(Duration::from_millis(millis))) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Resets every connection: thousands in TIME_WAIT would eat the ports of the next run.
+    fn reset_all(&mut self) -> io::Result<()> {
+        for conn in &self.conns {
+            SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO))?;
+        }
+        self.conns.clear();
+        Ok(())
+    }
+}
+
+/// Runs a load to its end.
+pub fn run<L: Load>(net: &mut Net, load: &mut L) -> Result<()> {
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; READ_BUFFER];
+    net.connect_more()?;
+    loop {
+        let now = net.now();
+        let Turn::Until(deadline) = load.turn(net, now)? else { break };
+        net.flush_dirty(load)?;
+        net.sleep(&mut events, deadline)?;
+        for event in &events {
+            net.handle(load, event, &mut buffer)?;
+        }
+    }
+    Ok(net.reset_all()?)
+}
+
+const READ_BUFFER: usize = 512 * 1024;

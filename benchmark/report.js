@@ -1,0 +1,127 @@
+'use strict';
+
+// Medians, spreads and ratios of the runs, as a table on the terminal and in Markdown.
+
+/** The columns; those for which no driver has a figure are left out. */
+const COLUMNS = [
+  { key: 'rate', title: 'rate /s' },
+  { key: 'jsCpu', title: 'JS CPU µs' },
+  { key: 'cpu', title: 'CPU µs' },
+  { key: 'p50', title: 'p50 µs' },
+  { key: 'p99', title: 'p99 µs' },
+  { key: 'p999', title: 'p99.9 µs' },
+  { key: 'rssMiB', title: 'RSS MiB' },
+  { key: 'kibPerConnection', title: 'KiB' },
+  { key: 'requireMs', title: 'require ms' },
+  { key: 'firstByteMs', title: 'first byte ms' },
+];
+
+const numbers = (values) => values.filter((value) => typeof value === 'number' && Number.isFinite(value));
+
+const median = (values) => {
+  const sorted = numbers(values).sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  if (sorted.length === 0) return null;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+const summary = (values) => {
+  const known = numbers(values);
+  return known.length === 0 ? null : { median: median(known), min: Math.min(...known), max: Math.max(...known) };
+};
+
+const metricsOf = (rounds) => {
+  const keys = [...new Set(rounds.flatMap((round) => Object.keys(round)))];
+  return Object.fromEntries(keys.map((key) => [key, summary(rounds.map((round) => round[key]))]));
+};
+
+/** Ratios of the subject to a peer: of the medians, and the range of those within each round. */
+const ratiosOf = (subject, peer) => {
+  const ratios = {};
+  for (const { key } of COLUMNS) {
+    const rounds = summary(subject.map((round, i) => round[key] / peer[i]?.[key]));
+    const ratio = median(subject.map((round) => round[key])) / median(peer.map((round) => round[key]));
+    if (rounds && Number.isFinite(ratio)) ratios[key] = { ...rounds, median: ratio };
+  }
+  return ratios;
+};
+
+/** The result of a trial: per driver the summary of its rounds, per peer the ratios. */
+const evaluate = (trial, runs) => {
+  const [subject, ...peers] = Object.keys(runs);
+  const limited = Object.values(runs).flat().some((round) => round.generatorLimited);
+  return {
+    trial: trial.name,
+    about: trial.about,
+    unit: trial.unit ?? 'message',
+    generatorLimited: limited,
+    drivers: Object.fromEntries(Object.entries(runs).map(([name, rounds]) => [name, metricsOf(rounds)])),
+    ratios: Object.fromEntries(peers.map((peer) => [peer, ratiosOf(runs[subject], runs[peer])])),
+    runs,
+  };
+};
+
+const short = (value) => {
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M`;
+  if (value >= 1e4) return `${(value / 1e3).toFixed(1)}k`;
+  if (value >= 100) return value.toFixed(0);
+  return value.toPrecision(3);
+};
+
+const spread = (cell, format) => (cell ? `${format(cell.median)} (${format(cell.min)}–${format(cell.max)})` : '–');
+
+/** Rows of a result: each driver's figures, then each peer's ratios. */
+const rows = (result) => {
+  const { drivers, ratios, unit, generatorLimited } = result;
+  const cells = (metrics, format) => COLUMNS.map(({ key }) => spread(metrics[key], format));
+  const [subject] = Object.keys(drivers);
+  return [
+    [`per ${unit}`, ...COLUMNS.map(({ title }) => title), 'generator'],
+    ...Object.entries(drivers).map(([name, metrics]) => [
+      name,
+      ...cells(metrics, short),
+      metrics.generatorCpu ? `${Math.round(metrics.generatorCpu.median * 100)} %${generatorLimited ? ' LIMIT' : ''}` : '–',
+    ]),
+    ...Object.entries(ratios).map(([peer, metrics]) => [
+      `${subject} ÷ ${peer}`,
+      ...cells(metrics, (value) => value.toFixed(2)),
+      '',
+    ]),
+  ];
+};
+
+const LIMITED = 'The generator was at its limit in some run: the rate is a lower bound, its ratio says little.';
+
+const table = (result) => {
+  const lines = rows(result);
+  const shown = lines[0].map((_, i) => i === 0 || lines.slice(1).some((line) => line[i] && line[i] !== '–'));
+  return lines.map((line) => line.filter((_, i) => shown[i]));
+};
+
+const text = (result) => {
+  const lines = table(result);
+  const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)));
+  const body = lines.map((line) => `  ${line.map((cell, i) => cell.padEnd(widths[i])).join('  ')}`.trimEnd());
+  return [`${result.trial}: ${result.about}`, ...body, ...(result.generatorLimited ? [`  ${LIMITED}`] : [])].join('\n');
+};
+
+const markdown = (machine, results, failures) => {
+  const sections = results.map((result) => {
+    const [head, ...body] = table(result).map((line) => `| ${line.join(' | ')} |`);
+    const rule = `|${'---|'.repeat(table(result)[0].length)}`;
+    const note = result.generatorLimited ? `\n${LIMITED}\n` : '';
+    return `## ${result.trial}\n${result.about}\n\n${[head, rule, ...body].join('\n')}\n${note}`;
+  });
+  const failed = failures.map(({ trial, driver, error }) => `- **${trial}** with ${driver}: ${error}`);
+  return [
+    `# Benchmark of ${machine.date}`,
+    '',
+    `${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, Node ${machine.node}; ${machine.rounds} rounds of`,
+    `${machine.seconds} s; pinned: ${machine.pinned ? 'yes' : 'no'}. Median (least–most of the rounds).`,
+    '',
+    ...(failed.length ? ['## FAILED', ...failed, ''] : []),
+    ...sections,
+  ].join('\n');
+};
+
+module.exports = { evaluate, markdown, median, text };

@@ -1,0 +1,74 @@
+'use strict';
+
+// All HTTP trials. `burn`: microseconds of JavaScript work per hello. `block: [busy, period]`: the thread is busy that
+// many milliseconds of every period. `download`: size of what /download sends.
+
+const { PERIOD, pattern } = require('./pattern.js');
+const { block, burn, counters, serve } = require('./support.js');
+
+const hello = (work) => (res) => {
+  counters.messages += 1;
+  if (work) burn(work);
+  res.end('Hello World!');
+};
+
+/** Parses a JSON body and answers with JSON about it. */
+const json = (res) => {
+  const chunks = [];
+  res.onAborted(() => {});
+  res.onData((chunk, isLast) => {
+    // The memory of a chunk is lent for the time of the call.
+    chunks.push(Buffer.from(isLast && chunks.length === 0 ? chunk : chunk.slice(0)));
+    if (!isLast) return;
+    counters.messages += 1;
+    const { id, tags, text } = JSON.parse(Buffer.concat(chunks).toString());
+    const answer = JSON.stringify({ id, tags: tags.length, length: text.length });
+    res.cork(() => res.writeHeader('Content-Type', 'application/json').end(answer));
+  });
+};
+
+const fixed = (body) => (res) => {
+  counters.messages += 1;
+  res.cork(() => {
+    res.writeStatus('200 OK').writeHeader('Content-Type', 'application/octet-stream').writeHeader('ETag', '"1"').end(body);
+  });
+};
+
+/** Sends what the socket takes and goes on when it takes more. */
+const download = (body) => (res) => {
+  counters.messages += 1;
+  const [sent, done] = res.tryEnd(body, body.length);
+  if (sent || done) return;
+  res.onAborted(() => {});
+  res.onWritable((offset) => res.tryEnd(body.subarray(offset), body.length)[0]);
+};
+
+/** Answers with the number of bytes, or with the place of a byte that is wrong. */
+const upload = (res) => {
+  let received = 0;
+  let wrong = null;
+  res.onAborted(() => {});
+  res.onData((chunk, isLast) => {
+    if (chunk.byteLength > 0 && new Uint8Array(chunk)[0] !== received % PERIOD) wrong ??= received;
+    received += chunk.byteLength;
+    if (!isLast) return;
+    counters.messages += 1;
+    res.end(wrong === null ? String(received) : `wrong at ${wrong}`);
+  });
+};
+
+serve((uWS, options) => {
+  if (options.block) block(...options.block);
+  const app = uWS
+    .App()
+    .get('/', hello(options.burn))
+    .get('/static', fixed(pattern(64 * 1024)))
+    .get('/download', download(pattern(options.download ?? 0)))
+    .post('/json', json)
+    .post('/upload', upload);
+  if (uWS.DeclarativeResponse) {
+    const declared = new uWS.DeclarativeResponse().writeHeader('Content-Type', 'text/plain').end('Hello World!');
+    app.get('/declared', declared);
+  }
+  return app;
+});

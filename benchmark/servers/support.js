@@ -1,0 +1,83 @@
+'use strict';
+
+// What every server program shares: it gets `{module, options}` as JSON in its first argument, prints `{port}` once
+// it listens, answers each line `stats` on stdin with its counters,
+// collects garbage on `gc` (where the flag allows it), and ends when stdin ends.
+
+const fs = require('fs');
+const readline = require('readline');
+
+const { module: modulePath, options } = JSON.parse(process.argv[2]);
+
+/** CPU of the JavaScript thread in microseconds: the main thread's id is the process id. */
+const threadCpu = () => {
+  const task = `/proc/self/task/${process.pid}/`;
+  try {
+    return Number(fs.readFileSync(`${task}schedstat`, 'utf8').split(' ')[0]) / 1000;
+  } catch {
+    return threadCpuTicks(`${task}stat`);
+  }
+};
+
+/** The coarse way, where the kernel keeps no schedstat: user and system time in ticks of 10 ms. */
+const threadCpuTicks = (file) => {
+  try {
+    const fields = fs.readFileSync(file, 'utf8').replace(/^.*\) /s, '').split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * 10000;
+  } catch {
+    return null;
+  }
+};
+
+const counters = { messages: 0 };
+
+const stats = () => {
+  const { user, system } = process.cpuUsage();
+  return {
+    time: Number(process.hrtime.bigint() / 1000n),
+    cpu: user + system,
+    threadCpu: threadCpu(),
+    rss: process.memoryUsage.rss(),
+    messages: counters.messages,
+  };
+};
+
+const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+
+/** Starts the app that `build(uWS, options)` returns. */
+const serve = (build) => {
+  const uWS = require(modulePath);
+  const app = build(uWS, options ?? {});
+  app.listen('127.0.0.1', 0, (token) => {
+    if (!token) throw new Error('listen failed');
+    print({ port: uWS.us_socket_local_port(token) });
+  });
+};
+
+readline
+  .createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    if (line === 'stats') print(stats());
+    if (line === 'gc' && global.gc) global.gc();
+  })
+  .on('close', () => process.exit());
+
+/** Keeps the JavaScript thread busy for about this long. */
+const burn = (microseconds) => {
+  const end = performance.now() + microseconds / 1000;
+  while (performance.now() < end);
+};
+
+/** Keeps the thread busy `busy` milliseconds of every `period`. */
+const block = (busy, period) => {
+  const turn = () => {
+    burn(busy * 1000);
+    setTimeout(turn, period - busy);
+  };
+  setTimeout(turn, period);
+};
+
+/** WebSocket options under which no message of a trial may be dropped. */
+const roomy = { maxPayloadLength: 16 * 1024 * 1024, maxBackpressure: 64 * 1024 * 1024, idleTimeout: 0 };
+
+module.exports = { block, burn, counters, modulePath, options, print, roomy, serve };
