@@ -19,7 +19,7 @@ pub const COMMAND_QUEUE_BYTES: usize = 4 << 20;
 /// A batch of commands larger than this is handed over at once, not at the end of the tick.
 pub const COMMAND_BATCH_BYTES: usize = 64 << 10;
 /// Payloads from this size on are moved by ownership instead of through the arena.
-pub const OWNED_PAYLOAD: usize = 32 << 10;
+pub const OWNED_PAYLOAD: usize = 8 << 10;
 
 /// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -149,9 +149,10 @@ fn flush_due(call: Call<'_>) -> Value {
     value::integer(call.env(), stride as i32)
 }
 
+/// `startStretch() → events until the first flushDue`
 fn start_stretch(call: Call<'_>) -> Value {
-    call.state.start_stretch();
-    value::undefined()
+    let stride = call.state.start_stretch();
+    value::integer(call.env(), stride as i32)
 }
 
 /// `settle(milliseconds)`

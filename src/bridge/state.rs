@@ -162,8 +162,11 @@ impl State {
         self.stride
     }
 
-    pub fn start_stretch(&mut self) {
+    /// Called before a batch is worked through; returns after how many events to call `flush_due`. What the last
+    /// handlers took is the best guess for the next ones.
+    pub fn start_stretch(&mut self) -> u32 {
         self.last_flush = Instant::now();
+        self.stride
     }
 
     /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.

@@ -384,7 +384,6 @@ impl EventLoop {
             while let Some(command) = CommandBatch::next(bytes, owned, &mut at) {
                 self.carry_out(command);
             }
-            self.flush();
         }
         self.commands = batch;
         self.reap();
