@@ -11,6 +11,14 @@ const EMPTY_LENGTH = 0xffffffff;
 // ---- HTTP
 
 receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
+  if (connections[slot] !== undefined) {
+    const current = responseInternals.at(slot, generation);
+    if (current !== undefined) {
+      responseInternals.park(current, [slot, generation, handler, flags, app, offset, length]);
+      return;
+    }
+  }
+  if (responseInternals.isClosed(slot, generation)) return;
   const res = new HttpResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
   connections[slot] = res;

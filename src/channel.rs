@@ -70,16 +70,17 @@ pub mod request_flag {
     /// The first match is a `ws` route.
     pub const UPGRADE: u32 = 2;
     pub const HEAD: u32 = 4;
-    /// The client speaks HTTP/1.0: no chunked responses.
-    pub const HTTP_1_0: u32 = 8;
-    /// The client sent `Connection: close`.
-    pub const CLOSE: u32 = 16;
+    /// The connection closes after this response.
+    pub const CLOSE: u32 = 8;
 }
 
 pub const BODY_LAST: u32 = 1;
 
 /// Marks an event whose payload is `owned[offset]` instead of a range of the arena.
 pub const OWNED: u32 = 1 << 31;
+
+/// Marks a request block that JavaScript had set aside (`park`).
+pub const PARKED: u32 = 1 << 30;
 
 /// One event, eight words as JavaScript reads them.
 #[derive(Clone, Copy, Debug, Default)]

@@ -67,7 +67,8 @@ macro_rules! hot {
 hot! {
     "take" => take as take_callback,
     "payload" => payload as payload_callback,
-    "text" => text as text_callback,
+    "park" => park as park_callback,
+    "unpark" => unpark as unpark_callback,
     "flush" => flush as flush_callback,
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
@@ -131,9 +132,16 @@ fn payload(call: Call<'_>) -> Value {
     }
 }
 
-/// `text(offset, length) → string`, one character a byte
-fn text(call: Call<'_>) -> Value {
-    value::latin1(call.env(), call.state.payload(call.args.u32(0), call.args.u32(1)))
+/// `park(offset, length) → offset` that stays valid until `unpark`
+fn park(call: Call<'_>) -> Value {
+    let offset = call.state.park(call.args.u32(0), call.args.u32(1));
+    value::number(call.env(), f64::from(offset))
+}
+
+/// `unpark(offset)`; offsets that are not parked are left alone
+fn unpark(call: Call<'_>) -> Value {
+    call.state.unpark(call.args.u32(0));
+    value::undefined()
 }
 
 // ---- commands
@@ -424,7 +432,7 @@ fn request_part(call: Call<'_>) -> Value {
         1 => block.span(4),
         _ => block.query().unwrap_or_default(),
     };
-    value::latin1(call.env(), part)
+    utf8(call.env(), part)
 }
 
 /// `requestQuery(offset, length, key) → string | undefined`
@@ -457,7 +465,7 @@ fn request_parameter(call: Call<'_>) -> Value {
     let index = call.args.u32(3);
     match block.matched(call.args.u32(2)) {
         Some((_, at, count)) if index < count => {
-            value::latin1(call.env(), block.span(at + 2 * index as usize))
+            utf8(call.env(), block.span(at + 2 * index as usize))
         }
         _ => value::undefined(),
     }

@@ -2,10 +2,11 @@
 
 use crate::channel::{
     COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, EventHeader, OWNED, Op, command_cost,
+    EventBatch, EventHeader, OWNED, Op, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
+use slab::Slab;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct State {
     commands: CommandBatch,
     batch: EventBatch,
     cursor: usize,
+    /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
+    parked: Slab<Vec<u8>>,
     /// Per slot: `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
     sent: Vec<usize>,
     last_flush: Instant,
@@ -36,6 +39,7 @@ impl State {
             commands: CommandBatch::default(),
             batch: EventBatch::default(),
             cursor: 0,
+            parked: Slab::new(),
             sent: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
@@ -80,8 +84,23 @@ impl State {
         if offset & OWNED != 0 {
             return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], |bytes| bytes);
         }
+        if offset & PARKED != 0 {
+            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |bytes| bytes);
+        }
         let (offset, len) = (offset as usize, len as usize);
         offset.checked_add(len).and_then(|end| self.batch.arena.get(offset..end)).unwrap_or_default()
+    }
+
+    /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
+    pub fn park(&mut self, offset: u32, len: u32) -> u32 {
+        let copy = self.payload(offset, len).to_vec();
+        self.parked.insert(copy) as u32 | PARKED
+    }
+
+    pub fn unpark(&mut self, offset: u32) {
+        if offset & PARKED != 0 {
+            self.parked.try_remove((offset & !PARKED) as usize);
+        }
     }
 
     /// Like `payload`, taking an owned one out of the batch.
