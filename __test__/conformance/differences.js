@@ -10,6 +10,13 @@ add('esm-all-names', '§1', 'the ESM wrapper re-exports some of the names', 'it 
 add('over-100-segments', '§2.1', 'a path of exactly 100 segments matches a pattern of 101', 'a pattern of more than 100 segments never matches')
 add('listen-text-port', '§2.2', '`listen("3000", cb)` takes the text for a host and gives `false`', 'the text is taken for the port')
 add('case-sensitive-method', '§3', '`getCaseSensitiveMethod()` is lower-cased once `getMethod()` was called', 'it stays as sent')
-add('latin1-headers', '§3', 'PROBE', 'header values are latin1 text')
+add('header-edge-bytes', '§3', 'bytes above 127 at the edges of a header value are taken for white space', 'only white space is trimmed')
+add('product-header', '§4.1', 'every response carries `uWebSockets: 20`', 'no product header')
+add('double-content-length', '§4.1', 'a `content-length` written by the program is sent beside the automatic one', 'exactly one is sent')
+add('contradicting-content-length', '§4.1', 'a `content-length` that contradicts the body is sent beside the true one', 'an error is thrown')
+add('response-splitting', '§4.1', 'CR, LF and NUL in a status, header name or value are passed through', 'an error is thrown and nothing of it is sent')
+add('head-body', '§4.2', '`end(body)` sends the body for HEAD too', 'the head with its length, no body')
+add('http-1.0', '§4.10', 'HTTP/1.0 is answered with 505 (20.30: not at all)', 'HTTP/1.0 is served and closed after the response')
+add('late-connection-close', '§4.2', '`end(body, true)` after `write` puts `Connection: close` into the middle of the body', 'the connection closes after the body, which stays whole')
 
 module.exports = differences

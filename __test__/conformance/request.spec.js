@@ -1,5 +1,5 @@
 'use strict'
-const { it, assert, serve, get, request, post, ERRORS, turn, deferred, v30, child, differs, Events } = require('../support')
+const { it, assert, serve, get, request, ERRORS, turn, deferred, v30, child, differs } = require('../support')
 
 /** The value `read(req)` gives in a handler for the request head. */
 async function seen(t, read, head, pattern = '/*') {
@@ -30,9 +30,19 @@ it('the first of several headers of one name counts', async (t) => {
   assert.equal(await seen(t, (req) => req.getHeader('x-a'), get('/', ['X-A: one', 'x-a: two'])), 'one')
 })
 
-it('header values are latin1 text', async (t) => {
-  const value = await seen(t, (req) => req.getHeader('x-a'), get('/', ['X-A: \u00e9\u00ff']))
-  assert.equal(value, differs('latin1-headers', { original: Buffer.from('\u00e9\u00ff', 'latin1').toString('utf8'), ours: '\u00e9\u00ff' }))
+it('getHeader gives latin1 text', async (t) => {
+  assert.equal(await seen(t, (req) => req.getHeader('x-a'), get('/', ['X-A: a\u00e9\u00ffb'])), 'a\u00e9\u00ffb')
+})
+
+it('bytes above 127 at the edges of a value', async (t) => {
+  const value = await seen(t, (req) => req.getHeader('x-a'), get('/', ['X-A: \u00e9a\u00ff']))
+  assert.equal(value, differs('header-edge-bytes', { original: 'a', ours: '\u00e9a\u00ff' }))
+})
+
+it('forEach, getUrl and getQuery give UTF-8 text', async (t) => {
+  const read = (req) => { let value; req.forEach((name, text) => { if (name === 'x-a') value = text }); return [value, req.getUrl(), req.getQuery()] }
+  const bytes = Buffer.from('a\u00e9b').toString('latin1')
+  assert.deepEqual(await seen(t, read, get(`/${bytes}?${bytes}`, [`X-A: ${bytes}`])), ['a\u00e9b', '/a\u00e9b', 'a\u00e9b'])
 })
 
 it('forEach gives every header in order, names lower-cased', async (t) => {
@@ -40,8 +50,9 @@ it('forEach gives every header in order, names lower-cased', async (t) => {
   assert.deepEqual(list, [['host', 'localhost'], ['x-b', '1'], ['x-a', '2'], ['x-b', '3']])
 })
 
-it('forEach returns', async (t) => {
-  assert.doesNotThrow(() => seen(t, (req) => req.forEach(() => {}), get('/')))
+it('forEach calls back synchronously and returns undefined', async (t) => {
+  const order = await seen(t, (req) => { const all = []; all.push(req.forEach(() => { all.push('call') })); return all }, get('/'))
+  assert.deepEqual(order, ['call', undefined])
 })
 
 it('getUrl is the path without the query', async (t) => {
@@ -190,9 +201,9 @@ it('many header fields', async (t) => {
   assert.equal(list, 41)
 })
 
-it('more header fields than 100 are refused', async (t) => {
+it('more header fields than 100 are refused', { skip: v30 ? '20.30 leaves the connection to its timeout' : false }, async (t) => {
   const server = serve(t, (app) => app.get('/*', (res) => { res.end('served') }))
   const peer = await server.connect()
   await peer.send(get('/', Array.from({ length: 120 }, (_, i) => `x${i}:1`)))
-  assert.match(await peer.rest(), v30 ? /^$/ : /^HTTP\/1\.1 431 /)
+  assert.match(await peer.rest(), /^HTTP\/1\.1 431 /)
 })
