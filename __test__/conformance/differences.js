@@ -18,5 +18,7 @@ add('response-splitting', '§4.1', 'CR, LF and NUL in a status, header name or v
 add('head-body', '§4.2', '`end(body)` sends the body for HEAD too', 'the head with its length, no body')
 add('http-1.0', '§4.10', 'HTTP/1.0 is answered with 505 (20.30: not at all)', 'HTTP/1.0 is served and closed after the response')
 add('late-connection-close', '§4.2', '`end(body, true)` after `write` puts `Connection: close` into the middle of the body', 'the connection closes after the body, which stays whole')
+add('chunk-after-call', '§4.4', 'a chunk of `onData` is detached after the call', 'it stays readable')
+add('late-body-handler', '§4.4', 'body bytes that come before `onData` is attached are lost, and the handler is never called', 'they are held until a handler is attached')
 
 module.exports = differences
