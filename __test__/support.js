@@ -115,6 +115,17 @@ function serve(t, configure, options = {}) {
   return server
 }
 
+/** For child processes: an app on a free port, without clean-up. */
+function listening(configure) {
+  const app = uWS.App()
+  configure(app)
+  const server = { app, port: 0, token: null }
+  app.listen(0, (token) => { server.token = token; server.port = uWS.us_socket_local_port(token) })
+  server.connect = () => clients.Peer.connect(server.port)
+  server.ws = (target, more) => clients.WsPeer.open(server.port, target, more)
+  return server
+}
+
 /** Recorded events that a test can wait for. */
 class Events {
   constructor() { this.list = []; this.waiting = new Set() }
@@ -183,5 +194,5 @@ const ERRORS = {
 
 module.exports = {
   ...clients, uWS, MODULE, ours, v30, v57, modulePath, it, assert, differs, byVersion, needs, onlyOurs, members, has,
-  serve, Events, deferred, child, aborted, text, ERRORS,
+  serve, listening, Events, deferred, child, aborted, text, ERRORS,
 }

@@ -20,5 +20,10 @@ add('http-1.0', '§4.10', 'HTTP/1.0 is answered with 505 (20.30: not at all)', '
 add('late-connection-close', '§4.2', '`end(body, true)` after `write` puts `Connection: close` into the middle of the body', 'the connection closes after the body, which stays whole')
 add('chunk-after-call', '§4.4', 'a chunk of `onData` is detached after the call', 'it stays readable')
 add('late-body-handler', '§4.4', 'body bytes that come before `onData` is attached are lost, and the handler is never called', 'they are held until a handler is attached')
+add('forgotten-response', '§4.3', 'a handler that returns without having responded and without `onAborted` aborts the process', 'logged once with method and URL, answered with 500')
+add('throwing-handler', '§4.3', 'when a handler throws, the response is never sent, or the process aborts even if `uncaughtException` is handled', 'reported through `uncaughtException`, answered with 500')
+add('pipelining-pending', '§4.7', 'a request that arrives while the response to an earlier one is pending closes the connection', 'it waits until the earlier one has its response')
+add('close-before-more', '§4.2', 'after a request with `Connection: close` a pipelined one is still answered, and the connection stays', 'the connection closes after the first response')
+add('leading-empty-line', '§4.10', 'a request behind an empty line is left to the timeout', 'an empty line before a request is ignored, as RFC 9112 §2.2 asks')
 
 module.exports = differences
