@@ -25,5 +25,16 @@ add('throwing-handler', '§4.3', 'when a handler throws, the response is never s
 add('pipelining-pending', '§4.7', 'a request that arrives while the response to an earlier one is pending closes the connection', 'it waits until the earlier one has its response')
 add('close-before-more', '§4.2', 'after a request with `Connection: close` a pipelined one is still answered, and the connection stays', 'the connection closes after the first response')
 add('leading-empty-line', '§4.10', 'a request behind an empty line is left to the timeout', 'an empty line before a request is ignored, as RFC 9112 §2.2 asks')
+add('incomplete-request-line', '§4.10', 'a request line without version is left to the timeout', '400')
+add('bad-request-line', '§4.10', 'a request line that does not parse gets 505', '400; 505 only for another version of HTTP')
+add('http-1.2', '§4.10', 'HTTP/1.2 gets 505', '505, or served as 1.1')
+add('bad-method', '§4.10', 'a method that is no token is passed on', '400')
+add('target-forms', '§4.10', 'absolute, authority and asterisk form get 505', 'served, or 400')
+add('bare-line-feed', '§4.10', 'a bare line feed gets 505 or 400', '400, or taken for a line end')
+add('bare-cr', '§4.10', 'a bare CR in a header is left to the timeout', '400')
+add('empty-header-name', '§4.10', 'an empty header name is accepted', '400')
+add('lenient-framing', '§4.10', 'doubtful framing is accepted or left to the timeout: differing or empty `Content-Length`, other transfer codings, chunks that are not as long as they say', '400')
+add('chunk-extension', '§4.10', 'a chunk extension stalls the body', 'extensions are skipped')
+add('trailer-field', '§4.10', 'a trailer field is taken for the next request and refused', 'skipped, or 400')
 
 module.exports = differences
