@@ -36,5 +36,9 @@ add('empty-header-name', '§4.10', 'an empty header name is accepted', '400')
 add('lenient-framing', '§4.10', 'doubtful framing is accepted or left to the timeout: differing or empty `Content-Length`, other transfer codings, chunks that are not as long as they say', '400')
 add('chunk-extension', '§4.10', 'a chunk extension stalls the body', 'extensions are skipped')
 add('trailer-field', '§4.10', 'a trailer field is taken for the next request and refused', 'skipped, or 400')
+add('good-before-bad', '§4.10', 'the response to a good request is lost when a bad one follows in the same segment', 'it is sent before the refusal')
+add('timeout-granularity', '§4.8', 'timeouts have a granularity of 4 s', '1 s or better')
+add('early-frames', '§4.6', 'bytes that come while an upgrade is pending close the connection', 'frames are delivered after open')
+add('upgrade-undefined', '§4.6', '`upgrade(undefined, …)` aborts the process', 'empty user data')
 
 module.exports = differences
