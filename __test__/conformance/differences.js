@@ -38,7 +38,15 @@ add('chunk-extension', '§4.10', 'a chunk extension stalls the body', 'extension
 add('trailer-field', '§4.10', 'a trailer field is taken for the next request and refused', 'skipped, or 400')
 add('good-before-bad', '§4.10', 'the response to a good request is lost when a bad one follows in the same segment', 'it is sent before the refusal')
 add('timeout-granularity', '§4.8', 'timeouts have a granularity of 4 s', '1 s or better')
-add('early-frames', '§4.6', 'bytes that come while an upgrade is pending close the connection', 'frames are delivered after open')
+add('early-frames', '§4.6', 'bytes that come while an upgrade is pending close the connection (20.30: are lost)', 'frames are delivered after open')
 add('upgrade-undefined', '§4.6', '`upgrade(undefined, …)` aborts the process', 'empty user data')
+add('handshake-segment', '§4.6', 'frames in the same segment as the handshake are lost', 'they are delivered after open')
+add('upgrade-arguments', '§4.6', '`upgrade` with less than five arguments does nothing', 'an error is thrown')
+add('message-after-call', '§5', 'the ArrayBuffer of a message is detached after the call', 'it stays readable')
+add('close-frame-on-violation', '§5', 'a violation of the protocol drops the connection without a close frame', 'the close frame RFC 6455 asks for (1002, 1007, 1009) is sent first; the handler sees the same')
+add('unmasked-frame', '§5', 'an unmasked frame is read as if it were masked', 'refused with 1002')
+add('registered-close-codes', '§5', 'close codes 1012, 1013, 1014 and 3000 count as malformed', 'they are passed on')
+add('bad-close-answer', '§5', 'a malformed close payload is answered with an empty close frame', 'answered with 1002 or 1007')
+add('one-byte-close', '§5', 'a close payload of one byte counts as none (1005)', 'as malformed (1006)')
 
 module.exports = differences
