@@ -48,5 +48,6 @@ add('unmasked-frame', '§5', 'an unmasked frame is read as if it were masked', '
 add('registered-close-codes', '§5', 'close codes 1012, 1013, 1014 and 3000 count as malformed', 'they are passed on')
 add('bad-close-answer', '§5', 'a malformed close payload is answered with an empty close frame', 'answered with 1002 or 1007')
 add('one-byte-close', '§5', 'a close payload of one byte counts as none (1005)', 'as malformed (1006)')
+add('bad-timeout-options', '§5', 'an `idleTimeout` of 1–7 or over 960, or a `maxLifetime` over 240, ends the process', 'a RangeError is thrown')
 
 module.exports = differences
