@@ -49,5 +49,6 @@ add('registered-close-codes', '§5', 'close codes 1012, 1013, 1014 and 3000 coun
 add('bad-close-answer', '§5', 'a malformed close payload is answered with an empty close frame', 'answered with 1002 or 1007')
 add('one-byte-close', '§5', 'a close payload of one byte counts as none (1005)', 'as malformed (1006)')
 add('bad-timeout-options', '§5', 'an `idleTimeout` of 1–7 or over 960, or a `maxLifetime` over 240, ends the process', 'a RangeError is thrown')
+add('lone-surrogate', '§1', 'a lone surrogate in a string becomes bytes that are no UTF-8', 'it becomes U+FFFD')
 
 module.exports = differences
