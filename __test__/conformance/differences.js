@@ -50,5 +50,9 @@ add('bad-close-answer', '§5', 'a malformed close payload is answered with an em
 add('one-byte-close', '§5', 'a close payload of one byte counts as none (1005)', 'as malformed (1006)')
 add('bad-timeout-options', '§5', 'an `idleTimeout` of 1–7 or over 960, or a `maxLifetime` over 240, ends the process', 'a RangeError is thrown')
 add('lone-surrogate', '§1', 'a lone surrogate in a string becomes bytes that are no UTF-8', 'it becomes U+FFFD')
+add('data-view', '§1', 'a DataView is refused', 'a DataView is data like any typed array')
+add('bad-callbacks', '§1', '`onAborted`, `onData` and `onWritable` take anything and crash when it is to be called', '`Passed callback is not a valid function.` is thrown')
+add('app-null', '§2', '`App(null)` aborts the process', 'the same as `App()`')
+add('filter-upgraded', '§2.3', '`filter` is not told when an upgraded connection closes', '-1 for every connection that closes')
 
 module.exports = differences
