@@ -180,7 +180,7 @@ function child(body, argument, { timeout = 8000, flags = [] } = {}) {
 }
 
 /** Died by a signal or std::terminate, not by an exit of its own. */
-const aborted = (result) => result.signal === 'SIGABRT' || result.signal === 'SIGSEGV' || result.signal === 'SIGILL' || result.code === 134
+const aborted = (result) => result.signal === 'SIGABRT' || result.signal === 'SIGSEGV' || result.signal === 'SIGILL' || result.signal === 'SIGTRAP' || result.code === 134
 
 const text = (data) => Buffer.from(data).toString('latin1')
 

@@ -137,19 +137,37 @@ for (const name of ['onAborted', 'onData', 'onWritable']) {
 it('surplus arguments never throw', async (t) => {
   const { app, ws } = await socket(t)
   for (const call of [() => ws.send('a', false, false, 1, {}), () => ws.subscribe('a', 1, 2), () => ws.unsubscribe('a', 1), () => ws.getBufferedAmount(1), () => ws.getTopics(1), () => ws.getUserData(1), () => ws.ping('x', 1, 2),
-    () => ws.publish('a', 'b', false, false, 1), () => app.publish('a', 'b', false, false, 1), () => app.get('/x', () => {}, 1), () => app.numSubscribers('a', 1), () => ws.end(1000, 'x', 1)]) assert.doesNotThrow(call)
+    () => ws.publish('a', 'b', false, false, 1), () => app.publish('a', 'b', false, false, 1), () => app.numSubscribers('a', 1), () => ws.end(1000, 'x', 1)]) assert.doesNotThrow(call)
   const inside = await inHandler(t, (res, req) => [() => res.writeStatus('200 OK', 1), () => res.writeHeader('a', 'b', 1), () => res.getWriteOffset(1), () => req.getUrl(1), () => req.getMethod(1), () => req.getHeader('a', 1),
     () => req.getParameter(0, 1), () => res.getRemoteAddress(1), () => res.end('x', false, 1)].map(messageOf))
   assert.deepEqual(new Set(inside), new Set(['no error']))
 })
 
-it('handlers of the wrong type in a ws behavior are as good as none', async (t) => {
-  const server = serve(t, (app) => app.ws('/*', { open: 1, message: null, close: 'x', ping: undefined }))
+it('undefined for a handler of a ws behavior is as good as none', async (t) => {
+  const server = serve(t, (app) => app.ws('/*', { open: undefined, message: undefined, close: undefined, ping: undefined, upgrade: undefined }))
   const peer = await server.ws('/')
   await peer.text('x')
   await peer.ping('p')
   assert.equal((await peer.frame()).text, 'p')
 })
+
+for (const [name, value] of [['null', null], ['a number', 1], ['text', 'x']]) {
+  it(`${name} for a handler of a ws behavior`, async () => {
+    const run = await child(async ({ listening }, handler) => {
+      const server = listening((app) => {
+        try { app.ws('/*', { open: handler, message: handler }) } catch (error) { console.log(error.message); process.exit(0) }
+      })
+      const peer = await server.ws('/')
+      await peer.text('x')
+      await peer.ping('p')
+      console.log((await peer.frame()).text)
+      process.exit(0)
+    }, value)
+    const wanted = differs('bad-ws-handlers', { original: 'crash', ours: value === null ? 'p' : ERRORS.callback })
+    if (wanted === 'crash') assert.ok(aborted(run), JSON.stringify(run))
+    else assert.equal(run.stdout, `${wanted}\n`)
+  })
+}
 
 it('options of App', () => {
   for (const options of [undefined, {}, { unknown: 1 }]) assert.equal(typeof uWS.App(options).get, 'function')
