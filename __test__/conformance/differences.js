@@ -52,7 +52,7 @@ add('bad-timeout-options', '§5', 'an `idleTimeout` of 1–7 or over 960, or a `
 add('lone-surrogate', '§1', 'a lone surrogate in a string becomes bytes that are no UTF-8', 'it becomes U+FFFD')
 add('data-view', '§1', 'a DataView is refused', 'a DataView is data like any typed array')
 add('bad-callbacks', '§1', '`onAborted`, `onData` and `onWritable` take anything and crash when it is to be called', '`Passed callback is not a valid function.` is thrown')
-add('app-null', '§2', '`App(null)` aborts the process', 'the same as `App()`')
+add('app-null', '§2', '`App(null)` and `App(undefined)` abort the process', 'the same as `App()`')
 add('filter-upgraded', '§2.3', '`filter` is not told when an upgraded connection closes', '-1 for every connection that closes')
 add('bad-ws-handlers', '§5', 'a `ws` handler that is no function crashes the process when its turn comes', '`null` counts as none, anything else throws `Passed callback is not a valid function.`')
 add('worker-exit', '§7', 'a worker that ends with open sockets aborts the process', 'its sockets are closed, the other threads go on')

@@ -1,5 +1,5 @@
 'use strict'
-const { uWS, it, assert, differs, ours, modulePath, v57, text, needs, child } = require('../support')
+const { uWS, it, assert, differs, ours, modulePath, v57, text, needs, child, serve, get } = require('../support')
 
 it('App and SSLApp are functions that work with and without new', () => {
   assert.equal(typeof uWS.App, 'function')
@@ -121,4 +121,15 @@ it('the key-value helpers keep strings and integers apart', () => {
 
 it('_cfg accepts a key and does not throw', () => {
   assert.doesNotThrow(() => uWS._cfg('unknown'))
+})
+
+it('SNI methods of App return the app and do nothing', async (t) => {
+  const server = serve(t, (app) => {
+    assert.equal(app.addServerName('example.org', {}), app)
+    assert.equal(app.missingServerName(() => {}), app)
+    assert.equal(app.removeServerName('example.org'), app)
+    assert.equal(app.domain('example.org'), app)
+    assert.equal(app.get('/*', (res) => { res.end('served') }), app)
+  })
+  assert.equal((await server.once(get('/'))).body, 'served')
 })
