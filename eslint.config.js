@@ -15,6 +15,10 @@ module.exports = [
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node },
   },
   {
+    files: ['**/*.svelte.js'],
+    languageOptions: { globals: { ...globals.browser, $state: 'readonly', $derived: 'readonly' } },
+  },
+  {
     // Functions of the page evaluated by Chromium stand inside Node's files.
     files: ['__test__/browser/**/*.js'],
     languageOptions: { globals: { ...globals.node, ...globals.browser } },

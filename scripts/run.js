@@ -42,7 +42,14 @@ function install(folder) {
 
 /** Builds the example app where it, or the adapter it is built with, has changed since. */
 function buildExample() {
-  const sources = ['src', 'static/favicon.svg', 'scripts', 'package-lock.json', 'svelte.config.js', 'vite.config.js'];
+  const sources = [
+    'src',
+    'static/favicon.svg',
+    'scripts',
+    'package-lock.json',
+    'svelte.config.js',
+    'vite.config.js',
+  ];
   const newest = Math.max(...sources.map((name) => newestBelow(path.join(EXAMPLE, name))));
   if (modified(path.join(EXAMPLE, 'build', 'index.js')) > newest) return;
   console.log('Building the example app');

@@ -27,7 +27,9 @@ class Connection {
   }
 
   request(method, target, fields = {}, body = '') {
-    const head = Object.entries({ host: 'localhost', ...fields }).map(([name, value]) => `${name}: ${value}\r\n`);
+    const head = Object.entries({ host: 'localhost', ...fields }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    );
     this.send(`${method} ${target} HTTP/1.1\r\n${head.join('')}\r\n`);
     if (body.length) this.send(body);
     return this.response({ head: method === 'HEAD' });
@@ -43,7 +45,9 @@ class Connection {
     const all = (name) => fields.filter(([field]) => field === name).map(([, value]) => value);
     const status = Number(lines[0].split(' ')[1]);
     const bare = head || status === 304 || status === 204;
-    const body = bare ? Buffer.alloc(0) : await this.#body(all('transfer-encoding')[0], all('content-length'));
+    const body = bare
+      ? Buffer.alloc(0)
+      : await this.#body(all('transfer-encoding')[0], all('content-length'));
     return { status, all, header: (name) => all(name)[0], body };
   }
 

@@ -5,10 +5,10 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const { test } = require('node:test');
-const { Deployment } = require('./stack.js');
+const { Deployment, needsDescriptors } = require('./stack.js');
 const { openBrowser, openTab, picture } = require('./tabs.js');
 
-const it = (name, body) => test(name, { timeout: 60000 }, body);
+const it = (name, body, options) => test(name, { timeout: 60000, ...options }, body);
 
 const PHONE = { viewport: { width: 390, height: 844 }, colorScheme: 'dark' };
 
@@ -16,7 +16,10 @@ async function twoTabs(t, options) {
   const deployment = new Deployment(t);
   const server = await deployment.start(options);
   const browser = await openBrowser(t);
-  const tabs = [await openTab(browser, `${server.url}/live`), await openTab(browser, `${server.url}/live`, PHONE)];
+  const tabs = [
+    await openTab(browser, `${server.url}/live`),
+    await openTab(browser, `${server.url}/live`, PHONE),
+  ];
   await Promise.all(tabs.map(({ room }) => room.connected()));
   return { deployment, server, browser, tabs, rooms: tabs.map((tab) => tab.room) };
 }
@@ -64,7 +67,7 @@ it('a visitor with two tabs is one person, and leaves with the last one', async 
 it('many messages arrive in order, once each', async (t) => {
   const { server, browser, rooms } = await twoTabs(t);
   const said = Array.from({ length: 30 }, (_, i) => `message ${i}`);
-  for (const text of said) await rooms[0].say(text), await rooms[0].hears(text);
+  for (const text of said) (await rooms[0].say(text), await rooms[0].hears(text));
   await rooms[1].hears(said.at(-1));
   assert.deepEqual(await rooms[1].texts(), said);
   const late = await openTab(browser, `${server.url}/live`);
@@ -88,7 +91,11 @@ it('the server comes back: both tabs reconnect and are told what they missed', a
   await a.more();
   await Promise.all([a.counts(2), b.counts(2)]);
   for (const room of rooms) {
-    assert.deepEqual(await room.texts(), ['before the restart', 'while nobody listened', 'after the restart']);
+    assert.deepEqual(await room.texts(), [
+      'before the restart',
+      'while nobody listened',
+      'after the restart',
+    ]);
     await room.people(2);
   }
 });
@@ -116,21 +123,28 @@ it('works without JavaScript', async (t) => {
   await rooms[0].counts(1);
 });
 
-it('two workers share the room', async (t) => {
-  const { server, rooms, browser } = await twoTabs(t, { workers: 2 });
-  const more = await Promise.all([1, 2, 3, 4].map(() => openTab(browser, `${server.url}/live`)));
-  const all = [...rooms, ...more.map((tab) => tab.room)];
-  await Promise.all(all.map((room) => room.connected()));
-  for (const [i, room] of all.entries()) {
-    await room.say(`from tab ${i}`);
-    await Promise.all(all.map((other) => other.hears(`from tab ${i}`)));
-    await room.more();
-    await Promise.all(all.map((other) => other.counts(i + 1)));
-  }
-});
+it(
+  'two workers share the room',
+  async (t) => {
+    const { server, rooms, browser } = await twoTabs(t, { workers: 2 });
+    const more = await Promise.all([1, 2, 3, 4].map(() => openTab(browser, `${server.url}/live`)));
+    const all = [...rooms, ...more.map((tab) => tab.room)];
+    await Promise.all(all.map((room) => room.connected()));
+    for (const [i, room] of all.entries()) {
+      await room.say(`from tab ${i}`);
+      await Promise.all(all.map((other) => other.hears(`from tab ${i}`)));
+      await room.more();
+      await Promise.all(all.map((other) => other.counts(i + 1)));
+    }
+  },
+  needsDescriptors,
+);
 
 /** Writes into the room's file what another process would have written there. */
 function sayMeanwhile(log, text) {
   const from = { id: 'elsewhere', name: 'Elsewhere', hue: 0 };
-  fs.appendFileSync(log, JSON.stringify({ kind: 'message', from, text, at: Date.now(), ref: 'elsewhere' }) + '\n');
+  fs.appendFileSync(
+    log,
+    JSON.stringify({ kind: 'message', from, text, at: Date.now(), ref: 'elsewhere' }) + '\n',
+  );
 }

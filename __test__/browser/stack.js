@@ -17,11 +17,14 @@ const ROOT = path.join(__dirname, '..', '..');
 const EXAMPLE = path.join(ROOT, 'examples', 'sveltekit');
 const MODULE = process.env.UWS_MODULE || 'ours';
 const START_MS = 20000;
-/** What a worker of the adapter 0.3, which is handed its connections, or 0.5, which listens itself, is reported to have done. */
-const READY = '(registered|listening on)';
+/** Printed for each worker: adapter 0.3's are handed their connections, those of 0.5 listen themselves. */
+const WORKER_READY = 'Worker thread \\d+ (registered|listening on)';
 
 /** Option `skip` of a test for what the original gets wrong. */
 const onlyOurs = (reason) => ({ skip: MODULE === 'ours' ? false : `${MODULE}: ${reason}` });
+
+/** Option `skip` of a test with worker threads, which take a member that 20.30 lacks. */
+const needsDescriptors = { skip: MODULE === '20.30' && '20.30 has no getDescriptor' };
 
 /** A folder that serves the app, gone after the test, and with it the data it wrote. */
 class Deployment {
@@ -30,7 +33,9 @@ class Deployment {
     this.log = path.join(this.folder, 'data', 'room.jsonl');
     this.servers = [];
     t.after(() => this.#remove());
-    fs.cpSync(process.env.EXAMPLE_BUILD || path.join(EXAMPLE, 'build'), this.#at('build'), { recursive: true });
+    fs.cpSync(process.env.EXAMPLE_BUILD || path.join(EXAMPLE, 'build'), this.#at('build'), {
+      recursive: true,
+    });
     fs.copyFileSync(path.join(EXAMPLE, 'serve.js'), this.#at('serve.js'));
     fs.writeFileSync(this.#at('package.json'), '{ "private": true, "type": "module" }');
     fs.mkdirSync(this.#at('node_modules'));
@@ -40,7 +45,7 @@ class Deployment {
   /** Starts the app and waits until it listens. */
   async start({ env = {}, port, workers = 0 } = {}) {
     const server = await this.launch({ env, port, workers });
-    await server.printed(workers ? new RegExp(`(Worker thread[^]*${READY}[^]*){${workers}}`) : /Listening on/);
+    await server.printed(workers ? new RegExp(`(${WORKER_READY}[^]*){${workers}}`) : /Listening on/);
     return server;
   }
 
@@ -72,7 +77,8 @@ class Server {
   constructor(cwd, port, env) {
     this.port = port;
     this.url = `http://127.0.0.1:${port}`;
-    const { CLUSTER_WORKERS: _, ...inherited } = process.env;
+    const inherited = { ...process.env };
+    delete inherited.CLUSTER_WORKERS;
     this.process = spawn(process.execPath, ['serve.js'], {
       cwd,
       env: { ...inherited, HOST: '127.0.0.1', PORT: String(port), ...env },
@@ -110,7 +116,8 @@ function provide(folder) {
 
 function peerPath() {
   if (MODULE === '20.57' && process.env.UWS_2057) return process.env.UWS_2057;
-  if (MODULE !== '20.30') throw new Error(`UWS_MODULE is ours, 20.30 or 20.57 (with UWS_2057), not ${MODULE}`);
+  if (MODULE !== '20.30')
+    throw new Error(`UWS_MODULE is ours, 20.30 or 20.57 (with UWS_2057), not ${MODULE}`);
   const name = `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`;
   return path.join(require.resolve('@trufflesuite/uws-js-unofficial'), '../../binaries', name);
 }
@@ -126,4 +133,4 @@ async function freePort() {
 
 const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
-module.exports = { Deployment, EXAMPLE, MODULE, ROOT, freePort, onlyOurs };
+module.exports = { Deployment, EXAMPLE, MODULE, ROOT, freePort, needsDescriptors, onlyOurs };
