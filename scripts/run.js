@@ -65,4 +65,4 @@ function modified(file) {
   return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
-module.exports = { EXAMPLE, ROOT, attempt, buildExample, has, install, run };
+module.exports = { EXAMPLE, NPM, ROOT, attempt, buildExample, has, install, run };

@@ -59,7 +59,7 @@ it(
     const server = await new Deployment(t).start();
     const connection = await Connection.open(server.port);
     connection.send(
-      `POST /live?/say HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\norigin: ${server.url}\r\n` +
+      `POST /live?/say HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\norigin: ${server.url}\r\naccept: text/html\r\n` +
         'content-type: application/x-www-form-urlencoded\r\ncontent-length: 17\r\n\r\ntext=last',
     );
     await inFlight(server);
