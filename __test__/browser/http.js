@@ -52,9 +52,9 @@ class Connection {
     return { status, all, header: (name) => all(name)[0], body };
   }
 
-  /** Whether the peer closes before anything else comes. */
+  /** Waits until the peer closes; whatever it still sends is passed over. */
   async closed() {
-    return this.#buffer.length === 0 && (await this.#chunks.next()).done === true;
+    while (!(await this.#chunks.next()).done);
   }
 
   destroy() {

@@ -48,8 +48,8 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     assert.equal(await server.stop(signal), 0);
     assert.ok(Date.now() - started < 5000);
     assert.match(server.output, /Shutdown complete/);
-    assert.ok(await idle.closed());
-    assert.ok(await socket.closed());
+    await idle.closed();
+    await socket.closed();
   });
 }
 
@@ -119,7 +119,7 @@ it(
     const sockets = await Promise.all([1, 2, 3, 4].map(() => openWebSocket(server)));
     await request(server.port, 'GET', '/');
     assert.equal(await server.stop('SIGTERM'), 0);
-    for (const socket of sockets) assert.ok(await socket.closed());
+    for (const socket of sockets) await socket.closed();
     assert.equal(server.output.match(/Shutdown complete/g).length, 2);
   },
   onlyOurs('aborts while its workers end'),
