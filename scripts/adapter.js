@@ -44,7 +44,9 @@ module.exports = { buildWith };
 if (require.main === module) {
   const [adapter, output] = process.argv.slice(2);
   if (!output) {
-    console.error('Usage: node scripts/adapter.js <version, archive or folder of the adapter> <output folder>');
+    console.error(
+      'Usage: node scripts/adapter.js <version, archive or folder of the adapter> <output folder>',
+    );
     process.exit(2);
   }
   buildWith(adapter, path.resolve(output));

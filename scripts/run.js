@@ -40,7 +40,7 @@ function install(folder) {
   run(NPM, ['ci', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
-/** Builds the example app where it, or the adapter it is built with, has changed since. */
+/** Builds the example app where it, or the adapter it is built with, has changed since, and returns the exit code. */
 function buildExample() {
   const sources = [
     'src',
@@ -51,9 +51,9 @@ function buildExample() {
     'vite.config.js',
   ];
   const newest = Math.max(...sources.map((name) => newestBelow(path.join(EXAMPLE, name))));
-  if (modified(path.join(EXAMPLE, 'build', 'index.js')) > newest) return;
+  if (modified(path.join(EXAMPLE, 'build', 'index.js')) > newest) return 0;
   console.log('Building the example app');
-  run(NPM, ['run', 'build', '--silent'], { cwd: EXAMPLE });
+  return attempt(NPM, ['run', 'build', '--silent'], { cwd: EXAMPLE });
 }
 
 function newestBelow(entry) {

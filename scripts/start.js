@@ -9,7 +9,7 @@ const { EXAMPLE, buildExample, install } = require('./run.js');
 
 build();
 install(EXAMPLE);
-buildExample();
+if (buildExample() !== 0) process.exit(1);
 
 const env = { PORT: '3000', ...process.env };
 const server = spawn(process.execPath, ['serve.js'], { cwd: EXAMPLE, env, stdio: 'inherit' });
