@@ -132,13 +132,13 @@ class HttpResponse {
         res.#status = '500 Internal Server Error';
         res.#headers = 'Content-Type: text/html\r\n';
         res.#announced = -1;
-        res.end('<!doctype html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1>');
+        res.end('<!doctype html><html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1></html>');
       },
       notFound(res) {
         res.#status = '404 File Not Found';
         res.#headers = 'Content-Type: text/html\r\n';
         res.#announced = -1;
-        res.end('<!doctype html><title>404 File Not Found</title><h1>404 File Not Found</h1>');
+        res.end('<!doctype html><html><title>404 File Not Found</title><h1>404 File Not Found</h1></html>');
       },
     };
   }
@@ -188,7 +188,7 @@ class HttpResponse {
   writeHeader(key, value) {
     this.#check();
     const name = text(key, 'key');
-    const content = typeof value === 'number' ? String(value) : text(value, 'value');
+    const content = text(value, 'value');
     if (BREAKS_A_LINE.test(content)) {
       throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
     }
@@ -232,7 +232,6 @@ class HttpResponse {
     this.#announced = length;
   }
 
-  /** @returns {string} the status to send: a first call that only wrote headers means 200 */
   #takeStatus() {
     return this.#mode === Mode.HEAD_NOT_SENT ? this.#status : '';
   }
@@ -308,17 +307,16 @@ class HttpResponse {
 
   write(chunk) {
     this.#check();
-    requireArguments(arguments.length, 1);
     if (this.#mode === Mode.FIXED_LENGTH) {
       throw new Error('write cannot go on with a response that tryEnd began.');
     }
     const length = hot.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
-    const backlog = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
+    const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
     this.#mode = Mode.CHUNKED;
     this.#offset += length;
     touched();
-    return backlog === 0;
+    return goOn === 1;
   }
 
   beginWrite() {

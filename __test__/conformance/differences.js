@@ -25,7 +25,7 @@ add('throwing-handler', '§4.3', 'when a handler throws, the response is never s
 add('pipelining-pending', '§4.7', 'a request that arrives while the response to an earlier one is pending closes the connection', 'it waits until the earlier one has its response')
 add('close-before-more', '§4.2', 'after a request with `Connection: close` a pipelined one is still answered, and the connection stays', 'the connection closes after the first response')
 add('leading-empty-line', '§4.10', 'a request behind an empty line is left to the timeout', 'an empty line before a request is ignored, as RFC 9112 §2.2 asks')
-add('incomplete-request-line', '§4.10', 'a request line without version is left to the timeout', '400')
+add('incomplete-request-line', '§4.10', 'a request line without version is left to the timeout', 'answered 400')
 add('bad-request-line', '§4.10', 'a request line that does not parse gets 505', '400; 505 only for another version of HTTP')
 add('http-1.2', '§4.10', 'HTTP/1.2 gets 505', '505, or served as 1.1')
 add('bad-method', '§4.10', 'a method that is no token is passed on', '400')

@@ -19,7 +19,7 @@ describe('timeouts', { concurrency: true }, () => {
       if (v57 && app.setIdleTimeout) { app.setIdleTimeout(SECONDS); app.setResponseTimeout(SECONDS) }
       const aborting = (res, name) => res.onAborted(() => { ends.push([name, now()]) })
       app.get('/ok', (res) => { res.end('ok') })
-      app.get('/tryend', (res) => { aborting(res, 'stalled tryEnd'); res.tryEnd(BODY, BODY.length) })
+      app.get('/tryend', (res) => { aborting(res, 'stalled tryEnd'); const go = (offset) => res.tryEnd(BODY.subarray(offset), BODY.length)[0]; res.onWritable(go); go(0) })
       app.get('/write', (res) => { aborting(res, 'stalled write'); res.write(BODY) })
       app.get('/pending', (res) => { aborting(res, 'pending'); pending.push(res) })
       app.post('/silent', (res) => { aborting(res, 'silent body'); res.onData(() => {}) })

@@ -28,6 +28,8 @@ pub struct State {
     parked: Slab<Vec<u8>>,
     /// Per slot: `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
     sent: Vec<usize>,
+    /// Per slot: a send was answered 0 since the kernel last took everything.
+    warned: Vec<bool>,
     last_flush: Instant,
     stride: u32,
 }
@@ -41,6 +43,7 @@ impl State {
             cursor: 0,
             parked: Slab::new(),
             sent: Vec::new(),
+            warned: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
         }
@@ -128,6 +131,7 @@ impl State {
         let slot = slot as usize;
         if slot >= self.sent.len() {
             self.sent.resize(slot + 1, 0);
+            self.warned.resize(slot + 1, false);
         }
         self.sent[slot] = self.sent[slot].wrapping_add(command_cost(payload));
     }
@@ -140,12 +144,40 @@ impl State {
         (backlog, sent.wrapping_sub(state.acked.load(Ordering::Acquire)))
     }
 
-    /// `getBufferedAmount`: what waits behind bytes the kernel has refused; 0 as long as it refuses none.
-    pub fn buffered(&self, slot: u32) -> usize {
+    /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.
+    fn buffered(&self, slot: u32) -> usize {
         match self.backlog_and_flight(slot) {
             (0, _) => 0,
             (backlog, flight) => backlog + flight,
         }
+    }
+
+    /// Whether a message may be sent, and what to answer: 1, 0, or 2 for one that is dropped.
+    ///
+    /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
+    /// all the same, so that a program that stops at 0 never loses one.
+    pub fn admit(&mut self, slot: u32, limit: f64) -> i32 {
+        let buffered = self.buffered(slot);
+        let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
+        if buffered == 0 {
+            *warned = false;
+            return 1;
+        }
+        let over = limit > 0.0 && buffered as f64 > limit;
+        if over && *warned {
+            return 2;
+        }
+        *warned = true;
+        0
+    }
+
+    /// `getBufferedAmount`, after which the program knows that the connection is slow.
+    pub fn tell_buffered(&mut self, slot: u32) -> usize {
+        let buffered = self.buffered(slot);
+        if let Some(warned) = self.warned.get_mut(slot as usize).filter(|_| buffered > 0) {
+            *warned = true;
+        }
+        buffered
     }
 
     /// Called after each command: what has grown large does not wait for the end of the tick.

@@ -51,6 +51,8 @@ struct Exchange {
     head_request: bool,
     http_1_0: bool,
     keep_alive: bool,
+    /// The client said itself that the connection closes; the response need not repeat it.
+    close_known: bool,
 }
 
 /// Where the request stands.
@@ -102,6 +104,7 @@ impl Exchange {
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
             keep_alive: head.keep_alive,
+            close_known: head.connection_close,
         }
     }
 }
@@ -129,10 +132,12 @@ impl Connection {
                 },
                 Phase::Body(_) if http.paused || used == bytes.len() => break,
                 Phase::Body(_) => self.http_body(ctx, &bytes[used..]),
-                Phase::Responding if http.may_look_ahead() => match self.http_ahead(ctx, &mut bytes[used..]) {
-                    Some(n) => n,
-                    None => break,
-                },
+                Phase::Responding if http.may_look_ahead() => {
+                    match self.http_ahead(ctx, &mut bytes[used..]) {
+                        Some(n) => n,
+                        None => break,
+                    }
+                }
                 Phase::Responding => break,
             };
             used += n;
@@ -283,7 +288,8 @@ impl Connection {
 
     fn http_not_found(&mut self, ctx: &mut Context) {
         let Some(http) = self.http() else { return };
-        let (close, omit_body) = (!http.exchange.keep_alive, http.exchange.head_request);
+        let Exchange { keep_alive, close_known, head_request: omit_body, .. } = http.exchange;
+        let close = !keep_alive && !close_known;
         let mut page = ctx.spare.take();
         Page::NotFound.write(&mut page, Some(ctx.date()), close, omit_body);
         self.send(ctx, |out| out.extend_from_slice(&page));
@@ -431,7 +437,8 @@ impl Connection {
             http.exchange.keep_alive = false;
         }
         self.send_chunk(ctx, parts.body, command.owned);
-        let chunked = self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.exchange.head_request);
+        let chunked =
+            self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.exchange.head_request);
         if chunked {
             self.send(ctx, response::write_last_chunk);
         }
@@ -487,7 +494,7 @@ impl Connection {
         let (id, now) = (self.id, self.out.len());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
-        if http.pending && (drained || (http.want_writable && now < WRITABLE_BELOW)) {
+        if http.pending && http.want_writable && now < WRITABLE_BELOW {
             http.want_writable = false;
             ctx.event(EventKind::Writable, id, [0; 3], b"");
         }
@@ -535,8 +542,8 @@ impl Connection {
 
     fn write_head(&mut self, ctx: &mut Context, parts: &ResponseParts<'_>, flags: u32, framing: BodyFraming) {
         let Some(http) = self.http() else { return };
-        let Exchange { keep_alive, http_1_0, .. } = http.exchange;
-        let (close, keep_alive_10) = (!keep_alive, http_1_0 && keep_alive);
+        let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
+        let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
         let Context { spare, .. } = ctx;
         let mut head_bytes = spare.take();
         let head = Head {

@@ -143,7 +143,7 @@ impl Page {
     /// Appends the whole response; for a HEAD request `omit_body` leaves out the body and keeps its length.
     pub fn write(self, out: &mut Vec<u8>, date: Option<&[u8]>, connection_close: bool, omit_body: bool) {
         let status = self.status();
-        let body = format!("<!doctype html><title>{status}</title><h1>{status}</h1>");
+        let body = format!("<!doctype html><html><title>{status}</title><h1>{status}</h1></html>");
         let head = Head {
             status: status.as_bytes(),
             headers: b"Content-Type: text/html\r\n",
