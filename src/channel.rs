@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 use crate::mailbox::{Batch, Mailbox};
+use parking_lot::{Condvar, Mutex};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Events queued for JavaScript beyond which the loop stops reading from sockets (TCP then pushes back on the peers).
 pub const EVENT_QUEUE_BYTES: usize = 4 << 20;
@@ -450,8 +452,7 @@ pub struct Shared {
     pub stalled: AtomicBool,
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
-    /// Incremented by the loop when it has carried out all commands it found and tried to write their bytes.
-    pub settled: AtomicUsize,
+    pub settled: Settled,
 }
 
 impl Default for Shared {
@@ -462,8 +463,42 @@ impl Default for Shared {
             slots: SlotTable::default(),
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            settled: AtomicUsize::new(0),
+            settled: Settled::default(),
         }
+    }
+}
+
+/// How many batches of commands the loop has carried out, and tried to write what they produced.
+#[derive(Default)]
+pub struct Settled {
+    batches: AtomicUsize,
+    waiting: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Settled {
+    /// Called by the loop at the end of a turn.
+    pub fn set(&self, batches: usize) {
+        self.batches.store(batches, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) {
+            let _lock = self.lock.lock();
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until `batches` of them are done, at most for `longest`. Called by the JavaScript thread.
+    pub fn wait(&self, batches: usize, longest: Duration) -> bool {
+        let reached = || self.batches.load(Ordering::SeqCst).wrapping_sub(batches) as isize >= 0;
+        if reached() {
+            return true;
+        }
+        let end = Instant::now() + longest;
+        let mut lock = self.lock.lock();
+        self.waiting.store(true, Ordering::SeqCst);
+        while !reached() && !self.changed.wait_until(&mut lock, end).timed_out() {}
+        self.waiting.store(false, Ordering::SeqCst);
+        reached()
     }
 }
 

@@ -18,10 +18,16 @@ const FLUSH_INTERVAL: Duration = Duration::from_micros(50);
 const MAX_STRIDE: u32 = 64;
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
+/// With more than this on its way to one connection, the loop is waited for before the next message is judged.
+const SEND_WINDOW: usize = 1 << 20;
+/// The longest such wait; the loop takes far less unless the machine is busy.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 pub struct State {
     pub event_loop: Loop,
     commands: CommandBatch,
+    /// Batches of commands handed over, wrapping.
+    handed_over: usize,
     batch: EventBatch,
     cursor: usize,
     /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
@@ -39,6 +45,7 @@ impl State {
         State {
             event_loop,
             commands: CommandBatch::default(),
+            handed_over: 0,
             batch: EventBatch::default(),
             cursor: 0,
             parked: Slab::new(),
@@ -157,6 +164,11 @@ impl State {
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
     /// all the same, so that a program that stops at 0 never loses one.
     pub fn admit(&mut self, slot: u32, limit: f64) -> i32 {
+        let (backlog, flight) = self.backlog_and_flight(slot);
+        if backlog == 0 && flight > SEND_WINDOW {
+            // As long as the original's own system call would take; then the answer is as true as its.
+            self.settle(LONGEST_WAIT);
+        }
         let buffered = self.buffered(slot);
         let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
         if buffered == 0 {
@@ -194,6 +206,7 @@ impl State {
             return;
         }
         self.event_loop.flush(&mut self.commands);
+        self.handed_over = self.handed_over.wrapping_add(1);
         let shared = &self.event_loop.shared;
         while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
             shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, Duration::from_millis(100));
@@ -223,16 +236,8 @@ impl State {
     /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.
     pub fn settle(&mut self, longest: Duration) {
         self.flush();
-        let shared = &self.event_loop.shared;
-        let (before, end) = (shared.settled.load(Ordering::SeqCst), Instant::now() + longest);
-        self.event_loop.wake();
-        // Two rounds: the one that was under way may have looked for commands before ours came.
-        while shared.settled.load(Ordering::SeqCst).wrapping_sub(before) < 2
-            && self.event_loop.is_running()
-            && Instant::now() < end
-        {
-            self.event_loop.wake();
-            std::thread::sleep(Duration::from_micros(100));
+        if self.event_loop.is_running() {
+            self.event_loop.shared.settled.wait(self.handed_over, longest);
         }
     }
 
