@@ -133,3 +133,7 @@ it('SNI methods of App return the app and do nothing', async (t) => {
   })
   assert.equal((await server.once(get('/'))).body, 'served')
 })
+
+it('SSLApp with files that are not there throws', () => {
+  assert.throws(() => uWS.SSLApp({ key_file_name: 'no-such.key', cert_file_name: 'no-such.crt' }), (error) => error instanceof Error && /^App construction failed/.test(error.message))
+})

@@ -67,6 +67,7 @@ describe('timeouts', { concurrency: true }, () => {
     // Long after the 10 s: what (20.30 cuts a fast body too) must not time out.
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, 15500 - now() * 1000)))
     const names = ends.list.map(([name]) => name)
+  console.error('DRIP', JSON.stringify(ends.list.find(([name]) => name.startsWith('dripping'))))
     for (const name of ['pending', 'pending closed', ...(v30 ? [] : ['fast body', 'fast body closed'])]) assert.ok(!names.includes(name), name)
     pending[0].cork(() => { pending[0].end('after all') })
     assert.equal((await waiting.response()).body, 'after all')

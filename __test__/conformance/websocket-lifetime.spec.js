@@ -222,4 +222,14 @@ describe('idleTimeout', { concurrency: true }, () => {
     t.after(() => clearInterval(poke))
     await failed.promise
   })
+
+  const slow = process.env.UWS_SLOW ? false : 'takes over a minute: set UWS_SLOW'
+  it('maxLifetime: after its minutes a close frame 1000 `please reconnect`', { timeout: 100000, skip: slow }, async (t) => {
+    const { peer, calls } = await pair(t, { idleTimeout: 0, maxLifetime: 1 })
+    const since = process.hrtime.bigint()
+    const answer = await peer.frame()
+    assert.deepEqual([answer.opcode, answer.code, answer.text], [CLOSE, 1000, 'please reconnect'])
+    assert.ok(seconds(since) > 50 && seconds(since) < 70)
+    assert.deepEqual(await calls.first(([name]) => name === 'close'), ['close', 1000, 'please reconnect'])
+  })
 })
