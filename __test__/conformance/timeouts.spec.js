@@ -55,7 +55,7 @@ describe('timeouts', { concurrency: true }, () => {
     }, 500)
     t.after(() => clearInterval(drip))
 
-    const expected = ['idle closed', 'half a request line closed', 'half a head closed', 'keep-alive closed', 'stalled tryEnd', 'stalled write',
+    const expected = ['idle closed', 'half a request line closed', 'half a head closed', 'dripping head closed', 'keep-alive closed', 'stalled tryEnd', 'stalled write',
       'silent body', 'silent body closed', 'slow body', 'slow body closed']
     await ends.when((list) => expected.every((name) => list.some(([found]) => found === name)))
     for (const name of expected) {
