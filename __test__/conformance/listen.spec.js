@@ -70,6 +70,12 @@ it('listen(host, port, options, cb)', async (t) => {
   assert.equal(await answers(port), 'hello')
 })
 
+it('an IPv6 host', { skip: Object.values(os.networkInterfaces()).flat().some((address) => address.address === '::1') ? false : 'no IPv6 here' }, async (t) => {
+  const { port } = listen(t, '::1', 0)
+  assert.equal(await answers(port, '::1'), 'hello')
+  assert.equal(await refused(port, '127.0.0.1'), 'ECONNREFUSED')
+})
+
 it('a host name is resolved', async (t) => {
   const { port } = listen(t, 'localhost', 0)
   const hosts = await Promise.all(['127.0.0.1', '::1'].map((host) => refused(port, host)))
@@ -208,7 +214,6 @@ it('a process that only makes an app exits', async () => {
 
 it('an open connection keeps the process alive after the listen socket is closed; its end lets it exit', async () => {
   const run = await child(({ uWS }) => {
-    const { Worker } = require('node:worker_threads')
     const app = uWS.App().get('/*', (res) => { res.end('hello'); uWS.us_listen_socket_close(listenSocket); console.log('served') })
     let listenSocket
     app.listen(0, (token) => {

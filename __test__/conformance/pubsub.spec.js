@@ -182,6 +182,14 @@ it('sends and publishes arrive in the order of the calls', async (t) => {
   assert.deepEqual(await until(peerB, b), ['2', '6', '7', '8'])
 })
 
+it('sends and publishes inside cork keep the order too', async (t) => {
+  const { app, sockets: [ws], peers: [peer] } = await room(t, 1)
+  ws.subscribe('x')
+  ws.cork(() => { ws.send('1'); app.publish('x', '2'); ws.send('3'); app.publish('x', '4') })
+  ws.send('5')
+  assert.deepEqual(await until(peer, ws), ['1', '2', '3', '4', '5'])
+})
+
 it('publish, then unsubscribe: what was published before is delivered', { skip: v30 ? '20.30 loses it' : false }, async (t) => {
   const { app, sockets: [a, b], peers: [peer] } = await room(t, 2)
   a.subscribe('x')
