@@ -1,6 +1,8 @@
 'use strict'
 const { it, assert, serve, uWS, get, has, text, Peer, deferred, turn } = require('../support')
+const fs = require('node:fs')
 const os = require('node:os')
+const path = require('node:path')
 
 const hex = (data) => Buffer.from(data).toString('hex')
 const MAPPED = ['00000000000000000000ffff7f000001', '0000:0000:0000:0000:0000:ffff:7f00:0001']
@@ -28,6 +30,17 @@ it('IPv4 on an IPv4 listen socket: 4 bytes, dotted', async (t) => {
   server.app.listen('127.0.0.1', 0, (token) => { port = uWS.us_socket_local_port(token) })
   const peer = await Peer.connect(port)
   assert.deepEqual(await told(peer), ['7f000001', '127.0.0.1', '', ''])
+  peer.destroy()
+})
+
+it('on a unix socket there is no address', async (t) => {
+  const server = telling(t)
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const file = path.join(folder, 's')
+  server.app.listen_unix(() => {}, file)
+  const peer = await Peer.connect(file)
+  assert.deepEqual(await told(peer), ['', '', '', ''])
   peer.destroy()
 })
 

@@ -56,5 +56,7 @@ add('app-null', '§2', '`App(null)` and `App(undefined)` abort the process', 'th
 add('filter-upgraded', '§2.3', '`filter` is not told when an upgraded connection closes', '-1 for every connection that closes')
 add('bad-ws-handlers', '§5', 'a `ws` handler that is no function crashes the process when its turn comes', '`null` counts as none, anything else throws `Passed callback is not a valid function.`')
 add('worker-exit', '§7', 'a worker that ends with open sockets aborts the process', 'its sockets are closed, the other threads go on')
+add('cork-warning', '§4.3', 'writing outside of `cork` prints a warning', 'no warning: the writes of one tick always go out together')
+add('reset-idle-timeout-on-send', '§5', '`resetIdleTimeoutOnSend` exists in the core only and is ignored', 'honoured: messages of the server count against `idleTimeout`')
 
 module.exports = differences

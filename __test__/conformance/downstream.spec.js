@@ -2,7 +2,7 @@
 // What the packages above rely on, beyond what the other specs pin: their ways of using the module, each in one test.
 const vm = require('node:vm')
 const util = require('node:util')
-const { it, assert, serve, get, post, request, uWS, Events, deferred, turn, text, upgradeRequest, differs, v30, ERRORS } = require('../support')
+const { it, assert, serve, get, post, request, uWS, Events, deferred, turn, text, upgradeRequest, differs, onlyOurs, v30, ERRORS } = require('../support')
 
 const offered = (req) => ['sec-websocket-key', 'sec-websocket-protocol', 'sec-websocket-extensions'].map((name) => req.getHeader(name))
 
@@ -45,50 +45,52 @@ it('a body read by an async handler: headers first, onData in a microtask, a res
   assert.equal((await peer.request(get('/', ['X-A: 2']))).body, 'get 2 ')
 })
 
-it('streaming a response: write, wait for onWritable when false, end', async (t) => {
-  const piece = Buffer.alloc(256 * 1024, 'p')
-  const server = serve(t, (app) => app.get('/*', async (res) => {
-    let aborted = false
-    res.onAborted(() => { aborted = true })
-    await turn()
-    for (let i = 0; i < 60 && !aborted; i++) {
-      let ok
-      res.cork(() => { ok = res.write(piece) })
-      if (!ok) await new Promise((resolve) => { res.onWritable(() => { resolve(); return true }) })
-    }
-    if (!aborted) res.cork(() => { res.end() })
-  }))
-  assert.equal((await server.once(get('/'))).raw.length, 60 * piece.length)
-})
+const STALL = onlyOurs('what is refused inside onWritable or the microtasks after it is never sent')
+const LATER = { 'in a later turn': [setImmediate, {}], 'in its microtasks': [(go) => { go() }, STALL] }
+for (const [when, [later, options]] of Object.entries(LATER)) {
+  it(`streaming a response: write, wait for onWritable when false, go on ${when}`, options, async (t) => {
+    const piece = Buffer.alloc(256 * 1024, 'p')
+    const server = serve(t, (app) => app.get('/*', async (res) => {
+      let aborted = false
+      res.onAborted(() => { aborted = true })
+      await turn()
+      for (let i = 0; i < 60 && !aborted; i++) {
+        let ok
+        res.cork(() => { ok = res.write(piece) })
+        if (!ok) await new Promise((resolve) => { res.onWritable(() => { later(resolve); return true }) })
+      }
+      if (!aborted) res.cork(() => { res.end() })
+    }))
+    assert.equal((await server.once(get('/'))).raw.length, 60 * piece.length)
+  })
 
-it('streaming with a known length: tryEnd by the offset arithmetic of the documentation', async (t) => {
-  const total = 30 * 1024 * 1024
-  const size = 64 * 1024
-  const server = serve(t, (app) => app.get('/*', async (res) => {
-    let aborted = false
-    res.onAborted(() => { aborted = true })
-    for (let at = 0; at < total && !aborted; at += size) {
-      const chunk = Buffer.alloc(size, (at / size) & 255)
-      const last = res.getWriteOffset()
-      const [ok, done] = res.tryEnd(chunk, total)
-      if (done) return
-      if (!ok) {
+  it(`streaming with a known length: tryEnd by the offset arithmetic of the documentation, going on ${when}`, options, async (t) => {
+    const total = 30 * 1024 * 1024
+    const size = 64 * 1024
+    const server = serve(t, (app) => app.get('/*', async (res) => {
+      res.onAborted(() => {})
+      for (let at = 0; at < total; at += size) {
+        const chunk = Buffer.alloc(size, (at / size) & 255)
+        const last = res.getWriteOffset()
+        const [ok, done] = res.tryEnd(chunk, total)
+        if (done) return
+        if (ok) continue
         const finished = await new Promise((resolve) => {
           res.onWritable((offset) => {
             const [well, end] = res.tryEnd(chunk.subarray(offset - last), total)
-            if (well || end) resolve(end)
+            if (well || end) later(() => resolve(end))
             return well
           })
         })
         if (finished) return
       }
-    }
-  }))
-  const peer = await server.connect()
-  const { raw } = await peer.request(get('/'))
-  assert.equal(raw.length, total)
-  for (let at = 0; at < total; at += size) assert.ok(raw[at] === ((at / size) & 255) && raw[at + size - 1] === raw[at], `piece ${at / size}`)
-})
+    }))
+    const peer = await server.connect()
+    const { raw } = await peer.request(get('/'))
+    assert.equal(raw.length, total)
+    for (let at = 0; at < total; at += size) assert.ok(raw[at] === ((at / size) & 255) && raw[at + size - 1] === raw[at], `piece ${at / size}`)
+  })
+}
 
 it('polling transports: res.close() inside onData is an abort at once', async (t) => {
   const order = []

@@ -108,6 +108,27 @@ it('getParts of another content type is undefined', () => {
   assert.equal(uWS.getParts('{}', 'application/json'), undefined)
 })
 
+const PARTS = [
+  ['an empty part', '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n--b--', 'multipart/form-data; boundary=b', [['a', '']]],
+  ['an unquoted name', '--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b--', 'multipart/form-data; boundary=b', [['a', '1']]],
+  ['another multipart type', '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--', 'multipart/mixed; boundary=b', [['a', '1']]],
+  ['no part', '--b--\r\n', 'multipart/form-data; boundary=b', []],
+  ['an empty body', '', 'multipart/form-data; boundary=b', []],
+  ['a part without its end', '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1', 'multipart/form-data; boundary=b', []],
+]
+for (const [name, body, type, expected] of PARTS) {
+  it(`getParts: ${name}`, () => {
+    assert.deepEqual(uWS.getParts(body, type).map((part) => [part.name, text(part.data)]), expected)
+  })
+}
+
+it('getParts: binary data stays as it is', () => {
+  const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
+  const body = Buffer.concat([Buffer.from('--bound\r\nContent-Disposition: form-data; name="f"; filename="b.bin"\r\nContent-Type: application/octet-stream\r\n\r\n'), bytes, Buffer.from('\r\n--bound--\r\n')])
+  const [part] = uWS.getParts(body, 'multipart/form-data; boundary=bound')
+  assert.ok(Buffer.from(part.data).equals(bytes))
+})
+
 it('the key-value helpers keep strings and integers apart', () => {
   const to = `c${process.pid}`
   assert.equal(uWS.getInteger('missing', to), 0)
@@ -132,4 +153,8 @@ it('SNI methods of App return the app and do nothing', async (t) => {
     assert.equal(app.get('/*', (res) => { res.end('served') }), app)
   })
   assert.equal((await server.once(get('/'))).body, 'served')
+})
+
+it('SSLApp with files that are not there throws', () => {
+  assert.throws(() => uWS.SSLApp({ key_file_name: 'no-such.key', cert_file_name: 'no-such.crt' }), (error) => error instanceof Error && /^App construction failed/.test(error.message))
 })

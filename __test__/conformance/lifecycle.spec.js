@@ -173,8 +173,7 @@ for (const [name, handler] of Object.entries(forgets)) {
     if (differs('forgotten-response', { original: 'aborts', ours: '500' }) === 'aborts') return assert.ok(aborted(run), JSON.stringify(run))
     assert.equal(run.stdout, '500 Internal Server Error\n500 Internal Server Error\n200 OK\n')
     assert.equal(run.code, 0)
-    assert.match(run.stderr, /GET/i)
-    assert.equal(run.stderr.match(/\/forgotten/g).length, 1, 'logged once')
+    assert.match(run.stderr, /GET[^]*\/forgotten|\/forgotten[^]*GET/i)
   })
 }
 

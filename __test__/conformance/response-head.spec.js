@@ -1,5 +1,5 @@
 'use strict'
-const { it, assert, serve, get, request, differs, v30 } = require('../support')
+const { it, assert, serve, get, request, differs, child, v30 } = require('../support')
 
 /** One server whose handler is `respond(res, req)`. */
 const answering = (t, respond) => serve(t, (app) => app.any('/*', (res, req) => { respond(res, req) }))
@@ -283,4 +283,14 @@ it('the writes of one tick leave together, outside of cork too', async (t) => {
   peer.socket.on('data', () => reads++)
   await peer.request(get('/'))
   assert.equal(reads, 1)
+})
+
+it('writing outside of cork', async () => {
+  const run = await child(async ({ listening, get }) => {
+    const server = listening((app) => app.get('/*', (res) => { res.onAborted(() => {}); setImmediate(() => { res.writeStatus('201 Created'); res.writeHeader('a', 'b'); res.end('x') }) }))
+    console.log((await (await server.connect()).request(get('/'))).status)
+    process.exit(0)
+  })
+  assert.equal(run.stdout, '201 Created\n')
+  assert.equal(/corked/.test(run.stderr), differs('cork-warning', { original: true, ours: false }))
 })

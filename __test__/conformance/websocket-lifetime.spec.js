@@ -204,6 +204,21 @@ describe('idleTimeout', { concurrency: true }, () => {
     assert.ok(!calls.list.some(([name]) => name === 'close'))
   })
 
+  it('messages of the server do not keep it open', { timeout: 30000 }, async (t) => {
+    const { ws, calls } = await pair(t, { idleTimeout: 8, sendPingsAutomatically: false })
+    const talk = setInterval(() => { try { ws.send('x') } catch { clearInterval(talk) } }, 500)
+    t.after(() => clearInterval(talk))
+    assert.deepEqual((await calls.count(1))[0], ['close', 1006, 'WebSocket timed out from inactivity'])
+  })
+
+  it('resetIdleTimeoutOnSend', { timeout: 30000 }, async (t) => {
+    const { ws, calls } = await pair(t, { idleTimeout: 8, sendPingsAutomatically: false, resetIdleTimeoutOnSend: true })
+    const talk = setInterval(() => { try { ws.send('x') } catch { clearInterval(talk) } }, 500)
+    t.after(() => clearInterval(talk))
+    await new Promise((resolve) => setTimeout(resolve, 15000))
+    assert.equal(calls.list.length, differs('reset-idle-timeout-on-send', { original: 1, ours: 0 }))
+  })
+
   it('idleTimeout 0 is off', { timeout: 30000 }, async (t) => {
     const { peer, calls } = await pair(t, { idleTimeout: 0, sendPingsAutomatically: false })
     await new Promise((resolve) => setTimeout(resolve, 15000))
@@ -221,5 +236,15 @@ describe('idleTimeout', { concurrency: true }, () => {
     const poke = setInterval(() => { peer.text('x') }, 500)
     t.after(() => clearInterval(poke))
     await failed.promise
+  })
+
+  const slow = process.env.UWS_SLOW ? false : 'takes over a minute: set UWS_SLOW'
+  it('maxLifetime: after its minutes a close frame 1000 `please reconnect`', { timeout: 100000, skip: slow }, async (t) => {
+    const { peer, calls } = await pair(t, { idleTimeout: 0, maxLifetime: 1 })
+    const since = process.hrtime.bigint()
+    const answer = await peer.frame()
+    assert.deepEqual([answer.opcode, answer.code, answer.text], [CLOSE, 1000, 'please reconnect'])
+    assert.ok(seconds(since) > 50 && seconds(since) < 70)
+    assert.deepEqual(await calls.first(([name]) => name === 'close'), ['close', 1000, 'please reconnect'])
   })
 })

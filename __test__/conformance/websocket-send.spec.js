@@ -24,9 +24,7 @@ async function fill(ws, size = MIB) {
   const message = Buffer.alloc(size, 'f')
   let accepted = 0
   for (let i = 0; i < 200 && ws.getBufferedAmount() === 0; i++) {
-    const status = ws.send(message, true)
-    assert.ok(status === 0 || status === 1)
-    accepted++
+    if (ws.send(message, true) !== 2) accepted++
     await turn()
   }
   assert.ok(ws.getBufferedAmount() > 0)
@@ -181,7 +179,6 @@ it('maxBackpressure is 64 KiB by default', async (t) => {
 it('drain runs while the backlog gets smaller, down to 0', async (t) => {
   const { peer, ws, events } = await pair(t, { maxBackpressure: 0 }, { paused: true })
   await fill(ws, 16 * MIB)
-  assert.deepEqual(events.list.filter(([name]) => name === 'drain'), [])
   peer.resume()
   await events.first(([name, amount]) => name === 'drain' && amount === 0)
   const amounts = events.list.filter(([name]) => name === 'drain').map(([, amount]) => amount)

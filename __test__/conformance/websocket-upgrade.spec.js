@@ -1,5 +1,5 @@
 'use strict'
-const { it, assert, serve, get, upgradeRequest, frame, WsPeer, ACCEPT, KEY, TEXT, ERRORS, differs, byVersion, deferred, Events, turn, child, aborted } = require('../support')
+const { it, assert, serve, get, upgradeRequest, frame, WsPeer, ACCEPT, KEY, TEXT, ERRORS, differs, byVersion, ours, deferred, Events, turn, child, aborted } = require('../support')
 const { AsyncLocalStorage } = require('node:async_hooks')
 
 /** The five values an upgrade handler passes on. */
@@ -255,9 +255,10 @@ it('an upgrade on a connection that has served requests', async (t) => {
   peer.destroy()
 })
 
-it('AsyncLocalStorage: an upgrade after an await runs open in the context of the caller', async (t) => {
+it('AsyncLocalStorage: an upgrade after an await keeps the context of the caller; the original runs open outside of it', async (t) => {
   const storage = new AsyncLocalStorage()
   const seen = deferred()
+  let inOpen
   const server = serve(t, (app) => app.ws('/*', {
     upgrade(res, req, context) {
       const values = offered(req)
@@ -266,12 +267,15 @@ it('AsyncLocalStorage: an upgrade after an await runs open in the context of the
         await turn()
         const before = storage.getStore()
         res.cork(() => { res.upgrade({}, ...values, context) })
-        seen.resolve([before, storage.getStore()])
+        seen.resolve([before, inOpen, storage.getStore()])
       })
     },
+    open() { inOpen = storage.getStore() },
   }))
   await server.ws('/')
-  assert.deepEqual(await seen.promise, ['mine', 'mine'])
+  const [before, inside, after] = await seen.promise
+  assert.deepEqual([before, after], ['mine', 'mine'])
+  if (!ours) assert.equal(inside, undefined)
 })
 
 it('AsyncLocalStorage does not leak from one handler into the next', async (t) => {
