@@ -52,6 +52,8 @@ const withServer = async (trial, driver, loadgen, use) => {
   try {
     return await use(server, await server.ready());
   } catch (error) {
+    // A broken connection is often seen before the end of the process that caused it.
+    await server.diedWithin(300);
     throw server.death ? new Error(`${server.death}; ${error.message}`) : error;
   } finally {
     await server.stop();

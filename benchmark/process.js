@@ -84,6 +84,11 @@ class Server {
     this.child.stdin.write('gc\n');
   }
 
+  /** Waits for the server's death, which may be under way. */
+  diedWithin(milliseconds) {
+    return Promise.race([this.child.ended, new Promise((resolve) => setTimeout(resolve, milliseconds))]);
+  }
+
   async stop() {
     this.child.stdin.end();
     const timer = setTimeout(() => this.child.kill('SIGKILL'), 3000);

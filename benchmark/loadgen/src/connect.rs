@@ -81,6 +81,7 @@ impl Load for Storm {
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
         if net.all_open() {
+            self.cpu_ns = cpu_ns();
             return Ok(Turn::Done);
         }
         timed_out(now, STORM_TIMEOUT_NS)?;
