@@ -106,7 +106,6 @@ impl Connection {
         if event.readable {
             self.readable = true;
             self.drive(ctx, scratch);
-            self.notice_peer_end(ctx);
         }
     }
 
@@ -137,6 +136,7 @@ impl Connection {
                 Err(_) => return self.on_reset(ctx),
             }
         }
+        self.notice_peer_end(ctx);
     }
 
     /// Writes what is waiting; called at the end of a turn and when the socket became writable.

@@ -148,11 +148,10 @@ mod tests {
         while !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let used = out.slices(&mut slices);
-            let flat: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
-            assert!(!flat.is_empty());
-            let n = flat.len().min(step);
-            all.extend_from_slice(&flat[..n]);
-            out.consume(spare, n);
+            let before = all.len();
+            all.extend(slices[..used].iter().flat_map(|s| s.iter().copied()).take(step));
+            assert_ne!(all.len(), before, "slices of nothing");
+            out.consume(spare, all.len() - before);
         }
         all
     }

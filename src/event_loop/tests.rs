@@ -1,1 +1,7 @@
+//! The loop over loopback, without Node: what JavaScript would take and send is taken and sent by a harness.
 
+mod harness;
+mod http;
+mod lifecycle;
+mod pressure;
+mod websocket;

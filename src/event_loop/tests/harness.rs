@@ -1,0 +1,453 @@
+//! The JavaScript side of the crossing, and raw clients.
+
+use crate::channel::{
+    CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED, Op, Shared, WakeJs, begin_parts,
+    request_flag, set_part,
+};
+use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
+use crate::protocol::frame;
+use crate::protocol::request::Limits;
+use crate::router::{Method, Priority};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tungstenite::protocol::frame::coding::OpCode;
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must not come.
+pub const MOMENT: Duration = Duration::from_millis(60);
+
+/// The app every test uses.
+pub const APP: u32 = 0;
+
+struct Wake(Sender<()>);
+
+impl WakeJs for Wake {
+    fn wake(&self) {
+        let _ = self.0.try_send(());
+    }
+}
+
+pub struct Harness {
+    pub event_loop: Loop,
+    pub port: u16,
+    woken: Receiver<()>,
+    events: VecDeque<Happened>,
+    batch: EventBatch,
+}
+
+/// An event with its payload.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    pub kind: u32,
+    pub id: ConnId,
+    pub args: [u32; 3],
+    pub payload: Vec<u8>,
+    /// The payload was moved, not copied through the arena.
+    pub owned: bool,
+}
+
+impl Happened {
+    pub fn is(&self, kind: EventKind) -> bool {
+        self.kind == kind as u32
+    }
+}
+
+impl Harness {
+    /// A loop with one app that listens on loopback. `GET /hello` and `POST /post` go to handlers 1 and 2.
+    pub fn start() -> Self {
+        let mut harness = Self::without_listener();
+        harness.route(Method::Get, "/hello", 1);
+        harness.route(Method::Post, "/post", 2);
+        harness.port = harness.listen(0);
+        harness
+    }
+
+    /// Like `start`, with a `ws` route `/ws` that upgrades by itself unless `behaviour` says otherwise.
+    pub fn with_behaviour(behaviour: Behaviour) -> Self {
+        let harness = Self::start();
+        let handler = behaviour.id;
+        harness.event_loop.control(Control::Behaviour(behaviour));
+        harness.route(Method::WebSocket, "/ws", handler);
+        harness
+    }
+
+    pub fn without_listener() -> Self {
+        let (wake, woken) = bounded(1);
+        let event_loop = Loop::start(Limits::default(), Box::new(Wake(wake))).expect("loop");
+        event_loop.control(Control::AddApp { app: APP });
+        Harness { event_loop, port: 0, woken, events: VecDeque::new(), batch: EventBatch::default() }
+    }
+
+    pub fn route(&self, method: Method, pattern: &str, handler: u32) {
+        let (pattern, priority) = (pattern.as_bytes().to_vec(), Priority::Medium);
+        self.event_loop.control(Control::Route { app: APP, method, pattern, priority, handler });
+    }
+
+    pub fn listen(&self, listener: u32) -> u16 {
+        let bound = socket::bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
+        let port = bound.port.expect("port");
+        self.event_loop.control(Control::Listen { app: APP, listener, bound });
+        port
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    pub fn shared(&self) -> &Shared {
+        &self.event_loop.shared
+    }
+
+    pub fn backlog(&self, id: ConnId) -> usize {
+        self.shared().slots.get(id.slot).backlog.load(Ordering::SeqCst)
+    }
+
+    /// Turns the loop has made.
+    pub fn turns(&self) -> usize {
+        self.shared().settled.load(Ordering::SeqCst)
+    }
+
+    // ---- events
+
+    /// Takes one batch if there is one.
+    pub fn take_batch(&mut self) -> bool {
+        let shared = self.event_loop.shared.clone();
+        if !shared.events.take(&mut self.batch) {
+            return false;
+        }
+        if shared.events.bytes() < EVENT_QUEUE_BYTES && shared.stalled.swap(false, Ordering::SeqCst) {
+            self.event_loop.wake();
+        }
+        for header in &self.batch.headers {
+            let owned = header.offset & OWNED != 0;
+            let payload = if owned {
+                self.batch.owned[(header.offset & !OWNED) as usize].clone()
+            } else {
+                self.batch.arena[header.offset as usize..][..header.len as usize].to_vec()
+            };
+            assert_eq!(payload.len(), header.len as usize);
+            let id = ConnId { slot: header.slot, generation: header.generation };
+            let args = [header.a, header.b, header.c];
+            self.events.push_back(Happened { kind: header.kind, id, args, payload, owned });
+        }
+        true
+    }
+
+    /// The next event, if one comes within `time`.
+    pub fn event_within(&mut self, time: Duration) -> Option<Happened> {
+        let end = Instant::now() + time;
+        while self.events.is_empty() {
+            if !self.take_batch() && self.shared().events.may_sleep() {
+                let left = end.saturating_duration_since(Instant::now());
+                if self.woken.recv_timeout(left).is_err() && !self.take_batch() {
+                    return None;
+                }
+            }
+        }
+        self.events.pop_front()
+    }
+
+    /// The next event, which must be of this kind.
+    pub fn expect(&mut self, kind: EventKind) -> Happened {
+        let event = self.event_within(PATIENCE);
+        let event = event.unwrap_or_else(|| panic!("no event, {kind:?} expected"));
+        assert!(event.is(kind), "{kind:?} expected: {event:?}");
+        event
+    }
+
+    pub fn expect_request(&mut self) -> Request {
+        Request::new(self.expect(EventKind::Request))
+    }
+
+    pub fn expect_nothing(&mut self) {
+        if let Some(event) = self.event_within(MOMENT) {
+            panic!("unexpected: {event:?}");
+        }
+    }
+
+    // ---- commands
+
+    pub fn send(&self, batch: &mut CommandBatch) {
+        self.event_loop.flush(batch);
+    }
+
+    /// Sends one record at once.
+    pub fn command(&self, op: Op, flags: u32, id: ConnId, arg: u32, payload: &[u8]) {
+        let mut batch = CommandBatch::default();
+        push(&mut batch, op, flags, id, u64::from(arg), payload);
+        self.send(&mut batch);
+    }
+
+    /// Sends one response record at once.
+    pub fn respond(&self, op: Op, flags: u32, id: ConnId, number: u64, parts: [&[u8]; 3]) {
+        let mut batch = CommandBatch::default();
+        push(&mut batch, op, flags, id, number, &response_parts(parts));
+        self.send(&mut batch);
+    }
+
+    /// A plain `res.end(body)`.
+    pub fn end(&self, id: ConnId, body: &[u8]) {
+        self.respond(Op::Respond, 0, id, 0, [b"", b"", body]);
+    }
+
+    /// Waits until the loop has carried out what was sent so far and has tried to write what came of it.
+    pub fn settle(&self) {
+        let before = self.turns();
+        self.event_loop.wake();
+        wait_until("the loop goes on turning", || {
+            self.event_loop.wake();
+            self.turns() >= before + 3
+        });
+    }
+}
+
+/// Appends a record to `batch`.
+pub fn push(batch: &mut CommandBatch, op: Op, flags: u32, id: ConnId, number: u64, payload: &[u8]) {
+    let start = batch.begin(op, flags, id, number as u32, (number >> 32) as u32);
+    batch.payload().extend_from_slice(payload);
+    batch.finish(start);
+}
+
+/// Status, head lines and body as a response record carries them.
+pub fn response_parts([status, headers, body]: [&[u8]; 3]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let parts = begin_parts(&mut payload);
+    for (index, bytes) in [status, headers].into_iter().enumerate() {
+        payload.extend_from_slice(bytes);
+        set_part(&mut payload, parts, index, bytes.len());
+    }
+    payload.extend_from_slice(body);
+    payload
+}
+
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A request event, read as JavaScript reads it.
+pub struct Request {
+    pub id: ConnId,
+    pub handler: u32,
+    pub flags: u32,
+    words: Vec<u32>,
+    head: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(event: Happened) -> Self {
+        let word = |i: usize| u32::from_le_bytes(event.payload[i * 4..][..4].try_into().expect("a word"));
+        let count = REQUEST_BLOCK_WORDS + 4 * word(0) as usize + word(1) as usize;
+        let words = (0..count).map(word).collect();
+        let head = event.payload[count * 4..].to_vec();
+        Request { id: event.id, handler: event.args[0], flags: event.args[1], words, head }
+    }
+
+    pub fn has_body(&self) -> bool {
+        self.flags & request_flag::HAS_BODY != 0
+    }
+
+    fn text(&self, at: usize) -> &str {
+        let (start, end) = (self.words[at] as usize, self.words[at + 1] as usize);
+        std::str::from_utf8(&self.head[start..end]).expect("text")
+    }
+
+    pub fn method(&self) -> &str {
+        self.text(2)
+    }
+
+    pub fn path(&self) -> &str {
+        self.text(4)
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        (self.words[6] != NO_SPAN).then(|| self.text(6))
+    }
+
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let at = |i: usize| REQUEST_BLOCK_WORDS + 4 * i;
+        (0..self.words[0] as usize).map(|i| (self.text(at(i)), self.text(at(i) + 2))).collect()
+    }
+
+    /// Each matching handler with its parameters, in order of priority.
+    pub fn matches(&self) -> Vec<(u32, Vec<&str>)> {
+        let (mut at, mut matches) = (REQUEST_BLOCK_WORDS + 4 * self.words[0] as usize, Vec::new());
+        while at < self.words.len() {
+            let (handler, count) = (self.words[at], self.words[at + 1] as usize);
+            matches.push((handler, (0..count).map(|i| self.text(at + 2 + i * 2)).collect()));
+            at += 2 + count * 2;
+        }
+        matches
+    }
+}
+
+/// A behaviour with id 1 that upgrades by itself, wants everything and has no timeouts.
+pub fn behaviour() -> Behaviour {
+    Behaviour {
+        id: 1,
+        max_payload: 64 << 20,
+        idle_timeout: 0,
+        max_lifetime: 0,
+        max_backpressure: 64 << 10,
+        close_on_backpressure_limit: false,
+        send_pings: false,
+        reset_idle_timeout_on_send: false,
+        compression: 0,
+        auto_upgrade: true,
+        wants: wants::MESSAGE | wants::DRAIN | wants::DROPPED | wants::PING | wants::PONG,
+    }
+}
+
+pub const UPGRADE_REQUEST: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// A client that writes and reads bytes.
+pub struct Client {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(port: u16) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("connect");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("write timeout");
+        Client { stream, unread: Vec::new() }
+    }
+
+    /// With a small receive buffer, so that few bytes are in flight when it does not read.
+    pub fn connect_slow(port: u16) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+        socket.set_recv_buffer_size(4096).expect("receive buffer");
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).expect("connect");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        Client { stream, unread: Vec::new() }
+    }
+
+    /// The same connection for another thread.
+    pub fn second(&self) -> Self {
+        Client { stream: self.stream.try_clone().expect("clone"), unread: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("write");
+    }
+
+    /// Every byte in a segment of its own, as far as the kernel lets us.
+    pub fn send_slowly(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send(&[*byte]);
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    }
+
+    pub fn end(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+
+    fn fill(&mut self) -> usize {
+        let mut buffer = [0; 64 << 10];
+        let n = self.stream.read(&mut buffer).expect("read");
+        self.unread.extend_from_slice(&buffer[..n]);
+        n
+    }
+
+    pub fn read(&mut self, n: usize) -> Vec<u8> {
+        while self.unread.len() < n {
+            assert_ne!(self.fill(), 0, "ended after {} of {n} bytes", self.unread.len());
+        }
+        self.unread.drain(..n).collect()
+    }
+
+    pub fn read_through(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.unread, end) {
+                return self.read(at + end.len());
+            }
+            assert_ne!(self.fill(), 0, "ended: {:?}", String::from_utf8_lossy(&self.unread));
+        }
+    }
+
+    /// A response with `Content-Length`: its head, and its body.
+    pub fn response(&mut self) -> (String, Vec<u8>) {
+        let head = String::from_utf8(self.read_through(b"\r\n\r\n")).expect("text");
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length = length.map_or(0, |n| n.parse().expect("length"));
+        (head, self.read(length))
+    }
+
+    /// What comes until the server closes its side.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        while self.fill() != 0 {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// The server closes, in whichever way, without sending anything more.
+    pub fn expect_closed(&mut self) {
+        assert!(self.unread.is_empty(), "unread: {:?}", String::from_utf8_lossy(&self.unread));
+        match self.stream.read(&mut [0; 64]) {
+            Ok(0) => {}
+            Ok(n) => panic!("{n} more bytes"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+
+    // ---- WebSocket
+
+    pub fn upgrade(&mut self) -> String {
+        self.send(UPGRADE_REQUEST);
+        String::from_utf8(self.read_through(b"\r\n\r\n")).expect("text")
+    }
+
+    /// The next frame: opcode, FIN, payload.
+    pub fn frame(&mut self) -> (OpCode, bool, Vec<u8>) {
+        loop {
+            if let Some((header, used)) = parse_server_header(&self.unread) {
+                let _ = self.read(used);
+                return (header.0, header.1, self.read(header.2));
+            }
+            assert_ne!(self.fill(), 0, "ended");
+        }
+    }
+}
+
+/// Opcode, FIN and length of an unmasked frame, and the bytes of its header.
+fn parse_server_header(bytes: &[u8]) -> Option<((OpCode, bool, usize), usize)> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    assert_eq!(second & 0x80, 0, "servers do not mask");
+    let (len, used) = match second {
+        126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
+        short => (u64::from(short), 2),
+    };
+    Some(((OpCode::from(first & 15), first & 0x80 != 0, len as usize), used))
+}
+
+/// A frame as a client sends it.
+pub fn masked(opcode: OpCode, fin: bool, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x1f, 0x82, 0x33, 0xe4];
+    let mut bytes = Vec::new();
+    frame::write_header(&mut bytes, opcode, fin, false, payload.len());
+    bytes[1] |= 0x80;
+    bytes.extend_from_slice(&MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}

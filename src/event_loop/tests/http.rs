@@ -1,0 +1,318 @@
+//! Requests, responses and bodies.
+
+use super::harness::*;
+use crate::channel::{BODY_LAST, CommandBatch, EventKind, Op, request_flag, respond_flag};
+use crate::router::Method;
+
+const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_request_becomes_an_event_and_a_command_its_response() {
+    let mut harness = Harness::start();
+    harness.route(Method::Get, "/users/:id/*", 7);
+    harness.route(Method::Any, "/*", 8);
+    let mut client = harness.connect();
+    client.send(b"GET /users/42/x/y?q=1&r HTTP/1.1\r\nHost: a\r\nX-Thing:  some thing \r\n\r\n");
+    let request = harness.expect_request();
+    assert_eq!((request.handler, request.flags, request.has_body()), (7, 0, false));
+    assert_eq!((request.method(), request.path(), request.query()), ("GET", "/users/42/x/y", Some("q=1&r")));
+    assert_eq!(request.headers(), [("host", "a"), ("x-thing", "some thing")]);
+    assert_eq!(request.matches(), [(7, vec!["42"]), (8, vec![])]);
+    harness.respond(Op::Respond, 0, request.id, 0, [b"201 Created", b"A: b\r\n", b"body"]);
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 201 Created\r\nA: b\r\nDate: "), "{head}");
+    assert!(head.ends_with("\r\nContent-Length: 4\r\n\r\n"), "{head}");
+    assert_eq!(body, b"body");
+}
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let mut ids = Vec::new();
+    for n in 0..20u8 {
+        client.send(HELLO);
+        let request = harness.expect_request();
+        assert_eq!(request.query(), None);
+        ids.push(request.id);
+        harness.end(request.id, &[n]);
+        assert_eq!(client.response().1, [n]);
+    }
+    assert!(ids.windows(2).all(|two| two[0] == two[1]), "one connection: {ids:?}");
+}
+
+#[test]
+fn pipelined_requests_wait_for_their_turn() {
+    let mut harness = Harness::start();
+    harness.route(Method::Get, "/n/:n", 3);
+    let mut client = harness.connect();
+    let requests: String = (0..50).map(|n| format!("GET /n/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    client.send(requests.as_bytes());
+    for n in 0..50 {
+        let request = harness.expect_request();
+        let parameter = n.to_string();
+        assert_eq!(request.matches(), [(3, vec![&parameter[..]])]);
+        if n % 25 == 0 {
+            harness.expect_nothing();
+        }
+        // Every other one streams, so that what is sent of two responses could mix.
+        if n % 2 == 0 {
+            harness.end(request.id, parameter.as_bytes());
+        } else {
+            harness.respond(Op::Write, 0, request.id, 0, [b"", b"", parameter.as_bytes()]);
+            harness.respond(Op::Finish, 0, request.id, 0, [b"", b"", b"!"]);
+        }
+    }
+    for n in 0..50 {
+        if n % 2 == 0 {
+            assert_eq!(client.response().1, n.to_string().as_bytes());
+        } else {
+            let expected = format!("\r\n\r\n{:x}\r\n{n}\r\n1\r\n!\r\n0\r\n\r\n", n.to_string().len());
+            let response = client.read_through(b"0\r\n\r\n");
+            assert!(response.ends_with(expected.as_bytes()), "{:?}", String::from_utf8_lossy(&response));
+        }
+    }
+}
+
+#[test]
+fn what_no_route_takes_is_answered_by_the_loop_alone() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nPOST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    for _ in 0..2 {
+        let (head, body) = client.response();
+        assert!(head.starts_with("HTTP/1.1 404 File Not Found\r\n"), "{head}");
+        assert!(!body.is_empty());
+    }
+    // The connection lives on, and JavaScript has heard nothing of it.
+    client.send(HELLO);
+    let request = harness.expect_request();
+    harness.end(request.id, b"");
+    assert!(client.response().0.starts_with("HTTP/1.1 200 OK"));
+    client.send(b"HEAD /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answer = client.read_to_end();
+    assert!(answer.starts_with(b"HTTP/1.1 404") && answer.ends_with(b"\r\n\r\n"), "no body for HEAD");
+    harness.expect_nothing();
+}
+
+/// The body as told by `Data` events, and how much was still to come at the first one.
+fn body(harness: &mut Harness) -> (Vec<u8>, u64) {
+    let (mut body, mut first) = (Vec::new(), None);
+    loop {
+        let event = harness.expect(EventKind::Data);
+        body.extend_from_slice(&event.payload);
+        let [flags, low, high] = event.args;
+        let remaining = u64::from(low) | u64::from(high) << 32;
+        first.get_or_insert(remaining + event.payload.len() as u64 * u64::from(remaining != u64::MAX));
+        if flags & BODY_LAST != 0 {
+            assert_eq!(remaining, 0);
+            return (body, first.unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn input_may_come_byte_by_byte() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let with_length = b"\r\nPOST /post?a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked = b"POST /post HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nT: v\r\n\r\n";
+    for request in [&with_length[..], chunked] {
+        for slowly in [true, false] {
+            if slowly {
+                client.send_slowly(request)
+            } else {
+                client.send(request)
+            }
+            let head = harness.expect_request();
+            assert_eq!((head.handler, head.has_body()), (2, true));
+            assert_eq!(body(&mut harness).0, b"hello");
+            harness.end(head.id, b"ok");
+            assert_eq!(client.response().1, b"ok");
+        }
+    }
+}
+
+#[test]
+fn requests_may_be_cut_anywhere() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let bytes = b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+    for cut in 1..bytes.len() {
+        client.send(&bytes[..cut]);
+        std::thread::sleep(std::time::Duration::from_micros(500));
+        client.send(&bytes[cut..]);
+        let post = harness.expect_request();
+        assert_eq!(body(&mut harness).0, b"abc", "cut at {cut}");
+        harness.end(post.id, b"1");
+        let get = harness.expect_request();
+        assert_eq!(get.path(), "/hello");
+        harness.end(get.id, b"2");
+        assert_eq!((client.response().1, client.response().1), (b"1".to_vec(), b"2".to_vec()));
+    }
+}
+
+#[test]
+fn large_bodies_arrive_whole_in_both_directions() {
+    const SIZE: usize = 6 << 20;
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let content: Vec<u8> = (0..SIZE).map(|n| (n ^ n >> 11) as u8).collect();
+    let mut uploading = client.second();
+    let (sent, expected) = (content.clone(), content.clone());
+    let upload = std::thread::spawn(move || {
+        let head = format!(
+            "POST /post HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {SIZE}\r\n\r\n"
+        );
+        uploading.send(head.as_bytes());
+        uploading.send(&sent);
+    });
+    let request = harness.expect_request();
+    let (received, announced) = body(&mut harness);
+    assert_eq!(announced, SIZE as u64);
+    assert!(received == expected, "the body arrived changed");
+    upload.join().expect("upload");
+    assert_eq!(client.read_through(b"\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let mut batch = CommandBatch::default();
+    let start = batch.begin(Op::Respond, 0, request.id, 0, 0);
+    batch.payload().extend_from_slice(&response_parts([b"", b"", b""]));
+    batch.finish_owned(start, content);
+    harness.send(&mut batch);
+    let (head, received) = client.response();
+    assert!(head.contains(&format!("\r\nContent-Length: {SIZE}\r\n")), "{head}");
+    assert!(received == expected, "the body left changed");
+}
+
+#[test]
+fn a_stream_of_known_length_ends_when_it_is_reached() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(HELLO);
+    let request = harness.expect_request();
+    for part in [&b"abc"[..], b"", b"defg"] {
+        harness.respond(Op::TryEnd, 0, request.id, 7, [b"", b"", part]);
+    }
+    // The response is over; what comes now belongs to no request.
+    harness.end(request.id, b"stale");
+    assert_eq!(client.response().1, b"abcdefg");
+    client.send(HELLO);
+    let next = harness.expect_request();
+    harness.end(next.id, b"next");
+    assert_eq!(client.response().1, b"next");
+}
+
+#[test]
+fn heads_without_body() {
+    let mut harness = Harness::start();
+    harness.route(Method::Head, "/hello", 3);
+    let mut client = harness.connect();
+    client.send(b"HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = harness.expect_request();
+    assert_eq!(request.flags, request_flag::HEAD);
+    harness.end(request.id, b"12345");
+    assert!(client.read_through(b"\r\n\r\n").ends_with(b"\r\nContent-Length: 5\r\n\r\n"));
+    for (flags, status, length) in [
+        (respond_flag::REPORTED_LENGTH, &b""[..], Some("Content-Length: 9")),
+        (respond_flag::NO_LENGTH, b"", None),
+        (0, b"304 Not Modified", None),
+    ] {
+        client.send(HELLO);
+        let request = harness.expect_request();
+        harness.respond(Op::Respond, flags, request.id, 9, [status, b"", b""]);
+        let head = String::from_utf8(client.read_through(b"\r\n\r\n")).expect("text");
+        let found = head.lines().find(|line| line.starts_with("Content-Length"));
+        assert_eq!(found, length, "{head}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_not_kept_is_closed_after_the_last_byte() {
+    let mut harness = Harness::start();
+    let old = b"GET /hello HTTP/1.0\r\n\r\n";
+    let closing = b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let body = vec![b'x'; 300_000];
+    let cases = [
+        (&old[..], 0, request_flag::HTTP_1_0),
+        (closing, 0, request_flag::CLOSE),
+        (HELLO, respond_flag::CLOSE, 0),
+    ];
+    for (request, flags, seen) in cases {
+        let mut client = harness.connect();
+        client.send(request);
+        let request = harness.expect_request();
+        assert_eq!(request.flags, seen);
+        harness.respond(Op::Respond, flags, request.id, 0, [b"", b"", &body]);
+        let response = client.read_to_end();
+        assert!(response.ends_with(&body));
+        assert!(memchr::memmem::find(&response, b"\r\nConnection: close\r\n").is_some());
+    }
+    let mut client = harness.connect();
+    client.send(old);
+    let request = harness.expect_request();
+    harness.respond(Op::Write, 0, request.id, 0, [b"", b"", b"not "]);
+    harness.respond(Op::Finish, 0, request.id, 0, [b"", b"", b"chunked"]);
+    assert!(client.read_to_end().ends_with(b"\r\n\r\nnot chunked"));
+    harness.expect_nothing();
+}
+
+#[test]
+fn what_cannot_be_understood_is_refused() {
+    let mut harness = Harness::start();
+    for (bytes, status) in [
+        (&b"nonsense\r\n\r\n"[..], "400 "),
+        (b"GET /hello HTTP/1.1\r\n\r\n", "400 "),
+        (b"GET /hello HTTP/2.0\r\nHost: a\r\n\r\n", "505 "),
+        (&[&b"GET /hello HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'x'; 5000], b"\r\n\r\n"].concat(), "431 "),
+    ] {
+        let mut client = harness.connect();
+        client.send(bytes);
+        let answer = String::from_utf8(client.read_to_end()).expect("text");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    harness.expect_nothing();
+    // In the middle of a body JavaScript holds an object, which is told.
+    let mut client = harness.connect();
+    client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n");
+    let request = harness.expect_request();
+    let mut event = harness.event_within(PATIENCE).expect("an event");
+    if event.is(EventKind::Data) {
+        event = harness.event_within(PATIENCE).expect("an event");
+    }
+    assert!(event.is(EventKind::Gone) && event.id == request.id, "{event:?}");
+    assert!(client.read_to_end().starts_with(b"HTTP/1.1 400 "));
+}
+
+#[test]
+fn a_paused_body_waits() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+    let request = harness.expect_request();
+    harness.command(Op::Pause, 0, request.id, 0, b"");
+    harness.settle();
+    client.send(b"abcdef");
+    harness.expect_nothing();
+    harness.command(Op::Resume, 0, request.id, 0, b"");
+    assert_eq!(body(&mut harness).0, b"abcdef");
+    harness.end(request.id, b"");
+    client.response();
+}
+
+#[test]
+fn a_response_before_the_end_of_the_body_leaves_the_connection_in_step() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n1234");
+    let request = harness.expect_request();
+    let data = harness.expect(EventKind::Data);
+    assert_eq!((data.payload, data.args), (b"1234".to_vec(), [0, 6, 0]));
+    harness.end(request.id, b"early");
+    assert_eq!(client.response().1, b"early");
+    client.send(b"567890");
+    client.send(HELLO);
+    let next = harness.expect_request();
+    assert_eq!(next.path(), "/hello");
+    harness.end(next.id, b"next");
+    assert_eq!(client.response().1, b"next");
+}

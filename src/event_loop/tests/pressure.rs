@@ -1,0 +1,235 @@
+//! Peers that do not read, and JavaScript that does not keep up.
+
+use super::harness::*;
+use crate::channel::{CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventKind, NOBODY, Op, send_flag};
+use crate::event_loop::Behaviour;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+const BINARY: OpCode = OpCode::Data(Data::Binary);
+
+/// Sends a response chunk of `len` bytes that moves by ownership.
+fn write_owned(harness: &Harness, id: ConnId, len: usize) {
+    let mut batch = CommandBatch::default();
+    let start = batch.begin(Op::Write, 0, id, 0, 0);
+    batch.payload().extend_from_slice(&response_parts([b"", b"", b""]));
+    batch.finish_owned(start, vec![b'x'; len]);
+    harness.send(&mut batch);
+}
+
+#[test]
+fn a_slow_reader_of_a_response_shows_as_backlog_and_then_as_writable() {
+    const CHUNK: usize = 16 << 20;
+    let mut harness = Harness::start();
+    let mut client = Client::connect_slow(harness.port);
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    assert_eq!(harness.backlog(id), 0);
+    write_owned(&harness, id, CHUNK);
+    wait_until("the kernel refuses bytes", || harness.backlog(id) > 0);
+    assert!(harness.backlog(id) < CHUNK, "it took some");
+    harness.command(Op::WantWritable, 0, id, 0, b"");
+    harness.expect_nothing();
+    let mut reading = client.second();
+    let reader = std::thread::spawn(move || {
+        let head = reading.read_through(b"\r\n\r\n");
+        assert_eq!(reading.read_through(b"\r\n"), b"1000000\r\n");
+        assert!(reading.read(CHUNK).iter().all(|byte| *byte == b'x'));
+        assert_eq!(reading.read(2 + 6 + 5), b"\r\n1\r\n!\r\n0\r\n\r\n"[..13]);
+        head
+    });
+    assert_eq!(harness.expect(EventKind::Writable).id, id);
+    wait_until("everything has left", || harness.backlog(id) == 0);
+    harness.respond(Op::Finish, 0, id, 0, [b"", b"", b"!"]);
+    assert!(reader.join().expect("reader").starts_with(b"HTTP/1.1 200 OK"));
+}
+
+#[test]
+fn room_is_reported_at_once_when_there_is_room() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    harness.command(Op::WantWritable, 0, id, 0, b"");
+    assert_eq!(harness.expect(EventKind::Writable).id, id);
+    harness.expect_nothing();
+    harness.end(id, b"");
+    client.response();
+}
+
+fn open_slow(harness: &mut Harness) -> (Client, ConnId) {
+    let mut client = Client::connect_slow(harness.port);
+    client.upgrade();
+    (client, harness.expect(EventKind::Open).id)
+}
+
+#[test]
+fn a_publish_skips_who_is_too_slow_and_says_so() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    let (mut slow, slow_id) = open_slow(&mut harness);
+    let mut healthy = harness.connect();
+    healthy.upgrade();
+    let healthy_id = harness.expect(EventKind::Open).id;
+    for id in [slow_id, healthy_id] {
+        harness.command(Op::Subscribe, 0, id, 1, b"");
+    }
+    let large = vec![1; 8 << 20];
+    harness.command(Op::Send, send_flag::BINARY, slow_id, 0, &large);
+    wait_until("the kernel refuses bytes", || harness.backlog(slow_id) > behaviour().max_backpressure);
+    harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 1, b"news");
+    let dropped = harness.expect(EventKind::Dropped);
+    assert_eq!((dropped.id, dropped.args[0], &dropped.payload[..]), (slow_id, 0, &b"news"[..]));
+    assert_eq!(healthy.frame().2, b"news");
+    // What was sent is never dropped, however slow the peer.
+    harness.command(Op::Send, 0, slow_id, 0, b"sent");
+    let reader = std::thread::spawn(move || (slow.frame(), slow.frame()));
+    let mut drains = 0;
+    while harness.backlog(slow_id) > 0 || drains == 0 {
+        assert_eq!(harness.expect(EventKind::Drain).id, slow_id);
+        drains += 1;
+    }
+    let (first, second) = reader.join().expect("reader");
+    assert!(first == (BINARY, true, large), "the message left changed");
+    assert_eq!(second.2, b"sent");
+}
+
+#[test]
+fn a_limit_can_close_the_connection() {
+    let limited = Behaviour { close_on_backpressure_limit: true, ..behaviour() };
+    let mut harness = Harness::with_behaviour(limited);
+    let (_client, id) = open_slow(&mut harness);
+    harness.command(Op::Subscribe, 0, id, 1, b"");
+    harness.command(Op::Send, send_flag::BINARY, id, 0, &vec![1; 8 << 20]);
+    wait_until("the kernel refuses bytes", || harness.backlog(id) > behaviour().max_backpressure);
+    harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 1, b"news");
+    assert!(harness.expect(EventKind::Dropped).id == id);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!((gone.id, gone.args[0]), (id, 1006));
+    let (_client, id) = open_slow(&mut harness);
+    harness.command(Op::Overflow, 0, id, 0, b"");
+    assert_eq!(harness.expect(EventKind::Gone).id, id);
+    harness.expect_nothing();
+}
+
+#[test]
+fn without_limit_everything_is_delivered() {
+    let mut harness = Harness::with_behaviour(Behaviour { max_backpressure: 0, ..behaviour() });
+    let (mut client, id) = open_slow(&mut harness);
+    harness.command(Op::Subscribe, 0, id, 1, b"");
+    for _ in 0..20 {
+        let payload = vec![2; 500_000];
+        harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 1, &payload);
+    }
+    wait_until("the kernel refuses bytes", || harness.backlog(id) > 0);
+    for _ in 0..20 {
+        assert_eq!(client.frame().2.len(), 500_000);
+    }
+    assert!(harness.event_within(MOMENT).is_none_or(|event| event.is(EventKind::Drain)));
+}
+
+/// Messages of one kilobyte that say which they are.
+fn numbered(n: u32) -> Vec<u8> {
+    let mut payload = vec![0; 1024];
+    payload[..4].copy_from_slice(&n.to_le_bytes());
+    masked(BINARY, true, &payload)
+}
+
+#[test]
+fn when_javascript_does_not_keep_up_the_loop_stops_reading_and_loses_nothing() {
+    const CLIENTS: usize = 4;
+    const MESSAGES: u32 = 12_000;
+    let mut harness = Harness::with_behaviour(behaviour());
+    let mut senders = Vec::new();
+    let mut ids = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = harness.connect();
+        client.upgrade();
+        ids.push(harness.expect(EventKind::Open).id);
+        let mut sending = client.second();
+        let sender = std::thread::spawn(move || {
+            let bytes: Vec<u8> = (0..MESSAGES).flat_map(numbered).collect();
+            sending.send(&bytes);
+        });
+        senders.push((client, sender));
+    }
+    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    // It has something else to do than to read, and does not turn in vain meanwhile.
+    let mut most = 0;
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(20));
+        most = most.max(harness.shared().events.bytes());
+    }
+    assert!((EVENT_QUEUE_BYTES..EVENT_QUEUE_BYTES + (1 << 20)).contains(&most), "{most} bytes wait");
+    let before = harness.turns();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(harness.turns() - before < 10, "{} turns without work", harness.turns() - before);
+    harness.command(Op::Send, 0, ids[2], 0, b"still writing");
+    assert_eq!(senders[2].0.frame().2, b"still writing");
+
+    let mut next = [0; CLIENTS];
+    for _ in 0..CLIENTS as u32 * MESSAGES {
+        let event = harness.expect(EventKind::Message);
+        let client = ids.iter().position(|id| *id == event.id).expect("one of the clients");
+        assert_eq!(event.payload[..4], u32::to_le_bytes(next[client]), "in order, of client {client}");
+        next[client] += 1;
+    }
+    assert_eq!(next, [MESSAGES; CLIENTS]);
+    for (_, sender) in senders {
+        sender.join().expect("sender");
+    }
+}
+
+#[test]
+fn a_peer_that_ends_during_a_stall_is_noticed_after_it() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    let mut client = harness.connect();
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    let mut sending = client.second();
+    let sender = std::thread::spawn(move || {
+        let bytes: Vec<u8> = (0..20_000).flat_map(numbered).collect();
+        sending.send(&bytes);
+        sending.end();
+    });
+    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    for n in 0..20_000u32 {
+        assert_eq!(harness.expect(EventKind::Message).payload[..4], n.to_le_bytes());
+    }
+    sender.join().expect("sender");
+    assert_eq!(harness.expect(EventKind::Gone).id, id);
+}
+
+#[test]
+fn requests_that_come_during_a_stall_are_answered_after_it() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    let mut client = harness.connect();
+    client.upgrade();
+    harness.expect(EventKind::Open);
+    let mut sending = client.second();
+    let sender = std::thread::spawn(move || {
+        let bytes: Vec<u8> = (0..8_000).flat_map(numbered).collect();
+        sending.send(&bytes);
+    });
+    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    // The whole request and the end of the client's side are there before the loop reads any of it.
+    let mut late = harness.connect();
+    late.send(HELLO);
+    late.end();
+    harness.settle();
+    let (mut messages, mut request, mut ended) = (0, None, false);
+    while messages < 8_000 || request.is_none() || !ended {
+        let event = harness.event_within(PATIENCE).expect("more events");
+        match () {
+            () if event.is(EventKind::Message) => messages += 1,
+            () if event.is(EventKind::Request) => request = Some(event.id),
+            () if event.is(EventKind::PeerEnd) => ended = true,
+            () => panic!("unexpected: {event:?}"),
+        }
+    }
+    harness.end(request.expect("seen"), b"late");
+    assert_eq!(late.response().1, b"late");
+    late.expect_closed();
+    sender.join().expect("sender");
+}
