@@ -38,7 +38,7 @@ function it(name, options, body) {
 
 /** The expectation for the module under test where ours differs on purpose. The id must be listed in conformance/differences.js. */
 function differs(id, expectations) {
-  if (!DIFFERENCES.some((entry) => entry.id === id)) throw new Error(`difference ${id} is not listed`)
+  difference(id)
   return ours ? expectations.ours : expectations.original
 }
 
@@ -49,8 +49,14 @@ const byVersion = ({ old, now }) => (v30 ? old : now)
 function needs(member, present) {
   return { skip: present || ours ? false : `${MODULE} has no ${member}` }
 }
-/** Option `skip` of a test that only makes sense on ours, with the reason. */
-const onlyOurs = (reason) => ({ skip: ours ? false : `${MODULE}: ${reason}` })
+function difference(id) {
+  const entry = DIFFERENCES.find((each) => each.id === id)
+  if (!entry) throw new Error(`difference ${id} is not listed`)
+  return entry
+}
+
+/** Option `skip` of a test that cannot run on the original; the listed difference says why. */
+const onlyOurs = (id) => ({ skip: ours ? (difference(id), false) : `${MODULE}: ${difference(id).original}` })
 
 /** Which members the objects of the module under test have, by name: probed once on live objects. */
 let probed

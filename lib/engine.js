@@ -163,7 +163,8 @@ function pump() {
     }
     left -= count;
     if (left <= 0) {
-      engine.pumpAgain();
+      // Behind the immediates and the I/O that wait already.
+      setImmediate(pump);
       break;
     }
   }

@@ -58,5 +58,8 @@ add('bad-ws-handlers', '§5', 'a `ws` handler that is no function crashes the pr
 add('worker-exit', '§7', 'a worker that ends with open sockets aborts the process', 'its sockets are closed, the other threads go on')
 add('cork-warning', '§4.3', 'writing outside of `cork` prints a warning', 'no warning: the writes of one tick always go out together')
 add('reset-idle-timeout-on-send', '§5', '`resetIdleTimeoutOnSend` exists in the core only and is ignored', 'honoured: messages of the server count against `idleTimeout`')
+add('write-in-drain', '§4.3', 'what the kernel refuses while `drain` or `onWritable` runs, or in the microtasks after it, may never be sent', 'it is sent like anything else')
+add('no-token', '§1', '`us_listen_socket_close` and `us_socket_local_port` crash on anything but a token', 'no crash: -1, nothing, or an error')
+add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown')
 
 module.exports = differences

@@ -45,7 +45,7 @@ it('a body read by an async handler: headers first, onData in a microtask, a res
   assert.equal((await peer.request(get('/', ['X-A: 2']))).body, 'get 2 ')
 })
 
-const STALL = onlyOurs('what is refused inside onWritable or the microtasks after it is never sent')
+const STALL = onlyOurs('write-in-drain')
 const LATER = { 'in a later turn': [setImmediate, {}], 'in its microtasks': [(go) => { go() }, STALL] }
 for (const [when, [later, options]] of Object.entries(LATER)) {
   it(`streaming a response: write, wait for onWritable when false, go on ${when}`, options, async (t) => {

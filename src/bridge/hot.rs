@@ -423,10 +423,8 @@ fn request_header(call: Call<'_>) -> Value {
 fn request_headers(call: Call<'_>) -> Value {
     let env = call.env();
     let fields = RequestBlock::of(&call);
-    let values: Vec<Value> = fields
-        .header_fields()
-        .flat_map(|(name, val)| [value::latin1(env, name), value::latin1(env, val)])
-        .collect();
+    let values: Vec<Value> =
+        fields.header_fields().flat_map(|(name, val)| [value::latin1(env, name), utf8(env, val)]).collect();
     value::array(env, &values)
 }
 
