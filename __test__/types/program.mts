@@ -56,7 +56,6 @@ const behavior: WebSocketBehavior<Player> = {
   compression,
   maxPayloadLength: 64 * 1024,
   maxBackpressure: 1 << 20,
-  closeOnBackpressureLimit: false,
   maxLifetime: 60,
   idleTimeout: 32,
   upgrade,
