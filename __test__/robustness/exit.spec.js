@@ -83,7 +83,7 @@ it('a pending response keeps it alive behind a closed listen socket', async (t) 
   peer.destroy();
 });
 
-it('app.close() leaves no descriptor, no object and no connection behind', async (t) => {
+it('app.close() leaves no descriptor, no object and no connection behind', async () => {
   const descriptors = () => fs.readdirSync('/proc/self/fd').length;
   const { connections, listeners } = require('../../lib/engine');
   // The loop itself has descriptors; it starts with the first app.

@@ -68,7 +68,7 @@ it(
       t,
       async (support, given) => {
         const fs = require('node:fs');
-        const { listening, get, uWS } = support;
+        const { listening, get } = support;
         const load = eval(given.loaded);
         const count = (what) => fs.readdirSync(`/proc/self/${what}`).length;
         const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
