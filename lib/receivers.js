@@ -42,13 +42,19 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
 
 function callRoute(route, res, req) {
   try {
-    if (route instanceof Behaviour) route.upgrade(res, req, route);
+    if (route instanceof Behaviour) (route.upgrade ?? upgradeByDefault)(res, req, route);
     else route.handler(res, req);
   } catch (error) {
     // Answered before `uncaughtException` may end the process.
     responseInternals.internalServerError(res);
     report(error);
   }
+}
+
+/** No `upgrade` handler, and not done by the loop: behind a yield, or for a request with a body. */
+function upgradeByDefault(res, req, route) {
+  const header = (name) => req.getHeader(`sec-websocket-${name}`);
+  res.upgrade(undefined, header('key'), header('protocol').split(',')[0].trim(), header('extensions'), route);
 }
 
 /** Routes whose handlers were reported already. */
