@@ -2,6 +2,7 @@
 const {
   it,
   assert,
+  serve,
   Peer,
   WsPeer,
   request,
@@ -194,9 +195,11 @@ it(
         attacks > 100 && rounds > 20 && heard > 10000,
         `${attacks} attacks, ${rounds} rounds, ${heard} bytes`,
       );
-    } finally {
+    } catch (error) {
+      await Promise.race([program.ended, sleep(1000)]);
       if (program.end !== null)
         assert.fail(`the server died: ${JSON.stringify(program.end)} ${program.stderr} FUZZ_SEED=${SEED}`);
+      throw error;
     }
     assert.equal(
       await behave(
@@ -214,3 +217,29 @@ it(
     assert.ok(await eventually(() => descriptors() < 40), `${descriptors()} descriptors are left`);
   },
 );
+
+const ENDINGS = {
+  'no body': '\r\n\r\n',
+  'a body': '\r\nContent-Length: 4\r\n\r\nabcd',
+  'a chunked body': '\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+};
+for (const [name, ending] of Object.entries(ENDINGS)) {
+  it(`an upgrade request with ${name}, for a route without upgrade handler and for one behind a yield`, async (t) => {
+    const echo = { message: (ws, message) => ws.send(message) };
+    const server = serve(t, (app) =>
+      app
+        .ws('/without', echo)
+        .ws('/behind/*', echo)
+        .ws('/behind/yield', { upgrade: (res, req) => req.setYield(true) }),
+    );
+    for (const target of ['/without', '/behind/yield']) {
+      const peer = await WsPeer.connect(server.port, { track: (each) => server.peers.add(each) });
+      const headers = ['Sec-WebSocket-Protocol: one, two'];
+      await peer.send(upgradeRequest(target, { headers }).replace('\r\n\r\n', ending));
+      const head = await peer.head();
+      assert.deepEqual([head.code, head.get('sec-websocket-protocol')], [101, 'one']);
+      await peer.text('x');
+      assert.equal(await peer.message(), 'x');
+    }
+  });
+}
