@@ -9,7 +9,7 @@ mod state;
 mod value;
 
 use crate::channel::{ConnId, Op, WakeJs};
-use crate::event_loop::{Behaviour, Control, Loop, socket};
+use crate::event_loop::{Behaviour, Control, Loop, registry, socket};
 use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
@@ -190,6 +190,22 @@ impl Engine {
         let bound = socket::bind_unix(Path::new(&path))?;
         self.state().control(Control::Listen { app, listener, bound });
         Ok(())
+    }
+
+    /// The number that stands for an app in the whole process.
+    #[napi]
+    pub fn descriptor(&mut self, app: u32) -> f64 {
+        registry::descriptor(self.state().event_loop.remote(), app) as f64
+    }
+
+    #[napi]
+    pub fn add_child(&mut self, app: u32, descriptor: f64) {
+        self.state().control(Control::AddChild { app, descriptor: descriptor as u64 });
+    }
+
+    #[napi]
+    pub fn remove_child(&mut self, app: u32, descriptor: f64) {
+        self.state().control(Control::RemoveChild { app, descriptor: descriptor as u64 });
     }
 
     #[napi]
