@@ -112,6 +112,9 @@ impl Connection {
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
     pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
         self.queued = false;
+        if !self.catch_up(ctx) {
+            return;
+        }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
             if budget == 0 || ctx.overloaded() {
@@ -130,6 +133,9 @@ impl Connection {
                     self.readable = n == scratch.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
                     self.receive(ctx, &mut scratch[..n]);
+                    if self.queued {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -323,6 +329,19 @@ impl Connection {
         if self.readable {
             self.queue(ctx);
         }
+    }
+
+    /// Messages that were left because JavaScript had too much to do already. False: there still are some.
+    fn catch_up(&mut self, ctx: &mut Context) -> bool {
+        if self.input.is_empty() || !matches!(self.protocol, Protocol::WebSocket(_)) {
+            return true;
+        }
+        if ctx.overloaded() {
+            self.queue(ctx);
+        } else {
+            self.receive(ctx, &mut []);
+        }
+        !self.queued
     }
 
     fn wants_bytes(&self) -> bool {

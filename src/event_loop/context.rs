@@ -1,6 +1,7 @@
 //! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
 //! one loop.
 
+use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
@@ -59,6 +60,7 @@ pub struct Context {
     pub behaviours: Vec<Option<Arc<Behaviour>>>,
     pub topics: Topics,
     pub spare: Spare,
+    pub codecs: Codecs,
     pub wheel: Wheel,
     /// Slots with bytes to write at the end of the turn.
     pub dirty: Vec<u32>,
@@ -84,6 +86,7 @@ impl Context {
             behaviours: Vec::new(),
             topics: Topics::default(),
             spare: Spare::default(),
+            codecs: Codecs::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),
             ready: Vec::new(),

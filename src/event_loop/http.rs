@@ -7,6 +7,7 @@ use crate::channel::{
     BODY_LAST, Command, EventKind, NO_HANDLER, ResponseParts, command_cost, request_flag, respond_flag,
 };
 use crate::protocol::body::BodyDecoder;
+use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
 use crate::protocol::proxy::{self, Likeness};
 use crate::protocol::request::{self, RequestHead};
@@ -53,6 +54,8 @@ struct Exchange {
     keep_alive: bool,
     /// The client said itself that the connection closes; the response need not repeat it.
     close_known: bool,
+    /// A browser that must not be offered permessage-deflate asks for a WebSocket.
+    broken_deflate: bool,
 }
 
 /// Where the request stands.
@@ -93,6 +96,11 @@ impl Http {
         self.pending && last.keep_alive && self.ahead.len() < MAX_AHEAD
     }
 
+    /// Whether permessage-deflate may be negotiated with the client of this exchange.
+    pub fn may_compress(&self) -> bool {
+        !self.exchange.broken_deflate
+    }
+
     pub fn has_whole_request(&self) -> bool {
         !matches!(self.phase, Phase::Body(_))
     }
@@ -105,6 +113,8 @@ impl Exchange {
             http_1_0: head.minor_version == 0,
             keep_alive: head.keep_alive,
             close_known: head.connection_close,
+            broken_deflate: head.websocket_key.is_some()
+                && head.header(bytes, b"user-agent").is_some_and(handshake::has_broken_compression),
         }
     }
 }

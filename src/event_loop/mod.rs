@@ -4,10 +4,12 @@
 //! arrived, write what they produced, sleep until something happens.
 #![forbid(unsafe_code)]
 
+mod compression;
 mod connection;
 mod context;
 mod http;
 mod outbound;
+mod publication;
 pub mod socket;
 mod timer;
 mod websocket;
@@ -20,16 +22,16 @@ pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, OWNED_PAYLOAD, Op, Shared, WakeJs,
+    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
 };
 use crate::mailbox::Batch;
-use crate::protocol::frame;
 use crate::protocol::request::Limits;
 use crate::router::{Method, Priority};
 use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
+use publication::Publication;
 use socket::{Bound, Listener};
 use std::any::Any;
 use std::io;
@@ -38,7 +40,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use websocket::Publication;
 
 /// Rare commands, which carry what does not fit into a record.
 pub enum Control {
@@ -474,16 +475,11 @@ impl EventLoop {
         }
     }
 
-    /// The frame is built once and goes to every subscriber but the sender.
+    /// Goes to every subscriber but the sender; each distinct frame is built once.
     fn publish(&mut self, command: Command<'_>) {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
-        let mut built = self.ctx.spare.take();
-        let (opcode, fin) = websocket::opcode(command.flags);
-        frame::write_header(&mut built, opcode, fin, false, payload.len());
-        built.extend_from_slice(payload);
-        let shared: Option<Arc<[u8]>> = (built.len() >= OWNED_PAYLOAD).then(|| Arc::from(&built[..]));
-        let binary = command.flags & crate::channel::send_flag::BINARY != 0;
-        let publication = Publication { binary, payload, frame: &built, shared: shared.as_ref() };
+        let flag = |flag: u32| command.flags & flag != 0;
+        let mut publication = Publication::new(flag(send_flag::BINARY), flag(send_flag::COMPRESS), payload);
         let sender = (command.id.slot != NOBODY).then_some(command.id.slot);
         // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
         for index in (0..self.ctx.topics.count(command.arg)).rev() {
@@ -493,10 +489,10 @@ impl EventLoop {
             }
             let EventLoop { slots, ctx, .. } = self;
             if let Some(connection) = slots.get_mut(slot as usize).and_then(|slot| slot.connection.as_mut()) {
-                connection.deliver(ctx, &publication);
+                connection.deliver(ctx, &mut publication);
             }
         }
-        self.ctx.spare.give(built);
+        publication.recycle(&mut self.ctx.spare);
     }
 
     /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.
