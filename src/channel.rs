@@ -453,6 +453,8 @@ pub struct Shared {
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
+    /// Turns the loop has made: how often it woke, for diagnosis.
+    pub turns: AtomicUsize,
 }
 
 impl Default for Shared {
@@ -464,6 +466,7 @@ impl Default for Shared {
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
+            turns: AtomicUsize::new(0),
         }
     }
 }
@@ -548,7 +551,9 @@ pub fn set_part(arena: &mut [u8], parts: usize, index: usize, len: usize) {
 mod tests {
     use super::*;
 
-    fn collect(batch: &mut CommandBatch) -> Vec<(Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>)> {
+    type Record = (Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>);
+
+    fn collect(batch: &mut CommandBatch) -> Vec<Record> {
         let (bytes, owned) = batch.parts();
         let mut at = 0;
         std::iter::from_fn(|| CommandBatch::next(bytes, owned, &mut at))

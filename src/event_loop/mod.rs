@@ -240,6 +240,7 @@ impl EventLoop {
             self.flush();
             self.publish_events();
             self.ctx.shared.settled.set(self.batches);
+            self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 
