@@ -56,7 +56,7 @@ function javascript() {
 
 function behaviour(peers) {
   if (!peers) {
-    step('Node tests', () => specs('ours', '__test__', '__test__/package'));
+    step('Node tests', () => specs('ours', '__test__', '__test__/package', '__test__/websocket', '__test__/rest'));
     step('conformance', () => specs('ours', '__test__/conformance'));
   }
   for (const peer of ['20.30', '20.57']) {

@@ -61,5 +61,7 @@ add('reset-idle-timeout-on-send', '§5', '`resetIdleTimeoutOnSend` exists in the
 add('write-in-drain', '§4.3', 'what the kernel refuses while `drain` or `onWritable` runs, or in the microtasks after it, may never be sent', 'it is sent like anything else')
 add('no-token', '§1', '`us_listen_socket_close` and `us_socket_local_port` crash on anything but a token', 'no crash: -1, nothing, or an error')
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown')
+add('compressed-fragments', '§5', 'the `compress` flag of each fragment counts for itself, and what follows a compressed first fragment cannot be inflated', 'the flag of the first fragment counts for the whole message, which any client can inflate')
+add('strict-deflate', '§5', 'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted', 'the connection is closed')
 
 module.exports = differences

@@ -4,7 +4,8 @@ const path = require('node:path')
 const { it, assert } = require('../support')
 const DIFFERENCES = require('./differences')
 
-const specs = fs.readdirSync(__dirname).filter((name) => name.endsWith('.spec.js') && name !== 'differences.spec.js')
+const specs = ['.', '../websocket', '../rest'].flatMap((folder) => fs.readdirSync(path.join(__dirname, folder)).map((name) => path.join(folder, name)))
+  .filter((name) => name.endsWith('.spec.js') && name !== 'differences.spec.js')
 const used = new Set(specs.flatMap((name) => [...fs.readFileSync(path.join(__dirname, name), 'utf8').matchAll(/(?:differs\(|onlyOurs\(|\{ id: )'([^']*)'/g)].map(([, id]) => id)))
 const listed = DIFFERENCES.map(({ id }) => id)
 

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn frames_are_built_once_and_large_ones_shared() {
         let (mut spare, mut codecs) = (Spare::default(), Codecs::default());
-        let payload: Vec<u8> = (0..100_000_u32).map(|n| (n * n >> 7) as u8).collect();
+        let payload: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let mut publication = Publication::new(true, true, &payload);
         let mut outs = [Outbound::default(), Outbound::default(), Outbound::default()];
         for out in &mut outs {
