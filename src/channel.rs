@@ -61,6 +61,8 @@ pub enum EventKind {
     Panic = 14,
     /// A condition worth one line in the log; payload: the text.
     Warning = 15,
+    /// A connection is open again after `Quiet`.
+    Busy = 16,
 }
 
 /// The handler id that means "no route matched".
@@ -453,6 +455,8 @@ pub struct Shared {
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
+    /// Bytes of all connections together that the kernel has refused.
+    pub unsent: AtomicUsize,
     /// Turns the loop has made: how often it woke, for diagnosis.
     pub turns: AtomicUsize,
 }
@@ -466,6 +470,7 @@ impl Default for Shared {
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
+            unsent: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         }
     }

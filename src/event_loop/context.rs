@@ -19,6 +19,25 @@ pub struct App {
     pub router: Router,
     /// Tell JavaScript about every connection (`filter`).
     pub filter: bool,
+    /// Descriptors of the child apps that accepted connections go to in turn.
+    children: Vec<u64>,
+    next_child: usize,
+}
+
+impl App {
+    pub fn add_child(&mut self, descriptor: u64) {
+        self.children.push(descriptor);
+    }
+
+    pub fn remove_child(&mut self, descriptor: u64) {
+        self.children.retain(|child| *child != descriptor);
+    }
+
+    /// Round-robin.
+    pub fn next_child(&mut self) -> Option<u64> {
+        self.next_child = self.next_child.wrapping_add(1);
+        self.children.get(self.next_child % self.children.len().max(1)).copied()
+    }
 }
 
 /// A `ws` route's options, in units the loop uses.
