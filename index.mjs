@@ -44,4 +44,8 @@ export const {
   lock,
   unlock,
   _cfg,
+  H3App,
+  setTimeout,
+  clearTimeout,
+  arm,
 } = uWS;

@@ -355,7 +355,7 @@ impl Connection {
             // Reading on while the last bytes leave lets us see the peer's close.
             Ending::Flushing | Ending::Lingering => self.stream.is_some(),
             Ending::No => match &self.protocol {
-                Protocol::Http(http) => http.wants_bytes(),
+                Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
                 Protocol::WebSocket(_) => self.stream.is_some(),
             },
         }
@@ -404,7 +404,7 @@ impl Connection {
     }
 
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() {
+        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
             self.on_peer_end(ctx);
         }
     }

@@ -7,6 +7,7 @@
 mod compression;
 mod connection;
 mod context;
+mod declared;
 mod http;
 mod outbound;
 mod publication;
@@ -18,13 +19,14 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Behaviour, wants};
+pub use context::{Behaviour, Timeouts, wants};
 pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
     Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
 };
+use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::Limits;
 use crate::router::{Method, Priority};
@@ -60,8 +62,17 @@ pub enum Control {
         pattern: Vec<u8>,
     },
     Behaviour(Behaviour),
+    /// The routes with this handler are answered by the loop.
+    Declared {
+        handler: u32,
+        program: Program,
+    },
     Filter {
         app: u32,
+    },
+    Timeouts {
+        app: u32,
+        timeouts: Timeouts,
     },
     Listen {
         app: u32,
@@ -420,7 +431,7 @@ impl EventLoop {
         state.peer.store(peer);
         state.proxied.store(None);
         let mut connection = Box::new(Connection::new(id, app, stream));
-        connection.set_timeout(&mut self.ctx, http::HTTP_TIMEOUT);
+        connection.restart_http_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;
         if std::mem::replace(&mut self.quiet, false) {
@@ -482,6 +493,12 @@ impl EventLoop {
                     let (id, behaviours) = (behaviour.id as usize, &mut self.ctx.behaviours);
                     behaviours.resize_with(behaviours.len().max(id + 1), || None);
                     behaviours[id] = Some(Arc::new(behaviour));
+                }
+                Control::Declared { handler, program } => self.ctx.declare(handler, program),
+                Control::Timeouts { app, timeouts } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.timeouts = timeouts;
+                    }
                 }
                 Control::Filter { app } => {
                     if let Some(app) = self.ctx.apps.get_mut(app as usize) {
