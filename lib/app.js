@@ -2,12 +2,17 @@
 // App: routes, listening, publishing.
 
 const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
-const { coerce, text, requireArguments, requireFunction } = require('./arguments');
+const { coerce, integer, text, requireArguments, requireFunction } = require('./arguments');
 const { Behaviour, Send } = require('./websocket');
+const { isProgram, handlerOf } = require('./declarative');
+const { adoptSocket } = require('./extras');
 const { Topics } = require('./topics');
 const { endAll } = require('./receivers');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
+/** As in src/event_loop/context.rs. */
+const DEFAULT_TIMEOUT_S = 10;
+const MAX_TIMEOUT_S = 24 * 60 * 60;
 
 /** What a handler id of a plain route stands for. */
 class Route {
@@ -71,6 +76,8 @@ class TemplatedApp {
   #id;
   #engine;
   #filters = [];
+  #idleTimeout = DEFAULT_TIMEOUT_S;
+  #responseTimeout = DEFAULT_TIMEOUT_S;
   topics;
 
   constructor() {
@@ -85,7 +92,8 @@ class TemplatedApp {
 
   #route(method, given) {
     const [pattern, handler] = given;
-    if (handler !== null) requireFunction(handler, 'handler');
+    const declared = isProgram(handler);
+    if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = text(pattern, 'pattern');
     if (handler === null) {
       this.#engine.removeRoute(this.#id, method, path);
@@ -93,7 +101,8 @@ class TemplatedApp {
     }
     // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
     if (method === 'any' && (path === '/*' || path === '*')) this.ownsDefault = true;
-    handlers.push(new Route(handler, parameterNames(path)));
+    if (declared) this.#engine.declare(handlers.length, path, handler);
+    handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
     this.#engine.addRoute(this.#id, method, path, handlers.length - 1);
     return this;
   }
@@ -173,6 +182,33 @@ class TemplatedApp {
     return this;
   }
 
+  // ---- how long connections may keep still
+
+  setIdleTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(integer(seconds, 'seconds', 0, MAX_TIMEOUT_S), this.#responseTimeout);
+  }
+
+  setResponseTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(this.#idleTimeout, integer(seconds, 'seconds', 0, MAX_TIMEOUT_S));
+  }
+
+  #setTimeouts(idle, response) {
+    this.#idleTimeout = idle;
+    this.#responseTimeout = response;
+    this.#engine.timeouts(this.#id, idle, response);
+    return this;
+  }
+
+  getIdleTimeout() {
+    return this.#idleTimeout;
+  }
+
+  getResponseTimeout() {
+    return this.#responseTimeout;
+  }
+
   // ---- child apps in other threads
 
   getDescriptor() {
@@ -187,6 +223,10 @@ class TemplatedApp {
   removeChildAppDescriptor(descriptor) {
     this.#engine.removeChild(this.#id, descriptorOf(descriptor));
     return this;
+  }
+
+  adoptSocket() {
+    return adoptSocket();
   }
 
   // ---- server names mean nothing without TLS

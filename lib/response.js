@@ -34,6 +34,12 @@ function lowerCaseName(name) {
   return lower;
 }
 
+function checkHeaderValue(name, content) {
+  if (BREAKS_A_LINE.test(content)) {
+    throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
+  }
+}
+
 function checkStatus(status) {
   if (!/^[1-9][0-9][0-9]( |$)/.test(status) || BREAKS_A_LINE.test(status)) {
     throw new Error(`The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`);
@@ -189,9 +195,7 @@ class HttpResponse {
     this.#check();
     const name = text(key, 'key');
     const content = text(value, 'value');
-    if (BREAKS_A_LINE.test(content)) {
-      throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
-    }
+    checkHeaderValue(name, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
       throw new Error(`The header ${JSON.stringify(name)} comes too late: the head has been sent.`);
     }
@@ -509,4 +513,4 @@ class HttpResponse {
 
 Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
 
-module.exports = { HttpResponse, responseInternals: internals, Flag };
+module.exports = { HttpResponse, responseInternals: internals, Flag, lowerCaseName, checkHeaderValue };

@@ -246,5 +246,17 @@ add(
   'no crash: -1, nothing, or an error',
 );
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown');
+add(
+  'compressed-fragments',
+  '§5',
+  'the `compress` flag of each fragment counts for itself, and what follows a compressed first fragment cannot be inflated',
+  'the flag of the first fragment counts for the whole message, which any client can inflate',
+);
+add(
+  'strict-deflate',
+  '§5',
+  'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted',
+  'the connection is closed',
+);
 
 module.exports = differences;

@@ -112,6 +112,9 @@ impl Connection {
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
     pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
         self.queued = false;
+        if !self.catch_up(ctx) {
+            return;
+        }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
             if budget == 0 || ctx.overloaded() {
@@ -130,6 +133,9 @@ impl Connection {
                     self.readable = n == scratch.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
                     self.receive(ctx, &mut scratch[..n]);
+                    if self.queued {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -331,12 +337,25 @@ impl Connection {
         }
     }
 
+    /// Messages that were left because JavaScript had too much to do already. False: there still are some.
+    fn catch_up(&mut self, ctx: &mut Context) -> bool {
+        if self.input.is_empty() || !matches!(self.protocol, Protocol::WebSocket(_)) {
+            return true;
+        }
+        if ctx.overloaded() {
+            self.queue(ctx);
+        } else {
+            self.receive(ctx, &mut []);
+        }
+        !self.queued
+    }
+
     fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
             Ending::Flushing | Ending::Lingering => self.stream.is_some(),
             Ending::No => match &self.protocol {
-                Protocol::Http(http) => http.wants_bytes(),
+                Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
                 Protocol::WebSocket(_) => self.stream.is_some(),
             },
         }
@@ -385,7 +404,7 @@ impl Connection {
     }
 
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() {
+        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
             self.on_peer_end(ctx);
         }
     }
