@@ -1,7 +1,7 @@
 'use strict';
 
-// The servers that can be compared. A driver is the path of a module with the API of uWebSockets.js; what is not
-// installed here is left out and named in the report.
+// The servers that can be compared. A driver is the path of a module with the API of uWebSockets.js, or `raw`, the
+// generator's own server that only moves bytes. What is not installed here is left out, and said so.
 
 const fs = require('fs');
 const path = require('path');
@@ -18,10 +18,15 @@ const drivers = {
   'uws-20.57': () => process.env.UWS_2057,
 };
 
+const RAW = 'raw';
+
+const names = [...Object.keys(drivers), RAW];
+
 /** The module of a driver, or why there is none. */
 const resolve = (name) => {
+  if (name === RAW) return { name, raw: true };
   if (!Object.hasOwn(drivers, name)) {
-    throw new Error(`unknown driver ${name}; there are: ${Object.keys(drivers).join(', ')}`);
+    throw new Error(`unknown driver ${name}; there are: ${names.join(', ')}`);
   }
   try {
     const module = drivers[name]();
@@ -32,4 +37,4 @@ const resolve = (name) => {
   }
 };
 
-module.exports = { names: Object.keys(drivers), resolve };
+module.exports = { resolve };

@@ -4,16 +4,18 @@
 // See README.md for the rules and for what the numbers mean.
 
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const { parseArgs } = require('util');
 
 const drivers = require('./drivers.js');
+const machine = require('./machine.js');
 const { measure } = require('./measure.js');
 const { buildLoadgen, canPin } = require('./process.js');
 const report = require('./report.js');
 
 const RESULTS = path.join(__dirname, 'results');
+/** Cores used by others from which on a round is disturbed. */
+const FOREIGN_LIMIT = 0.1;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,6 +23,8 @@ const { values: options, positionals } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
     warmup: { type: 'string', default: '1' },
+    retries: { type: 'string', default: '2' },
+    patience: { type: 'string', default: '10' },
     subject: { type: 'string', default: 'ours' },
     peer: { type: 'string', default: 'uws-20.30' },
     name: { type: 'string' },
@@ -29,9 +33,9 @@ const { values: options, positionals } = parseArgs({
   },
 });
 
-const positive = (name) => {
+const number = (name, least) => {
   const value = Number(options[name]);
-  if (!(value > 0)) throw new Error(`--${name} must be a positive number`);
+  if (!(value >= least)) throw new Error(`--${name} must be a number from ${least} on`);
   return value;
 };
 
@@ -63,13 +67,23 @@ const chosenDrivers = () => {
   });
 };
 
+/** One round, when the machine is quiet. It is run again, some times, when something else used it meanwhile. */
+const runRound = async (trial, driver, context) => {
+  for (let retry = 0; ; retry += 1) {
+    await machine.quiet(context.patience, FOREIGN_LIMIT);
+    const round = await measure(trial, driver, context);
+    const disturbed = round.foreignCpu > FOREIGN_LIMIT;
+    if (!disturbed || retry >= context.retries) return { ...round, disturbed };
+  }
+};
+
 /** All rounds of a trial, the drivers taking turns. A driver that fails is out for the rest of the trial. */
 const runTrial = async (trial, competitors, context, failures) => {
   const runs = Object.fromEntries(competitors.map(({ name }) => [name, []]));
-  for (let round = 0; round < (trial.rounds ?? context.rounds); round += 1) {
+  for (let count = 0; count < context.rounds; count += 1) {
     for (const driver of competitors.filter(({ name }) => runs[name])) {
       try {
-        runs[driver.name].push(await measure(trial, driver, context));
+        runs[driver.name].push(await runRound(trial, driver, context));
       } catch (error) {
         delete runs[driver.name];
         failures.push({ trial: trial.name, driver: driver.name, error: error.message });
@@ -77,28 +91,37 @@ const runTrial = async (trial, competitors, context, failures) => {
       }
     }
   }
-  return Object.keys(runs).length ? report.evaluate(trial, runs) : null;
+  return Object.keys(runs).length ? report.evaluate(trial, runs, competitors[0].name) : null;
 };
 
-const describeMachine = (context) => ({
+/** Whether a driver has what a trial needs. */
+const isAble = (trial, { module, raw }) => {
+  if (raw) return Boolean(trial.raw);
+  if (!trial.needs) return true;
+  try {
+    return trial.needs(require(module));
+  } catch {
+    // It does not load: the trial will say so.
+    return true;
+  }
+};
+
+const describeRun = ({ rounds, seconds, warmup }) => ({
   date: new Date().toISOString(),
-  cpu: os.cpus()[0].model,
-  cores: os.cpus().length,
-  kernel: `${os.type()} ${os.release()}`,
-  node: process.versions.node,
+  ...machine.describe(),
   pinned: canPin,
-  rounds: context.rounds,
-  seconds: context.seconds,
-  warmup: context.warmup,
+  rounds,
+  seconds,
+  warmup,
 });
 
-const write = (machine, results, failures, competitors) => {
+const write = (run, results, failures, competitors) => {
   const name = options.name ?? competitors.map((driver) => driver.name.replace(/[ ()]+/g, '-')).join('-vs-');
-  const stamp = machine.date.slice(0, 16).replace(/:/g, '').replace('T', '-');
+  const stamp = run.date.slice(0, 16).replace(/:/g, '').replace('T', '-');
   const file = path.join(RESULTS, `${stamp}-${name}`);
   fs.mkdirSync(RESULTS, { recursive: true });
-  fs.writeFileSync(`${file}.json`, `${JSON.stringify({ machine, failures, results }, null, 1)}\n`);
-  fs.writeFileSync(`${file}.md`, `${report.markdown(machine, results, failures)}\n`);
+  fs.writeFileSync(`${file}.json`, `${JSON.stringify({ run, failures, results }, null, 1)}\n`);
+  fs.writeFileSync(`${file}.md`, `${report.markdown(run, results, failures)}\n`);
   console.log(`written: ${path.relative(process.cwd(), file)}.json and .md`);
 };
 
@@ -108,7 +131,13 @@ const main = async () => {
     for (const { name, about } of trials) console.log(`${name.padEnd(32)} ${about}`);
     return;
   }
-  const context = { rounds: positive('rounds'), seconds: positive('seconds'), warmup: positive('warmup') };
+  const context = {
+    rounds: number('rounds', 1),
+    seconds: number('seconds', 0.1),
+    warmup: number('warmup', 0),
+    retries: number('retries', 0),
+    patience: number('patience', 0),
+  };
   const competitors = chosenDrivers();
   if (competitors.length === 0) throw new Error('no driver is there');
   if (!canPin) console.error('cannot pin processes to cores: expect more noise');
@@ -116,7 +145,7 @@ const main = async () => {
   const failures = [];
   const results = [];
   for (const trial of trials) {
-    const able = competitors.filter((driver) => !trial.needs || trial.needs(require(driver.module)));
+    const able = competitors.filter((driver) => isAble(trial, driver));
     if (able.length === 0) {
       console.error(`skipped ${trial.name}: no driver here has what it needs`);
       continue;
@@ -126,7 +155,7 @@ const main = async () => {
     results.push(result);
     console.log(`${report.text(result)}\n`);
   }
-  if (!options['no-write']) write(describeMachine(context), results, failures, competitors);
+  if (!options['no-write']) write(describeRun(context), results, failures, competitors);
   if (failures.length) process.exitCode = 1;
   for (const { trial, driver, error } of failures) console.error(`FAILED: ${trial} with ${driver}: ${error}`);
 };

@@ -2,21 +2,12 @@
 
 // One run of one trial under one driver: what it measures, as plain numbers.
 
-const { Server, generate } = require('./process.js');
+const machine = require('./machine.js');
+const { Server, generate, program } = require('./process.js');
 
 const SERVER_CORE = 0;
 const GENERATOR_CORE = 1;
 const MIB = 1024 * 1024;
-
-/**
- * CPU of a server between two readings, as a share of a core. Both readings are taken inside the server, so a late
- * answer under load changes the span and not the share.
- */
-const usage = (before, after) => {
-  const span = after.time - before.time;
-  const share = (key) => (before[key] === null ? null : (after[key] - before[key]) / span);
-  return { cpu: share('cpu'), js: share('threadCpu') };
-};
 
 /** What is counted: replies or deliveries, or megabytes for bulk transfers. */
 const rateOf = (trial, report) => {
@@ -24,49 +15,71 @@ const rateOf = (trial, report) => {
   return report[trial.direction === 'up' ? 'bytes_out_per_s' : 'bytes_in_per_s'] / MIB;
 };
 
-const perUnit = (share, rate) => (share === null ? null : (share * 1e6) / rate);
+/**
+ * CPU microseconds of the server per unit. Both readings are taken inside the server, so a late answer under load
+ * changes the span and not the share of a core, from which the cost follows; a trial without a span counts it all.
+ */
+const costs = (trial, report, rate, before, after) => {
+  const span = trial.timed === false ? report.messages / (rate * 1e-6) : after.time - before.time;
+  const share = (key) => (before[key] === null ? null : (after[key] - before[key]) / span);
+  const perUnit = (key) => (before[key] === null ? null : (share(key) * 1e6) / rate);
+  return { jsCpu: perUnit('threadCpu'), cpu: perUnit('cpu'), serverCores: share('cpu') };
+};
 
 const metrics = (trial, report, before, after) => {
   const rate = rateOf(trial, report);
-  const { cpu, js } = usage(before, after);
   const latency = report.last_latency_us ?? report.latency_us;
   return {
     rate,
-    jsCpu: perUnit(js, rate),
-    cpu: perUnit(cpu, rate),
+    ...costs(trial, report, rate, before, after),
     p50: latency.p50,
     p99: latency.p99,
     p999: latency.p999,
     rssMiB: after.rss / MIB,
-    serverCores: cpu,
     generatorCpu: report.generator_cpu,
     generatorLimited: report.generator_limited,
   };
 };
 
-const withServer = async (trial, driver, use) => {
+const serverOf = (trial, driver, loadgen) => {
   const core = trial.pinned === false ? null : SERVER_CORE;
-  const server = new Server(trial.server, driver.module, trial.options, core, trial.flags);
+  const command = driver.raw ? [loadgen, 'server', trial.raw] : program(trial.server, driver.module, trial);
+  return new Server(command, core);
+};
+
+const withServer = async (trial, driver, loadgen, use) => {
+  const server = serverOf(trial, driver, loadgen);
   try {
     return await use(server, await server.ready());
+  } catch (error) {
+    // A broken connection is often seen before the end of the process that caused it.
+    await server.diedWithin(300);
+    throw server.death ? new Error(`${server.death}; ${error.message}`) : error;
   } finally {
     await server.stop();
   }
 };
 
 const load = (trial, driver, { loadgen, seconds, warmup }) =>
-  withServer(trial, driver, async (server, { port }) => {
+  withServer(trial, driver, loadgen, async (server, { port }) => {
     const [mode, options] = trial.load;
-    const readings = [];
     const core = trial.pinned === false ? null : GENERATOR_CORE;
     const timing = trial.timed === false ? {} : { seconds, warmup };
-    if (trial.timed === false) readings.push(server.stats());
+    const readings = [];
+    const read = () => {
+      const reading = Promise.all([server.stats(), machine.read()]);
+      // Looked at when the generator is done; until then a death of the server is no unhandled rejection.
+      reading.catch(() => {});
+      readings.push(reading);
+    };
+    if (trial.timed === false) read();
     const report = await generate(loadgen, [mode, { ...timing, ...options, port }], core, {
-      onPhase: () => readings.push(server.stats()),
+      onPhase: trial.timed === false ? undefined : read,
     });
-    if (trial.timed === false) readings.push(server.stats());
-    const [before, after] = await Promise.all(readings);
-    return metrics(trial, report, before, after);
+    if (trial.timed === false) read();
+    const [[before, machineBefore], [after, machineAfter]] = await Promise.all(readings);
+    const result = metrics(trial, report, before, after);
+    return { ...result, foreignCpu: machine.foreign(machineBefore, machineAfter, result) };
   });
 
 /** Runs a trial once; a trial may bring its own way of measuring. */

@@ -17,11 +17,13 @@ const canPin = os.cpus().length > 1 && spawnSync('taskset', ['-c', '0', 'true'])
 /** A command line that keeps to one core, where that can be had and is wanted. */
 const pinned = (core, command) => (canPin && core !== null ? ['taskset', '-c', String(core), ...command] : command);
 
-/** Builds the generator and returns its path. */
+/** Builds the generator and returns its path; in its own folder, so that no other checkout replaces it meanwhile. */
 const buildLoadgen = () => {
-  const build = spawnSync('cargo', ['build', '--release', '--quiet', '--locked'], { cwd: LOADGEN, stdio: 'inherit' });
-  if (build.status !== 0) throw new Error('the load generator does not build');
-  return path.join(process.env.CARGO_TARGET_DIR ?? path.join(LOADGEN, 'target'), 'release', 'loadgen');
+  const target = path.join(LOADGEN, 'target');
+  const command = ['build', '--release', '--quiet', '--locked', '--target-dir', target];
+  const build = spawnSync('cargo', command, { cwd: LOADGEN, stdio: 'inherit' });
+  if (build.error ?? build.status !== 0) throw new Error('the load generator does not build');
+  return path.join(target, 'release', 'loadgen');
 };
 
 const start = (command, stdio) => {
@@ -41,16 +43,24 @@ const within = (milliseconds, what, promise) => {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 
-/** A server program under one driver; it talks in JSON lines (see servers/support.js). */
+/** The command that runs a server program with a module. */
+const program = (file, module, { options, flags = [] }) => [
+  process.execPath,
+  ...flags,
+  path.join(__dirname, 'servers', file),
+  JSON.stringify({ module, options }),
+];
+
+/** A server; it talks in JSON lines (see servers/support.js). */
 class Server {
-  constructor(program, module, options, core, flags = []) {
-    const file = path.join(__dirname, 'servers', program);
-    const command = [process.execPath, ...flags, file, JSON.stringify({ module, options })];
+  constructor(command, core) {
     this.child = start(pinned(core, command), ['pipe', 'pipe', 'inherit']);
     this.child.stdin.on('error', () => {});
     this.lines = readline.createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+    this.death = null;
     this.died = this.child.ended.then(({ code, signal }) => {
-      throw new Error(`the server died (${signal ?? `exit code ${code}`})`);
+      this.death = `the server died (${signal ?? `exit code ${code}`})`;
+      throw new Error(this.death);
     });
     this.died.catch(() => {});
   }
@@ -72,6 +82,11 @@ class Server {
 
   collectGarbage() {
     this.child.stdin.write('gc\n');
+  }
+
+  /** Waits for the server's death, which may be under way. */
+  diedWithin(milliseconds) {
+    return Promise.race([this.child.ended, new Promise((resolve) => setTimeout(resolve, milliseconds))]);
   }
 
   async stop() {
@@ -115,4 +130,4 @@ const generate = async (loadgen, [mode, options], core, { onPhase = () => {}, ho
   }
 };
 
-module.exports = { Server, buildLoadgen, canPin, generate };
+module.exports = { Server, buildLoadgen, canPin, generate, program };

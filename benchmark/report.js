@@ -47,14 +47,16 @@ const ratiosOf = (subject, peer) => {
 };
 
 /** The result of a trial: per driver the summary of its rounds, per peer the ratios. */
-const evaluate = (trial, runs) => {
-  const [subject, ...peers] = Object.keys(runs);
-  const limited = Object.values(runs).flat().some((round) => round.generatorLimited);
+const evaluate = (trial, runs, subject) => {
+  const rounds = Object.values(runs).flat();
+  const peers = Object.keys(runs).filter((name) => name !== subject && runs[subject]);
   return {
     trial: trial.name,
     about: trial.about,
     unit: trial.unit ?? 'message',
-    generatorLimited: limited,
+    subject,
+    generatorLimited: rounds.some(({ generatorLimited }) => generatorLimited),
+    disturbed: rounds.filter(({ disturbed }) => disturbed).length,
     drivers: Object.fromEntries(Object.entries(runs).map(([name, rounds]) => [name, metricsOf(rounds)])),
     ratios: Object.fromEntries(peers.map((peer) => [peer, ratiosOf(runs[subject], runs[peer])])),
     runs,
@@ -72,9 +74,8 @@ const spread = (cell, format) => (cell ? `${format(cell.median)} (${format(cell.
 
 /** Rows of a result: each driver's figures, then each peer's ratios. */
 const rows = (result) => {
-  const { drivers, ratios, unit, generatorLimited } = result;
+  const { drivers, ratios, subject, unit, generatorLimited } = result;
   const cells = (metrics, format) => COLUMNS.map(({ key }) => spread(metrics[key], format));
-  const [subject] = Object.keys(drivers);
   return [
     [`per ${unit}`, ...COLUMNS.map(({ title }) => title), 'generator'],
     ...Object.entries(drivers).map(([name, metrics]) => [
@@ -90,7 +91,14 @@ const rows = (result) => {
   ];
 };
 
-const LIMITED = 'The generator was at its limit in some run: the rate is a lower bound, its ratio says little.';
+/** What keeps a result from being taken at its word. */
+const notes = ({ generatorLimited, disturbed }) => [
+  ...(generatorLimited ? [LIMITED] : []),
+  ...(disturbed ? [`${disturbed} rounds were disturbed by other programs, after all retries.`] : []),
+];
+
+const LIMITED =
+  'The generator was at its limit in some run: the rate is a lower bound, its ratio says little.';
 
 const table = (result) => {
   const lines = rows(result);
@@ -102,22 +110,22 @@ const text = (result) => {
   const lines = table(result);
   const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)));
   const body = lines.map((line) => `  ${line.map((cell, i) => cell.padEnd(widths[i])).join('  ')}`.trimEnd());
-  return [`${result.trial}: ${result.about}`, ...body, ...(result.generatorLimited ? [`  ${LIMITED}`] : [])].join('\n');
+  return [`${result.trial}: ${result.about}`, ...body, ...notes(result).map((note) => `  ${note}`)].join('\n');
 };
 
-const markdown = (machine, results, failures) => {
+const markdown = (run, results, failures) => {
   const sections = results.map((result) => {
     const [head, ...body] = table(result).map((line) => `| ${line.join(' | ')} |`);
     const rule = `|${'---|'.repeat(table(result)[0].length)}`;
-    const note = result.generatorLimited ? `\n${LIMITED}\n` : '';
-    return `## ${result.trial}\n${result.about}\n\n${[head, rule, ...body].join('\n')}\n${note}`;
+    const remarks = notes(result).map((note) => `\n${note}\n`);
+    return `## ${result.trial}\n${result.about}\n\n${[head, rule, ...body].join('\n')}\n${remarks.join('')}`;
   });
   const failed = failures.map(({ trial, driver, error }) => `- **${trial}** with ${driver}: ${error}`);
   return [
-    `# Benchmark of ${machine.date}`,
+    `# Benchmark of ${run.date}`,
     '',
-    `${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, Node ${machine.node}; ${machine.rounds} rounds of`,
-    `${machine.seconds} s; pinned: ${machine.pinned ? 'yes' : 'no'}. Median (least–most of the rounds).`,
+    `${run.cpu}, ${run.cores} cores, ${run.kernel}, Node ${run.node}; ${run.rounds} rounds of`,
+    `${run.seconds} s; pinned: ${run.pinned ? 'yes' : 'no'}. Median (least–most of the rounds).`,
     '',
     ...(failed.length ? ['## FAILED', ...failed, ''] : []),
     ...sections,

@@ -71,19 +71,21 @@ class TemplatedApp {
     this.#id = apps.length;
     Object.defineProperty(this, 'topics', { value: new Topics(), enumerable: false });
     Object.defineProperty(this, 'id', { value: this.#id, enumerable: false });
+    Object.defineProperty(this, 'ownsDefault', { value: false, writable: true, enumerable: false });
     apps.push({ app: this, filters: this.#filters });
     this.#engine.addApp(this.#id);
   }
 
   #route(method, given) {
     const [pattern, handler] = given;
-    requireArguments(given.length, 2);
+    if (handler !== null) requireFunction(handler, 'handler');
     const path = text(pattern, 'pattern');
     if (handler === null) {
       this.#engine.removeRoute(this.#id, method, path);
       return this;
     }
-    requireFunction(handler);
+    // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
+    if (method === 'any' && (path === '/*' || path === '*')) this.ownsDefault = true;
     handlers.push(new Route(handler, parameterNames(path)));
     this.#engine.addRoute(this.#id, method, path, handlers.length - 1);
     return this;
@@ -149,8 +151,7 @@ class TemplatedApp {
   }
 
   filter(callback) {
-    requireArguments(arguments.length, 1);
-    requireFunction(callback);
+    requireFunction(callback, 'callback');
     this.#filters.push(callback);
     this.#engine.filter(this.#id);
     return this;

@@ -15,8 +15,15 @@ function requireArguments(given, count) {
   if (given < count) throw missing(count);
 }
 
-function requireFunction(value) {
-  if (typeof value !== 'function') throw new Error('Passed callback is not a valid function.');
+/** @param {string} [name] the argument, as a property of the error: the text is the original's */
+function callbackError(name) {
+  const error = new Error('Passed callback is not a valid function.');
+  if (name !== undefined) error.argument = name;
+  return error;
+}
+
+function requireFunction(value, name) {
+  if (typeof value !== 'function') throw callbackError(name);
 }
 
 /**
@@ -60,4 +67,4 @@ function integer(value, name, min, max) {
   return value;
 }
 
-module.exports = { requireArguments, requireFunction, coerce, bytes, text, toArrayBuffer, integer };
+module.exports = { requireArguments, callbackError, requireFunction, coerce, bytes, text, toArrayBuffer, integer };

@@ -148,12 +148,11 @@ function pump() {
     runTicks = findRunTicks() ?? undefined;
   }
   pumping = true;
-  hot.startStretch();
-  let stride = 1;
+  let stride = hot.startStretch();
   let since = 0;
   let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
   for (;;) {
-    const count = next(left);
+    const count = next();
     if (count === 0) break;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
       dispatch(at);
@@ -164,7 +163,8 @@ function pump() {
     }
     left -= count;
     if (left <= 0) {
-      engine.pumpAgain();
+      // Behind the immediates and the I/O that wait already.
+      setImmediate(pump);
       break;
     }
   }
@@ -175,8 +175,8 @@ function pump() {
 let spared = null;
 
 /** Copies the next events into `words`; where queues are not drained by us, one at a time. */
-function next(limit) {
-  if (limit > 1) return hot.take(words);
+function next() {
+  if (runTicks !== undefined) return hot.take(words);
   spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
   if (spared.at === spared.count) {
     spared.count = hot.take(spared.words);

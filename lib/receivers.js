@@ -11,6 +11,14 @@ const EMPTY_LENGTH = 0xffffffff;
 // ---- HTTP
 
 receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
+  if (connections[slot] !== undefined) {
+    const current = responseInternals.at(slot, generation);
+    if (current !== undefined) {
+      responseInternals.park(current, [slot, generation, handler, flags, app, offset, length]);
+      return;
+    }
+  }
+  if (responseInternals.isClosed(slot, generation)) return;
   const res = new HttpResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
   connections[slot] = res;
@@ -23,12 +31,13 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
-      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res)) forgotten(res, req, offset, length);
+      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res)) forgotten(res, route, offset, length);
       return;
     }
   }
   requestInternals.invalidate(req);
-  responseInternals.notFound(res);
+  if (apps[app].app.ownsDefault) responseInternals.abortAndClose(res);
+  else responseInternals.notFound(res);
 };
 
 function callRoute(route, res, req) {
@@ -42,13 +51,19 @@ function callRoute(route, res, req) {
   }
 }
 
+/** Routes whose handlers were reported already. */
+const reported = new WeakSet();
+
 /** The original aborts the process here. */
-function forgotten(res, req, offset, length) {
-  const name = `${hot.requestPart(offset, length, 0)} ${hot.requestPart(offset, length, 1)}`;
-  process.emitWarning(
-    `The handler of ${name} returned without responding or attaching an abort handler (res.onAborted); answered 500.`,
-    'UwsRsWarning',
-  );
+function forgotten(res, route, offset, length) {
+  if (!reported.has(route)) {
+    reported.add(route);
+    const name = `${hot.requestPart(offset, length, 0)} ${hot.requestPart(offset, length, 1)}`;
+    process.emitWarning(
+      `The handler of ${name} returned without responding or attaching an abort handler (res.onAborted); answered 500.`,
+      'UwsRsWarning',
+    );
+  }
   responseInternals.internalServerError(res);
 }
 

@@ -2,7 +2,7 @@
 // HttpRequest: a window on the head of the request being handled, valid during its handler.
 
 const { hot } = require('./engine');
-const { text, requireArguments, requireFunction } = require('./arguments');
+const { text, requireFunction } = require('./arguments');
 
 const INVALID =
   'uWS.HttpRequest must not be accessed after await or route handler return. See documentation for uWS.HttpRequest and consult the user manual.';
@@ -55,18 +55,16 @@ class HttpRequest {
 
   getHeader(lowerCaseName) {
     this.#check();
-    requireArguments(arguments.length, 1);
     return hot.requestHeader(this.#offset, this.#length, text(lowerCaseName, 'lowerCaseName'));
   }
 
   getParameter(indexOrName) {
     this.#check();
-    requireArguments(arguments.length, 1);
     let index = indexOrName;
     if (typeof index !== 'number') {
       index = this.#route.parameters.indexOf(text(indexOrName, 'indexOrName'));
     }
-    if (!(index >= 0)) return undefined;
+    if (!(index >= 0)) return '';
     return hot.requestParameter(this.#offset, this.#length, this.#match, Math.trunc(index));
   }
 
@@ -90,7 +88,6 @@ class HttpRequest {
 
   forEach(callback) {
     this.#check();
-    requireArguments(arguments.length, 1);
     requireFunction(callback);
     const fields = hot.requestHeaders(this.#offset, this.#length);
     for (let i = 0; i < fields.length; i += 2) callback(fields[i], fields[i + 1]);

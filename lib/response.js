@@ -1,7 +1,7 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { hot, connections, touched, guarded, Op } = require('./engine');
+const { hot, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
 const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
 const { RequestBody } = require('./body');
 const { Behaviour, openWebSocket } = require('./websocket');
@@ -10,7 +10,7 @@ const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
 
 /** Flags of a Request event and of response commands; the numbers of src/channel.rs. */
-const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4 });
+const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
 const Respond = Object.freeze({ CLOSE: 1, NO_LENGTH: 2, REPORTED_LENGTH: 4, OWN_DATE: 8 });
 
 /** How the body is delimited once the head has left. */
@@ -40,6 +40,22 @@ function checkStatus(status) {
   }
 }
 
+/** By slot: the generation of a connection that JavaScript has closed, or is closing after its response. */
+const closed = [];
+
+/** Hands the next request of a pipeline to its handler, and the others to its response. */
+function nextInLine(waiting) {
+  const event = waiting.shift();
+  receivers[Kind.REQUEST](...event);
+  hot.unpark(event[5]);
+  const [slot, generation] = event;
+  const res = internals.at(slot, generation);
+  if (waiting.length === 0) return;
+  if (res !== undefined) internals.inherit(res, waiting);
+  else if (closed[slot] === generation) for (const [, , , , , offset] of waiting) hot.unpark(offset);
+  else process.nextTick(nextInLine, waiting);
+}
+
 /** What the module keeps to itself; see the static block. */
 let internals;
 
@@ -60,6 +76,8 @@ class HttpResponse {
   #onAborted = null;
   #onWritable = null;
   #body = null;
+  /** Pipelined requests that wait for this response: the arguments of their events. */
+  #waiting = null;
 
   constructor(slot, generation, flags, app) {
     this.#slot = slot;
@@ -80,6 +98,15 @@ class HttpResponse {
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
       app: (res) => res.#app,
+      inherit(res, waiting) {
+        res.#waiting = waiting;
+      },
+      isClosed: (slot, generation) => closed[slot] === generation,
+      /** A request that came before this response is complete; its turn is next. */
+      park(res, event) {
+        event[5] = hot.park(event[5], event[6]);
+        (res.#waiting ??= []).push(event);
+      },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res) {
         const handler = res.#onWritable;
@@ -88,6 +115,7 @@ class HttpResponse {
       /** The connection is gone; the loop has told us or we have told it. */
       abort(res) {
         if (!res.#open) return;
+        res.#closeAfter();
         res.#forget();
         if (res.#onAborted !== null) guarded(res.#onAborted);
       },
@@ -104,19 +132,27 @@ class HttpResponse {
         res.#status = '500 Internal Server Error';
         res.#headers = 'Content-Type: text/html\r\n';
         res.#announced = -1;
-        res.end('<!doctype html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1>');
+        res.end('<!doctype html><html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1></html>');
       },
       notFound(res) {
         res.#status = '404 File Not Found';
         res.#headers = 'Content-Type: text/html\r\n';
         res.#announced = -1;
-        res.end('<!doctype html><title>404 File Not Found</title><h1>404 File Not Found</h1>');
+        res.end('<!doctype html><html><title>404 File Not Found</title><h1>404 File Not Found</h1></html>');
       },
     };
   }
 
   #check() {
     if (!this.#open) throw new Error(INVALID);
+  }
+
+  /** No request that follows on this connection will be answered. */
+  #closeAfter() {
+    closed[this.#slot] = this.#generation;
+    if (this.#waiting === null) return;
+    for (const event of this.#waiting) hot.unpark(event[5]);
+    this.#waiting = null;
   }
 
   /** Nothing more may be asked of this object. */
@@ -126,9 +162,11 @@ class HttpResponse {
     this.#body?.discard();
   }
 
-  #done() {
+  #done(flags) {
+    if ((flags & Respond.CLOSE) !== 0) this.#closeAfter();
     this.#forget();
     touched();
+    if (this.#waiting !== null) process.nextTick(nextInLine, this.#waiting);
   }
 
   #requestBody() {
@@ -150,7 +188,7 @@ class HttpResponse {
   writeHeader(key, value) {
     this.#check();
     const name = text(key, 'key');
-    const content = typeof value === 'number' ? String(value) : text(value, 'value');
+    const content = text(value, 'value');
     if (BREAKS_A_LINE.test(content)) {
       throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
     }
@@ -194,7 +232,6 @@ class HttpResponse {
     this.#announced = length;
   }
 
-  /** @returns {string} the status to send: a first call that only wrote headers means 200 */
   #takeStatus() {
     return this.#mode === Mode.HEAD_NOT_SENT ? this.#status : '';
   }
@@ -224,7 +261,7 @@ class HttpResponse {
     } else {
       this.#respond(Op.RESPOND, flags, content, 0);
     }
-    this.#done();
+    this.#done(flags);
     return this;
   }
 
@@ -245,7 +282,7 @@ class HttpResponse {
       }
     }
     this.#respond(Op.FINISH, flags, content, 0);
-    this.#done();
+    this.#done(flags);
     return this;
   }
 
@@ -262,7 +299,7 @@ class HttpResponse {
     }
     if (length >= 0) this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', length);
     else this.#respond(Op.RESPOND, flags | Respond.NO_LENGTH, '', 0);
-    this.#done();
+    this.#done(flags);
     return this;
   }
 
@@ -270,17 +307,16 @@ class HttpResponse {
 
   write(chunk) {
     this.#check();
-    requireArguments(arguments.length, 1);
     if (this.#mode === Mode.FIXED_LENGTH) {
       throw new Error('write cannot go on with a response that tryEnd began.');
     }
     const length = hot.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
-    const backlog = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
+    const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
     this.#mode = Mode.CHUNKED;
     this.#offset += length;
     touched();
-    return backlog === 0;
+    return goOn === 1;
   }
 
   beginWrite() {
@@ -303,7 +339,7 @@ class HttpResponse {
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     if ((this.#request & Flag.HEAD) !== 0) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
-      this.#done();
+      this.#done(flags);
       return [true, true];
     }
     const { tryEnd } = hot;
@@ -320,7 +356,7 @@ class HttpResponse {
     this.#offset += accepted;
     touched();
     if (this.#offset === this.#total) {
-      this.#done();
+      this.#done(flags);
       return [true, true];
     }
     return [accepted === length, false];
@@ -466,7 +502,7 @@ class HttpResponse {
     }
     const { upgrade } = hot;
     upgrade(this.#slot, this.#generation, context.id, this.#status, this.#headers, key, protocol, extensions);
-    this.#done();
+    this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, userData);
   }
 }

@@ -3,7 +3,7 @@
 // state is private.
 
 const { hot, handlers, connections, touched, guarded, Op } = require('./engine');
-const { coerce, text, toArrayBuffer, integer, requireArguments, requireFunction } = require('./arguments');
+const { coerce, text, toArrayBuffer, integer, callbackError, requireArguments, requireFunction } = require('./arguments');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
@@ -17,7 +17,7 @@ const HANDLERS = ['upgrade', 'open', 'message', 'dropped', 'drain', 'close', 'pi
 function handlerOf(options, name) {
   const handler = options[name];
   if (handler === undefined || handler === null) return null;
-  if (typeof handler !== 'function') throw new TypeError(`${name} must be a function; got ${typeof handler}.`);
+  if (typeof handler !== 'function') throw callbackError(name);
   return handler;
 }
 
@@ -127,25 +127,21 @@ class WebSocket {
   }
 
   send(message, isBinary, compress) {
-    if (message === undefined) requireArguments(arguments.length, 1);
     this.#check();
     return this.#send(message, (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0));
   }
 
   sendFirstFragment(message, isBinary, compress) {
-    if (message === undefined) requireArguments(arguments.length, 1);
     this.#check();
     return this.#send(message, Send.NOT_FINAL | (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0));
   }
 
   sendFragment(message, compress) {
-    if (message === undefined) requireArguments(arguments.length, 1);
     this.#check();
     return this.#send(message, Send.NOT_FINAL | Send.CONTINUATION | (compress ? Send.COMPRESS : 0));
   }
 
   sendLastFragment(message, compress) {
-    if (message === undefined) requireArguments(arguments.length, 1);
     this.#check();
     return this.#send(message, Send.CONTINUATION | (compress ? Send.COMPRESS : 0));
   }
@@ -207,7 +203,8 @@ class WebSocket {
   unsubscribe(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const joined = this.#topics?.get(text(topic, 'topic'));
+    const name = text(topic, 'topic');
+    const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
     touched();
@@ -235,7 +232,8 @@ class WebSocket {
   isSubscribed(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    return this.#topics?.has(text(topic, 'topic')) ?? false;
+    const name = text(topic, 'topic');
+    return this.#topics?.has(name) ?? false;
   }
 
   getTopics() {

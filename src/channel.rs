@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 use crate::mailbox::{Batch, Mailbox};
+use parking_lot::{Condvar, Mutex};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Events queued for JavaScript beyond which the loop stops reading from sockets (TCP then pushes back on the peers).
 pub const EVENT_QUEUE_BYTES: usize = 4 << 20;
@@ -19,7 +21,7 @@ pub const COMMAND_QUEUE_BYTES: usize = 4 << 20;
 /// A batch of commands larger than this is handed over at once, not at the end of the tick.
 pub const COMMAND_BATCH_BYTES: usize = 64 << 10;
 /// Payloads from this size on are moved by ownership instead of through the arena.
-pub const OWNED_PAYLOAD: usize = 32 << 10;
+pub const OWNED_PAYLOAD: usize = 8 << 10;
 
 /// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -70,16 +72,17 @@ pub mod request_flag {
     /// The first match is a `ws` route.
     pub const UPGRADE: u32 = 2;
     pub const HEAD: u32 = 4;
-    /// The client speaks HTTP/1.0: no chunked responses.
-    pub const HTTP_1_0: u32 = 8;
-    /// The client sent `Connection: close`.
-    pub const CLOSE: u32 = 16;
+    /// The connection closes after this response.
+    pub const CLOSE: u32 = 8;
 }
 
 pub const BODY_LAST: u32 = 1;
 
 /// Marks an event whose payload is `owned[offset]` instead of a range of the arena.
 pub const OWNED: u32 = 1 << 31;
+
+/// Marks a request block that JavaScript had set aside (`park`).
+pub const PARKED: u32 = 1 << 30;
 
 /// One event, eight words as JavaScript reads them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -449,8 +452,9 @@ pub struct Shared {
     pub stalled: AtomicBool,
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
-    /// Incremented by the loop when it has carried out all commands it found and tried to write their bytes.
-    pub settled: AtomicUsize,
+    pub settled: Settled,
+    /// Turns the loop has made: how often it woke, for diagnosis.
+    pub turns: AtomicUsize,
 }
 
 impl Default for Shared {
@@ -461,8 +465,43 @@ impl Default for Shared {
             slots: SlotTable::default(),
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            settled: AtomicUsize::new(0),
+            settled: Settled::default(),
+            turns: AtomicUsize::new(0),
         }
+    }
+}
+
+/// How many batches of commands the loop has carried out, and tried to write what they produced.
+#[derive(Default)]
+pub struct Settled {
+    batches: AtomicUsize,
+    waiting: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Settled {
+    /// Called by the loop at the end of a turn.
+    pub fn set(&self, batches: usize) {
+        self.batches.store(batches, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) {
+            let _lock = self.lock.lock();
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until `batches` of them are done, at most for `longest`. Called by the JavaScript thread.
+    pub fn wait(&self, batches: usize, longest: Duration) -> bool {
+        let reached = || self.batches.load(Ordering::SeqCst).wrapping_sub(batches) as isize >= 0;
+        if reached() {
+            return true;
+        }
+        let end = Instant::now() + longest;
+        let mut lock = self.lock.lock();
+        self.waiting.store(true, Ordering::SeqCst);
+        while !reached() && !self.changed.wait_until(&mut lock, end).timed_out() {}
+        self.waiting.store(false, Ordering::SeqCst);
+        reached()
     }
 }
 
@@ -512,7 +551,9 @@ pub fn set_part(arena: &mut [u8], parts: usize, index: usize, len: usize) {
 mod tests {
     use super::*;
 
-    fn collect(batch: &mut CommandBatch) -> Vec<(Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>)> {
+    type Record = (Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>);
+
+    fn collect(batch: &mut CommandBatch) -> Vec<Record> {
         let (bytes, owned) = batch.parts();
         let mut at = 0;
         std::iter::from_fn(|| CommandBatch::next(bytes, owned, &mut at))

@@ -263,3 +263,314 @@ fn spans(path: &[u8]) -> impl Iterator<Item = Span> {
         Some(span)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Handler, kind, parameters.
+    type Match = (HandlerId, RouteKind, Vec<Vec<u8>>);
+
+    fn matches(router: &Router, method: &str, path: &str, upgrade: bool) -> Vec<Match> {
+        let mut found = Vec::new();
+        let stopped = router.route(method.as_bytes(), path.as_bytes(), upgrade, &mut |id, kind, spans| {
+            let values = spans.iter().map(|span| span.of(path.as_bytes()).to_vec());
+            found.push((id, kind, values.collect()));
+            true
+        });
+        assert!(!stopped);
+        found
+    }
+
+    fn ids(router: &Router, method: &str, path: &str) -> Vec<HandlerId> {
+        matches(router, method, path, false).into_iter().map(|(id, ..)| id).collect()
+    }
+
+    fn router(routes: &[(Method, &str)]) -> Router {
+        let mut router = Router::new();
+        for (id, (method, pattern)) in routes.iter().enumerate() {
+            router.add(*method, pattern.as_bytes(), Priority::Medium, id as HandlerId);
+        }
+        router
+    }
+
+    fn method_named(name: &str) -> Method {
+        match name {
+            "any" => Method::Any,
+            "ws" => Method::WebSocket,
+            "del" => Method::Delete,
+            _ => Method::from_request(name.to_ascii_uppercase().as_bytes()).unwrap(),
+        }
+    }
+
+    fn show(matches: &[Match]) -> String {
+        matches.iter().fold(String::new(), |mut text, (id, _, values)| {
+            text.push_str(&format!(" {id}"));
+            if !values.is_empty() {
+                text.push_str(&format!("({})", String::from_utf8(values.join(&b',')).unwrap()));
+            }
+            text
+        })
+    }
+
+    #[test]
+    fn matches_in_the_order_of_the_original() {
+        let golden = include_str!("golden/routes.txt");
+        let mut requests = 0;
+        for block in golden.split("\n\n").skip(1) {
+            let mut router = Router::new();
+            for (at, line) in block.lines().enumerate() {
+                let (what, rest) = line.split_once(' ').unwrap();
+                let (method, pattern) = rest.split_once(' ').unwrap();
+                match what {
+                    "+" => {
+                        let method = method_named(method);
+                        router.add(method, pattern.as_bytes(), Priority::Medium, at as HandlerId);
+                    }
+                    "-" => drop(router.remove(method_named(method), pattern.as_bytes())),
+                    _ => {
+                        let (path, expected) = pattern.split_once(" =").unwrap();
+                        let found = matches(&router, method, path, what == "?^");
+                        assert_eq!(show(&found), expected, "{line}\nin\n{block}");
+                        requests += 1;
+                    }
+                }
+            }
+        }
+        assert!(requests > 1500, "{requests}");
+    }
+
+    #[test]
+    fn table() {
+        use Method::{Any, Get, Post};
+        // Routes, request, ids expected.
+        type Case<'a> = (&'a [(Method, &'a str)], (&'a str, &'a str), &'a [HandlerId]);
+        let table: &[Case] = &[
+            (&[(Get, "/*"), (Get, "/a/:x"), (Get, "/:y/b"), (Get, "/a/b")], ("GET", "/a/b"), &[3, 1, 2, 0]),
+            (&[(Any, "/a"), (Get, "/*"), (Get, "/a")], ("GET", "/a"), &[2, 1, 0]),
+            (&[(Any, "/a"), (Get, "/a")], ("BREW", "/a"), &[0]),
+            (&[(Get, "/a")], ("get", "/a"), &[]),
+            (&[(Get, "/a")], ("GET", "/A"), &[]),
+            (&[(Get, "/a")], ("GET", "/%61"), &[]),
+            (&[(Get, "/a"), (Get, "/a/"), (Get, "/a//")], ("GET", "/a/"), &[1]),
+            (&[(Get, "/"), (Get, "//")], ("GET", "//"), &[1]),
+            (&[(Get, "/:x")], ("GET", "/"), &[]),
+            (&[(Get, "/a/*")], ("GET", "/a"), &[]),
+            (&[(Get, "/a/*")], ("GET", "/a/"), &[0]),
+            (&[(Get, "/*/b")], ("GET", "/a/b"), &[]),
+            (&[(Get, "abc")], ("GET", "/bc"), &[0]),
+            (&[(Get, "")], ("GET", "/"), &[]),
+            (&[(Method::Options, "/*")], ("OPTIONS", "*"), &[0]),
+            (&[(Method::Connect, "/*")], ("CONNECT", "host:80"), &[0]),
+            (&[(Post, "/a"), (Post, "/a")], ("POST", "/a"), &[1]),
+            (&[(Post, "/:a"), (Post, "/:b")], ("POST", "/x"), &[1]),
+        ];
+        for (routes, (method, path), expected) in table {
+            assert_eq!(ids(&router(routes), method, path), *expected, "{routes:?} {method} {path}");
+        }
+    }
+
+    #[test]
+    fn websocket_routes_come_first_and_only_for_an_upgrade() {
+        let router = router(&[
+            (Method::Get, "/a"),
+            (Method::WebSocket, "/*"),
+            (Method::Any, "/a"),
+            (Method::Post, "/a"),
+        ]);
+        let http = |id| (id, RouteKind::Http, vec![]);
+        let expected = vec![(1, RouteKind::WebSocket, vec![]), http(0), http(2)];
+        assert_eq!(matches(&router, "GET", "/a", true), expected);
+        assert_eq!(matches(&router, "GET", "/a", false), expected[1..]);
+        assert_eq!(matches(&router, "POST", "/a", true), [http(3), http(2)]);
+    }
+
+    #[test]
+    fn stops_when_told_to() {
+        let router = router(&[(Method::Get, "/:x"), (Method::Get, "/a"), (Method::Any, "/*")]);
+        for stop in 0..3 {
+            let mut seen = 0;
+            let stopped = router.route(b"GET", b"/a", false, &mut |_, _, _| {
+                seen += 1;
+                seen <= stop
+            });
+            assert!(stopped);
+            assert_eq!(seen, stop + 1);
+        }
+    }
+
+    #[test]
+    fn priorities_order_one_pattern() {
+        let mut router = Router::new();
+        for (priority, id) in
+            [(Priority::Low, 1), (Priority::High, 2), (Priority::Medium, 3), (Priority::Low, 4)]
+        {
+            router.add(Method::Any, b"/*", priority, id);
+        }
+        assert_eq!(ids(&router, "GET", "/x"), [2, 3, 4]);
+        assert!(router.remove(Method::Any, b"/*"));
+        assert!(ids(&router, "GET", "/x").is_empty());
+    }
+
+    #[test]
+    fn removing_leaves_no_nodes_behind() {
+        let patterns = ["/a/b/c", "/a/b", "/a/:x/c", "/:x", "/a/*", "/*", "/", ""];
+        let mut router = router(&patterns.map(|pattern| (Method::Get, pattern)));
+        assert!(!router.remove(Method::Get, b"/a"), "a node on the way is no route");
+        assert!(!router.remove(Method::Get, b"/zz/y"));
+        assert!(!router.remove(Method::Get, b"/*/y"));
+        assert!(!router.remove(Method::Post, b"/*"));
+        assert_eq!(ids(&router, "GET", "/a/b/c"), [0, 2, 4, 5]);
+        for pattern in patterns {
+            assert!(router.remove(Method::Get, pattern.as_bytes()), "{pattern}");
+            assert!(!router.remove(Method::Get, pattern.as_bytes()), "{pattern}");
+        }
+        assert!(router.trees.iter().all(Node::is_empty));
+    }
+
+    #[test]
+    fn long_paths_are_for_wildcards_only() {
+        let literal = |length: usize| "/a".repeat(length);
+        let parameters = |length: usize| "/:p".repeat(length);
+        let below = format!("{}/*", literal(99));
+        let router = router(&[
+            (Method::Get, &literal(100)),
+            (Method::Get, &literal(101)),
+            (Method::Get, &parameters(100)),
+            (Method::Get, &parameters(101)),
+            (Method::Get, &below),
+            (Method::Any, "/*"),
+        ]);
+        assert_eq!(ids(&router, "GET", &literal(99)), [5]);
+        assert_eq!(ids(&router, "GET", &literal(100)), [0, 4, 2, 5]);
+        assert_eq!(ids(&router, "GET", &literal(101)), [4, 5]);
+        assert_eq!(ids(&router, "GET", &literal(2000)), [4, 5]);
+        let found = matches(&router, "GET", &literal(100), false);
+        assert_eq!(found[2].2, vec![b"a".to_vec(); 100]);
+    }
+
+    #[test]
+    fn names_of_parameters() {
+        let table: &[(&str, &[&str])] = &[
+            ("/:a/b/:c", &["a", "c"]),
+            ("/", &[]),
+            ("", &[]),
+            ("/:/:x", &["", "x"]),
+            ("/a:b/*", &[]),
+            ("/:a/*/:b", &["a", "b"]),
+        ];
+        for (pattern, names) in table {
+            let found: Vec<_> = parameter_names(pattern.as_bytes()).collect();
+            assert_eq!(found, names.iter().map(|name| name.as_bytes()).collect::<Vec<_>>(), "{pattern}");
+        }
+    }
+
+    /// A segment of a pattern in the naive router: how it ranks and what it takes.
+    fn rank(segment: &str) -> u8 {
+        match segment.as_bytes().first() {
+            Some(b'*') => 2,
+            Some(b':') => 1,
+            _ => 0,
+        }
+    }
+
+    /// Scans all routes, keeps those that match and sorts them: by tree, then segment by segment by rank.
+    fn naive(routes: &[(Method, String)], method: &str, path: &str, upgrade: bool) -> Vec<HandlerId> {
+        let bare = |pattern: &str| {
+            pattern[1..]
+                .split('/')
+                .map(|s| if rank(s) == 1 { ":" } else { s }.to_string())
+                .collect::<Vec<_>>()
+        };
+        let segments: Vec<&str> = path[1..].split('/').collect();
+        let fits = |pattern: &[String]| match pattern.iter().position(|s| rank(s) == 2) {
+            Some(star) if star + 1 < pattern.len() || star >= segments.len() => false,
+            star => {
+                let upto = star.unwrap_or(pattern.len());
+                (star.is_some() || segments.len() == upto)
+                    && pattern[..upto]
+                        .iter()
+                        .zip(&segments)
+                        .all(|(p, s)| if rank(p) == 1 { !s.is_empty() } else { p == s })
+            }
+        };
+        let tree = |m: Method| match m {
+            Method::WebSocket => (upgrade && method == "GET").then_some(0),
+            Method::Any => Some(2),
+            m => (Method::from_request(method.as_bytes()) == Some(m)).then_some(1),
+        };
+        let mut found: Vec<(u8, Vec<u8>, usize, HandlerId)> = Vec::new();
+        for (id, (m, pattern)) in routes.iter().enumerate() {
+            let same = |(other, text): &(Method, String)| other == m && bare(text) == bare(pattern);
+            if routes[id + 1..].iter().any(same) {
+                continue;
+            }
+            let first = routes.iter().position(same).unwrap();
+            let pattern = bare(pattern);
+            if let Some(tree) = tree(*m).filter(|_| fits(&pattern)) {
+                let ranks = pattern.iter().map(|segment| rank(segment)).collect();
+                found.push((tree, ranks, first, id as HandlerId));
+            }
+        }
+        found.sort();
+        found.into_iter().map(|(.., id)| id).collect()
+    }
+
+    fn path_of(segments: &'static [&'static str]) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(segments), 1..5)
+            .prop_map(|segments| format!("/{}", segments.join("/")))
+    }
+
+    fn any_method() -> impl Strategy<Value = Method> {
+        prop::sample::select(vec![Method::Get, Method::Get, Method::Post, Method::Any, Method::WebSocket])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn agrees_with_a_naive_router(
+            routes in prop::collection::vec((any_method(), path_of(&["a", "b", "", ":x", ":y", "*"])), 0..16),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+            method in prop::sample::select(vec!["GET", "POST", "BREW"]),
+            path in path_of(&["a", "b", "", "c"]),
+            upgrade in any::<bool>(),
+        ) {
+            let mut router = router(&routes.iter().map(|(m, p)| (*m, p.as_str())).collect::<Vec<_>>());
+            let before = naive(&routes, method, &path, upgrade);
+            let found: Vec<_> = matches(&router, method, &path, upgrade).into_iter().map(|m| m.0).collect();
+            prop_assert_eq!(&found, &before);
+
+            if routes.is_empty() {
+                return Ok(());
+            }
+            let mut expected = before;
+            for index in removed {
+                let (method, pattern) = index.get(&routes);
+                router.remove(*method, pattern.as_bytes());
+                let normal = |p: &str| p.replace(":y", ":x");
+                expected.retain(|&id| {
+                    let (m, p) = &routes[id as usize];
+                    m != method || normal(p) != normal(pattern)
+                });
+            }
+            let found: Vec<_> = matches(&router, method, &path, upgrade).into_iter().map(|m| m.0).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_thousand_routes_and_any_bytes() {
+        let patterns: Vec<String> = (0..1000).map(|n| format!("/api/r{n}/:id")).collect();
+        let router = router(&patterns.iter().map(|p| (Method::Get, p.as_str())).collect::<Vec<_>>());
+        for n in 0..1000 {
+            assert_eq!(ids(&router, "GET", &format!("/api/r{n}/7")), [n]);
+        }
+        let mut odd = Vec::from(*b"/api/\xff\0/");
+        odd.extend(0..=255u8);
+        assert!(!router.route(b"GET", &odd, false, &mut |_, _, _| false));
+        assert!(!router.route(b"", b"", true, &mut |_, _, _| false));
+    }
+}

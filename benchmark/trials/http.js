@@ -11,7 +11,7 @@ const jsonAnswer = (size) => {
   return JSON.stringify({ id: 12345, tags: 2, length: size - empty.length });
 };
 
-const http = (name, about, load, rest = {}) => ({
+const http = (name, about, load, rest) => ({
   name: `http/${name}`,
   about,
   server: 'http.js',
@@ -21,11 +21,12 @@ const http = (name, about, load, rest = {}) => ({
 });
 
 const hello = [1, 10, 16].map((pipeline) =>
-  http(`hello-c64-p${pipeline}`, `GET of "${HELLO}", 64 connections, ${pipeline} in flight each`, {
-    connections: 64,
-    pipeline,
-    'expect-body': HELLO,
-  }),
+  http(
+    `hello-c64-p${pipeline}`,
+    `GET of "${HELLO}", 64 connections, ${pipeline} in flight each`,
+    { connections: 64, pipeline, 'expect-body': HELLO },
+    { raw: 'http' },
+  ),
 );
 
 const bulk = (name, about, direction, load, options) =>

@@ -5,12 +5,12 @@
 const KIB = 1024;
 
 /** `require` to first byte, in a process of its own. */
-const startup = async (trial, driver, { withServer }) =>
-  withServer(trial, driver, async (_, { requireMs, firstByteMs }) => ({ requireMs, firstByteMs }));
+const startup = async (trial, driver, { withServer, loadgen }) =>
+  withServer(trial, driver, loadgen, async (_, { requireMs, firstByteMs }) => ({ requireMs, firstByteMs }));
 
 /** Memory before and after the connections are there, garbage collected both times. */
 const idle = async (trial, driver, { withServer, generate, loadgen }) =>
-  withServer(trial, driver, async (server, { port }) => {
+  withServer(trial, driver, loadgen, async (server, { port }) => {
     const settled = async () => {
       await new Promise((resolve) => setTimeout(resolve, 500));
       server.collectGarbage();
@@ -26,18 +26,18 @@ const idle = async (trial, driver, { withServer, generate, loadgen }) =>
 module.exports = [
   {
     name: 'ws-storm',
-    about: '5,000 connections and upgrades, 128 in progress; latency is the time between two of them',
+    about: '10,000 connections and upgrades, 128 in progress; CPU includes closing them',
     server: 'ws-echo.js',
-    load: ['ws-storm', { connections: 5000, 'in-progress': 128 }],
+    load: ['ws-storm', { connections: 10000, 'in-progress': 128 }],
     timed: false,
     unit: 'upgrade',
   },
   {
     name: 'ws-idle',
-    about: 'memory of 5,000 idle WebSockets with one subscription each',
+    about: 'memory of 10,000 idle WebSockets with one subscription each',
     server: 'ws-publish.js',
     flags: ['--expose-gc'],
-    load: ['ws-idle', { connections: 5000 }],
+    load: ['ws-idle', { connections: 10000 }],
     measure: idle,
     unit: 'connection',
   },

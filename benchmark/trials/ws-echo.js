@@ -6,6 +6,7 @@ const echo = (name, about, load, rest = {}) => ({
   name: `ws-echo/${name}`,
   about,
   server: 'ws-echo.js',
+  raw: 'ws-echo',
   load: ['ws-echo', load],
   ...rest,
 });

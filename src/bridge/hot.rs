@@ -67,7 +67,8 @@ macro_rules! hot {
 hot! {
     "take" => take as take_callback,
     "payload" => payload as payload_callback,
-    "text" => text as text_callback,
+    "park" => park as park_callback,
+    "unpark" => unpark as unpark_callback,
     "flush" => flush as flush_callback,
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
@@ -131,9 +132,16 @@ fn payload(call: Call<'_>) -> Value {
     }
 }
 
-/// `text(offset, length) → string`, one character a byte
-fn text(call: Call<'_>) -> Value {
-    value::latin1(call.env(), call.state.payload(call.args.u32(0), call.args.u32(1)))
+/// `park(offset, length) → offset` that stays valid until `unpark`
+fn park(call: Call<'_>) -> Value {
+    let offset = call.state.park(call.args.u32(0), call.args.u32(1));
+    value::number(call.env(), f64::from(offset))
+}
+
+/// `unpark(offset)`; offsets that are not parked are left alone
+fn unpark(call: Call<'_>) -> Value {
+    call.state.unpark(call.args.u32(0));
+    value::undefined()
 }
 
 // ---- commands
@@ -149,9 +157,10 @@ fn flush_due(call: Call<'_>) -> Value {
     value::integer(call.env(), stride as i32)
 }
 
+/// `startStretch() → events until the first flushDue`
 fn start_stretch(call: Call<'_>) -> Value {
-    call.state.start_stretch();
-    value::undefined()
+    let stride = call.state.start_stretch();
+    value::integer(call.env(), stride as i32)
 }
 
 /// `settle(milliseconds)`
@@ -193,15 +202,15 @@ fn finish_with_data(call: &mut Call<'_>, start: usize, index: usize) -> Option<u
 /// `send(slot, generation, data, flags, maxBackpressure) → 1 sent, 0 backpressure, 2 dropped, -1 neither text nor data`
 fn send(mut call: Call<'_>) -> Value {
     let (env, id, flags, limit) = (call.env(), call.id(0), call.args.u32(3), call.args.f64(4));
-    let buffered = call.state.buffered(id.slot);
-    if limit > 0.0 && buffered as f64 > limit {
-        return value::integer(env, 2);
+    let answer = call.state.admit(id.slot, limit);
+    if answer == 2 {
+        return value::integer(env, answer);
     }
     let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
     let Some(len) = finish_with_data(&mut call, start, 2) else { return value::integer(env, -1) };
     call.state.count_sent(id.slot, len);
     call.state.after_command();
-    value::integer(env, if buffered > 0 { 0 } else { 1 })
+    value::integer(env, answer)
 }
 
 /// `end(slot, generation, code, reason) → 0, or -1`
@@ -228,7 +237,8 @@ fn publish(mut call: Call<'_>) -> Value {
 
 /// `buffered(slot) → bytes`
 fn buffered(call: Call<'_>) -> Value {
-    value::number(call.env(), call.state.buffered(call.args.u32(0)) as f64)
+    let buffered = call.state.tell_buffered(call.args.u32(0));
+    value::number(call.env(), buffered as f64)
 }
 
 /// Appends status and headers as the first parts of a record's payload. False: one is neither text nor data.
@@ -243,9 +253,9 @@ fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
     true
 }
 
-/// `respond(op, slot, generation, flags, status, headers, body, length) → backlog, or -1`
+/// `respond(op, slot, generation, flags, status, headers, body, length) → 1, 0 or -1`
 ///
-/// The answer is what the kernel has refused so far, in bytes: 0 means "write on".
+/// 1 means "write on". 0: the kernel has refused bytes or much is on its way; `Writable` follows once it is gone.
 fn respond(mut call: Call<'_>) -> Value {
     let (env, id) = (call.env(), call.id(1));
     let op = match Op::from_number(call.args.u32(0)) {
@@ -260,8 +270,13 @@ fn respond(mut call: Call<'_>) -> Value {
     }
     let Some(len) = finish_with_data(&mut call, start, 6) else { return value::integer(env, -1) };
     call.state.count_sent(id.slot, len);
+    let (backlog, flight) = call.state.backlog_and_flight(id.slot);
+    let go_on = backlog == 0 && flight < TRY_END_WINDOW;
+    if op == Op::Write && !go_on {
+        call.state.command(Op::WantWritable, id, 0);
+    }
     call.state.after_command();
-    value::number(env, call.state.buffered(id.slot) as f64)
+    value::integer(env, if go_on { 1 } else { 0 })
 }
 
 /// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or -1`
@@ -408,22 +423,23 @@ fn request_header(call: Call<'_>) -> Value {
 fn request_headers(call: Call<'_>) -> Value {
     let env = call.env();
     let fields = RequestBlock::of(&call);
-    let values: Vec<Value> = fields
-        .header_fields()
-        .flat_map(|(name, val)| [value::latin1(env, name), value::latin1(env, val)])
-        .collect();
+    let values: Vec<Value> =
+        fields.header_fields().flat_map(|(name, val)| [value::latin1(env, name), utf8(env, val)]).collect();
     value::array(env, &values)
 }
 
-/// `requestPart(offset, length, part) → string`: 0 method, 1 path, 2 query
+/// `requestPart(offset, length, part) → string`: 0 method, 1 path, 2 query (`undefined` without one)
 fn request_part(call: Call<'_>) -> Value {
     let block = RequestBlock::of(&call);
     let part = match call.args.u32(2) {
         0 => block.span(2),
         1 => block.span(4),
-        _ => block.query().unwrap_or_default(),
+        _ => match block.query() {
+            Some(query) => query,
+            None => return value::undefined(),
+        },
     };
-    value::latin1(call.env(), part)
+    utf8(call.env(), part)
 }
 
 /// `requestQuery(offset, length, key) → string | undefined`
@@ -450,15 +466,13 @@ fn request_match(call: Call<'_>) -> Value {
     value::number(call.env(), matched.map_or(-1.0, |(handler, ..)| f64::from(handler)))
 }
 
-/// `requestParameter(offset, length, match, index) → string | undefined`
+/// `requestParameter(offset, length, match, index) → string`, empty when there is none
 fn request_parameter(call: Call<'_>) -> Value {
     let block = RequestBlock::of(&call);
     let index = call.args.u32(3);
     match block.matched(call.args.u32(2)) {
-        Some((_, at, count)) if index < count => {
-            value::latin1(call.env(), block.span(at + 2 * index as usize))
-        }
-        _ => value::undefined(),
+        Some((_, at, count)) if index < count => utf8(call.env(), block.span(at + 2 * index as usize)),
+        _ => value::latin1(call.env(), b""),
     }
 }
 

@@ -217,12 +217,6 @@ impl Engine {
         }
     }
 
-    /// Calls the pump again from the event loop, after other work had its turn.
-    #[napi]
-    pub fn pump_again(&self) {
-        ThreadsafeWake(self.wake).wake();
-    }
-
     /// Makes the loop thread panic, to test what JavaScript sees of it.
     #[napi]
     pub fn panic_for_test(&mut self, message: String) {

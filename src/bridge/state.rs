@@ -2,10 +2,11 @@
 
 use crate::channel::{
     COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, EventHeader, OWNED, Op, command_cost,
+    EventBatch, EventHeader, OWNED, Op, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
+use slab::Slab;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -17,14 +18,24 @@ const FLUSH_INTERVAL: Duration = Duration::from_micros(50);
 const MAX_STRIDE: u32 = 64;
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
+/// With more than this on its way to one connection, the loop is waited for before the next message is judged.
+const SEND_WINDOW: usize = 1 << 20;
+/// The longest such wait; the loop takes far less unless the machine is busy.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 pub struct State {
     pub event_loop: Loop,
     commands: CommandBatch,
+    /// Batches of commands handed over, wrapping.
+    handed_over: usize,
     batch: EventBatch,
     cursor: usize,
+    /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
+    parked: Slab<Vec<u8>>,
     /// Per slot: `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
     sent: Vec<usize>,
+    /// Per slot: a send was answered 0 since the kernel last took everything.
+    warned: Vec<bool>,
     last_flush: Instant,
     stride: u32,
 }
@@ -34,9 +45,12 @@ impl State {
         State {
             event_loop,
             commands: CommandBatch::default(),
+            handed_over: 0,
             batch: EventBatch::default(),
             cursor: 0,
+            parked: Slab::new(),
             sent: Vec::new(),
+            warned: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
         }
@@ -80,8 +94,23 @@ impl State {
         if offset & OWNED != 0 {
             return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], |bytes| bytes);
         }
+        if offset & PARKED != 0 {
+            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |bytes| bytes);
+        }
         let (offset, len) = (offset as usize, len as usize);
         offset.checked_add(len).and_then(|end| self.batch.arena.get(offset..end)).unwrap_or_default()
+    }
+
+    /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
+    pub fn park(&mut self, offset: u32, len: u32) -> u32 {
+        let copy = self.payload(offset, len).to_vec();
+        self.parked.insert(copy) as u32 | PARKED
+    }
+
+    pub fn unpark(&mut self, offset: u32) {
+        if offset & PARKED != 0 {
+            self.parked.try_remove((offset & !PARKED) as usize);
+        }
     }
 
     /// Like `payload`, taking an owned one out of the batch.
@@ -109,6 +138,7 @@ impl State {
         let slot = slot as usize;
         if slot >= self.sent.len() {
             self.sent.resize(slot + 1, 0);
+            self.warned.resize(slot + 1, false);
         }
         self.sent[slot] = self.sent[slot].wrapping_add(command_cost(payload));
     }
@@ -121,12 +151,45 @@ impl State {
         (backlog, sent.wrapping_sub(state.acked.load(Ordering::Acquire)))
     }
 
-    /// `getBufferedAmount`: what waits behind bytes the kernel has refused; 0 as long as it refuses none.
-    pub fn buffered(&self, slot: u32) -> usize {
+    /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.
+    fn buffered(&self, slot: u32) -> usize {
         match self.backlog_and_flight(slot) {
             (0, _) => 0,
             (backlog, flight) => backlog + flight,
         }
+    }
+
+    /// Whether a message may be sent, and what to answer: 1, 0, or 2 for one that is dropped.
+    ///
+    /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
+    /// all the same, so that a program that stops at 0 never loses one.
+    pub fn admit(&mut self, slot: u32, limit: f64) -> i32 {
+        let (backlog, flight) = self.backlog_and_flight(slot);
+        if backlog == 0 && flight > SEND_WINDOW {
+            // As long as the original's own system call would take; then the answer is as true as its.
+            self.settle(LONGEST_WAIT);
+        }
+        let buffered = self.buffered(slot);
+        let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
+        if buffered == 0 {
+            *warned = false;
+            return 1;
+        }
+        let over = limit > 0.0 && buffered as f64 > limit;
+        if over && *warned {
+            return 2;
+        }
+        *warned = true;
+        0
+    }
+
+    /// `getBufferedAmount`, after which the program knows that the connection is slow.
+    pub fn tell_buffered(&mut self, slot: u32) -> usize {
+        let buffered = self.buffered(slot);
+        if let Some(warned) = self.warned.get_mut(slot as usize).filter(|_| buffered > 0) {
+            *warned = true;
+        }
+        buffered
     }
 
     /// Called after each command: what has grown large does not wait for the end of the tick.
@@ -143,6 +206,7 @@ impl State {
             return;
         }
         self.event_loop.flush(&mut self.commands);
+        self.handed_over = self.handed_over.wrapping_add(1);
         let shared = &self.event_loop.shared;
         while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
             shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, Duration::from_millis(100));
@@ -162,23 +226,18 @@ impl State {
         self.stride
     }
 
-    pub fn start_stretch(&mut self) {
+    /// Called before a batch is worked through; returns after how many events to call `flush_due`. What the last
+    /// handlers took is the best guess for the next ones.
+    pub fn start_stretch(&mut self) -> u32 {
         self.last_flush = Instant::now();
+        self.stride
     }
 
     /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.
     pub fn settle(&mut self, longest: Duration) {
         self.flush();
-        let shared = &self.event_loop.shared;
-        let (before, end) = (shared.settled.load(Ordering::SeqCst), Instant::now() + longest);
-        self.event_loop.wake();
-        // Two rounds: the one that was under way may have looked for commands before ours came.
-        while shared.settled.load(Ordering::SeqCst).wrapping_sub(before) < 2
-            && self.event_loop.is_running()
-            && Instant::now() < end
-        {
-            self.event_loop.wake();
-            std::thread::sleep(Duration::from_micros(100));
+        if self.event_loop.is_running() {
+            self.event_loop.shared.settled.wait(self.handed_over, longest);
         }
     }
 

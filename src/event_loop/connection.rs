@@ -222,10 +222,6 @@ impl Connection {
         self.stream.is_none() && !self.held
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.stream.is_none()
-    }
-
     // ---- what the protocols call
 
     pub fn mark_dirty(&mut self, ctx: &mut Context) {
@@ -310,14 +306,6 @@ impl Connection {
             self.queue(ctx);
         }
         self.notice_peer_end(ctx);
-    }
-
-    pub fn has_input(&self) -> bool {
-        !self.input.is_empty()
-    }
-
-    pub fn is_readable(&self) -> bool {
-        self.readable
     }
 
     // ---- private

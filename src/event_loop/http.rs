@@ -12,6 +12,7 @@ use crate::protocol::proxy::{self, Likeness};
 use crate::protocol::request::{self, RequestHead};
 use crate::protocol::response::{self, BodyFraming, Head, Page};
 use crate::router::RouteKind;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// Seconds an idle connection, an incomplete head or a stalled write may take.
@@ -21,15 +22,18 @@ const BODY_BYTES_PER_WINDOW: usize = 16 * 1024 * HTTP_TIMEOUT as usize;
 /// With less than this waiting, a response that was refused more bytes may go on.
 const WRITABLE_BELOW: usize = 256 << 10;
 
+/// Requests handed to JavaScript before the first of them is answered; the rest of a pipeline waits unread.
+const MAX_AHEAD: usize = 31;
+
 #[derive(Default)]
 pub struct Http {
     phase: Phase,
     /// A request was handed to JavaScript and its response is not complete.
     pending: bool,
     sending: Sending,
-    head_request: bool,
-    http_1_0: bool,
-    keep_alive: bool,
+    exchange: Exchange,
+    /// Pipelined requests JavaScript has been handed, too; it answers them in order.
+    ahead: VecDeque<Exchange>,
     /// JavaScript asked not to be given body bytes for now.
     paused: bool,
     /// JavaScript asked to be told when there is room.
@@ -39,6 +43,16 @@ pub struct Http {
     head_started: bool,
     /// Body bytes since the current timeout window began.
     window_bytes: usize,
+}
+
+/// What a response must know of its request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Exchange {
+    head_request: bool,
+    http_1_0: bool,
+    keep_alive: bool,
+    /// The client said itself that the connection closes; the response need not repeat it.
+    close_known: bool,
 }
 
 /// Where the request stands.
@@ -73,8 +87,25 @@ impl Http {
         }
     }
 
+    /// Whether a pipelined request may be handed over before this one is answered.
+    fn may_look_ahead(&self) -> bool {
+        let last = self.ahead.back().unwrap_or(&self.exchange);
+        self.pending && last.keep_alive && self.ahead.len() < MAX_AHEAD
+    }
+
     pub fn has_whole_request(&self) -> bool {
         !matches!(self.phase, Phase::Body(_))
+    }
+}
+
+impl Exchange {
+    fn new(head: &RequestHead, bytes: &[u8]) -> Self {
+        Exchange {
+            head_request: head.method.of(bytes) == b"HEAD",
+            http_1_0: head.minor_version == 0,
+            keep_alive: head.keep_alive,
+            close_known: head.connection_close,
+        }
     }
 }
 
@@ -101,6 +132,12 @@ impl Connection {
                 },
                 Phase::Body(_) if http.paused || used == bytes.len() => break,
                 Phase::Body(_) => self.http_body(ctx, &bytes[used..]),
+                Phase::Responding if http.may_look_ahead() => {
+                    match self.http_ahead(ctx, &mut bytes[used..]) {
+                        Some(n) => n,
+                        None => break,
+                    }
+                }
                 Phase::Responding => break,
             };
             used += n;
@@ -158,6 +195,29 @@ impl Connection {
         used
     }
 
+    /// Hands over a pipelined request behind the ones JavaScript has. `None`: not yet whole, or one that has to wait
+    /// until the others are answered: with a body, asking for an upgrade, answered by the loop itself, or malformed.
+    fn http_ahead(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> Option<usize> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut head = std::mem::take(&mut ctx.head);
+        let parsed = request::parse(bytes, &ctx.limits, &mut head);
+        let used = parsed.ok().flatten().filter(|_| BodyDecoder::new(head.framing).is_done());
+        let used = used.filter(|_| head.websocket_key.is_none()).filter(|used| {
+            let first = match_routes(ctx, self.app, &head, &bytes[..*used]);
+            if first.is_some() {
+                if let Some(http) = self.http() {
+                    http.ahead.push_back(Exchange::new(&head, &bytes[..*used]));
+                }
+                self.request_event(ctx, &head, &bytes[..*used], false, first);
+            }
+            first.is_some()
+        });
+        ctx.head = head;
+        used
+    }
+
     fn head_is_partial(&mut self, ctx: &mut Context) {
         if let Some(http) = self.http()
             && !std::mem::replace(&mut http.head_started, true)
@@ -179,13 +239,10 @@ impl Connection {
     fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8]) {
         let decoder = BodyDecoder::new(head.framing);
         let has_body = !decoder.is_done();
-        let method = head.method.of(bytes);
         let Protocol::Http(http) = &mut self.protocol else { return };
         *http = Http {
             phase: if has_body { Phase::Body(decoder) } else { Phase::Responding },
-            head_request: method == b"HEAD",
-            http_1_0: head.minor_version == 0,
-            keep_alive: head.keep_alive,
+            exchange: Exchange::new(head, bytes),
             ..Http::default()
         };
         let first = match_routes(ctx, self.app, head, bytes);
@@ -198,11 +255,7 @@ impl Connection {
             }
             Some(_) => {}
         }
-        let flags = self.request_flags(head, has_body, first);
-        let id = first.map_or(NO_HANDLER, |(id, _)| id);
-        let offset = ctx.events.arena.len();
-        write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes);
-        ctx.events.push_from(EventKind::Request, self.id, [id, flags, self.app], offset);
+        self.request_event(ctx, head, bytes, has_body, first);
         self.held = true;
         if let Some(http) = self.http() {
             http.pending = true;
@@ -213,19 +266,30 @@ impl Connection {
         self.set_timeout(ctx, if has_body { HTTP_TIMEOUT } else { 0 });
     }
 
-    fn request_flags(&self, head: &RequestHead, has_body: bool, first: Option<(u32, RouteKind)>) -> u32 {
-        let Protocol::Http(http) = &self.protocol else { return 0 };
+    fn request_event(
+        &self,
+        ctx: &mut Context,
+        head: &RequestHead,
+        bytes: &[u8],
+        has_body: bool,
+        first: Option<(u32, RouteKind)>,
+    ) {
+        let exchange = Exchange::new(head, bytes);
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        flag(has_body, request_flag::HAS_BODY)
+        let flags = flag(has_body, request_flag::HAS_BODY)
             | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
-            | flag(http.head_request, request_flag::HEAD)
-            | flag(http.http_1_0, request_flag::HTTP_1_0)
-            | flag(head.connection_close, request_flag::CLOSE)
+            | flag(exchange.head_request, request_flag::HEAD)
+            | flag(!exchange.keep_alive, request_flag::CLOSE);
+        let handler = first.map_or(NO_HANDLER, |(id, _)| id);
+        let offset = ctx.events.arena.len();
+        write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes);
+        ctx.events.push_from(EventKind::Request, self.id, [handler, flags, self.app], offset);
     }
 
     fn http_not_found(&mut self, ctx: &mut Context) {
         let Some(http) = self.http() else { return };
-        let (close, omit_body) = (!http.keep_alive, http.head_request);
+        let Exchange { keep_alive, close_known, head_request: omit_body, .. } = http.exchange;
+        let close = !keep_alive && !close_known;
         let mut page = ctx.spare.take();
         Page::NotFound.write(&mut page, Some(ctx.date()), close, omit_body);
         self.send(ctx, |out| out.extend_from_slice(&page));
@@ -290,13 +354,22 @@ impl Connection {
 
     /// The response is complete.
     fn http_done(&mut self, ctx: &mut Context) {
-        self.let_go();
         let Some(http) = self.http() else { return };
+        if http.exchange.keep_alive
+            && let Some(next) = http.ahead.pop_front()
+        {
+            http.exchange = next;
+            http.sending = Sending::Nothing;
+            return;
+        }
         http.pending = false;
         http.paused = false;
-        if !http.keep_alive {
+        let keep_alive = http.exchange.keep_alive;
+        self.let_go();
+        if !keep_alive {
             return self.end_gracefully(ctx);
         }
+        let Some(http) = self.http() else { return };
         // With a body still on its way the rest of it is read and discarded first.
         if let Phase::Responding = http.phase {
             self.http_next(ctx);
@@ -329,7 +402,7 @@ impl Connection {
         let body_len = command.owned.as_ref().map_or(parts.body.len(), Vec::len);
         let Some(http) = self.http() else { return };
         if command.flags & respond_flag::CLOSE != 0 {
-            http.keep_alive = false;
+            http.exchange.keep_alive = false;
         }
         let bodiless = is_bodiless(parts.status);
         let framing = if command.flags & respond_flag::REPORTED_LENGTH != 0 {
@@ -339,7 +412,7 @@ impl Connection {
         } else {
             BodyFraming::Length(body_len as u64)
         };
-        let omit_body = http.head_request || bodiless;
+        let omit_body = http.exchange.head_request || bodiless;
         self.write_head(ctx, &parts, command.flags, framing);
         if !omit_body {
             self.send_body(ctx, parts.body, command.owned);
@@ -361,10 +434,11 @@ impl Connection {
         // A body that is not what its Content-Length announced can only be ended by closing.
         let short = matches!(http.sending, Sending::Length(left) if left != len);
         if command.flags & respond_flag::CLOSE != 0 || short {
-            http.keep_alive = false;
+            http.exchange.keep_alive = false;
         }
         self.send_chunk(ctx, parts.body, command.owned);
-        let chunked = self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.head_request);
+        let chunked =
+            self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.exchange.head_request);
         if chunked {
             self.send(ctx, response::write_last_chunk);
         }
@@ -384,7 +458,7 @@ impl Connection {
             if command.flags & respond_flag::CLOSE != 0
                 && let Some(http) = self.http()
             {
-                http.keep_alive = false;
+                http.exchange.keep_alive = false;
             }
             self.http_done(ctx);
         }
@@ -420,7 +494,7 @@ impl Connection {
         let (id, now) = (self.id, self.out.len());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
-        if http.pending && (drained || (http.want_writable && now < WRITABLE_BELOW)) {
+        if http.pending && http.want_writable && now < WRITABLE_BELOW {
             http.want_writable = false;
             ctx.event(EventKind::Writable, id, [0; 3], b"");
         }
@@ -468,7 +542,8 @@ impl Connection {
 
     fn write_head(&mut self, ctx: &mut Context, parts: &ResponseParts<'_>, flags: u32, framing: BodyFraming) {
         let Some(http) = self.http() else { return };
-        let (close, keep_alive_10) = (!http.keep_alive, http.http_1_0 && http.keep_alive);
+        let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
+        let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
         let Context { spare, .. } = ctx;
         let mut head_bytes = spare.take();
         let head = Head {
@@ -490,8 +565,8 @@ impl Connection {
         if http.sending != Sending::Nothing {
             return;
         }
-        let framing = if http.http_1_0 {
-            http.keep_alive = false;
+        let framing = if http.exchange.http_1_0 {
+            http.exchange.keep_alive = false;
             http.sending = Sending::UntilClose;
             BodyFraming::None
         } else {
@@ -504,7 +579,7 @@ impl Connection {
     fn send_chunk(&mut self, ctx: &mut Context, inline: &[u8], owned: Option<Vec<u8>>) {
         let len = owned.as_ref().map_or(inline.len(), Vec::len);
         let Some(http) = self.http() else { return };
-        if http.head_request || len == 0 {
+        if http.exchange.head_request || len == 0 {
             return;
         }
         let chunked = http.sending == Sending::Chunked;

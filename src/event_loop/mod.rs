@@ -171,6 +171,8 @@ struct EventLoop {
     accepting: Vec<usize>,
     read_buffer: Box<[u8]>,
     commands: CommandBatch,
+    /// Batches of commands taken, wrapping.
+    batches: usize,
     quiet: bool,
 }
 
@@ -207,6 +209,7 @@ impl EventLoop {
             accepting: Vec::new(),
             read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             commands: CommandBatch::default(),
+            batches: 0,
             quiet: true,
         }
     }
@@ -235,6 +238,8 @@ impl EventLoop {
             self.carry_out_commands();
             self.flush();
             self.publish_events();
+            self.ctx.shared.settled.set(self.batches);
+            self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -377,6 +382,7 @@ impl EventLoop {
         self.carry_out_control();
         let mut batch = std::mem::take(&mut self.commands);
         while self.ctx.shared.commands.take(&mut batch) {
+            self.batches += 1;
             // What was put before this batch through the other channel counts as earlier.
             self.carry_out_control();
             let (bytes, owned) = batch.parts();
@@ -384,11 +390,9 @@ impl EventLoop {
             while let Some(command) = CommandBatch::next(bytes, owned, &mut at) {
                 self.carry_out(command);
             }
-            self.flush();
         }
         self.commands = batch;
         self.reap();
-        self.ctx.shared.settled.fetch_add(1, Ordering::SeqCst);
     }
 
     fn carry_out_control(&mut self) {

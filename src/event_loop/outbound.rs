@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 /// Data from this size on becomes a segment of its own instead of being copied behind the last one.
-const OWN_SEGMENT: usize = 16 << 10;
+const OWN_SEGMENT: usize = 8 << 10;
 /// Slices lent for one write.
 pub const MAX_SLICES: usize = 32;
 

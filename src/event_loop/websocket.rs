@@ -328,6 +328,9 @@ fn message_event(ctx: &mut Context, id: crate::channel::ConnId, binary: bool, da
             ctx.events.push_owned(EventKind::Message, id, args, bytes);
         }
         Payload::Owned(bytes) => ctx.event(EventKind::Message, id, args, &bytes),
+        Payload::Borrowed(bytes) if bytes.len() >= OWNED_PAYLOAD => {
+            ctx.events.push_owned(EventKind::Message, id, args, bytes.to_vec());
+        }
         Payload::Borrowed(bytes) => ctx.event(EventKind::Message, id, args, bytes),
     }
 }

@@ -220,3 +220,250 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The data, and how many bytes belonged to the body; `None` while it is not done.
+    type Outcome = Result<(Vec<u8>, Option<usize>), HttpError>;
+
+    /// Decodes input that arrives in reads ending at the given places.
+    fn feed(framing: Framing, bytes: &[u8], ends: impl Iterator<Item = usize>) -> Outcome {
+        let mut decoder = BodyDecoder::new(framing);
+        let (mut data, mut consumed) = (Vec::new(), 0);
+        for end in ends {
+            while !decoder.is_done() {
+                let before = decoder.remaining();
+                let decoded = decoder.decode(&bytes[consumed..end])?;
+                assert!(decoded.data.len() <= decoded.used);
+                assert_eq!(decoded.done, decoder.is_done());
+                if let Some(before) = before {
+                    assert_eq!(decoder.remaining(), Some(before - decoded.data.len() as u64));
+                }
+                data.extend_from_slice(decoded.data);
+                consumed += decoded.used;
+                if decoded.used == 0 {
+                    break;
+                }
+            }
+            if decoder.is_done() {
+                let idle = Decoded { data: &[], used: 0, done: true };
+                assert_eq!(decoder.decode(&bytes[consumed..]), Ok(idle));
+                assert_eq!(decoder.remaining(), Some(0));
+                return Ok((data, Some(consumed)));
+            }
+            assert_eq!(consumed, end, "input was left over though more is to come");
+        }
+        Ok((data, None))
+    }
+
+    fn decode_every_way(framing: Framing, bytes: &[u8]) -> Outcome {
+        let whole = feed(framing, bytes, [bytes.len()].into_iter());
+        assert_eq!(feed(framing, bytes, 1..=bytes.len()), whole, "byte by byte: {}", bytes.escape_ascii());
+        for cut in 1..bytes.len() {
+            let halves = feed(framing, bytes, [cut, bytes.len()].into_iter());
+            assert_eq!(halves, whole, "cut at {cut}: {}", bytes.escape_ascii());
+        }
+        whole
+    }
+
+    #[test]
+    fn bodies_of_fixed_length() {
+        let table: &[(Framing, &[u8], &[u8], bool)] = &[
+            (Framing::None, b"GET", b"", true),
+            (Framing::Length(0), b"GET", b"", true),
+            (Framing::Length(3), b"abcGET", b"abc", true),
+            (Framing::Length(3), b"abc", b"abc", true),
+            (Framing::Length(3), b"ab", b"ab", false),
+            (Framing::Length(u64::MAX), b"abc", b"abc", false),
+        ];
+        for (framing, bytes, data, done) in table {
+            let outcome = decode_every_way(*framing, bytes);
+            assert_eq!(outcome, Ok((data.to_vec(), done.then_some(data.len()))), "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn chunked_bodies() {
+        let table: &[(&[u8], &[u8])] = &[
+            (b"0\r\n\r\n", b""),
+            (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+            (b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", b"hello world"),
+            (b"a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n", b"01234567890123456789"),
+            (b"0000000000000001\r\nx\r\n0\r\n\r\n", b"x"),
+            (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
+            (b"1;a\r\nx\r\n0\r\n\r\n", b"x"),
+            (b"1;a=b;c=\"d; e\"\r\nx\r\n0;last\r\n\r\n", b"x"),
+            (b"1 \t;a = \xff\r\nx\r\n0\r\n\r\n", b"x"),
+            (b"1;\r\nx\r\n0\r\n\r\n", b"x"),
+            (b"1\r\nx\r\n0\r\nA: b\r\n\r\n", b"x"),
+            (b"1\r\nx\r\n0\r\nA:\r\nB-c: \t\xc3\xa9 d\r\n\r\n", b"x"),
+        ];
+        for (bytes, data) in table {
+            let outcome = Ok((data.to_vec(), Some(bytes.len())));
+            assert_eq!(decode_every_way(Framing::Chunked, bytes), outcome, "{}", bytes.escape_ascii());
+            let followed = [bytes, &b"GET / HTTP/1.1\r\n"[..]].concat();
+            assert_eq!(decode_every_way(Framing::Chunked, &followed), outcome, "{}", bytes.escape_ascii());
+            for end in 0..bytes.len() {
+                let unfinished = decode_every_way(Framing::Chunked, &bytes[..end]).unwrap();
+                assert_eq!(unfinished.1, None);
+                assert!(data.starts_with(&unfinished.0));
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_chunked_bodies() {
+        let table: &[&[u8]] = &[
+            b"\r\n",
+            b"\n",
+            b";a\r\n",
+            b" 5\r\nhello\r\n",
+            b"5 \r\nhello\r\n",
+            b"5 5\r\nhello\r\n",
+            b"-5\r\nhello\r\n",
+            b"+5\r\nhello\r\n",
+            b"0x5\r\nhello\r\n",
+            b"g\r\n",
+            b"5_\r\n",
+            b"5\nhello\r\n",
+            b"5\rhello\r\n",
+            b"5\r\r\nhello\r\n",
+            b"5;a\nhello\r\n",
+            b"5;a\rb\r\nhello\r\n",
+            b"5;\0\r\nhello\r\n",
+            b"5;\x7f\r\nhello\r\n",
+            b"5\r\nhello0\r\n\r\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhello\r0\r\n\r\n",
+            b"5\r\nhello!\r\n0\r\n\r\n",
+            b"5\r\nhello\r\n\r\n0\r\n\r\n",
+            b"0\n\r\n",
+            b"0\r\n\n",
+            b"0\r\n\rx",
+            b"0\r\nA\r\n\r\n",
+            b"0\r\nA b: c\r\n\r\n",
+            b"0\r\nA : c\r\n\r\n",
+            b"0\r\n: c\r\n\r\n",
+            b"0\r\nA: b\n\r\n",
+            b"0\r\nA: b\rc\r\n\r\n",
+            b"0\r\nA: b\0\r\n\r\n",
+            b"0\r\nA: b\r\n c\r\n\r\n",
+            b"10000000000000000\r\n",
+            b"00000000000000005\r\nhello\r\n",
+            b"ffffffffffffffffffffffff\r\n",
+        ];
+        for bytes in table {
+            let outcome = decode_every_way(Framing::Chunked, bytes);
+            let error = outcome.expect_err(&bytes.escape_ascii().to_string());
+            assert_eq!(error.status(), 400);
+        }
+    }
+
+    #[test]
+    fn the_largest_chunk_size_is_no_overflow() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked);
+        decoder.decode(b"ffffffffffffffff\r\n").unwrap();
+        let decoded = decoder.decode(b"abc").unwrap();
+        assert_eq!(decoded, Decoded { data: b"abc", used: 3, done: false });
+    }
+
+    fn one_piece(bytes: &[u8]) -> Outcome {
+        feed(Framing::Chunked, bytes, [bytes.len()].into_iter())
+    }
+
+    #[test]
+    fn extensions_are_bounded_over_the_whole_body() {
+        // Each chunk counts its semicolon and what follows it up to the CR.
+        let chunk = |length: usize| format!("1;{}\r\nx\r\n", "e".repeat(length - 1));
+        let half = MAX_EXTENSION_BYTES as usize / 2;
+        let within = chunk(half) + &chunk(half) + "0\r\n\r\n";
+        assert_eq!(one_piece(within.as_bytes()), Ok((b"xx".to_vec(), Some(within.len()))));
+        let beyond = chunk(half) + &chunk(half) + "0;\r\n\r\n";
+        assert_eq!(one_piece(beyond.as_bytes()).unwrap_err().status(), 400);
+        let spaces = format!("1{}", " ".repeat(MAX_EXTENSION_BYTES as usize + 1));
+        assert_eq!(one_piece(spaces.as_bytes()).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn trailers_are_bounded() {
+        // CRs are not counted: "A:" and the line feed make three bytes.
+        let body = |length: usize| format!("0\r\nA:{}\r\n\r\n", "b".repeat(length - 3));
+        let limit = MAX_TRAILER_BYTES as usize;
+        assert_eq!(one_piece(body(limit).as_bytes()), Ok((vec![], Some(limit + 7 - 1))));
+        assert_eq!(one_piece(body(limit + 1).as_bytes()), Err(HttpError::HeaderFieldsTooLarge));
+        let many = format!("0\r\n{}", "A:\r\n".repeat(limit));
+        assert_eq!(one_piece(many.as_bytes()), Err(HttpError::HeaderFieldsTooLarge));
+    }
+
+    /// A chunked body and its data.
+    fn chunked_body() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let extension = prop::sample::select(vec!["", ";a", " ;a=\"b c\"", ";;"]);
+        let chunk = (prop::collection::vec(any::<u8>(), 1..40), extension);
+        let trailers = prop::sample::select(vec!["", "A: b\r\n", "A: b\r\nC:\r\n"]);
+        (prop::collection::vec(chunk, 0..8), trailers).prop_map(|(chunks, trailers)| {
+            let (mut body, mut data) = (Vec::new(), Vec::new());
+            for (piece, extension) in &chunks {
+                body.extend_from_slice(format!("{:x}{extension}\r\n", piece.len()).as_bytes());
+                body.extend_from_slice(piece);
+                body.extend_from_slice(b"\r\n");
+                data.extend_from_slice(piece);
+            }
+            body.extend_from_slice(format!("0\r\n{trailers}\r\n").as_bytes());
+            (body, data)
+        })
+    }
+
+    /// Ends of reads, made from random places; the last is the end of the input.
+    fn ends(cuts: &[prop::sample::Index], length: usize) -> impl Iterator<Item = usize> {
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(length + 1)).chain([length]).collect();
+        ends.sort();
+        ends.into_iter()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_cut_gives_the_same_data(
+            (body, data) in chunked_body(),
+            next in prop::collection::vec(any::<u8>(), 0..8),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let input = [&body[..], &next].concat();
+            let outcome = feed(Framing::Chunked, &input, ends(&cuts, input.len()));
+            prop_assert_eq!(outcome, Ok((data.clone(), Some(body.len()))));
+
+            let input = [&data[..], &next].concat();
+            let outcome = feed(Framing::Length(data.len() as u64), &input, ends(&cuts, input.len()));
+            prop_assert_eq!(outcome, Ok((data.clone(), Some(data.len()))));
+        }
+
+        #[test]
+        fn damage_is_seen_alike_however_it_is_cut(
+            (mut body, _) in chunked_body(),
+            at in any::<prop::sample::Index>(),
+            byte in prop::sample::select(b"\r\n;: 0fg\0\xff".to_vec()),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let at = at.index(body.len());
+            body[at] = byte;
+            prop_assert_eq!(feed(Framing::Chunked, &body, ends(&cuts, body.len())), one_piece(&body));
+        }
+
+        #[test]
+        fn what_the_response_side_writes_is_read_back(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..6),
+        ) {
+            let mut body = Vec::new();
+            for piece in &pieces {
+                super::super::response::write_chunk(&mut body, piece);
+            }
+            super::super::response::write_last_chunk(&mut body);
+            prop_assert_eq!(one_piece(&body), Ok((pieces.concat(), Some(body.len()))));
+        }
+    }
+}

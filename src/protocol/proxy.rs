@@ -153,3 +153,139 @@ fn text_pair<'a, A: FromStr + Into<IpAddr>>(
 fn parse_port(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn binary(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
+        let mut header = SIGNATURE.to_vec();
+        header.extend([command, family]);
+        header.extend((payload.len() as u16).to_be_bytes());
+        header.extend(payload);
+        header
+    }
+
+    fn header(source: &str, destination: &str) -> ProxyHeader {
+        ProxyHeader { source: Some(source.parse().unwrap()), destination: Some(destination.parse().unwrap()) }
+    }
+
+    const V4: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 0x30, 0x39, 0x01, 0xbb];
+    const V6: &[u8] = &[
+        0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff,
+        127, 0, 0, 1, 0, 80, 0xff, 0xff,
+    ];
+
+    #[test]
+    fn headers_at_every_length() {
+        let nobody = ProxyHeader::default();
+        let four = header("1.2.3.4:12345", "5.6.7.8:443");
+        let six = header("[2001:db8::1]:80", "[::ffff:127.0.0.1]:65535");
+        let table: Vec<(Vec<u8>, ProxyHeader)> = vec![
+            (binary(0x21, 0x11, V4), four),
+            (binary(0x21, 0x12, V4), four),
+            (binary(0x21, 0x11, &[V4, &[3, 0, 4, 1, 2, 3, 4]].concat()), four),
+            (binary(0x21, 0x21, V6), six),
+            (binary(0x21, 0x31, &[b'/'; 216]), nobody),
+            (binary(0x21, 0x00, b""), nobody),
+            (binary(0x20, 0x00, b""), nobody),
+            (binary(0x20, 0x11, V4), nobody),
+            (binary(0x20, 0xff, b"any"), nobody),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 12345 443\r\n".to_vec(), four),
+            (b"PROXY TCP6 2001:db8::1 ::ffff:127.0.0.1 80 65535\r\n".to_vec(), six),
+            (b"PROXY UNKNOWN\r\n".to_vec(), nobody),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), nobody),
+        ];
+        for (bytes, expected) in table {
+            let followed = [&bytes[..], b"GET / HTTP/1.1\r\n"].concat();
+            for end in 0..bytes.len() {
+                assert_eq!(parse(&followed[..end]), Ok(None), "{end} of {}", bytes.escape_ascii());
+            }
+            for end in bytes.len()..=followed.len() {
+                assert_eq!(
+                    parse(&followed[..end]),
+                    Ok(Some((expected, bytes.len()))),
+                    "{}",
+                    bytes.escape_ascii()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_headers() {
+        let table: Vec<Vec<u8>> = vec![
+            binary(0x11, 0x11, V4),
+            binary(0x22, 0x11, V4),
+            binary(0x00, 0x11, V4),
+            binary(0x21, 0x41, V4),
+            binary(0x21, 0x11, &V4[..11]),
+            binary(0x21, 0x21, &V6[..35]),
+            binary(0x21, 0x21, V4),
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 12345 443\n".to_vec(),
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 12345\r\n".to_vec(),
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 12345 443 1\r\n".to_vec(),
+            b"PROXY TCP4 1.2.3.4 5.6.7.8  443\r\n".to_vec(),
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 65536 443\r\n".to_vec(),
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 +1 443\r\n".to_vec(),
+            b"PROXY TCP4 1.2.3.256 5.6.7.8 1 443\r\n".to_vec(),
+            b"PROXY TCP4 ::1 ::1 1 443\r\n".to_vec(),
+            b"PROXY TCP6 1.2.3.4 5.6.7.8 1 443\r\n".to_vec(),
+            b"PROXY TCP4 \xff\r\n".to_vec(),
+            b"PROXY UNKNOWNS\r\n".to_vec(),
+            b"GET / HTTP/1.1\r\n".to_vec(),
+        ];
+        for bytes in table {
+            assert_eq!(parse(&bytes), Err(ProxyError::Malformed), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn oversized_headers() {
+        assert!(matches!(parse(&binary(0x21, 0, &[0; MAX_PAYLOAD])), Ok(Some(_))));
+        let long = binary(0x21, 0, &[0; MAX_PAYLOAD + 1]);
+        assert_eq!(parse(&long[..FIXED_PART]), Err(ProxyError::TooLarge));
+        let line = |length: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(length - 16));
+        assert_eq!(parse(line(MAX_LINE).as_bytes()), Ok(Some((ProxyHeader::default(), MAX_LINE))));
+        assert_eq!(parse(line(MAX_LINE + 1).as_bytes()), Err(ProxyError::TooLarge));
+    }
+
+    #[test]
+    fn likeness() {
+        let table: &[(&[u8], Likeness)] = &[
+            (b"", Likeness::Maybe),
+            (b"\r", Likeness::Maybe),
+            (b"\r\n\r\n", Likeness::Maybe),
+            (b"\r\n\r\n\0\r\nQUIT\n", Likeness::Yes),
+            (b"\r\nG", Likeness::No),
+            (b"\r\n\r\nG", Likeness::No),
+            (b"G", Likeness::No),
+            (b"P", Likeness::Maybe),
+            (b"POST / HTTP/1.1\r\n", Likeness::No),
+            (b"PROXY ", Likeness::Maybe),
+            (b"PROXY /", Likeness::No),
+            (b"PROXY TCP4 ", Likeness::Yes),
+            (b"PROXY TCP5", Likeness::No),
+            (b"PROXY UNKNOWN", Likeness::Yes),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(looks_like_proxy(bytes), *expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_after_a_signature_are_survived(
+            tail in prop::collection::vec(any::<u8>(), 0..80),
+            line in any::<bool>(),
+        ) {
+            let start: &[u8] = if line { b"PROXY TCP4 " } else { SIGNATURE };
+            let bytes = [start, &tail].concat();
+            if let Ok(Some((_, used))) = parse(&bytes) {
+                prop_assert!(used <= bytes.len());
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::thread;
 
+use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::fanout::{SUBSCRIBE, SUBSCRIBED};
@@ -16,19 +17,19 @@ use crate::{Failure, Result};
 pub fn run_storm(options: &mut Options) -> Result<Value> {
     let mut net = Net::new(target(options, 10_000)?)?;
     options.finish()?;
-    let mut load = Storm { last: 0, between: histogram() };
+    let mut load = Storm { last: 0, cpu_ns: 0, latency: histogram() };
     let cpu_start = cpu_ns();
     eprintln!("measure-start");
     run_net(&mut net, &mut load)?;
     eprintln!("measure-end");
     let seconds = load.last as f64 / 1e9;
-    let cpu = (cpu_ns() - cpu_start) as f64 / 1e9 / seconds;
+    let cpu = (load.cpu_ns - cpu_start) as f64 / 1e9 / seconds;
     Ok(json!({
         "connections": net.count(),
         "seconds": seconds,
         "messages": net.count(),
         "rate": (net.count() as f64 / seconds).round(),
-        "latency_us": quantiles(&load.between),
+        "latency_us": quantiles(&load.latency),
         "generator_cpu": (cpu * 1000.0).round() / 1000.0,
         "generator_limited": cpu >= GENERATOR_LIMIT,
     }))
@@ -59,15 +60,18 @@ fn target(options: &mut Options, count: usize) -> Result<Target> {
 }
 
 struct Storm {
+    /// When the last connection was open.
     last: u64,
-    between: hdrhistogram::Histogram<u64>,
+    /// CPU used by then.
+    cpu_ns: u64,
+    /// From connecting to the answer of the upgrade.
+    latency: Histogram<u64>,
 }
 
 impl Load for Storm {
-    fn opened(&mut self, net: &mut Net, _conn: usize) -> Result<()> {
-        let now = net.now();
-        self.between.saturating_record(now - self.last);
-        self.last = now;
+    fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()> {
+        self.last = net.now();
+        self.latency.saturating_record(self.last - net.since(conn));
         Ok(())
     }
 
@@ -77,6 +81,7 @@ impl Load for Storm {
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
         if net.all_open() {
+            self.cpu_ns = cpu_ns();
             return Ok(Turn::Done);
         }
         timed_out(now, STORM_TIMEOUT_NS)?;

@@ -6,11 +6,17 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::fd::OwnedFd;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 use socket2::SockRef;
 
 use crate::payload::excerpt;
@@ -49,6 +55,9 @@ pub struct Target {
 
 pub struct Net {
     poll: Poll,
+    /// Ends the sleep at a deadline: the poll's own timeout knows only milliseconds.
+    timer: OwnedFd,
+    timer_set_to: u64,
     target: Target,
     request: Vec<u8>,
     conns: Vec<Conn>,
@@ -62,6 +71,8 @@ pub struct Net {
 struct Conn {
     stream: TcpStream,
     stage: Stage,
+    /// When connecting began.
+    since: u64,
     /// Start of a unit whose end has not arrived.
     rest: Vec<u8>,
     out: Vec<u8>,
@@ -76,12 +87,19 @@ enum Stage {
     Open,
 }
 
+/// Of the timer and the waker: they end the sleep and nothing else.
 const WAKE: Token = Token(usize::MAX);
 
 impl Net {
     pub fn new(target: Target) -> Result<Self> {
+        let poll = Poll::new()?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK).map_err(io::Error::from)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), WAKE, Interest::READABLE)?;
         Ok(Net {
-            poll: Poll::new()?,
+            poll,
+            timer,
+            timer_set_to: 0,
             request: target.upgrade.as_deref().map(ws::upgrade_request).unwrap_or_default(),
             conns: Vec::with_capacity(target.count),
             target,
@@ -120,6 +138,11 @@ impl Net {
         self.opened == self.target.count
     }
 
+    /// When the connection was begun.
+    pub fn since(&self, conn: usize) -> u64 {
+        self.conns[conn].since
+    }
+
     /// Bytes read and written so far.
     pub fn traffic(&self) -> (u64, u64) {
         (self.bytes_in, self.bytes_out)
@@ -131,9 +154,11 @@ impl Net {
             let mut stream = TcpStream::connect(self.target.address)?;
             let token = Token(self.conns.len());
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            let since = self.now();
             self.conns.push(Conn {
                 stream,
                 stage: Stage::Connecting,
+                since,
                 rest: Vec::new(),
                 out: Vec::new(),
                 written: 0,
@@ -267,14 +292,26 @@ impl Net {
         Ok(())
     }
 
-    /// Sleeps at most until `deadline`. The system's sleep counts milliseconds: the last one is spent awake,
-    /// but only for who asks for precision by a near deadline.
+    /// Sleeps at most until `deadline`.
     fn sleep(&mut self, events: &mut Events, deadline: u64) -> Result<()> {
-        let millis = deadline.saturating_sub(self.now()) / 1_000_000;
-        match self.poll.poll(events, Some(Duration::from_millis(millis))) {
+        let left = deadline.saturating_sub(self.now());
+        let timeout = if left == 0 { Some(Duration::ZERO) } else { None };
+        if left > 0 && deadline != self.timer_set_to {
+            self.set_timer(deadline, left)?
+        }
+        match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    fn set_timer(&mut self, deadline: u64, left: u64) -> Result<()> {
+        let value =
+            Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as i64 };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).map_err(io::Error::from)?;
+        self.timer_set_to = deadline;
+        Ok(())
     }
 
     /// Resets every connection: thousands in TIME_WAIT would eat the ports of the next run.

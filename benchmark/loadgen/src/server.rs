@@ -1,14 +1,19 @@
 //! `server ws-echo|http`: moves bytes and does nothing else, as the limit a real server can be held against.
 //! It answers this generator only: the accept key is the constant one, requests have no bodies.
+//! Like the servers under test it answers `stats` on stdin and ends when stdin ends.
 
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Instant;
 
 use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
+use crate::meter::cpu_ns;
 use crate::options::Options;
 use crate::ws;
 use crate::{Failure, Result};
@@ -23,11 +28,33 @@ pub fn run(kind: &str, mut options: Options) -> Result<Value> {
     options.finish()?;
     let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
     println!("{}", json!({ "port": listener.local_addr()?.port() }));
+    thread::spawn(answer_stats);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut server = Server { poll, conns: Vec::new(), echo };
     server.serve(&listener)?;
     Ok(Value::Null)
+}
+
+fn answer_stats() {
+    let start = Instant::now();
+    for line in io::stdin().lines().map_while(|line| line.ok()) {
+        if line != "stats" {
+            continue;
+        }
+        let time = start.elapsed().as_micros() as u64;
+        let stats =
+            json!({ "time": time, "cpu": cpu_ns() / 1000, "threadCpu": null, "rss": resident_bytes() });
+        println!("{stats}");
+    }
+    std::process::exit(0);
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 struct Server {

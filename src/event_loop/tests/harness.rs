@@ -109,7 +109,7 @@ impl Harness {
 
     /// Turns the loop has made.
     pub fn turns(&self) -> usize {
-        self.shared().settled.load(Ordering::SeqCst)
+        self.shared().turns.load(Ordering::SeqCst)
     }
 
     // ---- events

@@ -96,7 +96,7 @@ fn javascript_upgrades_when_it_likes() {
 fn large_messages_move_by_ownership() {
     let mut harness = Harness::with_behaviour(behaviour());
     let (mut client, id) = open(&mut harness);
-    let content: Vec<u8> = (0..5_000_000).map(|n: usize| (n * 31 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..5_000_000).map(|n: usize| ((n * 31) >> 3) as u8).collect();
     let (frame, mut sending) = (masked(BINARY, true, &content), client.second());
     let sender = std::thread::spawn(move || sending.send(&frame));
     let event = harness.expect(EventKind::Message);
@@ -174,9 +174,9 @@ fn a_publish_reaches_its_subscribers_in_the_order_of_the_commands() {
         push(&mut batch, Op::Send, 0, *id, 0, b"end");
     }
     harness.send(&mut batch);
-    let (all, other): ((OpCode, &[u8]), (OpCode, &[u8])) =
-        ((TEXT, b"to all"), (BINARY, b"not to the sender"));
-    let (large, end): ((OpCode, &[u8]), (OpCode, &[u8])) = ((TEXT, &large), (TEXT, b"end"));
+    type Frame<'a> = (OpCode, &'a [u8]);
+    let (all, other): (Frame<'_>, Frame<'_>) = ((TEXT, b"to all"), (BINARY, b"not to the sender"));
+    let (large, end): (Frame<'_>, Frame<'_>) = ((TEXT, &large), (TEXT, b"end"));
     let expected = [
         vec![all, large, end],
         vec![all, (TEXT, b"between"), other, large, end],

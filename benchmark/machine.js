@@ -1,0 +1,49 @@
+'use strict';
+
+// What else the machine was doing: CPU that neither server nor generator used makes a round worth little.
+
+const fs = require('fs');
+const os = require('os');
+
+const TICKS_PER_SECOND = 100;
+const QUIET_SAMPLE_MS = 300;
+
+/** Busy seconds of all cores so far, and those the hypervisor gave to others. */
+const read = () => {
+  try {
+    const [user, nice, system, , , , , steal] = fs.readFileSync('/proc/stat', 'utf8').match(/\d+/g).map(Number);
+    return { at: performance.now(), busy: (user + nice + system) / TICKS_PER_SECOND, steal: steal / TICKS_PER_SECOND };
+  } catch {
+    return null;
+  }
+};
+
+/** Cores used by others between two readings; `null` where that cannot be known. */
+const foreign = (before, after, { serverCores, generatorCpu }) => {
+  if (!before || !after) return null;
+  const seconds = (after.at - before.at) / 1000;
+  const busy = (after.busy - before.busy + after.steal - before.steal) / seconds;
+  return Math.max(0, busy - serverCores - generatorCpu);
+};
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Waits until next to nothing runs on the machine, at most so many seconds. */
+const quiet = async (patience, limit) => {
+  const end = performance.now() + patience * 1000;
+  while (performance.now() < end) {
+    const before = read();
+    await pause(QUIET_SAMPLE_MS);
+    const busy = foreign(before, read(), { serverCores: 0, generatorCpu: 0 });
+    if (busy === null || busy <= limit) return;
+  }
+};
+
+const describe = () => ({
+  cpu: os.cpus()[0].model,
+  cores: os.cpus().length,
+  kernel: `${os.type()} ${os.release()}`,
+  node: process.versions.node,
+});
+
+module.exports = { describe, foreign, quiet, read };

@@ -1,0 +1,14 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+
+/**
+ * A place below the data folder, which is made when first asked for.
+ *
+ * @param {...string} parts
+ */
+export function dataPath(...parts) {
+  const file = path.resolve(process.env.DATA_DIR ?? '.data', ...parts);
+  mkdirSync(path.dirname(file), { recursive: true });
+  return file;
+}

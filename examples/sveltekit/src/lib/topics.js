@@ -1,0 +1,2 @@
+/** What the tabs of the live room subscribe to. */
+export const ROOM = 'room';

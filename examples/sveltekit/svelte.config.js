@@ -1,0 +1,12 @@
+import adapter from 'svelte-adapter-uws';
+
+export default {
+  kit: {
+    adapter: adapter({
+      websocket: {
+        // The adapter's 10 upgrades in 10 s per address are few for several tabs behind one router.
+        upgradeRateLimit: 100,
+      },
+    }),
+  },
+};

@@ -1,0 +1,40 @@
+'use strict';
+
+// Builds the addon: `node scripts/build.js [--debug]`. Cargo decides what there is to do.
+// The result is uws-rs.<platform>-<arch>[-<libc>].node in the root, where index.js looks for it.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { ROOT, has, run } = require('./run.js');
+
+const LIBRARY = { win32: 'uws_rs.dll', darwin: 'libuws_rs.dylib' }[process.platform] ?? 'libuws_rs.so';
+
+function addonName() {
+  const parts = [process.platform, process.arch];
+  if (process.platform === 'linux') {
+    parts.push(process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl');
+  }
+  return `uws-rs.${parts.join('-')}.node`;
+}
+
+function build({ debug = process.argv.includes('--debug') } = {}) {
+  if (!has('cargo')) {
+    console.error('Building the addon takes Rust: install it from https://rustup.rs and try again.');
+    process.exit(1);
+  }
+  run('cargo', ['build', ...(debug ? [] : ['--release'])]);
+  const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
+  replace(path.join(target, debug ? 'debug' : 'release', LIBRARY), path.join(ROOT, addonName()));
+}
+
+/** By renaming: a process that has the old file mapped keeps it. */
+function replace(from, to) {
+  if (fs.existsSync(to) && fs.readFileSync(to).equals(fs.readFileSync(from))) return;
+  fs.copyFileSync(from, `${to}.new`);
+  fs.renameSync(`${to}.new`, to);
+  console.log(`Built ${path.basename(to)}`);
+}
+
+module.exports = { addonName, build };
+
+if (require.main === module) build();

@@ -1,0 +1,68 @@
+'use strict';
+
+// What the scripts share. They run in a fresh clone, before anything is installed, so they use Node alone.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { spawnSync } = require('node:child_process');
+
+const ROOT = path.join(__dirname, '..');
+const EXAMPLE = path.join(ROOT, 'examples', 'sveltekit');
+const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+
+/** Runs a command with our output; ends this process with its failure. */
+function run(command, args, options = {}) {
+  const code = attempt(command, args, options);
+  if (code !== 0) process.exit(code);
+}
+
+/** Runs a command with our output and returns its exit code. */
+function attempt(command, args, { cwd = ROOT, env = {} } = {}) {
+  const done = spawnSync(command, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  });
+  if (done.error) console.error(`${command}: ${done.error.message}`);
+  return done.status ?? 1;
+}
+
+function has(command, args = ['--version']) {
+  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+}
+
+/** `npm ci` where what is installed is older than the lockfile. */
+function install(folder) {
+  const installed = path.join(folder, 'node_modules', '.package-lock.json');
+  if (modified(installed) >= modified(path.join(folder, 'package-lock.json'))) return;
+  console.log(`Installing the packages of ${path.relative(ROOT, folder) || 'uws-rs'}`);
+  run(NPM, ['ci', '--no-audit', '--no-fund'], { cwd: folder });
+}
+
+/** Builds the example app where it, or the adapter it is built with, has changed since, and returns the exit code. */
+function buildExample() {
+  const sources = [
+    'src',
+    'static/favicon.svg',
+    'scripts',
+    'package-lock.json',
+    'svelte.config.js',
+    'vite.config.js',
+  ];
+  const newest = Math.max(...sources.map((name) => newestBelow(path.join(EXAMPLE, name))));
+  if (modified(path.join(EXAMPLE, 'build', 'index.js')) > newest) return 0;
+  console.log('Building the example app');
+  return attempt(NPM, ['run', 'build', '--silent'], { cwd: EXAMPLE });
+}
+
+function newestBelow(entry) {
+  if (!fs.statSync(entry).isDirectory()) return modified(entry);
+  return Math.max(...fs.readdirSync(entry).map((name) => newestBelow(path.join(entry, name))));
+}
+
+function modified(file) {
+  return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+module.exports = { EXAMPLE, NPM, ROOT, attempt, buildExample, has, install, run };

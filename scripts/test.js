@@ -1,0 +1,139 @@
+'use strict';
+
+// `npm test`: every check there is, from a fresh clone. `npm run test:peer`: the behaviour tests against the real
+// uWebSockets.js, to see that they ask for what it does.
+//
+//   UWS_2057              path of a uWebSockets.js 20.57 to compare with; without it those runs are skipped
+//   CHROMIUM              the browser, if not /usr/bin/chromium
+//   SVELTE_ADAPTER_UWS    archive or folder of another release of the adapter to run the browser tests with as well
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { buildWith } = require('./adapter.js');
+const { build } = require('./build.js');
+const { offences } = require('./layers.js');
+const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
+
+const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
+const results = [];
+
+/** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */
+function step(name, check) {
+  console.log(`\n=== ${name}`);
+  const started = Date.now();
+  const outcome = check();
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  const verdict = typeof outcome === 'string' ? `skipped: ${outcome}` : outcome === 0 ? 'ok' : 'FAILED';
+  if (verdict !== 'ok') console.log(`${name}: ${verdict}`);
+  results.push({ name, verdict, seconds });
+}
+
+function rust() {
+  const core = '--no-default-features';
+  const strict = ['--all-targets', '--', '-D', 'warnings'];
+  step('rustfmt', () => attempt('cargo', ['fmt', '--check']));
+  step('clippy', () => attempt('cargo', ['clippy', core, ...strict]));
+  step('clippy, with the binding', () => attempt('cargo', ['clippy', ...strict]));
+  step('layers', () => report(offences()));
+  const nextest = has('cargo', ['nextest', '--version']);
+  step('Rust tests', () => attempt('cargo', nextest ? ['nextest', 'run', core] : ['test', core]));
+  step('Rust documentation', () =>
+    attempt('cargo', ['doc', core, '--no-deps'], { env: { RUSTDOCFLAGS: '-D warnings' } }),
+  );
+}
+
+function javascript() {
+  step('ESLint', () => tool('eslint', '.'));
+  step('Prettier', () => tool('prettier', '--check', '.'));
+  step('types', () => {
+    const files = ['index.d.ts', ...filesIn('__test__/types', '.ts')];
+    if (!fs.existsSync(path.join(ROOT, files[0]))) return 'no index.d.ts';
+    const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--types', 'node'];
+    return tool('tsc', ...options, ...files);
+  });
+}
+
+function behaviour(peers) {
+  if (!peers) {
+    step('Node tests', () => specs('ours', '__test__', '__test__/package'));
+    step('conformance', () => specs('ours', '__test__/conformance'));
+  }
+  for (const peer of ['20.30', '20.57']) {
+    step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));
+  }
+}
+
+function browser(peers) {
+  if (!fs.existsSync(CHROMIUM)) {
+    return step('browser', () => (process.env.CI ? 1 : `no Chromium at ${CHROMIUM}`));
+  }
+  step('example app', () => {
+    install(EXAMPLE);
+    return buildExample();
+  });
+  if (!peers) step('browser', () => specs('ours', '__test__/browser'));
+  for (const peer of peers ? ['20.30', '20.57'] : []) {
+    step(`browser, uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/browser'));
+  }
+  if (!peers) step('browser, with another adapter', otherAdapter);
+}
+
+function otherAdapter() {
+  const adapter = process.env.SVELTE_ADAPTER_UWS;
+  if (!adapter) return 'SVELTE_ADAPTER_UWS names none';
+  process.env.EXAMPLE_BUILD = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-build-'));
+  try {
+    buildWith(adapter, process.env.EXAMPLE_BUILD);
+    return specs('ours', '__test__/browser');
+  } finally {
+    fs.rmSync(process.env.EXAMPLE_BUILD, { recursive: true, force: true });
+    delete process.env.EXAMPLE_BUILD;
+  }
+}
+
+/** Why there is no such peer here, if there is none. */
+function missing(peer) {
+  if (peer === '20.57') return process.env.UWS_2057 ? undefined : 'UWS_2057 names none';
+  const main = require.resolve('@trufflesuite/uws-js-unofficial');
+  const name = `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`;
+  return fs.existsSync(path.join(main, '../../binaries', name)) ? undefined : `there is no ${name}`;
+}
+
+function specs(module, ...folders) {
+  const files = folders.flatMap((folder) => filesIn(folder, '.spec.js'));
+  if (files.length === 0) return `no tests in ${folders.join(', ')}`;
+  return attempt(process.execPath, ['--test', ...files], { env: { UWS_MODULE: module } });
+}
+
+function filesIn(folder, ending) {
+  const at = path.join(ROOT, folder);
+  const names = fs.existsSync(at) ? fs.readdirSync(at) : [];
+  return names.filter((name) => name.endsWith(ending)).map((name) => path.join(folder, name));
+}
+
+function tool(name, ...args) {
+  return attempt(path.join(ROOT, 'node_modules', '.bin', name), args);
+}
+
+function report(lines) {
+  for (const line of lines) console.error(line);
+  return lines.length ? 1 : 0;
+}
+
+const peers = process.argv.includes('--peer');
+
+install(ROOT);
+if (!peers) {
+  rust();
+  javascript();
+}
+console.log('\n=== build');
+build();
+behaviour(peers);
+browser(peers);
+
+console.log('\n=== summary');
+for (const { name, verdict, seconds } of results)
+  console.log(`${seconds.padStart(7)} s  ${name}: ${verdict}`);
+process.exit(results.some(({ verdict }) => verdict === 'FAILED') ? 1 : 0);
