@@ -3,6 +3,7 @@
 
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
+use super::tls;
 use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
 use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
@@ -18,6 +19,18 @@ pub struct App {
     pub router: Router,
     /// Tell JavaScript about every connection (`filter`).
     pub filter: bool,
+    /// Of an SSLApp.
+    pub names: Option<tls::Names>,
+}
+
+impl App {
+    /// Lets `change` change the routes of the app, or of one of its server names.
+    pub fn change_routes(&mut self, domain: Option<&str>, change: impl FnOnce(&mut Router)) {
+        match domain.and_then(|name| self.names.as_ref()?.router(name)) {
+            Some(router) => change(&mut router.borrow_mut()),
+            None => change(&mut self.router),
+        }
+    }
 }
 
 /// A `ws` route's options, in units the loop uses.
@@ -71,6 +84,7 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    pub tls: tls::Scratch,
     clock: Clock,
 }
 
@@ -91,6 +105,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            tls: tls::Scratch::default(),
             clock: Clock::new(),
         }
     }

@@ -205,7 +205,7 @@ impl Connection {
         let parsed = request::parse(bytes, &ctx.limits, &mut head);
         let used = parsed.ok().flatten().filter(|_| BodyDecoder::new(head.framing).is_done());
         let used = used.filter(|_| head.websocket_key.is_none()).filter(|used| {
-            let first = match_routes(ctx, self.app, &head, &bytes[..*used]);
+            let first = match_routes(ctx, self, &head, &bytes[..*used]);
             if first.is_some() {
                 if let Some(http) = self.http() {
                     http.ahead.push_back(Exchange::new(&head, &bytes[..*used]));
@@ -245,7 +245,7 @@ impl Connection {
             exchange: Exchange::new(head, bytes),
             ..Http::default()
         };
-        let first = match_routes(ctx, self.app, head, bytes);
+        let first = match_routes(ctx, self, head, bytes);
         match first {
             None => return self.http_not_found(ctx),
             Some((id, RouteKind::WebSocket))
@@ -491,7 +491,7 @@ impl Connection {
     // ---- what happens to the connection
 
     pub(super) fn http_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.out.len());
+        let (id, now) = (self.id, self.unsent());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
         if http.pending && http.want_writable && now < WRITABLE_BELOW {
@@ -610,12 +610,20 @@ impl Connection {
 pub type HttpCommand = fn(&mut Connection, &mut Context, Command<'_>);
 
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
-fn match_routes(ctx: &mut Context, app: u32, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+fn match_routes(
+    ctx: &mut Context,
+    connection: &Connection,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Option<(u32, RouteKind)> {
     let Context { apps, matches, .. } = ctx;
     matches.clear();
-    let app = apps.get(app as usize)?;
+    let app = apps.get(connection.app as usize)?;
+    // A server name without routes of its own is served by those of the app.
+    let domain = connection.tls.as_ref().and_then(|tls| tls.router()).map(|router| router.borrow());
+    let router = domain.as_deref().filter(|router| !router.is_empty()).unwrap_or(&app.router);
     let mut first = None;
-    app.router.route(
+    router.route(
         head.method.of(bytes),
         head.path.of(bytes),
         head.websocket_key.is_some(),
