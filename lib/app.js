@@ -60,6 +60,13 @@ function listenArguments(given) {
   };
 }
 
+function descriptorOf(value) {
+  if (!Number.isSafeInteger(value) || value <= 0) {
+    throw new TypeError('descriptor must be what getDescriptor() of another app returned.');
+  }
+  return value;
+}
+
 class TemplatedApp {
   #id;
   #engine;
@@ -163,6 +170,22 @@ class TemplatedApp {
     }
     this.#engine.closeApp(this.#id);
     endAll(this);
+    return this;
+  }
+
+  // ---- child apps in other threads
+
+  getDescriptor() {
+    return this.#engine.descriptor(this.#id);
+  }
+
+  addChildAppDescriptor(descriptor) {
+    this.#engine.addChild(this.#id, descriptorOf(descriptor));
+    return this;
+  }
+
+  removeChildAppDescriptor(descriptor) {
+    this.#engine.removeChild(this.#id, descriptorOf(descriptor));
     return this;
   }
 

@@ -62,7 +62,9 @@ pub enum EventKind {
     /// A condition worth one line in the log; payload: the text.
     Warning = 15,
     /// A handshake waits for a server name that is not known; `a` = app, payload: the name.
-    ServerName = 16,
+    ServerName = 17,
+    /// A connection is open again after `Quiet`.
+    Busy = 16,
 }
 
 /// The handler id that means "no route matched".
@@ -460,6 +462,8 @@ pub struct Shared {
     pub settled: Settled,
     /// TLS handshakes that did not come about, for whatever reason.
     pub failed_handshakes: AtomicU64,
+    /// Bytes of all connections together that the kernel has refused.
+    pub unsent: AtomicUsize,
     /// Turns the loop has made: how often it woke, for diagnosis.
     pub turns: AtomicUsize,
 }
@@ -474,6 +478,7 @@ impl Default for Shared {
             stop: AtomicBool::new(false),
             settled: Settled::default(),
             failed_handshakes: AtomicU64::new(0),
+            unsent: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         }
     }

@@ -13,7 +13,6 @@ use crate::protocol::request::Span;
 use napi_sys as sys;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr;
-use std::time::Duration;
 
 /// What a hot function is given.
 struct Call<'a> {
@@ -72,7 +71,7 @@ hot! {
     "flush" => flush as flush_callback,
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
-    "settle" => settle as settle_callback,
+    "drain" => drain as drain_callback,
     "command" => command as command_callback,
     "send" => send as send_callback,
     "end" => end as end_callback,
@@ -163,9 +162,9 @@ fn start_stretch(call: Call<'_>) -> Value {
     value::integer(call.env(), stride as i32)
 }
 
-/// `settle(milliseconds)`
-fn settle(call: Call<'_>) -> Value {
-    call.state.settle(Duration::from_millis(u64::from(call.args.u32(0))));
+/// `drain()`: see `State::drain`
+fn drain(call: Call<'_>) -> Value {
+    call.state.drain();
     value::undefined()
 }
 
@@ -423,10 +422,8 @@ fn request_header(call: Call<'_>) -> Value {
 fn request_headers(call: Call<'_>) -> Value {
     let env = call.env();
     let fields = RequestBlock::of(&call);
-    let values: Vec<Value> = fields
-        .header_fields()
-        .flat_map(|(name, val)| [value::latin1(env, name), value::latin1(env, val)])
-        .collect();
+    let values: Vec<Value> =
+        fields.header_fields().flat_map(|(name, val)| [value::latin1(env, name), utf8(env, val)]).collect();
     value::array(env, &values)
 }
 

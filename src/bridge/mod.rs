@@ -10,7 +10,7 @@ mod tls;
 mod value;
 
 use crate::channel::{ConnId, Op, WakeJs};
-use crate::event_loop::{Behaviour, Control, Loop, socket};
+use crate::event_loop::{Behaviour, Control, Loop, registry, socket};
 use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
@@ -206,6 +206,22 @@ impl Engine {
         Ok(())
     }
 
+    /// The number that stands for an app in the whole process.
+    #[napi]
+    pub fn descriptor(&mut self, app: u32) -> f64 {
+        registry::descriptor(self.state().event_loop.remote(), app) as f64
+    }
+
+    #[napi]
+    pub fn add_child(&mut self, app: u32, descriptor: f64) {
+        self.state().control(Control::AddChild { app, descriptor: descriptor as u64 });
+    }
+
+    #[napi]
+    pub fn remove_child(&mut self, app: u32, descriptor: f64) {
+        self.state().control(Control::RemoveChild { app, descriptor: descriptor as u64 });
+    }
+
     #[napi]
     pub fn close_listener(&mut self, listener: u32) {
         self.state().command(Op::CloseListener, ConnId::default(), listener);
@@ -229,12 +245,6 @@ impl Engine {
                 sys::napi_unref_threadsafe_function(env.raw(), self.wake);
             }
         }
-    }
-
-    /// Calls the pump again from the event loop, after other work had its turn.
-    #[napi]
-    pub fn pump_again(&self) {
-        ThreadsafeWake(self.wake).wake();
     }
 
     /// Makes the loop thread panic, to test what JavaScript sees of it.

@@ -176,10 +176,7 @@ impl Connection {
 
     pub(super) fn after_flush(&mut self, ctx: &mut Context) {
         let (before, now) = (self.backlog, self.unsent());
-        if before != now {
-            self.backlog = now;
-            ctx.shared.slots.get(self.id.slot).backlog.store(now, Ordering::SeqCst);
-        }
+        self.tell_backlog(ctx, now);
         match self.ending {
             Ending::No => match &mut self.protocol {
                 Protocol::Http(_) => self.http_flushed(ctx, before),
@@ -187,6 +184,14 @@ impl Connection {
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
             Ending::Flushing | Ending::Lingering => {}
+        }
+    }
+
+    fn tell_backlog(&mut self, ctx: &Context, now: usize) {
+        if self.backlog != now {
+            ctx.shared.unsent.fetch_add(now.wrapping_sub(self.backlog), Ordering::SeqCst);
+            self.backlog = now;
+            ctx.shared.slots.get(self.id.slot).backlog.store(now, Ordering::SeqCst);
         }
     }
 
@@ -302,6 +307,7 @@ impl Connection {
         }
         self.leave_topics(ctx);
         self.out.clear(&mut ctx.spare);
+        self.tell_backlog(ctx, 0);
         self.input = Vec::new();
         self.readable = false;
         self.deadline = 0;

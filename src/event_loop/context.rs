@@ -21,6 +21,9 @@ pub struct App {
     pub filter: bool,
     /// Of an SSLApp.
     pub names: Option<tls::Names>,
+    /// Descriptors of the child apps that accepted connections go to in turn.
+    children: Vec<u64>,
+    next_child: usize,
 }
 
 impl App {
@@ -30,6 +33,20 @@ impl App {
             Some(router) => change(&mut router.borrow_mut()),
             None => change(&mut self.router),
         }
+    }
+
+    pub fn add_child(&mut self, descriptor: u64) {
+        self.children.push(descriptor);
+    }
+
+    pub fn remove_child(&mut self, descriptor: u64) {
+        self.children.retain(|child| *child != descriptor);
+    }
+
+    /// Round-robin.
+    pub fn next_child(&mut self) -> Option<u64> {
+        self.next_child = self.next_child.wrapping_add(1);
+        self.children.get(self.next_child % self.children.len().max(1)).copied()
     }
 }
 

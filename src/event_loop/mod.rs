@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod http;
 mod outbound;
+pub mod registry;
 pub mod socket;
 mod timer;
 pub mod tls;
@@ -79,6 +80,21 @@ pub enum Control {
         listener: u32,
         bound: Bound,
     },
+    /// From now on `app` hands its accepted connections to the child app with this descriptor, too.
+    AddChild {
+        app: u32,
+        descriptor: u64,
+    },
+    RemoveChild {
+        app: u32,
+        descriptor: u64,
+    },
+    /// A connection another loop accepted for `app`.
+    Adopt {
+        app: u32,
+        stream: socket::Stream,
+        peer: Option<std::net::SocketAddr>,
+    },
     /// For tests of the panic path.
     #[doc(hidden)]
     Panic(String),
@@ -92,7 +108,37 @@ pub struct Loop {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A loop as other loops see it.
+#[derive(Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+    control: Sender<Control>,
+    waker: Arc<Waker>,
+}
+
+impl Remote {
+    /// Gives the command back when the loop is over.
+    fn control(&self, control: Control) -> Result<(), Control> {
+        if self.shared.stop.load(Ordering::SeqCst) {
+            return Err(control);
+        }
+        self.control.send(control).map_err(|error| error.into_inner())?;
+        if self.shared.commands.needs_wake() {
+            let _ = self.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn is_same(&self, other: &Remote) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
 impl Loop {
+    pub fn remote(&self) -> Remote {
+        Remote { shared: self.shared.clone(), control: self.control.clone(), waker: self.waker.clone() }
+    }
+
     pub fn start(limits: Limits, wake_js: Box<dyn WakeJs>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -132,6 +178,7 @@ impl Loop {
 
     /// Ends the thread and waits for it; every socket is closed.
     pub fn stop(&mut self) {
+        registry::forget(&self.remote());
         self.shared.stop.store(true, Ordering::SeqCst);
         self.wake();
         if let Some(thread) = self.thread.take() {
@@ -328,7 +375,7 @@ impl EventLoop {
                 Ok((stream, peer)) => {
                     listening.rest = None;
                     let app = listening.app;
-                    self.adopt(stream, peer, app);
+                    self.hand_out(stream, peer, app);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listening.rest = None;
@@ -355,6 +402,22 @@ impl EventLoop {
         listening.rest = Some((std::time::Instant::now() + pause, pause));
     }
 
+    /// To the next child app, or to the accepting app itself when it has none that lives.
+    fn hand_out(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+        while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(context::App::next_child) {
+            let Some((remote, child_app)) = registry::find(child) else {
+                self.ctx.apps[app as usize].remove_child(child);
+                continue;
+            };
+            match remote.control(Control::Adopt { app: child_app, stream, peer }) {
+                Err(Control::Adopt { stream: back, .. }) => stream = back,
+                _ => return,
+            }
+            self.ctx.apps[app as usize].remove_child(child);
+        }
+        self.adopt(stream, peer, app);
+    }
+
     fn adopt(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
         let Some(slot) = self.free_slot() else { return };
         if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
@@ -374,7 +437,9 @@ impl EventLoop {
         connection.set_timeout(&mut self.ctx, http::HTTP_TIMEOUT);
         place.connection = Some(connection);
         self.ctx.connections += 1;
-        self.quiet = false;
+        if std::mem::replace(&mut self.quiet, false) {
+            self.ctx.event(EventKind::Busy, ConnId::default(), [0; 3], b"");
+        }
         if self.ctx.apps.get(app as usize).is_some_and(|app| app.filter) {
             self.ctx.event(EventKind::Filter, id, [app, 1, 0], b"");
         }
@@ -451,6 +516,17 @@ impl EventLoop {
                         app.filter = true;
                     }
                 }
+                Control::AddChild { app, descriptor } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.add_child(descriptor);
+                    }
+                }
+                Control::RemoveChild { app, descriptor } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.remove_child(descriptor);
+                    }
+                }
+                Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
                 Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
                 Control::Panic(message) => panic!("{message}"),
             }
