@@ -1,10 +1,11 @@
 'use strict';
 // uws-rs: the API of uWebSockets.js v20 on an event loop of its own. See index.d.ts for what each member does.
 
-const { App, us_listen_socket_close, us_socket_local_port } = require('./lib/app');
+const { App, SSLApp, us_listen_socket_close, us_socket_local_port } = require('./lib/app');
 
 module.exports = {
   App,
+  SSLApp,
   us_listen_socket_close,
   us_socket_local_port,
   LIBUS_LISTEN_DEFAULT: 0,
