@@ -28,7 +28,18 @@ function modulePath() {
   return path.join(entry, '../../binaries', `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`)
 }
 
-const uWS = require(modulePath())
+/** With UWS_TLS=1 every app is an SSLApp and every raw client speaks TLS. */
+const overTls = process.env.UWS_TLS === '1'
+
+function load() {
+  const module_ = require(modulePath())
+  if (!overTls) return module_
+  const certificate = require('./tls/certificates').shared()
+  const App = function App(options) { return module_.SSLApp({ ...certificate, ...options }) }
+  return { ...module_, App }
+}
+
+const uWS = load()
 
 /** A test bounded in time. */
 function it(name, options, body) {
@@ -57,6 +68,9 @@ function difference(id) {
 
 /** Option `skip` of a test that cannot run on the original; the listed difference says why. */
 const onlyOurs = (id) => ({ skip: ours ? (difference(id), false) : `${MODULE}: ${difference(id).original}` })
+
+/** The name of a class, which is another one over TLS. */
+const named = (name) => `uWS.${overTls ? 'SSL' : ''}${name}`
 
 /** Which members the objects of the module under test have, by name: probed once on live objects. */
 let probed
@@ -105,8 +119,8 @@ function serve(t, configure, options = {}) {
   app.listen(0, (token) => { server.token = token })
   assert.ok(server.token, 'listen calls back before it returns')
   server.port = uWS.us_socket_local_port(server.token)
-  server.connect = (more) => clients.Peer.connect(server.port, { track, ...more })
-  server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...more })
+  server.connect = (more) => clients.Peer.connect(server.port, { track, ...options.peer, ...more })
+  server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...options.peer, ...more })
   /** One request on a connection of its own. */
   server.once = async (text, more) => {
     const peer = await server.connect()
@@ -199,6 +213,6 @@ const ERRORS = {
 }
 
 module.exports = {
-  ...clients, uWS, MODULE, ours, v30, v57, modulePath, it, assert, differs, byVersion, needs, onlyOurs, members, has,
+  ...clients, uWS, overTls, MODULE, ours, v30, v57, modulePath, it, assert, differs, byVersion, needs, onlyOurs, named, members, has,
   serve, listening, Events, deferred, child, aborted, text, ERRORS,
 }

@@ -56,8 +56,14 @@ function javascript() {
 
 function behaviour(peers) {
   if (!peers) {
-    step('Node tests', () => specs('ours', '__test__', '__test__/package'));
+    step('Node tests', () => specs('ours', '__test__', '__test__/package', '__test__/tls'));
     step('conformance', () => specs('ours', '__test__/conformance'));
+    step('conformance over TLS', () => {
+      process.env.UWS_TLS = '1';
+      const outcome = specs('ours', '__test__/conformance');
+      delete process.env.UWS_TLS;
+      return outcome;
+    });
   }
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));

@@ -61,5 +61,7 @@ add('reset-idle-timeout-on-send', '§5', '`resetIdleTimeoutOnSend` exists in the
 add('write-in-drain', '§4.3', 'what the kernel refuses while `drain` or `onWritable` runs, or in the microtasks after it, may never be sent', 'it is sent like anything else')
 add('no-token', '§1', '`us_listen_socket_close` and `us_socket_local_port` crash on anything but a token', 'no crash: -1, nothing, or an error')
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown')
+add('domain-not-found', '§2.3', 'under a server name with a router of its own a path it does not have closes the connection', 'answered 404')
+add('domain-without-routes', '§2.3', 'a server name without routes of its own closes the connection of every request', 'the routes of the app serve it')
 
 module.exports = differences

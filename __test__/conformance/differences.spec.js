@@ -4,7 +4,8 @@ const path = require('node:path')
 const { it, assert } = require('../support')
 const DIFFERENCES = require('./differences')
 
-const specs = fs.readdirSync(__dirname).filter((name) => name.endsWith('.spec.js') && name !== 'differences.spec.js')
+const specsIn = (folder) => fs.readdirSync(path.join(__dirname, folder)).filter((name) => name.endsWith('.spec.js')).map((name) => path.join(folder, name))
+const specs = [...specsIn('.'), ...specsIn('../tls')].filter((name) => name !== 'differences.spec.js')
 const used = new Set(specs.flatMap((name) => [...fs.readFileSync(path.join(__dirname, name), 'utf8').matchAll(/(?:differs\(|onlyOurs\(|\{ id: )'([^']*)'/g)].map(([, id]) => id)))
 const listed = DIFFERENCES.map(({ id }) => id)
 

@@ -2,7 +2,7 @@
 // What the packages above rely on, beyond what the other specs pin: their ways of using the module, each in one test.
 const vm = require('node:vm')
 const util = require('node:util')
-const { it, assert, serve, get, post, request, uWS, Events, deferred, turn, text, upgradeRequest, differs, onlyOurs, v30, ERRORS } = require('../support')
+const { it, assert, serve, get, post, request, uWS, Events, deferred, turn, text, upgradeRequest, differs, onlyOurs, v30, ERRORS, named } = require('../support')
 
 const offered = (req) => ['sec-websocket-key', 'sec-websocket-protocol', 'sec-websocket-extensions'].map((name) => req.getHeader(name))
 
@@ -151,7 +151,7 @@ it('state on the socket by string and symbol keys, a Map keyed by the socket, af
   await peer.text('2')
   await peer.close(1000)
   const ws = await closed.promise
-  assert.deepEqual([states.get(ws), weak.get(ws), ws[key], ws.__state.n, ws.getUserData().path, ws.constructor.name], [1, 2, 3, 2, '/p', 'uWS.WebSocket'])
+  assert.deepEqual([states.get(ws), weak.get(ws), ws[key], ws.__state.n, ws.getUserData().path, ws.constructor.name], [1, 2, 3, 2, '/p', named('WebSocket')])
 })
 
 it('an async upgrade that authenticates by a promise already resolved', async (t) => {

@@ -213,7 +213,7 @@ it('a process that only makes an app exits', async () => {
 })
 
 it('an open connection keeps the process alive after the listen socket is closed; its end lets it exit', async () => {
-  const run = await child(({ uWS }) => {
+  const run = await child(({ uWS, overTls }) => {
     const app = uWS.App().get('/*', (res) => { res.end('hello'); uWS.us_listen_socket_close(listenSocket); console.log('served') })
     let listenSocket
     app.listen(0, (token) => {
@@ -221,7 +221,8 @@ it('an open connection keeps the process alive after the listen socket is closed
       const port = uWS.us_socket_local_port(token)
       // The client is another process, so that only the server's socket can keep this one alive.
       require('node:child_process').spawn(process.execPath, ['-e', `
-        const socket = require('node:net').connect(${port}, '127.0.0.1', () => socket.write('GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'))
+        const options = { port: ${port}, host: '127.0.0.1', rejectUnauthorized: false }
+        const socket = require('node:${overTls ? 'tls' : 'net'}').connect(options, () => socket.write('GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'))
         socket.once('data', () => setTimeout(() => socket.destroy(), 300))`], { stdio: 'ignore', detached: true }).unref()
     })
     const started = Date.now()

@@ -45,6 +45,8 @@ pub struct Connection {
     dirty: bool,
     queued: bool,
     ending: Ending,
+    /// Cost of commands carried out, of which JavaScript has not been told.
+    carried_out: usize,
     /// What JavaScript was last told of the bytes the kernel refused.
     backlog: usize,
     /// 0: none.
@@ -85,6 +87,7 @@ impl Connection {
             dirty: false,
             queued: false,
             ending: Ending::No,
+            carried_out: 0,
             backlog: 0,
             deadline: 0,
             wheel_at: 0,
@@ -177,6 +180,7 @@ impl Connection {
     pub(super) fn after_flush(&mut self, ctx: &mut Context) {
         let (before, now) = (self.backlog, self.unsent());
         self.tell_backlog(ctx, now);
+        self.tell_carried_out(ctx);
         match self.ending {
             Ending::No => match &mut self.protocol {
                 Protocol::Http(_) => self.http_flushed(ctx, before),
@@ -184,6 +188,23 @@ impl Connection {
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
             Ending::Flushing | Ending::Lingering => {}
+        }
+    }
+
+    /// JavaScript is told once the kernel has been offered what the commands brought: until then their bytes are on
+    /// their way, and it cannot be known whether they will be refused.
+    pub(super) fn count_carried_out(&mut self, ctx: &mut Context, cost: usize) {
+        self.carried_out = self.carried_out.wrapping_add(cost);
+        match self.stream {
+            Some(_) => self.mark_dirty(ctx),
+            None => self.tell_carried_out(ctx),
+        }
+    }
+
+    fn tell_carried_out(&mut self, ctx: &Context) {
+        if self.carried_out != 0 {
+            let cost = std::mem::take(&mut self.carried_out);
+            ctx.shared.slots.get(self.id.slot).acked.fetch_add(cost, Ordering::Release);
         }
     }
 
@@ -308,6 +329,8 @@ impl Connection {
         self.leave_topics(ctx);
         self.out.clear(&mut ctx.spare);
         self.tell_backlog(ctx, 0);
+        self.tell_carried_out(ctx);
+        self.tls = None;
         self.input = Vec::new();
         self.readable = false;
         self.deadline = 0;

@@ -13,7 +13,6 @@ use crate::protocol::request::{self, RequestHead};
 use crate::protocol::response::{self, BodyFraming, Head, Page};
 use crate::router::RouteKind;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 /// Seconds an idle connection, an incomplete head or a stalled write may take.
 pub const HTTP_TIMEOUT: Tick = 10;
@@ -393,8 +392,8 @@ impl Connection {
     }
 
     /// Counts a command's bytes as seen, whatever became of it.
-    pub fn acknowledge(&self, ctx: &Context, payload: usize) {
-        ctx.shared.slots.get(self.id.slot).acked.fetch_add(command_cost(payload), Ordering::Release);
+    pub fn acknowledge(&mut self, ctx: &mut Context, payload: usize) {
+        self.count_carried_out(ctx, command_cost(payload));
     }
 
     pub fn respond(&mut self, ctx: &mut Context, command: Command<'_>) {

@@ -60,11 +60,11 @@ impl Connection {
         }
         ctx.tls.plain = recycle(plain);
         match result {
-            Ok(false) => {}
-            Ok(true) => {
+            Ok(true) if self.stream.is_some() => {
                 self.peer_ended = true;
                 self.on_peer_end(ctx);
             }
+            Ok(_) => {}
             Err(error) => self.tls_failed(ctx, &error.to_string()),
         }
     }
