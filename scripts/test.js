@@ -12,6 +12,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
+const differences = require('./differences.js');
 const { offences } = require('./layers.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
@@ -46,17 +47,13 @@ function rust() {
 function javascript() {
   step('ESLint', () => tool('eslint', '.'));
   step('Prettier', () => tool('prettier', '--check', '.'));
-  step('types', () => {
-    const files = ['index.d.ts', ...filesIn('__test__/types', '.ts')];
-    if (!fs.existsSync(path.join(ROOT, files[0]))) return 'no index.d.ts';
-    const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--types', 'node'];
-    return tool('tsc', ...options, ...files);
-  });
+  step('types', () => tool('tsc', '--project', '__test__/types'));
+  step('table of differences', () => report(differences.offences()));
 }
 
 function behaviour(peers) {
   if (!peers) {
-    step('Node tests', () => specs('ours', '__test__', '__test__/package', '__test__/tls'));
+    step('Node tests', () => specs('ours', '__test__', '__test__/types', '__test__/package', '__test__/tls'));
     step('conformance', () => specs('ours', '__test__/conformance'));
     step('conformance over TLS', () => {
       process.env.UWS_TLS = '1';
