@@ -45,4 +45,8 @@ export const {
   lock,
   unlock,
   _cfg,
+  H3App,
+  setTimeout,
+  clearTimeout,
+  arm,
 } = uWS;

@@ -2,13 +2,18 @@
 // App: routes, listening, publishing.
 
 const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
-const { coerce, text, requireArguments, requireFunction } = require('./arguments');
+const { coerce, integer, text, requireArguments, requireFunction } = require('./arguments');
 const { Behaviour, Send } = require('./websocket');
 const { tlsOptions } = require('./tls');
+const { isProgram, handlerOf } = require('./declarative');
+const { adoptSocket } = require('./extras');
 const { Topics } = require('./topics');
 const { endAll } = require('./receivers');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
+/** As in src/event_loop/context.rs. */
+const DEFAULT_TIMEOUT_S = 10;
+const MAX_TIMEOUT_S = 24 * 60 * 60;
 
 /** What a handler id of a plain route stands for. */
 class Route {
@@ -81,6 +86,8 @@ class TemplatedApp {
   #names = new Set();
   /** The server name whose router routes go to; none: the app's own. */
   #domain;
+  #idleTimeout = DEFAULT_TIMEOUT_S;
+  #responseTimeout = DEFAULT_TIMEOUT_S;
   topics;
 
   /** @param {object | null} tls the options of an SSLApp */
@@ -106,15 +113,18 @@ class TemplatedApp {
 
   #route(method, given) {
     const [pattern, handler] = given;
-    if (handler !== null) requireFunction(handler, 'handler');
+    const declared = isProgram(handler);
+    if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = text(pattern, 'pattern');
     if (handler === null) {
       this.#engine.removeRoute(this.#id, this.#domain, method, path);
       return this;
     }
     // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
-    if (method === 'any' && (path === '/*' || path === '*') && this.#domain === undefined) this.ownsDefault = true;
-    handlers.push(new Route(handler, parameterNames(path)));
+    if (method === 'any' && (path === '/*' || path === '*') && this.#domain === undefined)
+      this.ownsDefault = true;
+    if (declared) this.#engine.declare(handlers.length, path, handler);
+    handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
     this.#engine.addRoute(this.#id, this.#domain, method, path, handlers.length - 1);
     return this;
   }
@@ -194,6 +204,33 @@ class TemplatedApp {
     return this;
   }
 
+  // ---- how long connections may keep still
+
+  setIdleTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(integer(seconds, 'seconds', 0, MAX_TIMEOUT_S), this.#responseTimeout);
+  }
+
+  setResponseTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(this.#idleTimeout, integer(seconds, 'seconds', 0, MAX_TIMEOUT_S));
+  }
+
+  #setTimeouts(idle, response) {
+    this.#idleTimeout = idle;
+    this.#responseTimeout = response;
+    this.#engine.timeouts(this.#id, idle, response);
+    return this;
+  }
+
+  getIdleTimeout() {
+    return this.#idleTimeout;
+  }
+
+  getResponseTimeout() {
+    return this.#responseTimeout;
+  }
+
   // ---- child apps in other threads
 
   getDescriptor() {
@@ -210,6 +247,10 @@ class TemplatedApp {
     return this;
   }
 
+  adoptSocket() {
+    return adoptSocket();
+  }
+
   // ---- server names; without TLS they mean nothing
 
   addServerName(hostname, options) {
@@ -222,7 +263,10 @@ class TemplatedApp {
       this.#names.add(name);
     } catch (error) {
       // The original says nothing at all; its users go on with the certificate of the app.
-      process.emitWarning(`addServerName('${name}'): ${error.message}; the name is not added.`, 'UwsRsWarning');
+      process.emitWarning(
+        `addServerName('${name}'): ${error.message}; the name is not added.`,
+        'UwsRsWarning',
+      );
     }
     return this;
   }
@@ -253,7 +297,18 @@ class TemplatedApp {
   }
 
   static {
-    for (const method of ['get', 'post', 'options', 'del', 'patch', 'put', 'head', 'connect', 'trace', 'any']) {
+    for (const method of [
+      'get',
+      'post',
+      'options',
+      'del',
+      'patch',
+      'put',
+      'head',
+      'connect',
+      'trace',
+      'any',
+    ]) {
       // Methods, like those written out: not enumerable, on the prototype, with a name.
       const value = {
         [method](...given) {
@@ -287,13 +342,15 @@ function SSLApp(options) {
 
 function us_listen_socket_close(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   if (listeners.delete(token.id)) start().closeListener(token.id);
 }
 
 function us_socket_local_port(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   return token.port;
 }
 

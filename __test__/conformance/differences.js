@@ -258,5 +258,17 @@ add(
   'a server name without routes of its own closes the connection of every request',
   'the routes of the app serve it',
 );
+add(
+  'compressed-fragments',
+  '§5',
+  'the `compress` flag of each fragment counts for itself, and what follows a compressed first fragment cannot be inflated',
+  'the flag of the first fragment counts for the whole message, which any client can inflate',
+);
+add(
+  'strict-deflate',
+  '§5',
+  'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted',
+  'the connection is closed',
+);
 
 module.exports = differences;

@@ -4,13 +4,15 @@
 //! functions over `napi-sys` (`hot`). State belongs to one environment; its cleanup hook stops and joins the loop
 //! before anything JavaScript owns goes away.
 
+mod extras;
 mod hot;
 mod state;
 mod tls;
 mod value;
 
 use crate::channel::{ConnId, Op, WakeJs};
-use crate::event_loop::{Behaviour, Control, Loop, registry, socket};
+use crate::declarative::Program;
+use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry, socket};
 use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
@@ -176,6 +178,24 @@ impl Engine {
             auto_upgrade: options.auto_upgrade,
             wants: options.wants,
         }));
+    }
+
+    /// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
+    #[napi]
+    pub fn declare(&mut self, env: Env, handler: u32, pattern: String, program: Unknown<'_>) -> Result<()> {
+        let bytes = value::view_bytes(env.raw(), program.raw()).unwrap_or_default();
+        let program = Program::parse(bytes, pattern.as_bytes());
+        let program = program.ok_or_else(|| {
+            napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
+        })?;
+        self.state().control(Control::Declared { handler, program });
+        Ok(())
+    }
+
+    /// In seconds; 0: none.
+    #[napi]
+    pub fn timeouts(&mut self, app: u32, idle: u32, response: u32) {
+        self.state().control(Control::Timeouts { app, timeouts: Timeouts { idle, response } });
     }
 
     #[napi]

@@ -100,7 +100,8 @@ impl Connection {
         if self.stream.is_none() {
             return;
         }
-        if event.reset {
+        // Otherwise what came before the reset is read first; the error is what that ends with.
+        if event.reset && !self.wants_bytes() {
             return self.on_reset(ctx);
         }
         if event.writable && self.blocked {
@@ -119,6 +120,9 @@ impl Connection {
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
     pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
         self.queued = false;
+        if !self.catch_up(ctx) {
+            return;
+        }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
             if budget == 0 || ctx.overloaded() {
@@ -139,6 +143,9 @@ impl Connection {
                     match self.tls {
                         None => self.receive(ctx, &mut scratch[..n]),
                         Some(_) => self.receive_records(ctx, &scratch[..n]),
+                    }
+                    if self.queued {
+                        return;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
@@ -230,6 +237,7 @@ impl Connection {
         }
         if self.is_handshaking() {
             self.note_failed_handshake(ctx, "timed out");
+            return self.close_socket(ctx);
         }
         match self.protocol {
             Protocol::Http(_) => self.http_timeout(ctx),
@@ -377,13 +385,26 @@ impl Connection {
         }
     }
 
+    /// Messages that were left because JavaScript had too much to do already. False: there still are some.
+    fn catch_up(&mut self, ctx: &mut Context) -> bool {
+        if self.input.is_empty() || !matches!(self.protocol, Protocol::WebSocket(_)) {
+            return true;
+        }
+        if ctx.overloaded() {
+            self.queue(ctx);
+        } else {
+            self.receive(ctx, &mut []);
+        }
+        !self.queued
+    }
+
     fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
             Ending::Flushing | Ending::Lingering => self.stream.is_some(),
             Ending::No if self.tls.as_ref().is_some_and(|tls| tls.is_asking()) => false,
             Ending::No => match &self.protocol {
-                Protocol::Http(http) => http.wants_bytes(),
+                Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
                 Protocol::WebSocket(_) => self.stream.is_some(),
             },
         }
@@ -432,7 +453,7 @@ impl Connection {
     }
 
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() {
+        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
             self.on_peer_end(ctx);
         }
     }

@@ -4,10 +4,13 @@
 //! arrived, write what they produced, sleep until something happens.
 #![forbid(unsafe_code)]
 
+mod compression;
 mod connection;
 mod context;
+mod declared;
 mod http;
 mod outbound;
+mod publication;
 pub mod registry;
 pub mod socket;
 mod timer;
@@ -17,21 +20,22 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Behaviour, wants};
+pub use context::{Behaviour, Timeouts, wants};
 pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, OWNED_PAYLOAD, Op, Shared, WakeJs,
+    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
 };
+use crate::declarative::Program;
 use crate::mailbox::Batch;
-use crate::protocol::frame;
 use crate::protocol::request::Limits;
 use crate::router::{Method, Priority};
 use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
+use publication::Publication;
 use socket::{Bound, Listener};
 use std::any::Any;
 use std::io;
@@ -40,7 +44,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use websocket::Publication;
 
 /// Rare commands, which carry what does not fit into a record.
 pub enum Control {
@@ -72,8 +75,17 @@ pub enum Control {
         pattern: Vec<u8>,
     },
     Behaviour(Behaviour),
+    /// The routes with this handler are answered by the loop.
+    Declared {
+        handler: u32,
+        program: Program,
+    },
     Filter {
         app: u32,
+    },
+    Timeouts {
+        app: u32,
+        timeouts: Timeouts,
     },
     Listen {
         app: u32,
@@ -327,7 +339,7 @@ impl EventLoop {
                     readable: event.is_readable() || event.is_read_closed() || event.is_error(),
                     writable: event.is_writable(),
                     ended: event.is_read_closed(),
-                    reset: event.is_error() && !event.is_readable(),
+                    reset: event.is_error(),
                 };
                 let EventLoop { slots, ctx, read_buffer, .. } = self;
                 if let Some(connection) = slots.get_mut(slot).and_then(|slot| slot.connection.as_mut()) {
@@ -434,7 +446,7 @@ impl EventLoop {
         let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
         let tls = secure.then(Box::default);
         let mut connection = Box::new(Connection::new(id, app, stream, tls));
-        connection.set_timeout(&mut self.ctx, http::HTTP_TIMEOUT);
+        connection.start_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;
         if std::mem::replace(&mut self.quiet, false) {
@@ -511,6 +523,12 @@ impl EventLoop {
                     behaviours.resize_with(behaviours.len().max(id + 1), || None);
                     behaviours[id] = Some(Arc::new(behaviour));
                 }
+                Control::Declared { handler, program } => self.ctx.declare(handler, program),
+                Control::Timeouts { app, timeouts } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.timeouts = timeouts;
+                    }
+                }
                 Control::Filter { app } => {
                     if let Some(app) = self.ctx.apps.get_mut(app as usize) {
                         app.filter = true;
@@ -581,16 +599,11 @@ impl EventLoop {
         }
     }
 
-    /// The frame is built once and goes to every subscriber but the sender.
+    /// Goes to every subscriber but the sender; each distinct frame is built once.
     fn publish(&mut self, command: Command<'_>) {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
-        let mut built = self.ctx.spare.take();
-        let (opcode, fin) = websocket::opcode(command.flags);
-        frame::write_header(&mut built, opcode, fin, false, payload.len());
-        built.extend_from_slice(payload);
-        let shared: Option<Arc<[u8]>> = (built.len() >= OWNED_PAYLOAD).then(|| Arc::from(&built[..]));
-        let binary = command.flags & crate::channel::send_flag::BINARY != 0;
-        let publication = Publication { binary, payload, frame: &built, shared: shared.as_ref() };
+        let flag = |flag: u32| command.flags & flag != 0;
+        let mut publication = Publication::new(flag(send_flag::BINARY), flag(send_flag::COMPRESS), payload);
         let sender = (command.id.slot != NOBODY).then_some(command.id.slot);
         // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
         for index in (0..self.ctx.topics.count(command.arg)).rev() {
@@ -600,10 +613,10 @@ impl EventLoop {
             }
             let EventLoop { slots, ctx, .. } = self;
             if let Some(connection) = slots.get_mut(slot as usize).and_then(|slot| slot.connection.as_mut()) {
-                connection.deliver(ctx, &publication);
+                connection.deliver(ctx, &mut publication);
             }
         }
-        self.ctx.spare.give(built);
+        publication.recycle(&mut self.ctx.spare);
     }
 
     /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.

@@ -4,12 +4,14 @@ use super::{Hello, Tls};
 use crate::channel::EventKind;
 use crate::event_loop::connection::{Connection, WRITE_BUDGET};
 use crate::event_loop::context::Context;
-use crate::event_loop::http::HTTP_TIMEOUT;
 use crate::event_loop::outbound::{MAX_SLICES, Outbound};
+use crate::event_loop::timer::Tick;
 use crate::protocol::http_error::HttpError;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
 
+/// Seconds a handshake may take.
+const HANDSHAKE_TIMEOUT: Tick = 10;
 /// Plain bytes encrypted for one write. What the kernel refuses of it waits as records, so this bounds those.
 const ENCRYPT_AT_ONCE: usize = 128 << 10;
 /// Capacity the scratch buffers keep.
@@ -29,6 +31,14 @@ fn recycle(mut buffer: Vec<u8>) -> Vec<u8> {
 }
 
 impl Connection {
+    /// The deadline of a new connection.
+    pub(in crate::event_loop) fn start_timeout(&mut self, ctx: &mut Context) {
+        match self.tls {
+            Some(_) => self.set_timeout(ctx, HANDSHAKE_TIMEOUT),
+            None => self.restart_http_timeout(ctx),
+        }
+    }
+
     // ---- receiving
 
     /// Bytes from the socket of a TLS connection.
@@ -53,7 +63,7 @@ impl Connection {
             self.mark_dirty(ctx);
         }
         if is_established {
-            self.set_timeout(ctx, HTTP_TIMEOUT);
+            self.restart_http_timeout(ctx);
         }
         if !plain.is_empty() {
             self.receive(ctx, &mut plain);
