@@ -247,6 +247,18 @@ add(
 );
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown');
 add(
+  'domain-not-found',
+  '§2.3',
+  'under a server name with a router of its own a path it does not have closes the connection',
+  'answered 404',
+);
+add(
+  'domain-without-routes',
+  '§2.3',
+  'a server name without routes of its own closes the connection of every request',
+  'the routes of the app serve it',
+);
+add(
   'compressed-fragments',
   '§5',
   'the `compress` flag of each fragment counts for itself, and what follows a compressed first fragment cannot be inflated',
