@@ -63,5 +63,7 @@ add('no-token', '§1', '`us_listen_socket_close` and `us_socket_local_port` cras
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown')
 add('compressed-fragments', '§5', 'the `compress` flag of each fragment counts for itself, and what follows a compressed first fragment cannot be inflated', 'the flag of the first fragment counts for the whole message, which any client can inflate')
 add('strict-deflate', '§5', 'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted', 'the connection is closed')
+add('declared-body', '§4.9', 'a `DeclarativeResponse` leaves the body of the request out', '`writeBody` puts it in, up to 16 MiB')
+add('declared-while-blocked', '§4.9', 'a `DeclarativeResponse` waits while JavaScript is busy', 'it is served by the loop all the same')
 
 module.exports = differences
