@@ -256,7 +256,18 @@ class TemplatedApp {
   }
 
   static {
-    for (const method of ['get', 'post', 'options', 'del', 'patch', 'put', 'head', 'connect', 'trace', 'any']) {
+    for (const method of [
+      'get',
+      'post',
+      'options',
+      'del',
+      'patch',
+      'put',
+      'head',
+      'connect',
+      'trace',
+      'any',
+    ]) {
       // Methods, like those written out: not enumerable, on the prototype, with a name.
       const value = {
         [method](...given) {
@@ -280,13 +291,15 @@ function App(options) {
 
 function us_listen_socket_close(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   if (listeners.delete(token.id)) start().closeListener(token.id);
 }
 
 function us_socket_local_port(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   return token.port;
 }
 

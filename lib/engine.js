@@ -190,7 +190,15 @@ function next() {
 function dispatch(at) {
   const kind = words[at];
   try {
-    receivers[kind](words[at + 1], words[at + 2], words[at + 3], words[at + 4], words[at + 5], words[at + 6], words[at + 7]);
+    receivers[kind](
+      words[at + 1],
+      words[at + 2],
+      words[at + 3],
+      words[at + 4],
+      words[at + 5],
+      words[at + 6],
+      words[at + 7],
+    );
   } catch (error) {
     report(error);
   }

@@ -93,7 +93,8 @@ impl Connection {
         if self.stream.is_none() {
             return;
         }
-        if event.reset {
+        // Otherwise what came before the reset is read first; the error is what that ends with.
+        if event.reset && !self.wants_bytes() {
             return self.on_reset(ctx);
         }
         if event.writable && self.blocked {

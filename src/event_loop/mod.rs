@@ -328,7 +328,7 @@ impl EventLoop {
                     readable: event.is_readable() || event.is_read_closed() || event.is_error(),
                     writable: event.is_writable(),
                     ended: event.is_read_closed(),
-                    reset: event.is_error() && !event.is_readable(),
+                    reset: event.is_error(),
                 };
                 let EventLoop { slots, ctx, read_buffer, .. } = self;
                 if let Some(connection) = slots.get_mut(slot).and_then(|slot| slot.connection.as_mut()) {
