@@ -270,5 +270,17 @@ add(
   'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted',
   'the connection is closed',
 );
+add(
+  'declared-body',
+  '§4.9',
+  'a `DeclarativeResponse` leaves the body of the request out',
+  '`writeBody` puts it in, up to 16 MiB',
+);
+add(
+  'declared-while-blocked',
+  '§4.9',
+  'a `DeclarativeResponse` waits while JavaScript is busy',
+  'it is served by the loop all the same',
+);
 
 module.exports = differences;

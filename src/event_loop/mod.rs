@@ -302,6 +302,8 @@ impl EventLoop {
             if self.ctx.update_clock() {
                 self.tick();
             }
+            // Routes and child apps that were added before a client came are there when it is seen to.
+            self.carry_out_control();
             for event in &events {
                 self.dispatch(event);
             }
