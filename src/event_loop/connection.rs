@@ -294,7 +294,8 @@ impl Connection {
     /// the kernel refuses is known before more is added.
     pub fn keep_up(&mut self, ctx: &mut Context) {
         if self.blocked {
-            self.tell_backlog(ctx, self.out.len());
+            self.tell_backlog(ctx, self.unsent());
+            self.tell_carried_out(ctx);
         } else if self.out.len() >= EAGER_WRITE {
             self.flush(ctx);
         }
