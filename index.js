@@ -12,6 +12,7 @@ module.exports = {
   us_socket_local_port,
   DeclarativeResponse,
   ...extras,
+  ListenOptions: Object.freeze({ LIBUS_LISTEN_DEFAULT: 0, LIBUS_LISTEN_EXCLUSIVE_PORT: 1 }),
   LIBUS_LISTEN_DEFAULT: 0,
   LIBUS_LISTEN_EXCLUSIVE_PORT: 1,
   DISABLED: 0,

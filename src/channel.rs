@@ -132,6 +132,11 @@ impl EventBatch {
         self.push_header(kind, id, args, offset as u32, len);
     }
 
+    /// An event whose payload is a range of the arena that another event has, too.
+    pub fn push_range(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize, len: usize) {
+        self.push_header(kind, id, args, offset as u32, len as u32);
+    }
+
     /// An event whose payload moves by ownership.
     pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Vec<u8>) {
         let len = payload.len() as u32;

@@ -245,13 +245,15 @@ impl Engine {
     #[napi]
     pub fn close_listener(&mut self, listener: u32) {
         self.state().command(Op::CloseListener, ConnId::default(), listener);
-        self.state().flush();
+        // As in the original nothing is accepted any more when this returns.
+        self.state().settle();
     }
 
     #[napi]
     pub fn close_app(&mut self, app: u32) {
         self.state().command(Op::CloseApp, ConnId::default(), app);
-        self.state().flush();
+        // As in the original nothing is accepted any more when this returns.
+        self.state().settle();
     }
 
     /// Keeps the process alive while something listens or is open.

@@ -18,6 +18,8 @@ use std::sync::atomic::Ordering;
 const READ_BUDGET: usize = 512 << 10;
 /// Bytes written to one connection in one turn.
 pub(super) const WRITE_BUDGET: usize = 4 << 20;
+/// Bytes collected for one connection that do not wait for the end of the turn.
+const EAGER_WRITE: usize = 64 << 10;
 /// Seconds for a peer to take the last bytes and close after we are done with it.
 const END_TIMEOUT: Tick = 4;
 
@@ -286,6 +288,16 @@ impl Connection {
     pub fn send(&mut self, ctx: &mut Context, write: impl FnOnce(&mut Vec<u8>)) {
         self.out.append(&mut ctx.spare, write);
         self.mark_dirty(ctx);
+    }
+
+    /// What one turn collects for a connection does not pile up until its end: a large part leaves at once, and what
+    /// the kernel refuses is known before more is added.
+    pub fn keep_up(&mut self, ctx: &mut Context) {
+        if self.blocked {
+            self.tell_backlog(ctx, self.out.len());
+        } else if self.out.len() >= EAGER_WRITE {
+            self.flush(ctx);
+        }
     }
 
     /// Goes on in the next turn with what is buffered or readable.

@@ -662,6 +662,7 @@ impl Connection {
         if chunked {
             self.send(ctx, |out| out.extend_from_slice(response::CHUNK_END));
         }
+        self.keep_up(ctx);
     }
 
     pub(super) fn send_body(&mut self, ctx: &mut Context, inline: &[u8], owned: Option<Vec<u8>>) {

@@ -4,8 +4,9 @@
 //! context of their own compress for themselves; see `websocket.rs`.
 
 use super::compression::Codecs;
+use super::context::Context;
 use super::outbound::{Outbound, Spare};
-use crate::channel::OWNED_PAYLOAD;
+use crate::channel::{ConnId, EventKind, OWNED_PAYLOAD};
 use crate::protocol::frame;
 use crate::protocol::handshake::MAX_WINDOW_BITS;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct Publication<'a> {
     plain: Option<Frame>,
     /// By window bits.
     compressed: [Option<Frame>; MAX_WINDOW_BITS as usize + 1],
+    /// Where the payload stands in the arena of this turn's events, once a slow subscriber was told of it.
+    dropped_at: Option<usize>,
 }
 
 /// A whole frame: copied behind what else is queued when it is small, shared by reference when it is not.
@@ -29,9 +32,27 @@ enum Frame {
 
 impl<'a> Publication<'a> {
     /// An empty message is never compressed.
+    /// Tells JavaScript that a subscriber did not get this. The payload is there once, however many are slow.
+    pub fn dropped(&mut self, ctx: &mut Context, id: ConnId) {
+        let offset = *self.dropped_at.get_or_insert_with(|| {
+            let offset = ctx.events.arena.len();
+            ctx.events.arena.extend_from_slice(self.payload);
+            offset
+        });
+        let args = [u32::from(self.binary), 0, 0];
+        ctx.events.push_range(EventKind::Dropped, id, args, offset, self.payload.len());
+    }
+
     pub fn new(binary: bool, compress: bool, payload: &'a [u8]) -> Self {
         let compress = compress && !payload.is_empty();
-        Publication { binary, payload, compress, plain: None, compressed: Default::default() }
+        Publication {
+            binary,
+            payload,
+            compress,
+            plain: None,
+            compressed: Default::default(),
+            dropped_at: None,
+        }
     }
 
     pub fn queue_plain(&mut self, out: &mut Outbound, spare: &mut Spare) {

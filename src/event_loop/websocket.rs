@@ -228,6 +228,7 @@ impl Connection {
         if reset_timeout {
             self.restart_idle_timeout(ctx);
         }
+        self.keep_up(ctx);
     }
 
     fn send_deflated(&mut self, ctx: &mut Context, opcode: OpCode, fin: bool, rsv1: bool, payload: Vec<u8>) {
@@ -286,7 +287,7 @@ impl Connection {
         let behaviour = &websocket.behaviour;
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
             if behaviour.wants & wants::DROPPED != 0 {
-                ctx.event(EventKind::Dropped, id, [u32::from(publication.binary), 0, 0], publication.payload);
+                publication.dropped(ctx, id);
             }
             if behaviour.close_on_backpressure_limit {
                 self.websocket_overflow(ctx);
@@ -308,6 +309,7 @@ impl Connection {
         if reset_timeout {
             self.restart_idle_timeout(ctx);
         }
+        self.keep_up(ctx);
     }
 
     /// For a compressor whose context is this connection's alone.
