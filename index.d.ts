@@ -668,6 +668,21 @@ export interface TemplatedApp {
    */
   close(): TemplatedApp;
 
+  /**
+   * How long a connection may take to bring a whole request head, and a body to bring the next 16 KiB/s, in seconds;
+   * default 10, 0: no limit. Applies to what begins from now on.
+   */
+  setIdleTimeout(seconds: number): TemplatedApp;
+  /** The value of {@link setIdleTimeout}. */
+  getIdleTimeout(): number;
+  /**
+   * How long a connection is kept open for the next request, and a response may wait for a client that takes none of its
+   * bytes, in seconds; default 10, 0: no limit.
+   */
+  setResponseTimeout(seconds: number): TemplatedApp;
+  /** The value of {@link setResponseTimeout}. */
+  getResponseTimeout(): number;
+
   /** A value for {@link addChildAppDescriptor} that may be sent to another thread by `postMessage`. */
   getDescriptor(): AppDescriptor;
 
@@ -822,3 +837,6 @@ export function unlock(): void;
 
 /** Internal to the original; accepted and ignored. */
 export function _cfg(key: RecognizedString): void;
+
+/** HTTP/3 is out of scope: calling this throws an Error that says so. */
+export function H3App(options?: AppOptions): never;

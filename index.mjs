@@ -46,7 +46,4 @@ export const {
   unlock,
   _cfg,
   H3App,
-  setTimeout,
-  clearTimeout,
-  arm,
 } = uWS;

@@ -6,7 +6,6 @@ const { coerce, integer, text, requireArguments, requireFunction } = require('./
 const { Behaviour, Send } = require('./websocket');
 const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
-const { adoptSocket } = require('./extras');
 const { Topics } = require('./topics');
 const { endAll } = require('./receivers');
 
@@ -245,10 +244,6 @@ class TemplatedApp {
   removeChildAppDescriptor(descriptor) {
     this.#engine.removeChild(this.#id, descriptorOf(descriptor));
     return this;
-  }
-
-  adoptSocket() {
-    return adoptSocket();
   }
 
   // ---- server names; without TLS they mean nothing

@@ -86,8 +86,6 @@ function absent(name, why) {
   }[name];
 }
 
-const TIMERS = 'an internal timer of uWebSockets.js; use setTimeout of the runtime.';
-
 const extras = {
   getParts,
   getString,
@@ -105,11 +103,6 @@ const extras = {
   unlock,
   _cfg,
   H3App: absent('H3App', 'HTTP/3 is out of its scope.'),
-  setTimeout: absent('setTimeout', TIMERS),
-  clearTimeout: absent('clearTimeout', TIMERS),
-  arm: absent('arm', TIMERS),
 };
 
-const adoptSocket = absent('adoptSocket', 'connections are handed to other apps by addChildAppDescriptor.');
-
-module.exports = { extras, adoptSocket };
+module.exports = { extras };

@@ -34,7 +34,7 @@ pub struct ConnId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum EventKind {
-    /// A request head; `a` = first matching handler id or `NO_HANDLER`, `b` = flags, `c` = app; payload: [`RequestBlock`].
+    /// A request head; `a` = first matching handler id or `NO_HANDLER`, `b` = flags, `c` = app; payload: a request block (see `event_loop::http`).
     Request = 1,
     /// Body bytes; `a` = flags (`BODY_LAST`), `b`/`c` = low/high half of what is still to come (all ones: unknown).
     Data = 2,

@@ -282,5 +282,25 @@ add(
   'a `DeclarativeResponse` waits while JavaScript is busy',
   'it is served by the loop all the same',
 );
+add('alpn', '§2', 'ALPN is ignored', '`http/1.1` is chosen; an offer without it is refused');
+add(
+  'plain-http-on-tls',
+  '§2',
+  'plain HTTP on a TLS port is closed without a word',
+  'answered 400 in clear text',
+);
+add('server-name-case', '§2.3', 'server names are told apart by case', 'they are not, as RFC 4343 has it');
+add(
+  'server-name-files',
+  '§2.3',
+  'an `addServerName` whose files cannot be used does nothing, silently',
+  'it warns',
+);
+add(
+  'ssl-app-cause',
+  '§2',
+  'an SSLApp with bad options throws `App construction failed`',
+  'the cause follows, as in `App construction failed: key_file_name …`',
+);
 
 module.exports = differences;

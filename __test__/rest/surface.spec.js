@@ -20,9 +20,17 @@ const MEMBERS = {
   ws: `sendFirstFragment sendFragment sendLastFragment getUserData send end close getBufferedAmount getRemoteAddress subscribe unsubscribe publish cork ping
     getRemoteAddressAsText isSubscribed getTopics constructor`,
 };
+/** Undocumented parts of that build which ours leaves out, so that asking for them tells. */
+const LESS = {
+  exports: ['setTimeout', 'clearTimeout', 'arm'],
+  app: ['adoptSocket'],
+  res: [],
+  req: [],
+  ws: [],
+};
 /** What ours has beyond it: in the types of the original, or in newer versions. */
 const MORE = {
-  exports: ['LIBUS_LISTEN_DEFAULT'],
+  exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions'],
   app: ['topics', 'id', 'ownsDefault'],
   res: [
     'beginWrite',
@@ -37,27 +45,28 @@ const MORE = {
 };
 const list = (text) => text.split(/\s+/).sort();
 
+/** The names there should be, for the module at hand. */
+function expected(object, text) {
+  if (!ours) return list(text);
+  return [...list(text).filter((name) => !LESS[object].includes(name)), ...MORE[object]].sort();
+}
+
 const PEER = { skip: ours || v57 ? false : '20.30 is older' };
 
 it('exports', PEER, () => {
-  const more = ours ? MORE.exports : [];
-  assert.deepEqual(Object.keys(uWS).sort(), [...list(EXPORTS), ...more].sort());
+  assert.deepEqual(Object.keys(uWS).sort(), expected('exports', EXPORTS));
 });
 
 for (const object of Object.keys(MEMBERS)) {
   it(`members of ${object}`, PEER, async () => {
     const found = [...(await members())[object]].sort();
-    const expected = [...list(MEMBERS[object]), ...(ours ? MORE[object] : [])].sort();
-    assert.deepEqual(found, expected);
+    assert.deepEqual(found, expected(object, MEMBERS[object]));
   });
 }
 
 it('what is out of scope says so', { skip: ours ? false : 'about ours' }, () => {
-  for (const name of ['H3App', 'setTimeout', 'clearTimeout', 'arm']) {
-    assert.equal(uWS[name].name, name);
-    assert.throws(() => uWS[name](), new RegExp(`^Error: uws-rs has no ${name}: `));
-  }
-  assert.throws(() => uWS.App().adoptSocket(1), /^Error: uws-rs has no adoptSocket: /);
+  assert.equal(uWS.H3App.name, 'H3App');
+  assert.throws(() => uWS.H3App(), /^Error: uws-rs has no H3App: /);
 });
 
 it('_cfg is accepted and ignored', () => {

@@ -97,8 +97,8 @@ it('a large response to a slow reader arrives whole; onWritable tells when to go
       const go = () => {
         while (sent < total) {
           const [ok, done] = res.tryEnd(piece.subarray(sent % MIB), total);
-          sent = res.getWriteOffset();
           if (done) return true;
+          sent = res.getWriteOffset();
           if (!ok) {
             refused.resolve();
             return false;
