@@ -8,6 +8,7 @@ export const {
   getParts,
   us_listen_socket_close,
   us_socket_local_port,
+  ListenOptions,
   LIBUS_LISTEN_DEFAULT,
   LIBUS_LISTEN_EXCLUSIVE_PORT,
   DISABLED,
@@ -44,4 +45,8 @@ export const {
   lock,
   unlock,
   _cfg,
+  H3App,
+  setTimeout,
+  clearTimeout,
+  arm,
 } = uWS;

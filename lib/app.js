@@ -2,12 +2,17 @@
 // App: routes, listening, publishing.
 
 const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
-const { coerce, text, requireArguments, requireFunction } = require('./arguments');
+const { coerce, integer, text, requireArguments, requireFunction } = require('./arguments');
 const { Behaviour, Send } = require('./websocket');
+const { isProgram, handlerOf } = require('./declarative');
+const { adoptSocket } = require('./extras');
 const { Topics } = require('./topics');
 const { endAll } = require('./receivers');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
+/** As in src/event_loop/context.rs. */
+const DEFAULT_TIMEOUT_S = 10;
+const MAX_TIMEOUT_S = 24 * 60 * 60;
 
 /** What a handler id of a plain route stands for. */
 class Route {
@@ -60,10 +65,19 @@ function listenArguments(given) {
   };
 }
 
+function descriptorOf(value) {
+  if (!Number.isSafeInteger(value) || value <= 0) {
+    throw new TypeError('descriptor must be what getDescriptor() of another app returned.');
+  }
+  return value;
+}
+
 class TemplatedApp {
   #id;
   #engine;
   #filters = [];
+  #idleTimeout = DEFAULT_TIMEOUT_S;
+  #responseTimeout = DEFAULT_TIMEOUT_S;
   topics;
 
   constructor() {
@@ -78,7 +92,8 @@ class TemplatedApp {
 
   #route(method, given) {
     const [pattern, handler] = given;
-    if (handler !== null) requireFunction(handler, 'handler');
+    const declared = isProgram(handler);
+    if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = text(pattern, 'pattern');
     if (handler === null) {
       this.#engine.removeRoute(this.#id, method, path);
@@ -86,7 +101,8 @@ class TemplatedApp {
     }
     // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
     if (method === 'any' && (path === '/*' || path === '*')) this.ownsDefault = true;
-    handlers.push(new Route(handler, parameterNames(path)));
+    if (declared) this.#engine.declare(handlers.length, path, handler);
+    handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
     this.#engine.addRoute(this.#id, method, path, handlers.length - 1);
     return this;
   }
@@ -166,6 +182,53 @@ class TemplatedApp {
     return this;
   }
 
+  // ---- how long connections may keep still
+
+  setIdleTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(integer(seconds, 'seconds', 0, MAX_TIMEOUT_S), this.#responseTimeout);
+  }
+
+  setResponseTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(this.#idleTimeout, integer(seconds, 'seconds', 0, MAX_TIMEOUT_S));
+  }
+
+  #setTimeouts(idle, response) {
+    this.#idleTimeout = idle;
+    this.#responseTimeout = response;
+    this.#engine.timeouts(this.#id, idle, response);
+    return this;
+  }
+
+  getIdleTimeout() {
+    return this.#idleTimeout;
+  }
+
+  getResponseTimeout() {
+    return this.#responseTimeout;
+  }
+
+  // ---- child apps in other threads
+
+  getDescriptor() {
+    return this.#engine.descriptor(this.#id);
+  }
+
+  addChildAppDescriptor(descriptor) {
+    this.#engine.addChild(this.#id, descriptorOf(descriptor));
+    return this;
+  }
+
+  removeChildAppDescriptor(descriptor) {
+    this.#engine.removeChild(this.#id, descriptorOf(descriptor));
+    return this;
+  }
+
+  adoptSocket() {
+    return adoptSocket();
+  }
+
   // ---- server names mean nothing without TLS
 
   addServerName(hostname) {
@@ -193,7 +256,18 @@ class TemplatedApp {
   }
 
   static {
-    for (const method of ['get', 'post', 'options', 'del', 'patch', 'put', 'head', 'connect', 'trace', 'any']) {
+    for (const method of [
+      'get',
+      'post',
+      'options',
+      'del',
+      'patch',
+      'put',
+      'head',
+      'connect',
+      'trace',
+      'any',
+    ]) {
       // Methods, like those written out: not enumerable, on the prototype, with a name.
       const value = {
         [method](...given) {
@@ -217,13 +291,15 @@ function App(options) {
 
 function us_listen_socket_close(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   if (listeners.delete(token.id)) start().closeListener(token.id);
 }
 
 function us_socket_local_port(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   return token.port;
 }
 

@@ -21,6 +21,7 @@ const Kind = Object.freeze({
   FILTER: 13,
   PANIC: 14,
   WARNING: 15,
+  BUSY: 16,
 });
 
 /** Command numbers; those of `Op` in src/channel.rs. */
@@ -46,8 +47,6 @@ const Op = Object.freeze({
 const EVENT_WORDS = 8;
 /** Events handled before timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
-/** How long an ending process waits for its last bytes to reach the kernel. */
-const SETTLE_MS = 200;
 
 /** Native functions called per event and per message; filled by `start`. */
 const hot = {};
@@ -74,7 +73,7 @@ function start() {
   Object.assign(hot, engine.hot());
   words = new Uint32Array(engine.constants().eventsPerTake * EVENT_WORDS);
   // What was sent before process.exit() has been sent in the original.
-  process.on('exit', () => hot.settle(SETTLE_MS));
+  process.on('exit', () => hot.drain());
   return engine;
 }
 
@@ -191,7 +190,15 @@ function next() {
 function dispatch(at) {
   const kind = words[at];
   try {
-    receivers[kind](words[at + 1], words[at + 2], words[at + 3], words[at + 4], words[at + 5], words[at + 6], words[at + 7]);
+    receivers[kind](
+      words[at + 1],
+      words[at + 2],
+      words[at + 3],
+      words[at + 4],
+      words[at + 5],
+      words[at + 6],
+      words[at + 7],
+    );
   } catch (error) {
     report(error);
   }
@@ -212,6 +219,11 @@ function addListener(listener) {
 
 receivers[Kind.QUIET] = () => {
   if (listeners.size === 0) engine.keepAlive(false);
+};
+
+/** A connection came from another thread, without anything listening here. */
+receivers[Kind.BUSY] = () => {
+  engine.keepAlive(true);
 };
 
 receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {

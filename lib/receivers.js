@@ -31,7 +31,8 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
-      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res)) forgotten(res, route, offset, length);
+      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res))
+        forgotten(res, route, offset, length);
       return;
     }
   }
@@ -110,12 +111,14 @@ receivers[Kind.OPEN] = (slot, generation, behaviour) => {
 
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).message(ws, hot.payload(offset, length), binary === 1);
+  if (ws !== undefined)
+    websocketInternals.behaviour(ws).message(ws, hot.payload(offset, length), binary === 1);
 };
 
 receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
+  if (ws !== undefined)
+    websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
 };
 
 receivers[Kind.DRAIN] = (slot, generation) => {

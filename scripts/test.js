@@ -12,10 +12,13 @@ const os = require('node:os');
 const path = require('node:path');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
+const differences = require('./differences.js');
 const { offences } = require('./layers.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
+/** Folders of behaviour that only our addon has, or has in full. */
+const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
 const results = [];
 
 /** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */
@@ -46,17 +49,13 @@ function rust() {
 function javascript() {
   step('ESLint', () => tool('eslint', '.'));
   step('Prettier', () => tool('prettier', '--check', '.'));
-  step('types', () => {
-    const files = ['index.d.ts', ...filesIn('__test__/types', '.ts')];
-    if (!fs.existsSync(path.join(ROOT, files[0]))) return 'no index.d.ts';
-    const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--types', 'node'];
-    return tool('tsc', ...options, ...files);
-  });
+  step('types', () => tool('tsc', '--project', '__test__/types'));
+  step('table of differences', () => report(differences.offences()));
 }
 
 function behaviour(peers) {
   if (!peers) {
-    step('Node tests', () => specs('ours', '__test__', '__test__/package'));
+    step('Node tests', () => specs('ours', ...OURS));
     step('conformance', () => specs('ours', '__test__/conformance'));
   }
   for (const peer of ['20.30', '20.57']) {

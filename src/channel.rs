@@ -61,6 +61,8 @@ pub enum EventKind {
     Panic = 14,
     /// A condition worth one line in the log; payload: the text.
     Warning = 15,
+    /// A connection is open again after `Quiet`.
+    Busy = 16,
 }
 
 /// The handler id that means "no route matched".
@@ -126,6 +128,11 @@ impl EventBatch {
     pub fn push_from(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize) {
         let len = (self.arena.len() - offset) as u32;
         self.push_header(kind, id, args, offset as u32, len);
+    }
+
+    /// An event whose payload is a range of the arena that another event has, too.
+    pub fn push_range(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize, len: usize) {
+        self.push_header(kind, id, args, offset as u32, len as u32);
     }
 
     /// An event whose payload moves by ownership.
@@ -453,6 +460,8 @@ pub struct Shared {
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
+    /// Bytes of all connections together that the kernel has refused.
+    pub unsent: AtomicUsize,
     /// Turns the loop has made: how often it woke, for diagnosis.
     pub turns: AtomicUsize,
 }
@@ -466,6 +475,7 @@ impl Default for Shared {
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
+            unsent: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         }
     }

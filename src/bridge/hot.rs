@@ -13,7 +13,6 @@ use crate::protocol::request::Span;
 use napi_sys as sys;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr;
-use std::time::Duration;
 
 /// What a hot function is given.
 struct Call<'a> {
@@ -72,7 +71,7 @@ hot! {
     "flush" => flush as flush_callback,
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
-    "settle" => settle as settle_callback,
+    "drain" => drain as drain_callback,
     "command" => command as command_callback,
     "send" => send as send_callback,
     "end" => end as end_callback,
@@ -163,9 +162,9 @@ fn start_stretch(call: Call<'_>) -> Value {
     value::integer(call.env(), stride as i32)
 }
 
-/// `settle(milliseconds)`
-fn settle(call: Call<'_>) -> Value {
-    call.state.settle(Duration::from_millis(u64::from(call.args.u32(0))));
+/// `drain()`: see `State::drain`
+fn drain(call: Call<'_>) -> Value {
+    call.state.drain();
     value::undefined()
 }
 
@@ -423,8 +422,10 @@ fn request_header(call: Call<'_>) -> Value {
 fn request_headers(call: Call<'_>) -> Value {
     let env = call.env();
     let fields = RequestBlock::of(&call);
-    let values: Vec<Value> =
-        fields.header_fields().flat_map(|(name, val)| [value::latin1(env, name), utf8(env, val)]).collect();
+    let values: Vec<Value> = fields
+        .header_fields()
+        .flat_map(|(name, val)| [value::latin1(env, name), value::utf8(env, val)])
+        .collect();
     value::array(env, &values)
 }
 
@@ -439,7 +440,7 @@ fn request_part(call: Call<'_>) -> Value {
             None => return value::undefined(),
         },
     };
-    utf8(call.env(), part)
+    value::utf8(call.env(), part)
 }
 
 /// `requestQuery(offset, length, key) → string | undefined`
@@ -450,14 +451,7 @@ fn request_query(call: Call<'_>) -> Value {
     }
     let block = RequestBlock::of(&call);
     let found = block.query().and_then(|query| request::query_value(query, &key));
-    found.map_or(value::undefined(), |decoded| utf8(call.env(), &decoded))
-}
-
-fn utf8(env: Env, bytes: &[u8]) -> Value {
-    let mut result = ptr::null_mut();
-    // SAFETY: pointer and length are those of `bytes`; Node replaces what is not UTF-8.
-    unsafe { sys::napi_create_string_utf8(env, bytes.as_ptr().cast(), bytes.len() as isize, &mut result) };
-    result
+    found.map_or(value::undefined(), |decoded| value::utf8(call.env(), &decoded))
 }
 
 /// `requestMatch(offset, length, index) → handler id, or -1`
@@ -471,7 +465,7 @@ fn request_parameter(call: Call<'_>) -> Value {
     let block = RequestBlock::of(&call);
     let index = call.args.u32(3);
     match block.matched(call.args.u32(2)) {
-        Some((_, at, count)) if index < count => utf8(call.env(), block.span(at + 2 * index as usize)),
+        Some((_, at, count)) if index < count => value::utf8(call.env(), block.span(at + 2 * index as usize)),
         _ => value::latin1(call.env(), b""),
     }
 }

@@ -4,12 +4,14 @@
 //! functions over `napi-sys` (`hot`). State belongs to one environment; its cleanup hook stops and joins the loop
 //! before anything JavaScript owns goes away.
 
+mod extras;
 mod hot;
 mod state;
 mod value;
 
 use crate::channel::{ConnId, Op, WakeJs};
-use crate::event_loop::{Behaviour, Control, Loop, socket};
+use crate::declarative::Program;
+use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry, socket};
 use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
@@ -164,6 +166,24 @@ impl Engine {
         }));
     }
 
+    /// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
+    #[napi]
+    pub fn declare(&mut self, env: Env, handler: u32, pattern: String, program: Unknown<'_>) -> Result<()> {
+        let bytes = value::view_bytes(env.raw(), program.raw()).unwrap_or_default();
+        let program = Program::parse(bytes, pattern.as_bytes());
+        let program = program.ok_or_else(|| {
+            napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
+        })?;
+        self.state().control(Control::Declared { handler, program });
+        Ok(())
+    }
+
+    /// In seconds; 0: none.
+    #[napi]
+    pub fn timeouts(&mut self, app: u32, idle: u32, response: u32) {
+        self.state().control(Control::Timeouts { app, timeouts: Timeouts { idle, response } });
+    }
+
     #[napi]
     pub fn filter(&mut self, app: u32) {
         self.state().control(Control::Filter { app });
@@ -192,16 +212,34 @@ impl Engine {
         Ok(())
     }
 
+    /// The number that stands for an app in the whole process.
+    #[napi]
+    pub fn descriptor(&mut self, app: u32) -> f64 {
+        registry::descriptor(self.state().event_loop.remote(), app) as f64
+    }
+
+    #[napi]
+    pub fn add_child(&mut self, app: u32, descriptor: f64) {
+        self.state().control(Control::AddChild { app, descriptor: descriptor as u64 });
+    }
+
+    #[napi]
+    pub fn remove_child(&mut self, app: u32, descriptor: f64) {
+        self.state().control(Control::RemoveChild { app, descriptor: descriptor as u64 });
+    }
+
     #[napi]
     pub fn close_listener(&mut self, listener: u32) {
         self.state().command(Op::CloseListener, ConnId::default(), listener);
-        self.state().flush();
+        // As in the original nothing is accepted any more when this returns.
+        self.state().settle();
     }
 
     #[napi]
     pub fn close_app(&mut self, app: u32) {
         self.state().command(Op::CloseApp, ConnId::default(), app);
-        self.state().flush();
+        // As in the original nothing is accepted any more when this returns.
+        self.state().settle();
     }
 
     /// Keeps the process alive while something listens or is open.

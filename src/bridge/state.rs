@@ -22,6 +22,8 @@ pub const TRY_END_WINDOW: usize = 1 << 20;
 const SEND_WINDOW: usize = 1 << 20;
 /// The longest such wait; the loop takes far less unless the machine is busy.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// How long an ending process may be held up by connections that still take bytes.
+const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
 pub struct State {
     pub event_loop: Loop,
@@ -167,7 +169,7 @@ impl State {
         let (backlog, flight) = self.backlog_and_flight(slot);
         if backlog == 0 && flight > SEND_WINDOW {
             // As long as the original's own system call would take; then the answer is as true as its.
-            self.settle(LONGEST_WAIT);
+            self.settle();
         }
         let buffered = self.buffered(slot);
         let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
@@ -233,11 +235,28 @@ impl State {
         self.stride
     }
 
-    /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.
-    pub fn settle(&mut self, longest: Duration) {
+    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second has passed).
+    pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
-            self.event_loop.shared.settled.wait(self.handed_over, longest);
+            self.event_loop.shared.settled.wait(self.handed_over, LONGEST_WAIT);
+        }
+    }
+
+    /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
+    pub fn drain(&mut self) {
+        let end = Instant::now() + LONGEST_DRAIN;
+        self.settle();
+        let shared = &self.event_loop.shared;
+        let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
+        while left > 0 && self.event_loop.is_running() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+            let now = shared.unsent.load(Ordering::SeqCst);
+            if now != left {
+                (left, progress) = (now, Instant::now());
+            } else if progress.elapsed() > LONGEST_WAIT {
+                return;
+            }
         }
     }
 

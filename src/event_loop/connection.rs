@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 const READ_BUDGET: usize = 512 << 10;
 /// Bytes written to one connection in one turn.
 const WRITE_BUDGET: usize = 4 << 20;
+/// Bytes collected for one connection that do not wait for the end of the turn.
+const EAGER_WRITE: usize = 64 << 10;
 /// Seconds for a peer to take the last bytes and close after we are done with it.
 const END_TIMEOUT: Tick = 4;
 
@@ -113,6 +115,9 @@ impl Connection {
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
     pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
         self.queued = false;
+        if !self.catch_up(ctx) {
+            return;
+        }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
             if budget == 0 || ctx.overloaded() {
@@ -131,6 +136,9 @@ impl Connection {
                     self.readable = n == scratch.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
                     self.receive(ctx, &mut scratch[..n]);
+                    if self.queued {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -167,10 +175,7 @@ impl Connection {
 
     fn after_flush(&mut self, ctx: &mut Context) {
         let (before, now) = (self.backlog, self.out.len());
-        if before != now {
-            self.backlog = now;
-            ctx.shared.slots.get(self.id.slot).backlog.store(now, Ordering::SeqCst);
-        }
+        self.tell_backlog(ctx, now);
         match self.ending {
             Ending::No => match &mut self.protocol {
                 Protocol::Http(_) => self.http_flushed(ctx, before),
@@ -178,6 +183,14 @@ impl Connection {
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
             Ending::Flushing | Ending::Lingering => {}
+        }
+    }
+
+    fn tell_backlog(&mut self, ctx: &Context, now: usize) {
+        if self.backlog != now {
+            ctx.shared.unsent.fetch_add(now.wrapping_sub(self.backlog), Ordering::SeqCst);
+            self.backlog = now;
+            ctx.shared.slots.get(self.id.slot).backlog.store(now, Ordering::SeqCst);
         }
     }
 
@@ -237,6 +250,16 @@ impl Connection {
         self.mark_dirty(ctx);
     }
 
+    /// What one turn collects for a connection does not pile up until its end: a large part leaves at once, and what
+    /// the kernel refuses is known before more is added.
+    pub fn keep_up(&mut self, ctx: &mut Context) {
+        if self.blocked {
+            self.tell_backlog(ctx, self.out.len());
+        } else if self.out.len() >= EAGER_WRITE {
+            self.flush(ctx);
+        }
+    }
+
     /// Goes on in the next turn with what is buffered or readable.
     pub fn queue(&mut self, ctx: &mut Context) {
         if !self.queued {
@@ -285,6 +308,7 @@ impl Connection {
         }
         self.leave_topics(ctx);
         self.out.clear(&mut ctx.spare);
+        self.tell_backlog(ctx, 0);
         self.input = Vec::new();
         self.readable = false;
         self.deadline = 0;
@@ -326,12 +350,25 @@ impl Connection {
         }
     }
 
+    /// Messages that were left because JavaScript had too much to do already. False: there still are some.
+    fn catch_up(&mut self, ctx: &mut Context) -> bool {
+        if self.input.is_empty() || !matches!(self.protocol, Protocol::WebSocket(_)) {
+            return true;
+        }
+        if ctx.overloaded() {
+            self.queue(ctx);
+        } else {
+            self.receive(ctx, &mut []);
+        }
+        !self.queued
+    }
+
     fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
             Ending::Flushing | Ending::Lingering => self.stream.is_some(),
             Ending::No => match &self.protocol {
-                Protocol::Http(http) => http.wants_bytes(),
+                Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
                 Protocol::WebSocket(_) => self.stream.is_some(),
             },
         }
@@ -380,7 +417,7 @@ impl Connection {
     }
 
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() {
+        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
             self.on_peer_end(ctx);
         }
     }

@@ -1,9 +1,11 @@
 //! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
 //! one loop.
 
+use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
+use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
 use crate::router::Router;
@@ -18,7 +20,44 @@ pub struct App {
     pub router: Router,
     /// Tell JavaScript about every connection (`filter`).
     pub filter: bool,
+    pub timeouts: Timeouts,
+    /// Descriptors of the child apps that accepted connections go to in turn.
+    children: Vec<u64>,
+    next_child: usize,
 }
+
+impl App {
+    pub fn add_child(&mut self, descriptor: u64) {
+        self.children.push(descriptor);
+    }
+
+    pub fn remove_child(&mut self, descriptor: u64) {
+        self.children.retain(|child| *child != descriptor);
+    }
+
+    /// Round-robin.
+    pub fn next_child(&mut self) -> Option<u64> {
+        self.next_child = self.next_child.wrapping_add(1);
+        self.children.get(self.next_child % self.children.len().max(1)).copied()
+    }
+}
+
+/// Seconds of an App's HTTP connections; 0: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the first request, an incomplete one, and each window of a body.
+    pub idle: Tick,
+    /// After a response: for the next request, and for a peer that takes no bytes.
+    pub response: Tick,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { idle: DEFAULT_TIMEOUT, response: DEFAULT_TIMEOUT }
+    }
+}
+
+const DEFAULT_TIMEOUT: Tick = 10;
 
 /// A `ws` route's options, in units the loop uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +96,11 @@ pub struct Context {
     pub events: EventBatch,
     pub apps: Vec<App>,
     pub behaviours: Vec<Option<Arc<Behaviour>>>,
+    /// By handler id.
+    programs: Vec<Option<Arc<Program>>>,
     pub topics: Topics,
     pub spare: Spare,
+    pub codecs: Codecs,
     pub wheel: Wheel,
     /// Slots with bytes to write at the end of the turn.
     pub dirty: Vec<u32>,
@@ -82,8 +124,10 @@ impl Context {
             events: EventBatch::default(),
             apps: Vec::new(),
             behaviours: Vec::new(),
+            programs: Vec::new(),
             topics: Topics::default(),
             spare: Spare::default(),
+            codecs: Codecs::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),
             ready: Vec::new(),
@@ -111,6 +155,21 @@ impl Context {
 
     pub fn behaviour(&self, id: u32) -> Option<Arc<Behaviour>> {
         self.behaviours.get(id as usize)?.clone()
+    }
+
+    pub fn declare(&mut self, handler: u32, program: Program) {
+        let handler = handler as usize;
+        self.programs.resize_with(self.programs.len().max(handler + 1), || None);
+        self.programs[handler] = Some(Arc::new(program));
+    }
+
+    /// The program that answers for a handler, if JavaScript does not.
+    pub fn program(&self, handler: u32) -> Option<Arc<Program>> {
+        self.programs.get(handler as usize)?.clone()
+    }
+
+    pub fn timeouts(&self, app: u32) -> Timeouts {
+        self.apps.get(app as usize).map(|app| app.timeouts).unwrap_or_default()
     }
 
     pub fn now(&self) -> Tick {

@@ -4,10 +4,14 @@
 //! arrived, write what they produced, sleep until something happens.
 #![forbid(unsafe_code)]
 
+mod compression;
 mod connection;
 mod context;
+mod declared;
 mod http;
 mod outbound;
+mod publication;
+pub mod registry;
 pub mod socket;
 mod timer;
 mod websocket;
@@ -15,21 +19,22 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Behaviour, wants};
+pub use context::{Behaviour, Timeouts, wants};
 pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, OWNED_PAYLOAD, Op, Shared, WakeJs,
+    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
 };
+use crate::declarative::Program;
 use crate::mailbox::Batch;
-use crate::protocol::frame;
 use crate::protocol::request::Limits;
 use crate::router::{Method, Priority};
 use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
+use publication::Publication;
 use socket::{Bound, Listener};
 use std::any::Any;
 use std::io;
@@ -38,7 +43,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use websocket::Publication;
 
 /// Rare commands, which carry what does not fit into a record.
 pub enum Control {
@@ -58,13 +62,37 @@ pub enum Control {
         pattern: Vec<u8>,
     },
     Behaviour(Behaviour),
+    /// The routes with this handler are answered by the loop.
+    Declared {
+        handler: u32,
+        program: Program,
+    },
     Filter {
         app: u32,
+    },
+    Timeouts {
+        app: u32,
+        timeouts: Timeouts,
     },
     Listen {
         app: u32,
         listener: u32,
         bound: Bound,
+    },
+    /// From now on `app` hands its accepted connections to the child app with this descriptor, too.
+    AddChild {
+        app: u32,
+        descriptor: u64,
+    },
+    RemoveChild {
+        app: u32,
+        descriptor: u64,
+    },
+    /// A connection another loop accepted for `app`.
+    Adopt {
+        app: u32,
+        stream: socket::Stream,
+        peer: Option<std::net::SocketAddr>,
     },
     /// For tests of the panic path.
     #[doc(hidden)]
@@ -79,7 +107,37 @@ pub struct Loop {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A loop as other loops see it.
+#[derive(Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+    control: Sender<Control>,
+    waker: Arc<Waker>,
+}
+
+impl Remote {
+    /// Gives the command back when the loop is over.
+    fn control(&self, control: Control) -> Result<(), Control> {
+        if self.shared.stop.load(Ordering::SeqCst) {
+            return Err(control);
+        }
+        self.control.send(control).map_err(|error| error.into_inner())?;
+        if self.shared.commands.needs_wake() {
+            let _ = self.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn is_same(&self, other: &Remote) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
 impl Loop {
+    pub fn remote(&self) -> Remote {
+        Remote { shared: self.shared.clone(), control: self.control.clone(), waker: self.waker.clone() }
+    }
+
     pub fn start(limits: Limits, wake_js: Box<dyn WakeJs>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -119,6 +177,7 @@ impl Loop {
 
     /// Ends the thread and waits for it; every socket is closed.
     pub fn stop(&mut self) {
+        registry::forget(&self.remote());
         self.shared.stop.store(true, Ordering::SeqCst);
         self.wake();
         if let Some(thread) = self.thread.take() {
@@ -315,7 +374,7 @@ impl EventLoop {
                 Ok((stream, peer)) => {
                     listening.rest = None;
                     let app = listening.app;
-                    self.adopt(stream, peer, app);
+                    self.hand_out(stream, peer, app);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listening.rest = None;
@@ -342,6 +401,22 @@ impl EventLoop {
         listening.rest = Some((std::time::Instant::now() + pause, pause));
     }
 
+    /// To the next child app, or to the accepting app itself when it has none that lives.
+    fn hand_out(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+        while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(context::App::next_child) {
+            let Some((remote, child_app)) = registry::find(child) else {
+                self.ctx.apps[app as usize].remove_child(child);
+                continue;
+            };
+            match remote.control(Control::Adopt { app: child_app, stream, peer }) {
+                Err(Control::Adopt { stream: back, .. }) => stream = back,
+                _ => return,
+            }
+            self.ctx.apps[app as usize].remove_child(child);
+        }
+        self.adopt(stream, peer, app);
+    }
+
     fn adopt(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
         let Some(slot) = self.free_slot() else { return };
         if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
@@ -356,10 +431,12 @@ impl EventLoop {
         state.peer.store(peer);
         state.proxied.store(None);
         let mut connection = Box::new(Connection::new(id, app, stream));
-        connection.set_timeout(&mut self.ctx, http::HTTP_TIMEOUT);
+        connection.restart_http_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;
-        self.quiet = false;
+        if std::mem::replace(&mut self.quiet, false) {
+            self.ctx.event(EventKind::Busy, ConnId::default(), [0; 3], b"");
+        }
         if self.ctx.apps.get(app as usize).is_some_and(|app| app.filter) {
             self.ctx.event(EventKind::Filter, id, [app, 1, 0], b"");
         }
@@ -417,11 +494,28 @@ impl EventLoop {
                     behaviours.resize_with(behaviours.len().max(id + 1), || None);
                     behaviours[id] = Some(Arc::new(behaviour));
                 }
+                Control::Declared { handler, program } => self.ctx.declare(handler, program),
+                Control::Timeouts { app, timeouts } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.timeouts = timeouts;
+                    }
+                }
                 Control::Filter { app } => {
                     if let Some(app) = self.ctx.apps.get_mut(app as usize) {
                         app.filter = true;
                     }
                 }
+                Control::AddChild { app, descriptor } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.add_child(descriptor);
+                    }
+                }
+                Control::RemoveChild { app, descriptor } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.remove_child(descriptor);
+                    }
+                }
+                Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
                 Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
                 Control::Panic(message) => panic!("{message}"),
             }
@@ -475,16 +569,11 @@ impl EventLoop {
         }
     }
 
-    /// The frame is built once and goes to every subscriber but the sender.
+    /// Goes to every subscriber but the sender; each distinct frame is built once.
     fn publish(&mut self, command: Command<'_>) {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
-        let mut built = self.ctx.spare.take();
-        let (opcode, fin) = websocket::opcode(command.flags);
-        frame::write_header(&mut built, opcode, fin, false, payload.len());
-        built.extend_from_slice(payload);
-        let shared: Option<Arc<[u8]>> = (built.len() >= OWNED_PAYLOAD).then(|| Arc::from(&built[..]));
-        let binary = command.flags & crate::channel::send_flag::BINARY != 0;
-        let publication = Publication { binary, payload, frame: &built, shared: shared.as_ref() };
+        let flag = |flag: u32| command.flags & flag != 0;
+        let mut publication = Publication::new(flag(send_flag::BINARY), flag(send_flag::COMPRESS), payload);
         let sender = (command.id.slot != NOBODY).then_some(command.id.slot);
         // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
         for index in (0..self.ctx.topics.count(command.arg)).rev() {
@@ -494,10 +583,10 @@ impl EventLoop {
             }
             let EventLoop { slots, ctx, .. } = self;
             if let Some(connection) = slots.get_mut(slot as usize).and_then(|slot| slot.connection.as_mut()) {
-                connection.deliver(ctx, &publication);
+                connection.deliver(ctx, &mut publication);
             }
         }
-        self.ctx.spare.give(built);
+        publication.recycle(&mut self.ctx.spare);
     }
 
     /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.

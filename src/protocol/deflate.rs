@@ -99,6 +99,28 @@ impl Deflater {
         }
     }
 
+    /// Like `deflate`, for a message in parts: a part that others follow ends with what the whole ends without.
+    #[must_use]
+    pub fn deflate_part(
+        &mut self,
+        shared: &mut SharedDeflater,
+        data: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if last {
+            return self.deflate(shared, data, out);
+        }
+        if data.is_empty() {
+            return true;
+        }
+        let done = self.deflate(shared, data, out);
+        if done {
+            out.extend_from_slice(&TAIL);
+        }
+        done
+    }
+
     /// Appends `data` compressed. It has to be sent, or the peer's context no longer fits this one's.
     /// False: it cannot be compressed and has to be sent as it is.
     #[must_use]

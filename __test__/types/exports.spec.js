@@ -1,0 +1,119 @@
+'use strict';
+// Everything the originals export and their objects have is there on ours, and the reverse. What is not is listed here.
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const test = require('node:test');
+const { PEERS, ROOT, members, missing } = require('./peers');
+
+/** Names of an original that ours has not, with the reason. */
+const NOT_OURS = {
+  exports: {
+    H3App: 'HTTP/3, an experiment: not in the types, and of no use without its own build',
+    setTimeout: 'not in the types; Node has it',
+    clearTimeout: 'not in the types; Node has it',
+    arm: 'not in the types; belongs to its timers',
+  },
+  app: {
+    adoptSocket: 'not in the types; takes a socket of its own kind',
+    setIdleTimeout: 'not in the types',
+    getIdleTimeout: 'not in the types',
+    setResponseTimeout: 'not in the types',
+    getResponseTimeout: 'not in the types',
+  },
+  res: {},
+  req: {},
+  ws: {},
+  declarative: {
+    instructions: 'a detail of its implementation',
+    _appendInstruction: 'a detail of its implementation',
+    _appendInstructionWithLength: 'a detail of its implementation',
+  },
+};
+
+/** Names that only ours has. */
+const ONLY_OURS = {
+  exports: {
+    LIBUS_LISTEN_DEFAULT: "in the originals' types, not in their modules",
+    ListenOptions: "in the originals' types, not in their modules",
+  },
+  app: {},
+  res: {},
+  req: {},
+  ws: {},
+  declarative: {},
+};
+
+/** Names of the releases after an original's, up to the newest that ours follows. */
+const LATER = {
+  20.57: {
+    exports: [],
+    app: [],
+    res: [
+      'beginWrite',
+      'collectBody',
+      'getProxiedRemotePort',
+      'getRemotePort',
+      'maxRemainingBodyLength',
+      'onDataV2',
+    ],
+    req: [],
+    ws: ['getRemotePort'],
+    declarative: [],
+  },
+};
+LATER['20.30'] = {
+  ...LATER['20.57'],
+  exports: ['DeclarativeResponse'],
+  app: ['addChildAppDescriptor', 'filter', 'getDescriptor', 'removeChildAppDescriptor'],
+  declarative: [
+    'end',
+    'write',
+    'writeBody',
+    'writeHeader',
+    'writeHeaderValue',
+    'writeParameterValue',
+    'writeQueryValue',
+  ],
+};
+
+const OBJECTS = Object.keys(NOT_OURS);
+
+for (const [version, { module }] of Object.entries(PEERS)) {
+  for (const object of OBJECTS) {
+    test(`${object} of uWebSockets.js ${version}`, { skip: missing(module) }, () => {
+      const theirs = members(module)[object];
+      const ours = members(ROOT)[object];
+      const without = theirs.filter((name) => !ours.includes(name) && !(name in NOT_OURS[object]));
+      assert.deepEqual(without, [], 'ours lacks what the original has');
+      const beyond = ours.filter((name) => !theirs.includes(name) && !(name in ONLY_OURS[object]));
+      assert.deepEqual(beyond, LATER[version][object], 'ours has what the original has not');
+    });
+  }
+}
+
+test(
+  'the lists of differences name nothing that does not differ',
+  { skip: missing(PEERS['20.57'].module) },
+  () => {
+    for (const object of OBJECTS) {
+      const ours = members(ROOT)[object];
+      const theirs = members(PEERS['20.57'].module)[object];
+      for (const name of Object.keys(NOT_OURS[object])) {
+        assert.ok(theirs.includes(name) && !ours.includes(name), `${object} ${name}`);
+      }
+      for (const name of Object.keys(ONLY_OURS[object])) {
+        assert.ok(ours.includes(name) && !theirs.includes(name), `${object} ${name}`);
+      }
+    }
+  },
+);
+
+test('the ES module exports the names of the CommonJS module, and it as default', async () => {
+  const commonjs = require(ROOT);
+  const { default: whole, ...named } = await import(pathToFileURL(path.join(ROOT, 'index.mjs')));
+  assert.equal(whole, commonjs);
+  assert.deepEqual(Object.keys(named).sort(), Object.keys(commonjs).sort());
+  for (const name of Object.keys(named)) assert.equal(named[name], commonjs[name], name);
+});

@@ -1,0 +1,38 @@
+//! Apps by descriptor, for the whole process: how an accepting app in one thread finds its child apps in others.
+//!
+//! The one state of the crate that is shared between environments on purpose. A descriptor is a number, so that it
+//! can cross `postMessage`; it stands for an app until that app's loop stops.
+
+use super::Remote;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+
+struct Registry {
+    next: u64,
+    apps: BTreeMap<u64, (Remote, u32)>,
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { next: 1, apps: BTreeMap::new() });
+
+/// The descriptor of an app; the same one each time.
+pub fn descriptor(remote: Remote, app: u32) -> u64 {
+    let mut registry = REGISTRY.lock();
+    let known = registry.apps.iter().find(|(_, (r, a))| r.is_same(&remote) && *a == app);
+    if let Some((descriptor, _)) = known {
+        return *descriptor;
+    }
+    let descriptor = registry.next;
+    registry.next += 1;
+    registry.apps.insert(descriptor, (remote, app));
+    descriptor
+}
+
+/// The app a descriptor stands for; `None` once its loop has stopped.
+pub fn find(descriptor: u64) -> Option<(Remote, u32)> {
+    REGISTRY.lock().apps.get(&descriptor).cloned()
+}
+
+/// Forgets the apps of a loop that stops.
+pub fn forget(remote: &Remote) {
+    REGISTRY.lock().apps.retain(|_, (other, _)| !other.is_same(remote));
+}
