@@ -2,14 +2,17 @@
 // Raw clients for the specs: bytes in, bytes out, nothing hidden. No HTTP or WebSocket library stands between a test and the wire.
 
 const net = require('node:net');
+const tls = require('node:tls');
 const crypto = require('node:crypto');
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A TCP connection whose received bytes are taken by the test in the order they came. */
 class Peer {
-  constructor(socket) {
+  /** @param {net.Socket} [raw] the TCP connection, where `socket` is TLS over it */
+  constructor(socket, raw = socket) {
     this.socket = socket;
+    this.raw = raw;
     this.chunks = [];
     this.size = 0;
     this.state = 'open'; // then 'fin' or 'reset'
@@ -40,11 +43,13 @@ class Peer {
     const where =
       typeof target === 'string' ? { path: target } : { port: target, host: options.host || '127.0.0.1' };
     return new Promise((resolve, reject) => {
-      const socket = net.connect({ ...where, allowHalfOpen: true, noDelay: true });
+      const raw = net.connect({ ...where, allowHalfOpen: true, noDelay: true });
+      const secure = options.tls || (options.tls === undefined && process.env.UWS_TLS === '1');
+      const socket = secure ? tls.connect({ socket: raw, rejectUnauthorized: false, ...options.tls }) : raw;
       socket.once('error', reject);
-      socket.once('connect', () => {
+      socket.once(secure ? 'secureConnect' : 'connect', () => {
         socket.removeListener('error', reject);
-        const peer = new this(socket);
+        const peer = new this(socket, raw);
         if (options.track) options.track(peer);
         resolve(peer);
       });
@@ -69,7 +74,7 @@ class Peer {
     this.socket.end();
   }
   reset() {
-    this.socket.resetAndDestroy();
+    this.raw.resetAndDestroy();
   }
   pause() {
     this.socket.pause();

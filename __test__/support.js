@@ -32,7 +32,20 @@ function modulePath() {
   );
 }
 
-const uWS = require(modulePath());
+/** With UWS_TLS=1 every app is an SSLApp and every raw client speaks TLS. */
+const overTls = process.env.UWS_TLS === '1';
+
+function load() {
+  const module_ = require(modulePath());
+  if (!overTls) return module_;
+  const certificate = require('./tls/certificates').shared();
+  const App = function App(options) {
+    return module_.SSLApp({ ...certificate, ...options });
+  };
+  return { ...module_, App };
+}
+
+const uWS = load();
 
 /** A test bounded in time. */
 function it(name, options, body) {
@@ -61,6 +74,9 @@ function difference(id) {
 
 /** Option `skip` of a test that cannot run on the original; the listed difference says why. */
 const onlyOurs = (id) => ({ skip: ours ? (difference(id), false) : `${MODULE}: ${difference(id).original}` });
+
+/** The name of a class, which is another one over TLS. */
+const named = (name) => `uWS.${overTls ? 'SSL' : ''}${name}`;
 
 /** Which members the objects of the module under test have, by name: probed once on live objects. */
 let probed;
@@ -127,8 +143,8 @@ function serve(t, configure, options = {}) {
   });
   assert.ok(server.token, 'listen calls back before it returns');
   server.port = uWS.us_socket_local_port(server.token);
-  server.connect = (more) => clients.Peer.connect(server.port, { track, ...more });
-  server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...more });
+  server.connect = (more) => clients.Peer.connect(server.port, { track, ...options.peer, ...more });
+  server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...options.peer, ...more });
   /** One request on a connection of its own. */
   server.once = async (text, more) => {
     const peer = await server.connect();
@@ -242,6 +258,7 @@ const ERRORS = {
 module.exports = {
   ...clients,
   uWS,
+  overTls,
   MODULE,
   ours,
   v30,
@@ -253,6 +270,7 @@ module.exports = {
   byVersion,
   needs,
   onlyOurs,
+  named,
   members,
   has,
   serve,

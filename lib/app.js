@@ -4,6 +4,7 @@
 const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
 const { coerce, integer, text, requireArguments, requireFunction } = require('./arguments');
 const { Behaviour, Send } = require('./websocket');
+const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
 const { adoptSocket } = require('./extras');
 const { Topics } = require('./topics');
@@ -72,22 +73,42 @@ function descriptorOf(value) {
   return value;
 }
 
+/** Host names are the same in either case (RFC 4343). */
+function serverName(value) {
+  return text(value, 'hostname').toLowerCase();
+}
+
 class TemplatedApp {
   #id;
   #engine;
   #filters = [];
+  /** Server names that have been added. */
+  #names = new Set();
+  /** The server name whose router routes go to; none: the app's own. */
+  #domain;
   #idleTimeout = DEFAULT_TIMEOUT_S;
   #responseTimeout = DEFAULT_TIMEOUT_S;
   topics;
 
-  constructor() {
+  /** @param {object | null} tls the options of an SSLApp */
+  constructor(tls) {
     this.#engine = start();
     this.#id = apps.length;
     Object.defineProperty(this, 'topics', { value: new Topics(), enumerable: false });
     Object.defineProperty(this, 'id', { value: this.#id, enumerable: false });
     Object.defineProperty(this, 'ownsDefault', { value: false, writable: true, enumerable: false });
-    apps.push({ app: this, filters: this.#filters });
-    this.#engine.addApp(this.#id);
+    Object.defineProperty(this, 'secure', { value: tls !== null, enumerable: false });
+    if (tls === null) this.#engine.addApp(this.#id);
+    else this.#secure(tls);
+    apps.push({ app: this, filters: this.#filters, missing: null });
+  }
+
+  #secure(tls) {
+    try {
+      this.#engine.addSecureApp(this.#id, tls);
+    } catch (error) {
+      throw new Error(`App construction failed: ${error.message}`, { cause: error });
+    }
   }
 
   #route(method, given) {
@@ -96,14 +117,15 @@ class TemplatedApp {
     if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = text(pattern, 'pattern');
     if (handler === null) {
-      this.#engine.removeRoute(this.#id, method, path);
+      this.#engine.removeRoute(this.#id, this.#domain, method, path);
       return this;
     }
     // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
-    if (method === 'any' && (path === '/*' || path === '*')) this.ownsDefault = true;
+    if (method === 'any' && (path === '/*' || path === '*') && this.#domain === undefined)
+      this.ownsDefault = true;
     if (declared) this.#engine.declare(handlers.length, path, handler);
     handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
-    this.#engine.addRoute(this.#id, method, path, handlers.length - 1);
+    this.#engine.addRoute(this.#id, this.#domain, method, path, handlers.length - 1);
     return this;
   }
 
@@ -111,14 +133,14 @@ class TemplatedApp {
     requireArguments(arguments.length, 2);
     const path = text(pattern, 'pattern');
     if (behavior === null) {
-      this.#engine.removeRoute(this.#id, 'ws', path);
+      this.#engine.removeRoute(this.#id, this.#domain, 'ws', path);
       return this;
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
     const behaviour = new Behaviour(handlers.length, this, parameterNames(path), behavior);
     handlers.push(behaviour);
     this.#engine.addBehaviour(behaviour.native);
-    this.#engine.addRoute(this.#id, 'ws', path, behaviour.id);
+    this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);
     return this;
   }
 
@@ -229,29 +251,48 @@ class TemplatedApp {
     return adoptSocket();
   }
 
-  // ---- server names mean nothing without TLS
+  // ---- server names; without TLS they mean nothing
 
-  addServerName(hostname) {
+  addServerName(hostname, options) {
     requireArguments(arguments.length, 1);
-    text(hostname, 'hostname');
+    const name = serverName(hostname);
+    const native = tlsOptions(options);
+    if (!this.secure) return this;
+    try {
+      this.#engine.addServerName(this.#id, name, native);
+      this.#names.add(name);
+    } catch (error) {
+      // The original says nothing at all; its users go on with the certificate of the app.
+      process.emitWarning(
+        `addServerName('${name}'): ${error.message}; the name is not added.`,
+        'UwsRsWarning',
+      );
+    }
     return this;
   }
 
   removeServerName(hostname) {
     requireArguments(arguments.length, 1);
-    text(hostname, 'hostname');
+    const name = serverName(hostname);
+    if (!this.#names.delete(name)) return this;
+    this.#engine.removeServerName(this.#id, name);
+    if (this.#domain === name) this.#domain = undefined;
     return this;
   }
 
   missingServerName(callback) {
     requireArguments(arguments.length, 1);
     requireFunction(callback);
+    if (!this.secure) return this;
+    apps[this.#id].missing = callback;
+    this.#engine.askForMissingNames(this.#id);
     return this;
   }
 
   domain(hostname) {
     requireArguments(arguments.length, 1);
-    text(hostname, 'hostname');
+    const name = serverName(hostname);
+    this.#domain = this.#names.has(name) ? name : undefined;
     return this;
   }
 
@@ -281,12 +322,22 @@ class TemplatedApp {
 
 Object.defineProperty(TemplatedApp, 'name', { value: 'uWS.App' });
 
+/** The same over TLS, where it goes by another name. */
+class SSLTemplatedApp extends TemplatedApp {}
+
+Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
+
 /** An HTTP and WebSocket server. Callable with and without `new`. */
 function App(options) {
   if (options !== undefined && options !== null && typeof options !== 'object') {
     throw new TypeError('options must be an object.');
   }
-  return new TemplatedApp();
+  return new TemplatedApp(null);
+}
+
+/** The same over TLS. Without certificate only names added later can be served. */
+function SSLApp(options) {
+  return new SSLTemplatedApp(tlsOptions(options));
 }
 
 function us_listen_socket_close(token) {
@@ -303,4 +354,4 @@ function us_socket_local_port(token) {
   return token.port;
 }
 
-module.exports = { App, us_listen_socket_close, us_socket_local_port };
+module.exports = { App, SSLApp, us_listen_socket_close, us_socket_local_port };

@@ -22,6 +22,7 @@ const Kind = Object.freeze({
   PANIC: 14,
   WARNING: 15,
   BUSY: 16,
+  SERVER_NAME: 17,
 });
 
 /** Command numbers; those of `Op` in src/channel.rs. */
@@ -36,6 +37,7 @@ const Op = Object.freeze({
   WANT_WRITABLE: 8,
   RELEASE: 9,
   UPGRADE: 10,
+  SERVER_NAME: 11,
   SEND: 20,
   END: 21,
   SUBSCRIBE: 22,

@@ -525,4 +525,16 @@ class HttpResponse {
 
 Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
 
-module.exports = { HttpResponse, responseInternals: internals, Flag, lowerCaseName, checkHeaderValue };
+/** The same on an SSLApp, where it goes by another name. */
+class SSLHttpResponse extends HttpResponse {}
+
+Object.defineProperty(SSLHttpResponse, 'name', { value: 'uWS.SSLHttpResponse' });
+
+module.exports = {
+  HttpResponse,
+  SSLHttpResponse,
+  responseInternals: internals,
+  Flag,
+  lowerCaseName,
+  checkHeaderValue,
+};

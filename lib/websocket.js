@@ -311,9 +311,14 @@ function adoptUserData(ws, userData) {
   }
 }
 
+/** The same on an SSLApp, where it goes by another name. */
+class SSLWebSocket extends WebSocket {}
+
+Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
+
 /** The upgrade is under way; `open` runs before this returns. */
 function openWebSocket(slot, generation, behaviour, userData) {
-  const ws = new WebSocket(slot, generation, behaviour);
+  const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
   adoptUserData(ws, userData);
   connections[slot] = ws;
   if (behaviour.open !== null) guarded(behaviour.open, ws);

@@ -57,6 +57,12 @@ function behaviour(peers) {
   if (!peers) {
     step('Node tests', () => specs('ours', ...OURS));
     step('conformance', () => specs('ours', '__test__/conformance'));
+    step('conformance over TLS', () => {
+      process.env.UWS_TLS = '1';
+      const outcome = specs('ours', '__test__/conformance');
+      delete process.env.UWS_TLS;
+      return outcome;
+    });
   }
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));

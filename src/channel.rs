@@ -61,6 +61,8 @@ pub enum EventKind {
     Panic = 14,
     /// A condition worth one line in the log; payload: the text.
     Warning = 15,
+    /// A handshake waits for a server name that is not known; `a` = app, payload: the name.
+    ServerName = 17,
     /// A connection is open again after `Quiet`.
     Busy = 16,
 }
@@ -187,6 +189,8 @@ pub enum Op {
     Release = 9,
     /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour id.
     Upgrade = 10,
+    /// JavaScript has seen `ServerName`: the handshake goes on.
+    ServerName = 11,
     /// A WebSocket frame. Flags: [`send_flag`].
     Send = 20,
     /// Close frame with code `arg` and the payload as reason.
@@ -205,7 +209,7 @@ pub enum Op {
 }
 
 impl Op {
-    const ALL: [Op; 18] = [
+    const ALL: [Op; 19] = [
         Op::Respond,
         Op::Write,
         Op::TryEnd,
@@ -216,6 +220,7 @@ impl Op {
         Op::WantWritable,
         Op::Release,
         Op::Upgrade,
+        Op::ServerName,
         Op::Send,
         Op::End,
         Op::Subscribe,
@@ -460,6 +465,8 @@ pub struct Shared {
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
+    /// TLS handshakes that did not come about, for whatever reason.
+    pub failed_handshakes: AtomicU64,
     /// Bytes of all connections together that the kernel has refused.
     pub unsent: AtomicUsize,
     /// Turns the loop has made: how often it woke, for diagnosis.
@@ -475,6 +482,7 @@ impl Default for Shared {
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
+            failed_handshakes: AtomicU64::new(0),
             unsent: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         }

@@ -247,6 +247,18 @@ add(
 );
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown');
 add(
+  'domain-not-found',
+  '§2.3',
+  'under a server name with a router of its own a path it does not have closes the connection',
+  'answered 404',
+);
+add(
+  'domain-without-routes',
+  '§2.3',
+  'a server name without routes of its own closes the connection of every request',
+  'the routes of the app serve it',
+);
+add(
   'compressed-fragments',
   '§5',
   'the `compress` flag of each fragment counts for itself, and what follows a compressed first fragment cannot be inflated',
@@ -257,6 +269,18 @@ add(
   '§5',
   'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted',
   'the connection is closed',
+);
+add(
+  'declared-body',
+  '§4.9',
+  'a `DeclarativeResponse` leaves the body of the request out',
+  '`writeBody` puts it in, up to 16 MiB',
+);
+add(
+  'declared-while-blocked',
+  '§4.9',
+  'a `DeclarativeResponse` waits while JavaScript is busy',
+  'it is served by the loop all the same',
 );
 
 module.exports = differences;

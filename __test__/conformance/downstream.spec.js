@@ -19,6 +19,7 @@ const {
   onlyOurs,
   v30,
   ERRORS,
+  named,
 } = require('../support');
 
 const offered = (req) =>
@@ -300,7 +301,7 @@ it('state on the socket by string and symbol keys, a Map keyed by the socket, af
   const ws = await closed.promise;
   assert.deepEqual(
     [states.get(ws), weak.get(ws), ws[key], ws.__state.n, ws.getUserData().path, ws.constructor.name],
-    [1, 2, 3, 2, '/p', 'uWS.WebSocket'],
+    [1, 2, 3, 2, '/p', named('WebSocket')],
   );
 });
 

@@ -1,5 +1,19 @@
 'use strict';
-const { uWS, it, assert, differs, ours, v57, text, needs, child, serve, get } = require('../support');
+const {
+  uWS,
+  it,
+  assert,
+  differs,
+  ours,
+  modulePath,
+  v57,
+  text,
+  needs,
+  child,
+  serve,
+  get,
+  named,
+} = require('../support');
 
 it('App and SSLApp are functions that work with and without new', () => {
   assert.equal(typeof uWS.App, 'function');
@@ -10,7 +24,7 @@ it('App and SSLApp are functions that work with and without new', () => {
     assert.equal(typeof app.listen, 'function');
     assert.equal(typeof app.ws, 'function');
   }
-  assert.equal(plain.constructor.name, 'uWS.App');
+  assert.equal(plain.constructor.name, named('App'));
 });
 
 it('an app has every registration and control method', () => {

@@ -1,5 +1,19 @@
 'use strict';
-const { it, assert, serve, uWS, get, Events, Peer, text, differs, v30, turn, post } = require('../support');
+const {
+  it,
+  assert,
+  serve,
+  uWS,
+  get,
+  Events,
+  Peer,
+  text,
+  differs,
+  v30,
+  turn,
+  post,
+  named,
+} = require('../support');
 
 const filtered = { skip: v30 ? '20.30 has no filter' : false };
 function counting(t, configure = () => {}) {
@@ -71,7 +85,7 @@ it('filter gets a response that knows the address', filtered, async (t) => {
       }),
   );
   await server.connect();
-  assert.deepEqual(await seen.count(1), [['uWS.HttpResponse', '0000:0000:0000:0000:0000:ffff:7f00:0001']]);
+  assert.deepEqual(await seen.count(1), [[named('HttpResponse'), '0000:0000:0000:0000:0000:ffff:7f00:0001']]);
 });
 
 it('several filters all run', filtered, async (t) => {

@@ -285,7 +285,7 @@ it('a process that only makes an app exits', async () => {
 });
 
 it('an open connection keeps the process alive after the listen socket is closed; its end lets it exit', async () => {
-  const run = await child(({ uWS }) => {
+  const run = await child(({ uWS, overTls }) => {
     const app = uWS.App().get('/*', (res) => {
       res.end('hello');
       uWS.us_listen_socket_close(listenSocket);
@@ -302,7 +302,8 @@ it('an open connection keeps the process alive after the listen socket is closed
           [
             '-e',
             `
-        const socket = require('node:net').connect(${port}, '127.0.0.1', () => socket.write('GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'))
+        const options = { port: ${port}, host: '127.0.0.1', rejectUnauthorized: false }
+        const socket = require('node:${overTls ? 'tls' : 'net'}').connect(options, () => socket.write('GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'))
         socket.once('data', () => setTimeout(() => socket.destroy(), 300))`,
           ],
           { stdio: 'ignore', detached: true },

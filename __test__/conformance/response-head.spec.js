@@ -1,5 +1,5 @@
 'use strict';
-const { it, assert, serve, get, request, differs, child, v30 } = require('../support');
+const { it, assert, serve, get, request, differs, child, v30, named } = require('../support');
 
 /** One server whose handler is `respond(res, req)`. */
 const answering = (t, respond) =>
@@ -350,7 +350,7 @@ it('the response is an object named uWS.HttpResponse, a new one each time', asyn
   const peer = await server.connect();
   await peer.request(get('/'));
   await peer.request(get('/'));
-  assert.deepEqual(names, ['uWS.HttpResponse', 'uWS.HttpResponse']);
+  assert.deepEqual(names, [named('HttpResponse'), named('HttpResponse')]);
   assert.equal(objects.size, 2);
 });
 

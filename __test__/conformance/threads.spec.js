@@ -120,7 +120,10 @@ for (const [name, stop] of [
 ]) {
   it(`${name} with open sockets closes them and leaves the other threads alone`, async () => {
     const run = await child(
-      async ({ Peer: Client, WsPeer: Socket, get: head, listening }, { source, support, how }) => {
+      async (
+        { serve: make, Peer: Client, WsPeer: Socket, get: head, listening },
+        { source, support, how },
+      ) => {
         const threads = require('node:worker_threads');
         const server = listening((app) =>
           app.get('/*', (res) => {

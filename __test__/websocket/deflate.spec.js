@@ -369,6 +369,7 @@ it('a publish reaches compressed and plain subscribers alike', async (t) => {
     peers.map(({ compressed }) => compressed),
     [true, true, true, true, true, false, false],
   );
+  await subscribed(server, 't', peers.length);
   const messages = [json(50), '', json(3000), json(3000), json(100000), noise(20000)];
   for (const compress of [true, false]) {
     for (const message of messages) {
@@ -381,6 +382,11 @@ it('a publish reaches compressed and plain subscribers alike', async (t) => {
     }
   }
 });
+
+/** `open` handlers run a little later than the client knows of its upgrade. */
+async function subscribed(server, topic, count) {
+  while (server.app.numSubscribers(topic) < count) await new Promise((resolve) => setImmediate(resolve));
+}
 
 function openAt(server, url, offer) {
   return DeflatePeer.open(server.port, offer, { track: (peer) => server.peers.add(peer), url });

@@ -7,6 +7,7 @@
 mod extras;
 mod hot;
 mod state;
+mod tls;
 mod value;
 
 use crate::channel::{ConnId, Op, WakeJs};
@@ -136,16 +137,29 @@ impl Engine {
     }
 
     #[napi]
-    pub fn add_route(&mut self, app: u32, method: String, pattern: String, handler: u32) -> Result<()> {
-        let (method, pattern) = (method_named(&method)?, pattern.into_bytes());
-        self.state().control(Control::Route { app, method, pattern, priority: Priority::Medium, handler });
+    pub fn add_route(
+        &mut self,
+        app: u32,
+        domain: Option<String>,
+        method: String,
+        pattern: String,
+        handler: u32,
+    ) -> Result<()> {
+        let (method, pattern, priority) = (method_named(&method)?, pattern.into_bytes(), Priority::Medium);
+        self.state().control(Control::Route { app, domain, method, pattern, priority, handler });
         Ok(())
     }
 
     #[napi]
-    pub fn remove_route(&mut self, app: u32, method: String, pattern: String) -> Result<()> {
+    pub fn remove_route(
+        &mut self,
+        app: u32,
+        domain: Option<String>,
+        method: String,
+        pattern: String,
+    ) -> Result<()> {
         let (method, pattern) = (method_named(&method)?, pattern.into_bytes());
-        self.state().control(Control::RemoveRoute { app, method, pattern });
+        self.state().control(Control::RemoveRoute { app, domain, method, pattern });
         Ok(())
     }
 

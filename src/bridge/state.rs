@@ -149,8 +149,9 @@ impl State {
     pub fn backlog_and_flight(&self, slot: u32) -> (usize, usize) {
         let Some(sent) = self.sent.get(slot as usize) else { return (0, 0) };
         let state = self.event_loop.shared.slots.get(slot);
-        let backlog = state.backlog.load(Ordering::SeqCst);
-        (backlog, sent.wrapping_sub(state.acked.load(Ordering::Acquire)))
+        // In this order: the loop tells of a backlog before it tells that the bytes have arrived.
+        let flight = sent.wrapping_sub(state.acked.load(Ordering::Acquire));
+        (state.backlog.load(Ordering::SeqCst), flight)
     }
 
     /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.

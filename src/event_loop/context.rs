@@ -4,6 +4,7 @@
 use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
+use super::tls;
 use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
 use crate::declarative::Program;
 use crate::mailbox::Batch;
@@ -20,6 +21,8 @@ pub struct App {
     pub router: Router,
     /// Tell JavaScript about every connection (`filter`).
     pub filter: bool,
+    /// Of an SSLApp.
+    pub names: Option<tls::Names>,
     pub timeouts: Timeouts,
     /// Descriptors of the child apps that accepted connections go to in turn.
     children: Vec<u64>,
@@ -27,6 +30,14 @@ pub struct App {
 }
 
 impl App {
+    /// Lets `change` change the routes of the app, or of one of its server names.
+    pub fn change_routes(&mut self, domain: Option<&str>, change: impl FnOnce(&mut Router)) {
+        match domain.and_then(|name| self.names.as_ref()?.router(name)) {
+            Some(router) => change(&mut router.borrow_mut()),
+            None => change(&mut self.router),
+        }
+    }
+
     pub fn add_child(&mut self, descriptor: u64) {
         self.children.push(descriptor);
     }
@@ -113,6 +124,7 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    pub tls: tls::Scratch,
     clock: Clock,
 }
 
@@ -135,6 +147,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            tls: tls::Scratch::default(),
             clock: Clock::new(),
         }
     }

@@ -14,7 +14,6 @@ use crate::protocol::request::{self, RequestHead};
 use crate::protocol::response::{self, BodyFraming, Head, Page};
 use crate::router::RouteKind;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 /// Bytes a body must bring in each second of the idle timeout.
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
@@ -238,8 +237,8 @@ impl Connection {
         let parsed = request::parse(bytes, &ctx.limits, &mut head);
         let used = parsed.ok().flatten().filter(|_| BodyDecoder::new(head.framing).is_done());
         let used = used.filter(|_| head.websocket_key.is_none()).filter(|used| {
-            let first = match_routes(ctx, self.app, &head, &bytes[..*used])
-                .filter(|(id, _)| ctx.program(*id).is_none());
+            let first =
+                match_routes(ctx, self, &head, &bytes[..*used]).filter(|(id, _)| ctx.program(*id).is_none());
             if first.is_some() {
                 if let Some(http) = self.http() {
                     http.ahead.push_back(Exchange::new(&head, &bytes[..*used]));
@@ -267,7 +266,7 @@ impl Connection {
 
     /// So much waits to be sent that the next request has to.
     pub(super) fn is_clogged(&self) -> bool {
-        self.out.len() > CLOGGED_ABOVE
+        self.unsent() > CLOGGED_ABOVE
             && matches!(&self.protocol, Protocol::Http(http) if http.is_between_requests())
     }
 
@@ -290,7 +289,7 @@ impl Connection {
             exchange: Exchange::new(head, bytes),
             ..Http::default()
         };
-        let first = match_routes(ctx, self.app, head, bytes);
+        let first = match_routes(ctx, self, head, bytes);
         match first {
             None => return self.http_not_found(ctx),
             Some((id, RouteKind::WebSocket))
@@ -452,8 +451,8 @@ impl Connection {
     }
 
     /// Counts a command's bytes as seen, whatever became of it.
-    pub fn acknowledge(&self, ctx: &Context, payload: usize) {
-        ctx.shared.slots.get(self.id.slot).acked.fetch_add(command_cost(payload), Ordering::Release);
+    pub fn acknowledge(&mut self, ctx: &mut Context, payload: usize) {
+        self.count_carried_out(ctx, command_cost(payload));
     }
 
     pub fn respond(&mut self, ctx: &mut Context, command: Command<'_>) {
@@ -550,7 +549,7 @@ impl Connection {
     // ---- what happens to the connection
 
     pub(super) fn http_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.out.len());
+        let (id, now) = (self.id, self.unsent());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
         if http.pending && http.want_writable && now < WRITABLE_BELOW {
@@ -681,12 +680,20 @@ impl Connection {
 pub type HttpCommand = fn(&mut Connection, &mut Context, Command<'_>);
 
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
-fn match_routes(ctx: &mut Context, app: u32, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+fn match_routes(
+    ctx: &mut Context,
+    connection: &Connection,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Option<(u32, RouteKind)> {
     let Context { apps, matches, .. } = ctx;
     matches.clear();
-    let app = apps.get(app as usize)?;
+    let app = apps.get(connection.app as usize)?;
+    // A server name without routes of its own is served by those of the app.
+    let domain = connection.tls.as_ref().and_then(|tls| tls.router()).map(|router| router.borrow());
+    let router = domain.as_deref().filter(|router| !router.is_empty()).unwrap_or(&app.router);
     let mut first = None;
-    app.router.route(
+    router.route(
         head.method.of(bytes),
         head.path.of(bytes),
         head.websocket_key.is_some(),

@@ -14,6 +14,7 @@ mod publication;
 pub mod registry;
 pub mod socket;
 mod timer;
+pub mod tls;
 mod websocket;
 
 #[cfg(test)]
@@ -49,8 +50,19 @@ pub enum Control {
     AddApp {
         app: u32,
     },
+    /// Makes an app an SSLApp, with the certificate for clients that ask for no name we know.
+    Secure {
+        app: u32,
+        config: Option<Arc<rustls::ServerConfig>>,
+    },
+    ServerNames {
+        app: u32,
+        change: tls::Change,
+    },
     Route {
         app: u32,
+        /// The server name whose router it belongs to.
+        domain: Option<String>,
         method: Method,
         pattern: Vec<u8>,
         priority: Priority,
@@ -58,6 +70,7 @@ pub enum Control {
     },
     RemoveRoute {
         app: u32,
+        domain: Option<String>,
         method: Method,
         pattern: Vec<u8>,
     },
@@ -289,6 +302,8 @@ impl EventLoop {
             if self.ctx.update_clock() {
                 self.tick();
             }
+            // Routes and child apps that were added before a client came are there when it is seen to.
+            self.carry_out_control();
             for event in &events {
                 self.dispatch(event);
             }
@@ -430,8 +445,10 @@ impl EventLoop {
         state.backlog.store(0, Ordering::Relaxed);
         state.peer.store(peer);
         state.proxied.store(None);
-        let mut connection = Box::new(Connection::new(id, app, stream));
-        connection.restart_http_timeout(&mut self.ctx);
+        let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
+        let tls = secure.then(Box::default);
+        let mut connection = Box::new(Connection::new(id, app, stream, tls));
+        connection.start_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;
         if std::mem::replace(&mut self.quiet, false) {
@@ -479,14 +496,28 @@ impl EventLoop {
                     let apps = &mut self.ctx.apps;
                     apps.resize_with(apps.len().max(app as usize + 1), Default::default);
                 }
-                Control::Route { app, method, pattern, priority, handler } => {
+                Control::Secure { app, config } => {
                     if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.router.add(method, &pattern, priority, handler);
+                        app.names = Some(tls::Names::new(config));
                     }
                 }
-                Control::RemoveRoute { app, method, pattern } => {
+                Control::ServerNames { app, change } => {
+                    if let Some(names) = self.ctx.apps.get_mut(app as usize).and_then(|a| a.names.as_mut()) {
+                        names.change(change);
+                    }
+                }
+                Control::Route { app, domain, method, pattern, priority, handler } => {
                     if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.router.remove(method, &pattern);
+                        app.change_routes(domain.as_deref(), |routes| {
+                            routes.add(method, &pattern, priority, handler);
+                        });
+                    }
+                }
+                Control::RemoveRoute { app, domain, method, pattern } => {
+                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                        app.change_routes(domain.as_deref(), |routes| {
+                            routes.remove(method, &pattern);
+                        });
                     }
                 }
                 Control::Behaviour(behaviour) => {
@@ -565,6 +596,7 @@ impl EventLoop {
             Op::Subscribe => connection.subscribe(ctx, command.arg),
             Op::Unsubscribe => connection.unsubscribe(ctx, command.arg),
             Op::Overflow => connection.websocket_overflow(ctx),
+            Op::ServerName => connection.server_name_answered(ctx),
             Op::Publish | Op::CloseApp | Op::CloseListener => {}
         }
     }

@@ -279,7 +279,7 @@ impl Connection {
 
     /// A publish reaches this subscriber, unless it is too slow for it.
     pub fn deliver(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
-        let (id, waiting) = (self.id, if self.blocked { self.out.len() } else { 0 });
+        let (id, waiting) = (self.id, if self.blocked { self.unsent() } else { 0 });
         if !self.is_open() {
             return;
         }
@@ -331,7 +331,7 @@ impl Connection {
     // ---- what happens to the connection
 
     pub(super) fn websocket_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.out.len());
+        let (id, now) = (self.id, self.unsent());
         if before > now && self.websocket().is_some_and(|w| w.behaviour.wants & wants::DRAIN != 0) {
             ctx.event(EventKind::Drain, id, [0; 3], b"");
         }

@@ -193,7 +193,7 @@ fn a_removed_route_is_gone() {
     harness.end(id, b"");
     client.response();
     let (method, pattern) = (crate::router::Method::Get, b"/hello".to_vec());
-    harness.event_loop.control(Control::RemoveRoute { app: APP, method, pattern });
+    harness.event_loop.control(Control::RemoveRoute { app: APP, domain: None, method, pattern });
     harness.settle();
     client.send(HELLO);
     assert!(client.response().0.starts_with("HTTP/1.1 404 "));
