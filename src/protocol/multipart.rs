@@ -251,6 +251,7 @@ mod tests {
         while let Some(character) = characters.next() {
             text.push(match (character, character == '\\') {
                 (_, true) => match characters.next() {
+                    Some('0') => '\0',
                     Some('r') => '\r',
                     Some('n') => '\n',
                     Some('t') => '\t',
