@@ -246,6 +246,45 @@ mod tests {
         }
     }
 
+    fn unescaped(field: &str) -> String {
+        let (mut text, mut characters) = (String::new(), field.chars());
+        while let Some(character) = characters.next() {
+            text.push(match (character, character == '\\') {
+                (_, true) => match characters.next() {
+                    Some('0') => '\0',
+                    Some('r') => '\r',
+                    Some('n') => '\n',
+                    Some('t') => '\t',
+                    other => other.expect("something escaped"),
+                },
+                (plain, false) => plain,
+            });
+        }
+        text
+    }
+
+    #[test]
+    fn well_formed_bodies_come_apart_as_in_the_original() {
+        let golden = include_str!("../golden/multipart.txt");
+        for line in golden.lines().skip_while(|line| line.starts_with('#')) {
+            let fields: Vec<String> = line.split('\t').map(unescaped).collect();
+            let boundary = boundary(fields[0].as_bytes()).expect("a boundary");
+            let found = parts(fields[1].as_bytes(), &boundary).into_iter().flat_map(|part| {
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+                let optional =
+                    |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), |bytes| format!("={}", text(bytes)));
+                [
+                    optional(part.name.as_deref()),
+                    optional(part.filename.as_deref()),
+                    optional(part.content_type),
+                    text(part.data),
+                ]
+            });
+            assert_eq!(found.collect::<Vec<_>>(), fields[2..], "{line}");
+        }
+        assert!(golden.lines().count() > 400);
+    }
+
     proptest! {
         #[test]
         fn what_is_put_together_comes_apart(data in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..5)) {
