@@ -387,7 +387,8 @@ impl EventLoop {
             let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
             match listening.socket.accept() {
                 Ok((stream, peer)) => {
-                    listening.rest = None;
+                    // The shortage is over, and may be warned of again, when nobody waits any more.
+                    listening.rest = listening.rest.map(|(until, _)| (until, Duration::ZERO));
                     let app = listening.app;
                     self.hand_out(stream, peer, app);
                 }
@@ -411,7 +412,7 @@ impl EventLoop {
                 self.ctx.event(EventKind::Warning, ConnId::default(), [0; 3], text.as_bytes());
                 ACCEPT_BACK_OFF.0
             }
-            Some((_, pause)) => (pause * 2).min(ACCEPT_BACK_OFF.1),
+            Some((_, pause)) => (pause * 2).clamp(ACCEPT_BACK_OFF.0, ACCEPT_BACK_OFF.1),
         };
         listening.rest = Some((std::time::Instant::now() + pause, pause));
     }
