@@ -7,7 +7,7 @@ use crate::channel::{
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
 use slab::Slab;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Events JavaScript reads with one native call.
@@ -82,6 +82,8 @@ impl State {
 
     fn wake_stalled_loop(&self) {
         let shared = &self.event_loop.shared;
+        // Pairs with the one in `Context::overloaded`.
+        fence(Ordering::SeqCst);
         if shared.events.bytes() < EVENT_QUEUE_BYTES
             && shared.stalled.load(Ordering::Relaxed)
             && shared.stalled.swap(false, Ordering::SeqCst)

@@ -12,7 +12,7 @@ use crate::protocol::request::{Limits, RequestHead};
 use crate::router::Router;
 use crate::topics::Topics;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The routes and settings of one App.
@@ -163,7 +163,9 @@ impl Context {
             return false;
         }
         self.shared.stalled.store(true, Ordering::SeqCst);
-        true
+        // Either JavaScript, which has taken events meanwhile, sees the flag, or we see that it has.
+        fence(Ordering::SeqCst);
+        self.shared.events.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
     }
 
     pub fn behaviour(&self, id: u32) -> Option<Arc<Behaviour>> {
