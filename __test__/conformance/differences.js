@@ -302,5 +302,11 @@ add(
   'an SSLApp with bad options throws `App construction failed`',
   'the cause follows, as in `App construction failed: key_file_name …`',
 );
+add(
+  'pong-order',
+  '§5',
+  'a ping is answered behind what handlers sent for the messages before it',
+  'the loop answers it at once, also while JavaScript is busy',
+);
 
 module.exports = differences;

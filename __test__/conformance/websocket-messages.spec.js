@@ -162,13 +162,20 @@ it('frames cut at every place', async (t) => {
   ]);
   await peer.sendPieces(bytes.toString('latin1'), 1);
   const frames = [await peer.frame(), await peer.frame(), await peer.frame()];
+  const inOrder = [
+    [TEXT, 'a'.repeat(130)],
+    [PONG, 'p'],
+    [TEXT, 'bc'],
+  ];
+  const seen = frames.map(({ opcode, text }) => [opcode, text]);
+  if (differs('pong-order', { original: 'in order', ours: 'at any time' }) === 'in order') {
+    return assert.deepEqual(seen, inOrder);
+  }
+  const data = ([opcode]) => opcode === TEXT;
+  assert.deepEqual(seen.filter(data), inOrder.filter(data));
   assert.deepEqual(
-    frames.map(({ opcode, text }) => [opcode, text]),
-    [
-      [TEXT, 'a'.repeat(130)],
-      [PONG, 'p'],
-      [TEXT, 'bc'],
-    ],
+    seen.filter((one) => !data(one)),
+    [[PONG, 'p']],
   );
 });
 
