@@ -7,7 +7,7 @@ use crate::channel::{
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
 use slab::Slab;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Events JavaScript reads with one native call.
@@ -82,6 +82,8 @@ impl State {
 
     fn wake_stalled_loop(&self) {
         let shared = &self.event_loop.shared;
+        // Pairs with the one in `Context::overloaded`.
+        fence(Ordering::SeqCst);
         if shared.events.bytes() < EVENT_QUEUE_BYTES
             && shared.stalled.load(Ordering::Relaxed)
             && shared.stalled.swap(false, Ordering::SeqCst)
@@ -149,8 +151,9 @@ impl State {
     pub fn backlog_and_flight(&self, slot: u32) -> (usize, usize) {
         let Some(sent) = self.sent.get(slot as usize) else { return (0, 0) };
         let state = self.event_loop.shared.slots.get(slot);
-        let backlog = state.backlog.load(Ordering::SeqCst);
-        (backlog, sent.wrapping_sub(state.acked.load(Ordering::Acquire)))
+        // In this order: the loop tells of a backlog before it tells that the bytes have arrived.
+        let flight = sent.wrapping_sub(state.acked.load(Ordering::Acquire));
+        (state.backlog.load(Ordering::SeqCst), flight)
     }
 
     /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.
@@ -169,7 +172,7 @@ impl State {
         let (backlog, flight) = self.backlog_and_flight(slot);
         if backlog == 0 && flight > SEND_WINDOW {
             // As long as the original's own system call would take; then the answer is as true as its.
-            self.settle(LONGEST_WAIT);
+            self.settle();
         }
         let buffered = self.buffered(slot);
         let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
@@ -235,18 +238,18 @@ impl State {
         self.stride
     }
 
-    /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.
-    fn settle(&mut self, longest: Duration) {
+    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second has passed).
+    pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
-            self.event_loop.shared.settled.wait(self.handed_over, longest);
+            self.event_loop.shared.settled.wait(self.handed_over, LONGEST_WAIT);
         }
     }
 
     /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
     pub fn drain(&mut self) {
         let end = Instant::now() + LONGEST_DRAIN;
-        self.settle(LONGEST_WAIT);
+        self.settle();
         let shared = &self.event_loop.shared;
         let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
         while left > 0 && self.event_loop.is_running() && Instant::now() < end {
