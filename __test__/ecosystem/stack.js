@@ -1,0 +1,171 @@
+'use strict';
+
+// What the specs of the frameworks share. Each requires it before its framework: with UWS_MODULE=20.57 (see ../support.js) it
+// makes their `uWebSockets.js` mean the original. Without, they find ours as any user's would: it is the package of that name.
+// An older original is too old for the frameworks.
+
+const fs = require('node:fs');
+const http = require('node:http');
+const Module = require('node:module');
+const os = require('node:os');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const { WebSocket } = require('ws');
+const support = require('../support');
+
+const { Events, modulePath, ours, uWS } = support;
+
+if (!ours) {
+  const resolve = Module._resolveFilename;
+  Module._resolveFilename = function (name, ...rest) {
+    return resolve.call(this, name === 'uWebSockets.js' ? modulePath() : name, ...rest);
+  };
+  const url = JSON.stringify(pathToFileURL(modulePath()));
+  const hook = `export const resolve = (name, context, next) =>
+    name === 'uWebSockets.js' ? { url: ${url}, shortCircuit: true } : next(name, context);`;
+  Module.register(`data:text/javascript,${encodeURIComponent(hook)}`);
+}
+if (require('uWebSockets.js') !== uWS)
+  throw new Error('the frameworks would not run on the module under test');
+
+/** Sends a request and resolves with the whole answer, also where it is an error. */
+async function request(port, target, options) {
+  const message = await begin(port, target, options);
+  const chunks = [];
+  for await (const chunk of message) chunks.push(chunk);
+  return new Answer(message, Buffer.concat(chunks));
+}
+
+/** Sends a request and resolves with the head of the answer, whose body the caller reads. */
+function begin(port, target, { body, pieces = [], ...options } = {}) {
+  return new Promise((resolve, reject) => {
+    const sent = http.request({ host: '127.0.0.1', port, path: target, ...options }, (message) => {
+      message.reused = sent.reusedSocket;
+      resolve(message);
+    });
+    sent.on('error', reject);
+    for (const piece of pieces) sent.write(piece);
+    sent.end(body);
+  });
+}
+
+class Answer {
+  constructor(message, body) {
+    this.status = message.statusCode;
+    this.statusText = message.statusMessage;
+    this.headers = message.headers;
+    this.body = body;
+    this.reused = message.reused;
+  }
+
+  get text() {
+    return this.body.toString();
+  }
+
+  get json() {
+    return JSON.parse(this.text);
+  }
+}
+
+/** Requests to one server, with what a browser would send for each kind of body. */
+function client(port) {
+  const send = (method) => (target, options) => request(port, target, { method, ...options });
+  const post = send('POST');
+  return {
+    port,
+    begin: (target, options) => begin(port, target, options),
+    get: send('GET'),
+    head: send('HEAD'),
+    post,
+    put: send('PUT'),
+    patch: send('PATCH'),
+    delete: send('DELETE'),
+    options: send('OPTIONS'),
+    postJson: (target, value) =>
+      post(target, { body: JSON.stringify(value), headers: { 'content-type': 'application/json' } }),
+    postForm: (target, text) =>
+      post(target, { body: text, headers: { 'content-type': 'application/x-www-form-urlencoded' } }),
+    /** Multipart as the platform makes it. */
+    async postMultipart(target, form) {
+      const encoded = new Response(form);
+      const body = Buffer.from(await encoded.arrayBuffer());
+      return post(target, { body, headers: { 'content-type': encoded.headers.get('content-type') } });
+    },
+  };
+}
+
+/** A keep-alive agent with a single connection, so that each of its requests must reuse it. */
+function oneConnection(t) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  return agent;
+}
+
+/** A WebSocket that has recorded what came: `messages` of { data, binary }, and `closed` with { code, reason }. */
+class Socket {
+  constructor(t, port, target, protocols, options) {
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}${target}`, protocols, options);
+    this.messages = new Events();
+    this.refused = new Promise((resolve) => {
+      this.socket.on('unexpected-response', (_, answer) => resolve(answer.statusCode));
+    });
+    this.opened = new Promise((resolve, reject) => {
+      this.socket.on('open', () => resolve(this));
+      this.socket.on('error', reject);
+    });
+    this.opened.catch(() => {});
+    this.closed = new Promise((resolve) => {
+      this.socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
+    });
+    this.socket.on('message', (data, binary) => this.messages.push({ data, binary }));
+    t.after(() => this.socket.terminate());
+  }
+
+  send(data) {
+    this.socket.send(data);
+  }
+
+  close(code, reason) {
+    this.socket.close(code, reason);
+    return this.closed;
+  }
+
+  /** The first `count` messages as text. */
+  async texts(count) {
+    return (await this.messages.count(count)).map(({ data }) => data.toString());
+  }
+}
+
+/** Opens a WebSocket; `await` gives it open. */
+const open = (t, port, target, protocols, options) => new Socket(t, port, target, protocols, options).opened;
+
+/** The status with which a handshake is refused. */
+const refusal = (t, port, target, options) => new Socket(t, port, target, undefined, options).refused;
+
+/** A file of that many bytes, each part different, removed after the test. */
+function temporaryFile(t, name, size) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-eco-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const file = path.join(folder, name);
+  const bytes = patterned(size);
+  fs.writeFileSync(file, bytes);
+  return { file, folder, bytes };
+}
+
+function patterned(size) {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at);
+  return bytes;
+}
+
+module.exports = {
+  ...support,
+  Socket,
+  client,
+  oneConnection,
+  open,
+  patterned,
+  refusal,
+  request,
+  temporaryFile,
+};
