@@ -196,7 +196,7 @@ async function growth({ memory }, warm, work) {
 }
 
 const LOADS = {
-  '200,000 messages': { work: messages, count: 200000, resident: 24 },
+  '200,000 messages': { work: messages, count: 200000, resident: 20 },
   '50,000 requests': { work: requests, count: 49980, resident: 20 },
   '20,000 connections': { work: connections, count: 20000, resident: 20 },
 };
@@ -213,7 +213,14 @@ for (const [name, { work, count, resident }] of Object.entries(LOADS)) {
     t.diagnostic(figures);
     assert.ok(grown.heap < 2, figures);
     assert.ok(grown.external < 2, figures);
-    assert.ok(grown.resident < resident, figures);
+    // Pages of the allocator come and go; a leak grows by as much again each time.
+    let more = grown.resident;
+    for (let i = 0; i < 2 && more >= resident; i++) {
+      const { rss } = await server.memory();
+      await work(server.port, count);
+      more = ((await server.memory()).rss - rss) / 1048576;
+    }
+    assert.ok(more < resident, `${figures}, then ${more.toFixed(1)} MiB`);
     const done = (what) => grown.after[what] - grown.before[what];
     if (work === messages) assert.ok(done('messages') >= count);
     if (work === connections) assert.equal(done('opened'), count / 2);
