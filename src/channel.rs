@@ -232,7 +232,15 @@ impl Op {
     ];
 
     pub fn from_number(number: u32) -> Option<Op> {
-        Op::ALL.into_iter().find(|op| *op as u32 == number)
+        const TABLE: [Option<Op>; 64] = {
+            let (mut table, mut i) = ([None; 64], 0);
+            while i < Op::ALL.len() {
+                table[Op::ALL[i] as usize] = Some(Op::ALL[i]);
+                i += 1;
+            }
+            table
+        };
+        TABLE.get(number as usize).copied().flatten()
     }
 }
 

@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 /// Events JavaScript reads with one native call.
 pub const EVENTS_PER_TAKE: usize = 256;
 /// Time between two hand-overs of commands while JavaScript works through a batch of events.
-const FLUSH_INTERVAL: Duration = Duration::from_micros(50);
+const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
+/// The same where a handler takes longer than [`CHEAP_EVENT`]: then the loop has time to write beside it.
+const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
+const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
 /// Most events handled between two looks at the clock.
-const MAX_STRIDE: u32 = 64;
+const MAX_STRIDE: u32 = 1024;
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
 /// With more than this on its way to one connection, the loop is waited for before the next message is judged.
@@ -218,14 +221,16 @@ impl State {
         }
     }
 
-    /// Called every so many events while a batch is worked through: answers leave in steps of some 50 µs, however
+    /// Called every so many events while a batch is worked through: answers leave in steps of at most some 400 µs, however
     /// long the handlers take. Returns after how many events to call again.
     pub fn flush_due(&mut self, events: u32) -> u32 {
         self.flush();
         let now = Instant::now();
         let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
         self.last_flush = now;
-        let fitting = FLUSH_INTERVAL.as_nanos() as u64 / each.max(1);
+        let cheap = each < CHEAP_EVENT.as_nanos() as u64;
+        let interval = if cheap { FLUSH_INTERVAL } else { BUSY_FLUSH_INTERVAL };
+        let fitting = interval.as_nanos() as u64 / each.max(1);
         // Growing slowly: one cheap stretch says little about the next handler.
         self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));
         self.stride
