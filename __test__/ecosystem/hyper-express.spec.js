@@ -186,8 +186,11 @@ it('takes multipart uploads', async (t) => {
 
 it('serves files, whole, as a download and as streams with and without a length', async (t) => {
   const { file, bytes } = temporaryFile(t, 'data.bin', 5 << 20);
+  // It watches the files that it serves, which keeps the process alive.
+  const watchers = new Set();
+  t.after(() => watchers.forEach((watcher) => watcher.close()));
   const http = await serve(t, (server) => {
-    server.get('/file', (req, res) => res.file(file));
+    server.get('/file', (req, res) => res.file(file, (pool) => watchers.add(pool[file].watcher)));
     server.get('/download', (req, res) => res.download(file, 'yours.bin'));
     server.get('/sized', (req, res) => res.stream(fs.createReadStream(file), bytes.length));
     server.get('/chunked', (req, res) => res.stream(fs.createReadStream(file)));
@@ -203,6 +206,7 @@ it('serves files, whole, as a download and as streams with and without a length'
   }
   const download = await http.get('/download');
   assert.equal(download.headers['content-disposition'], 'attachment; filename="yours.bin"');
+  assert.equal(watchers.size, 1);
 });
 
 it('lets a slow reader take a large stream and stops the source when the reader goes', async (t) => {
