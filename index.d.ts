@@ -444,8 +444,16 @@ export interface WebSocketBehavior<UserData> {
   idleTimeout?: number;
 
   /**
-   * permessage-deflate (RFC 7692): {@link DISABLED} (default), or a compressor, with `|` a decompressor. A message is
-   * compressed only when `compress` is true in the call that sends it.
+   * permessage-deflate (RFC 7692): {@link DISABLED} (default), or a compressor and a decompressor combined with `|`.
+   *
+   * Only messages sent with `compress` true are compressed, never empty ones or control frames; in a fragmented message
+   * the flag of the first fragment decides. With {@link SHARED_COMPRESSOR} each message is compressed by itself and an idle
+   * connection holds nothing for it; a publish is then compressed once for all subscribers with the same window. A
+   * dedicated compressor refers back to earlier messages, which makes similar messages much smaller, compresses a publish
+   * for each connection, and holds memory as long as the connection lives: 512 bytes to 4 KiB up to
+   * `DEDICATED_COMPRESSOR_32KB`, about 180, 230 and 320 KiB for 64KB, 128KB and 256KB. A dedicated decompressor holds up
+   * to its window, 512 bytes to 32 KiB. `maxPayloadLength` bounds a message after inflation, too. All of it runs outside
+   * the JavaScript thread. Safari 15.0 to 15.3 is not offered compression.
    */
   compression?: CompressOptions;
 
@@ -668,6 +676,21 @@ export interface TemplatedApp {
    */
   close(): TemplatedApp;
 
+  /**
+   * How long a connection may take to bring a whole request head, and a body to bring the next 16 KiB/s, in seconds;
+   * default 10, 0: no limit. Applies to what begins from now on.
+   */
+  setIdleTimeout(seconds: number): TemplatedApp;
+  /** The value of {@link setIdleTimeout}. */
+  getIdleTimeout(): number;
+  /**
+   * How long a connection is kept open for the next request, and a response may wait for a client that takes none of its
+   * bytes, in seconds; default 10, 0: no limit.
+   */
+  setResponseTimeout(seconds: number): TemplatedApp;
+  /** The value of {@link setResponseTimeout}. */
+  getResponseTimeout(): number;
+
   /** A value for {@link addChildAppDescriptor} that may be sent to another thread by `postMessage`. */
   getDescriptor(): AppDescriptor;
 
@@ -822,3 +845,6 @@ export function unlock(): void;
 
 /** Internal to the original; accepted and ignored. */
 export function _cfg(key: RecognizedString): void;
+
+/** HTTP/3 is out of scope: calling this throws an Error that says so. */
+export function H3App(options?: AppOptions): never;

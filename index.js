@@ -1,12 +1,18 @@
 'use strict';
 // uws-rs: the API of uWebSockets.js v20 on an event loop of its own. See index.d.ts for what each member does.
 
-const { App, us_listen_socket_close, us_socket_local_port } = require('./lib/app');
+const { App, SSLApp, us_listen_socket_close, us_socket_local_port } = require('./lib/app');
+const { DeclarativeResponse } = require('./lib/declarative');
+const { extras } = require('./lib/extras');
 
 module.exports = {
   App,
+  SSLApp,
   us_listen_socket_close,
   us_socket_local_port,
+  DeclarativeResponse,
+  ...extras,
+  ListenOptions: Object.freeze({ LIBUS_LISTEN_DEFAULT: 0, LIBUS_LISTEN_EXCLUSIVE_PORT: 1 }),
   LIBUS_LISTEN_DEFAULT: 0,
   LIBUS_LISTEN_EXCLUSIVE_PORT: 1,
   DISABLED: 0,

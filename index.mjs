@@ -45,4 +45,5 @@ export const {
   lock,
   unlock,
   _cfg,
+  H3App,
 } = uWS;

@@ -1,169 +1,213 @@
-'use strict'
+'use strict';
 // What every spec starts from: the module under test, servers that are closed after the test, child processes, recorded events,
 // and the one place where a spec says that we differ from the original on purpose.
 //
 // UWS_MODULE: `ours` (default) or a real uWebSockets.js to compare with: `20.30` (package @trufflesuite/uws-js-unofficial,
 // found by require.resolve) or `20.57` (path in UWS_2057). Where the two disagree, 20.57 is the original.
 
-const path = require('node:path')
-const test = require('node:test')
-const assert = require('node:assert/strict')
-const { spawn } = require('node:child_process')
-const clients = require('./clients')
-const DIFFERENCES = require('./conformance/differences')
+const path = require('node:path');
+const test = require('node:test');
+const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
+const clients = require('./clients');
+const DIFFERENCES = require('./conformance/differences');
 
-const MODULE = process.env.UWS_MODULE || 'ours'
-const ours = MODULE === 'ours'
-const v30 = MODULE === '20.30'
-const v57 = MODULE === '20.57'
+const MODULE = process.env.UWS_MODULE || 'ours';
+const ours = MODULE === 'ours';
+const v30 = MODULE === '20.30';
+const v57 = MODULE === '20.57';
 
 function modulePath() {
-  if (ours) return path.join(__dirname, '..')
+  if (ours) return path.join(__dirname, '..');
   if (v57) {
-    if (!process.env.UWS_2057) throw new Error('UWS_2057 must hold the path of uWebSockets.js 20.57')
-    return process.env.UWS_2057
+    if (!process.env.UWS_2057) throw new Error('UWS_2057 must hold the path of uWebSockets.js 20.57');
+    return process.env.UWS_2057;
   }
-  if (!v30) throw new Error(`UWS_MODULE is ours, 20.30 or 20.57, not ${MODULE}`)
-  const entry = require.resolve('@trufflesuite/uws-js-unofficial')
-  return path.join(entry, '../../binaries', `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`)
+  if (!v30) throw new Error(`UWS_MODULE is ours, 20.30 or 20.57, not ${MODULE}`);
+  const entry = require.resolve('@trufflesuite/uws-js-unofficial');
+  return path.join(
+    entry,
+    '../../binaries',
+    `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`,
+  );
 }
 
-const uWS = require(modulePath())
+/** With UWS_TLS=1 every app is an SSLApp and every raw client speaks TLS. */
+const overTls = process.env.UWS_TLS === '1';
+
+function load() {
+  const module_ = require(modulePath());
+  if (!overTls) return module_;
+  const certificate = require('./tls/certificates').shared();
+  const App = function App(options) {
+    return module_.SSLApp({ ...certificate, ...options });
+  };
+  return { ...module_, App };
+}
+
+const uWS = load();
 
 /** A test bounded in time. */
 function it(name, options, body) {
-  if (typeof options === 'function') [options, body] = [{}, options]
-  return test(name, { timeout: 15000, ...options }, body)
+  if (typeof options === 'function') [options, body] = [{}, options];
+  return test(name, { timeout: 15000, ...options }, body);
 }
 
 /** The expectation for the module under test where ours differs on purpose. The id must be listed in conformance/differences.js. */
 function differs(id, expectations) {
-  difference(id)
-  return ours ? expectations.ours : expectations.original
+  difference(id);
+  return ours ? expectations.ours : expectations.original;
 }
 
 /** The expectation where the two originals disagree; ours follows the newer. */
-const byVersion = ({ old, now }) => (v30 ? old : now)
+const byVersion = ({ old, now }) => (v30 ? old : now);
 
 /** Option `skip` of a test about a member that the module under test lacks. Ours has every member. */
 function needs(member, present) {
-  return { skip: present || ours ? false : `${MODULE} has no ${member}` }
+  return { skip: present || ours ? false : `${MODULE} has no ${member}` };
 }
 function difference(id) {
-  const entry = DIFFERENCES.find((each) => each.id === id)
-  if (!entry) throw new Error(`difference ${id} is not listed`)
-  return entry
+  const entry = DIFFERENCES.find((each) => each.id === id);
+  if (!entry) throw new Error(`difference ${id} is not listed`);
+  return entry;
 }
 
 /** Option `skip` of a test that cannot run on the original; the listed difference says why. */
-const onlyOurs = (id) => ({ skip: ours ? (difference(id), false) : `${MODULE}: ${difference(id).original}` })
+const onlyOurs = (id) => ({ skip: ours ? (difference(id), false) : `${MODULE}: ${difference(id).original}` });
+
+/** The name of a class, which is another one over TLS. */
+const named = (name) => `uWS.${overTls ? 'SSL' : ''}${name}`;
 
 /** Which members the objects of the module under test have, by name: probed once on live objects. */
-let probed
+let probed;
 function members() {
-  probed = probed || new Promise((resolve, reject) => {
-    const app = uWS.App()
-    const found = { app: namesOf(app) }
-    app.get('/*', (res, req) => { found.res = namesOf(res); found.req = namesOf(req); res.end() })
-    app.ws('/*', { open: (ws) => { found.ws = namesOf(ws); setImmediate(() => { app.close(); resolve(found) }) } })
-    app.listen(0, async (token) => {
-      try {
-        const port = uWS.us_socket_local_port(token)
-        const plain = await clients.Peer.connect(port)
-        await plain.request(clients.get('/'))
-        plain.destroy()
-        const socket = await clients.WsPeer.open(port)
-        socket.destroy()
-      } catch (error) { reject(error) }
-    })
-  })
-  return probed
+  probed =
+    probed ||
+    new Promise((resolve, reject) => {
+      const app = uWS.App();
+      const found = { app: namesOf(app) };
+      app.get('/*', (res, req) => {
+        found.res = namesOf(res);
+        found.req = namesOf(req);
+        res.end();
+      });
+      app.ws('/*', {
+        open: (ws) => {
+          found.ws = namesOf(ws);
+          setImmediate(() => {
+            app.close();
+            resolve(found);
+          });
+        },
+      });
+      app.listen(0, async (token) => {
+        try {
+          const port = uWS.us_socket_local_port(token);
+          const plain = await clients.Peer.connect(port);
+          await plain.request(clients.get('/'));
+          plain.destroy();
+          const socket = await clients.WsPeer.open(port);
+          socket.destroy();
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  return probed;
 }
 
 function namesOf(object) {
-  const names = new Set()
+  const names = new Set();
   for (let at = object; at && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
-    for (const name of Object.getOwnPropertyNames(at)) names.add(name)
+    for (const name of Object.getOwnPropertyNames(at)) names.add(name);
   }
-  return names
+  return names;
 }
 
 /** Skips the running test, visibly, when the module under test lacks the member. */
 async function has(t, object, member) {
-  const found = (await members())[object].has(member)
-  if (!found && !ours) t.skip(`${MODULE} has no ${object}.${member}`)
-  return found || ours
+  const found = (await members())[object].has(member);
+  if (!found && !ours) t.skip(`${MODULE} has no ${object}.${member}`);
+  return found || ours;
 }
 
 /** An app on a free port, closed with all its clients after the test. */
 function serve(t, configure, options = {}) {
-  const app = options.app || uWS.App()
-  const peers = new Set()
-  const track = (peer) => peers.add(peer)
-  const server = { app, port: 0, token: null, peers }
-  configure(app, server)
-  app.listen(0, (token) => { server.token = token })
-  assert.ok(server.token, 'listen calls back before it returns')
-  server.port = uWS.us_socket_local_port(server.token)
-  server.connect = (more) => clients.Peer.connect(server.port, { track, ...more })
-  server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...more })
+  const app = options.app || uWS.App();
+  const peers = new Set();
+  const track = (peer) => peers.add(peer);
+  const server = { app, port: 0, token: null, peers };
+  configure(app, server);
+  app.listen(0, (token) => {
+    server.token = token;
+  });
+  assert.ok(server.token, 'listen calls back before it returns');
+  server.port = uWS.us_socket_local_port(server.token);
+  server.connect = (more) => clients.Peer.connect(server.port, { track, ...options.peer, ...more });
+  server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...options.peer, ...more });
   /** One request on a connection of its own. */
   server.once = async (text, more) => {
-    const peer = await server.connect()
-    const answer = await peer.request(text, more)
-    peer.destroy()
-    return answer
-  }
+    const peer = await server.connect();
+    const answer = await peer.request(text, more);
+    peer.destroy();
+    return answer;
+  };
   t.after(() => {
-    for (const peer of peers) peer.destroy()
-    app.close()
-  })
-  return server
+    for (const peer of peers) peer.destroy();
+    app.close();
+  });
+  return server;
 }
 
 /** For child processes: an app on a free port, without clean-up. */
 function listening(configure) {
-  const app = uWS.App()
-  configure(app)
-  const server = { app, port: 0, token: null }
-  app.listen(0, (token) => { server.token = token; server.port = uWS.us_socket_local_port(token) })
-  server.connect = () => clients.Peer.connect(server.port)
-  server.ws = (target, more) => clients.WsPeer.open(server.port, target, more)
-  return server
+  const app = uWS.App();
+  configure(app);
+  const server = { app, port: 0, token: null };
+  app.listen(0, (token) => {
+    server.token = token;
+    server.port = uWS.us_socket_local_port(token);
+  });
+  server.connect = () => clients.Peer.connect(server.port);
+  server.ws = (target, more) => clients.WsPeer.open(server.port, target, more);
+  return server;
 }
 
 /** Recorded events that a test can wait for. */
 class Events {
-  constructor() { this.list = []; this.waiting = new Set() }
+  constructor() {
+    this.list = [];
+    this.waiting = new Set();
+  }
   push(event) {
-    this.list.push(event)
-    for (const check of [...this.waiting]) check()
+    this.list.push(event);
+    for (const check of [...this.waiting]) check();
   }
   when(check) {
     return new Promise((resolve) => {
       const attempt = () => {
-        const value = check(this.list)
-        if (!value) return
-        this.waiting.delete(attempt)
-        resolve(value)
-      }
-      this.waiting.add(attempt)
-      attempt()
-    })
+        const value = check(this.list);
+        if (!value) return;
+        this.waiting.delete(attempt);
+        resolve(value);
+      };
+      this.waiting.add(attempt);
+      attempt();
+    });
   }
   async count(number) {
-    await this.when((list) => list.length >= number)
-    return this.list
+    await this.when((list) => list.length >= number);
+    return this.list;
   }
   async first(check) {
-    return this.when((list) => list.find(check))
+    return this.when((list) => list.find(check));
   }
 }
 
 function deferred() {
-  const result = {}
-  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }))
-  return result
+  const result = {};
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  return result;
 }
 
 /**
@@ -171,34 +215,70 @@ function deferred() {
  * Resolves with { code, signal, stdout, stderr, hung }; `hung` when it had to be killed.
  */
 function child(body, argument, { timeout = 8000, flags = [] } = {}) {
-  const source = `const support = require(${JSON.stringify(__filename)});(${body})(support, ${JSON.stringify(argument === undefined ? null : argument)})`
+  const source = `const support = require(${JSON.stringify(__filename)});(${body})(support, ${JSON.stringify(argument === undefined ? null : argument)})`;
   return new Promise((resolve) => {
-    const process_ = spawn(process.execPath, [...flags, '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] })
-    const result = { code: null, signal: null, stdout: '', stderr: '', hung: false }
-    const timer = setTimeout(() => { result.hung = true; process_.kill('SIGKILL') }, timeout)
-    process_.stdout.on('data', (data) => { result.stdout += data })
-    process_.stderr.on('data', (data) => { result.stderr += data })
+    const process_ = spawn(process.execPath, [...flags, '-e', source], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const result = { code: null, signal: null, stdout: '', stderr: '', hung: false };
+    const timer = setTimeout(() => {
+      result.hung = true;
+      process_.kill('SIGKILL');
+    }, timeout);
+    process_.stdout.on('data', (data) => {
+      result.stdout += data;
+    });
+    process_.stderr.on('data', (data) => {
+      result.stderr += data;
+    });
     process_.on('close', (code, signal) => {
-      clearTimeout(timer)
-      resolve({ ...result, code, signal })
-    })
-  })
+      clearTimeout(timer);
+      resolve({ ...result, code, signal });
+    });
+  });
 }
 
 /** Died by a signal or std::terminate, not by an exit of its own. */
-const aborted = (result) => result.signal === 'SIGABRT' || result.signal === 'SIGSEGV' || result.signal === 'SIGILL' || result.signal === 'SIGTRAP' || result.code === 134
+const aborted = (result) =>
+  result.signal === 'SIGABRT' ||
+  result.signal === 'SIGSEGV' ||
+  result.signal === 'SIGILL' ||
+  result.signal === 'SIGTRAP' ||
+  result.code === 134;
 
-const text = (data) => Buffer.from(data).toString('latin1')
+const text = (data) => Buffer.from(data).toString('latin1');
 
 const ERRORS = {
   request: /^uWS\.HttpRequest must not be accessed after await or route handler return\./,
-  response: /^uWS\.HttpResponse must not be accessed after uWS\.HttpResponse\.onAborted callback, or after a successful response\./,
+  response:
+    /^uWS\.HttpResponse must not be accessed after uWS\.HttpResponse\.onAborted callback, or after a successful response\./,
   socket: /^Invalid access of closed uWS\.WebSocket\/SSLWebSocket\.$/,
   data: 'Text and data can only be passed by String, ArrayBuffer or TypedArray.',
   callback: 'Passed callback is not a valid function.',
-}
+};
 
 module.exports = {
-  ...clients, uWS, MODULE, ours, v30, v57, modulePath, it, assert, differs, byVersion, needs, onlyOurs, members, has,
-  serve, listening, Events, deferred, child, aborted, text, ERRORS,
-}
+  ...clients,
+  uWS,
+  overTls,
+  MODULE,
+  ours,
+  v30,
+  v57,
+  modulePath,
+  it,
+  assert,
+  differs,
+  byVersion,
+  needs,
+  onlyOurs,
+  named,
+  members,
+  has,
+  serve,
+  listening,
+  Events,
+  deferred,
+  child,
+  aborted,
+  text,
+  ERRORS,
+};

@@ -31,7 +31,10 @@ const resolve = (name) => {
   try {
     const module = drivers[name]();
     if (module && fs.existsSync(module)) return { name, module };
-    return { name, missing: module ? `no file ${path.basename(module)}` : 'its environment variable is not set' };
+    return {
+      name,
+      missing: module ? `no file ${path.basename(module)}` : 'its environment variable is not set',
+    };
   } catch (error) {
     return { name, missing: error.message.split('\n')[0] };
   }

@@ -49,7 +49,8 @@ const chosenTrials = () => {
   const trials = allTrials();
   if (positionals.length === 0) return trials;
   for (const word of positionals) {
-    if (!trials.some(({ name }) => name.startsWith(word))) throw new Error(`no trial is called ${word}…; try --list`);
+    if (!trials.some(({ name }) => name.startsWith(word)))
+      throw new Error(`no trial is called ${word}…; try --list`);
   }
   return trials.filter(({ name }) => positionals.some((word) => name.startsWith(word)));
 };

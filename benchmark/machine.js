@@ -11,8 +11,15 @@ const QUIET_SAMPLE_MS = 300;
 /** Busy seconds of all cores so far, and those the hypervisor gave to others. */
 const read = () => {
   try {
-    const [user, nice, system, , , , , steal] = fs.readFileSync('/proc/stat', 'utf8').match(/\d+/g).map(Number);
-    return { at: performance.now(), busy: (user + nice + system) / TICKS_PER_SECOND, steal: steal / TICKS_PER_SECOND };
+    const [user, nice, system, , , , , steal] = fs
+      .readFileSync('/proc/stat', 'utf8')
+      .match(/\d+/g)
+      .map(Number);
+    return {
+      at: performance.now(),
+      busy: (user + nice + system) / TICKS_PER_SECOND,
+      steal: steal / TICKS_PER_SECOND,
+    };
   } catch {
     return null;
   }

@@ -84,6 +84,8 @@ const load = (trial, driver, { loadgen, seconds, warmup }) =>
 
 /** Runs a trial once; a trial may bring its own way of measuring. */
 const measure = (trial, driver, context) =>
-  trial.measure ? trial.measure(trial, driver, { ...context, withServer, generate }) : load(trial, driver, context);
+  trial.measure
+    ? trial.measure(trial, driver, { ...context, withServer, generate })
+    : load(trial, driver, context);
 
 module.exports = { measure };

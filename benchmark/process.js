@@ -15,7 +15,8 @@ const LOAD_TIMEOUT_MS = 90000;
 const canPin = os.cpus().length > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0;
 
 /** A command line that keeps to one core, where that can be had and is wanted. */
-const pinned = (core, command) => (canPin && core !== null ? ['taskset', '-c', String(core), ...command] : command);
+const pinned = (core, command) =>
+  canPin && core !== null ? ['taskset', '-c', String(core), ...command] : command;
 
 /** Builds the generator and returns its path; in its own folder, so that no other checkout replaces it meanwhile. */
 const buildLoadgen = () => {
@@ -98,7 +99,8 @@ class Server {
 }
 
 /** Options as the generator wants them: `{size: 20}` is `--size 20`. */
-const loadArguments = (options) => Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+const loadArguments = (options) =>
+  Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
 
 /**
  * Runs the generator. `onPhase('measure-start' | 'measure-end')` is called as it says so; `hold(report)` while it holds

@@ -27,7 +27,9 @@ const median = (values) => {
 
 const summary = (values) => {
   const known = numbers(values);
-  return known.length === 0 ? null : { median: median(known), min: Math.min(...known), max: Math.max(...known) };
+  return known.length === 0
+    ? null
+    : { median: median(known), min: Math.min(...known), max: Math.max(...known) };
 };
 
 const metricsOf = (rounds) => {
@@ -70,7 +72,8 @@ const short = (value) => {
   return value.toPrecision(3);
 };
 
-const spread = (cell, format) => (cell ? `${format(cell.median)} (${format(cell.min)}–${format(cell.max)})` : '–');
+const spread = (cell, format) =>
+  cell ? `${format(cell.median)} (${format(cell.min)}–${format(cell.max)})` : '–';
 
 /** Rows of a result: each driver's figures, then each peer's ratios. */
 const rows = (result) => {
@@ -81,7 +84,9 @@ const rows = (result) => {
     ...Object.entries(drivers).map(([name, metrics]) => [
       name,
       ...cells(metrics, short),
-      metrics.generatorCpu ? `${Math.round(metrics.generatorCpu.median * 100)} %${generatorLimited ? ' LIMIT' : ''}` : '–',
+      metrics.generatorCpu
+        ? `${Math.round(metrics.generatorCpu.median * 100)} %${generatorLimited ? ' LIMIT' : ''}`
+        : '–',
     ]),
     ...Object.entries(ratios).map(([peer, metrics]) => [
       `${subject} ÷ ${peer}`,
@@ -110,7 +115,9 @@ const text = (result) => {
   const lines = table(result);
   const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)));
   const body = lines.map((line) => `  ${line.map((cell, i) => cell.padEnd(widths[i])).join('  ')}`.trimEnd());
-  return [`${result.trial}: ${result.about}`, ...body, ...notes(result).map((note) => `  ${note}`)].join('\n');
+  return [`${result.trial}: ${result.about}`, ...body, ...notes(result).map((note) => `  ${note}`)].join(
+    '\n',
+  );
 };
 
 const markdown = (run, results, failures) => {

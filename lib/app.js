@@ -2,12 +2,17 @@
 // App: routes, listening, publishing.
 
 const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
-const { coerce, text, requireArguments, requireFunction } = require('./arguments');
+const { coerce, integer, text, requireArguments, requireFunction } = require('./arguments');
 const { Behaviour, Send } = require('./websocket');
+const { tlsOptions } = require('./tls');
+const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
 const { endAll } = require('./receivers');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
+/** As in src/event_loop/context.rs. */
+const DEFAULT_TIMEOUT_S = 10;
+const MAX_TIMEOUT_S = 24 * 60 * 60;
 
 /** What a handler id of a plain route stands for. */
 class Route {
@@ -67,34 +72,59 @@ function descriptorOf(value) {
   return value;
 }
 
+/** Host names are the same in either case (RFC 4343). */
+function serverName(value) {
+  return text(value, 'hostname').toLowerCase();
+}
+
 class TemplatedApp {
   #id;
   #engine;
   #filters = [];
+  /** Server names that have been added. */
+  #names = new Set();
+  /** The server name whose router routes go to; none: the app's own. */
+  #domain;
+  #idleTimeout = DEFAULT_TIMEOUT_S;
+  #responseTimeout = DEFAULT_TIMEOUT_S;
   topics;
 
-  constructor() {
+  /** @param {object | null} tls the options of an SSLApp */
+  constructor(tls) {
     this.#engine = start();
     this.#id = apps.length;
     Object.defineProperty(this, 'topics', { value: new Topics(), enumerable: false });
     Object.defineProperty(this, 'id', { value: this.#id, enumerable: false });
     Object.defineProperty(this, 'ownsDefault', { value: false, writable: true, enumerable: false });
-    apps.push({ app: this, filters: this.#filters });
-    this.#engine.addApp(this.#id);
+    Object.defineProperty(this, 'secure', { value: tls !== null, enumerable: false });
+    if (tls === null) this.#engine.addApp(this.#id);
+    else this.#secure(tls);
+    apps.push({ app: this, filters: this.#filters, missing: null });
+  }
+
+  #secure(tls) {
+    try {
+      this.#engine.addSecureApp(this.#id, tls);
+    } catch (error) {
+      throw new Error(`App construction failed: ${error.message}`, { cause: error });
+    }
   }
 
   #route(method, given) {
     const [pattern, handler] = given;
-    if (handler !== null) requireFunction(handler, 'handler');
+    const declared = isProgram(handler);
+    if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = text(pattern, 'pattern');
     if (handler === null) {
-      this.#engine.removeRoute(this.#id, method, path);
+      this.#engine.removeRoute(this.#id, this.#domain, method, path);
       return this;
     }
     // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
-    if (method === 'any' && (path === '/*' || path === '*')) this.ownsDefault = true;
-    handlers.push(new Route(handler, parameterNames(path)));
-    this.#engine.addRoute(this.#id, method, path, handlers.length - 1);
+    if (method === 'any' && (path === '/*' || path === '*') && this.#domain === undefined)
+      this.ownsDefault = true;
+    if (declared) this.#engine.declare(handlers.length, path, handler);
+    handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
+    this.#engine.addRoute(this.#id, this.#domain, method, path, handlers.length - 1);
     return this;
   }
 
@@ -102,14 +132,14 @@ class TemplatedApp {
     requireArguments(arguments.length, 2);
     const path = text(pattern, 'pattern');
     if (behavior === null) {
-      this.#engine.removeRoute(this.#id, 'ws', path);
+      this.#engine.removeRoute(this.#id, this.#domain, 'ws', path);
       return this;
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
     const behaviour = new Behaviour(handlers.length, this, parameterNames(path), behavior);
     handlers.push(behaviour);
     this.#engine.addBehaviour(behaviour.native);
-    this.#engine.addRoute(this.#id, 'ws', path, behaviour.id);
+    this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);
     return this;
   }
 
@@ -173,6 +203,33 @@ class TemplatedApp {
     return this;
   }
 
+  // ---- how long connections may keep still
+
+  setIdleTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(integer(seconds, 'seconds', 0, MAX_TIMEOUT_S), this.#responseTimeout);
+  }
+
+  setResponseTimeout(seconds) {
+    requireArguments(arguments.length, 1);
+    return this.#setTimeouts(this.#idleTimeout, integer(seconds, 'seconds', 0, MAX_TIMEOUT_S));
+  }
+
+  #setTimeouts(idle, response) {
+    this.#idleTimeout = idle;
+    this.#responseTimeout = response;
+    this.#engine.timeouts(this.#id, idle, response);
+    return this;
+  }
+
+  getIdleTimeout() {
+    return this.#idleTimeout;
+  }
+
+  getResponseTimeout() {
+    return this.#responseTimeout;
+  }
+
   // ---- child apps in other threads
 
   getDescriptor() {
@@ -189,34 +246,64 @@ class TemplatedApp {
     return this;
   }
 
-  // ---- server names mean nothing without TLS
+  // ---- server names; without TLS they mean nothing
 
-  addServerName(hostname) {
+  addServerName(hostname, options) {
     requireArguments(arguments.length, 1);
-    text(hostname, 'hostname');
+    const name = serverName(hostname);
+    const native = tlsOptions(options);
+    if (!this.secure) return this;
+    try {
+      this.#engine.addServerName(this.#id, name, native);
+      this.#names.add(name);
+    } catch (error) {
+      // The original says nothing at all; its users go on with the certificate of the app.
+      process.emitWarning(
+        `addServerName('${name}'): ${error.message}; the name is not added.`,
+        'UwsRsWarning',
+      );
+    }
     return this;
   }
 
   removeServerName(hostname) {
     requireArguments(arguments.length, 1);
-    text(hostname, 'hostname');
+    const name = serverName(hostname);
+    if (!this.#names.delete(name)) return this;
+    this.#engine.removeServerName(this.#id, name);
+    if (this.#domain === name) this.#domain = undefined;
     return this;
   }
 
   missingServerName(callback) {
     requireArguments(arguments.length, 1);
     requireFunction(callback);
+    if (!this.secure) return this;
+    apps[this.#id].missing = callback;
+    this.#engine.askForMissingNames(this.#id);
     return this;
   }
 
   domain(hostname) {
     requireArguments(arguments.length, 1);
-    text(hostname, 'hostname');
+    const name = serverName(hostname);
+    this.#domain = this.#names.has(name) ? name : undefined;
     return this;
   }
 
   static {
-    for (const method of ['get', 'post', 'options', 'del', 'patch', 'put', 'head', 'connect', 'trace', 'any']) {
+    for (const method of [
+      'get',
+      'post',
+      'options',
+      'del',
+      'patch',
+      'put',
+      'head',
+      'connect',
+      'trace',
+      'any',
+    ]) {
       // Methods, like those written out: not enumerable, on the prototype, with a name.
       const value = {
         [method](...given) {
@@ -230,24 +317,36 @@ class TemplatedApp {
 
 Object.defineProperty(TemplatedApp, 'name', { value: 'uWS.App' });
 
+/** The same over TLS, where it goes by another name. */
+class SSLTemplatedApp extends TemplatedApp {}
+
+Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
+
 /** An HTTP and WebSocket server. Callable with and without `new`. */
 function App(options) {
   if (options !== undefined && options !== null && typeof options !== 'object') {
     throw new TypeError('options must be an object.');
   }
-  return new TemplatedApp();
+  return new TemplatedApp(null);
+}
+
+/** The same over TLS. Without certificate only names added later can be served. */
+function SSLApp(options) {
+  return new SSLTemplatedApp(tlsOptions(options));
 }
 
 function us_listen_socket_close(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   if (listeners.delete(token.id)) start().closeListener(token.id);
 }
 
 function us_socket_local_port(token) {
   requireArguments(arguments.length, 1);
-  if (!(token instanceof ListenSocket)) throw new TypeError('token must be what the listen callback was given.');
+  if (!(token instanceof ListenSocket))
+    throw new TypeError('token must be what the listen callback was given.');
   return token.port;
 }
 
-module.exports = { App, us_listen_socket_close, us_socket_local_port };
+module.exports = { App, SSLApp, us_listen_socket_close, us_socket_local_port };

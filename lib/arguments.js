@@ -67,4 +67,13 @@ function integer(value, name, min, max) {
   return value;
 }
 
-module.exports = { requireArguments, callbackError, requireFunction, coerce, bytes, text, toArrayBuffer, integer };
+module.exports = {
+  requireArguments,
+  callbackError,
+  requireFunction,
+  coerce,
+  bytes,
+  text,
+  toArrayBuffer,
+  integer,
+};

@@ -13,7 +13,7 @@ function fileName() {
   return `uws-rs.${process.platform}-${process.arch}${libc()}.node`;
 }
 
-function load() {
+function find() {
   const report = process.report;
   // Without this the report would look up the name of every open connection's peer.
   if (report) report.excludeNetwork = true;
@@ -26,6 +26,13 @@ function load() {
       cause: error,
     });
   }
+}
+
+let loaded;
+
+/** The addon; looking for it takes a while, so once. */
+function load() {
+  return (loaded ??= find());
 }
 
 module.exports = { load, fileName };

@@ -22,6 +22,7 @@ const Kind = Object.freeze({
   PANIC: 14,
   WARNING: 15,
   BUSY: 16,
+  SERVER_NAME: 17,
 });
 
 /** Command numbers; those of `Op` in src/channel.rs. */
@@ -36,6 +37,7 @@ const Op = Object.freeze({
   WANT_WRITABLE: 8,
   RELEASE: 9,
   UPGRADE: 10,
+  SERVER_NAME: 11,
   SEND: 20,
   END: 21,
   SUBSCRIBE: 22,
@@ -190,7 +192,15 @@ function next() {
 function dispatch(at) {
   const kind = words[at];
   try {
-    receivers[kind](words[at + 1], words[at + 2], words[at + 3], words[at + 4], words[at + 5], words[at + 6], words[at + 7]);
+    receivers[kind](
+      words[at + 1],
+      words[at + 2],
+      words[at + 3],
+      words[at + 4],
+      words[at + 5],
+      words[at + 6],
+      words[at + 7],
+    );
   } catch (error) {
     report(error);
   }

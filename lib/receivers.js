@@ -3,7 +3,7 @@
 
 const { Kind, Op, hot, handlers, connections, apps, receivers, report, drainNow } = require('./engine');
 const { HttpRequest, requestInternals } = require('./request');
-const { HttpResponse, responseInternals, Flag } = require('./response');
+const { HttpResponse, SSLHttpResponse, responseInternals, Flag } = require('./response');
 const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
@@ -19,7 +19,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     }
   }
   if (responseInternals.isClosed(slot, generation)) return;
-  const res = new HttpResponse(slot, generation, flags, app);
+  const res = newResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
   connections[slot] = res;
   let match = 0;
@@ -31,7 +31,8 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
-      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res)) forgotten(res, route, offset, length);
+      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res))
+        forgotten(res, route, offset, length);
       return;
     }
   }
@@ -40,15 +41,26 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
   else responseInternals.notFound(res);
 };
 
+function newResponse(slot, generation, flags, app) {
+  const Response = apps[app].app.secure ? SSLHttpResponse : HttpResponse;
+  return new Response(slot, generation, flags, app);
+}
+
 function callRoute(route, res, req) {
   try {
-    if (route instanceof Behaviour) route.upgrade(res, req, route);
+    if (route instanceof Behaviour) (route.upgrade ?? upgradeByDefault)(res, req, route);
     else route.handler(res, req);
   } catch (error) {
     // Answered before `uncaughtException` may end the process.
     responseInternals.internalServerError(res);
     report(error);
   }
+}
+
+/** No `upgrade` handler, and not done by the loop: behind a yield, or for a request with a body. */
+function upgradeByDefault(res, req, route) {
+  const header = (name) => req.getHeader(`sec-websocket-${name}`);
+  res.upgrade(undefined, header('key'), header('protocol').split(',')[0].trim(), header('extensions'), route);
 }
 
 /** Routes whose handlers were reported already. */
@@ -98,7 +110,7 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
 
 receivers[Kind.FILTER] = (slot, generation, app, accepted) => {
   const { filters } = apps[app];
-  const res = new HttpResponse(slot, generation, Flag.HAS_BODY, app);
+  const res = newResponse(slot, generation, Flag.HAS_BODY, app);
   for (const filter of filters) filter(res, accepted ? 1 : -1);
 };
 
@@ -110,12 +122,14 @@ receivers[Kind.OPEN] = (slot, generation, behaviour) => {
 
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).message(ws, hot.payload(offset, length), binary === 1);
+  if (ws !== undefined)
+    websocketInternals.behaviour(ws).message(ws, hot.payload(offset, length), binary === 1);
 };
 
 receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
+  if (ws !== undefined)
+    websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
 };
 
 receivers[Kind.DRAIN] = (slot, generation) => {
@@ -131,6 +145,17 @@ receivers[Kind.PING] = (slot, generation, a, b, c, offset, length) => {
 receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, hot.payload(offset, length));
+};
+
+// ---- TLS
+
+/** The handshake waits until the command says that the name has been looked for. */
+receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
+  try {
+    apps[app].missing(Buffer.from(hot.payload(offset, length)).toString());
+  } finally {
+    hot.command(Op.SERVER_NAME, slot, generation, 0);
+  }
 };
 
 // ---- the loop itself

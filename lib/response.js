@@ -34,9 +34,17 @@ function lowerCaseName(name) {
   return lower;
 }
 
+function checkHeaderValue(name, content) {
+  if (BREAKS_A_LINE.test(content)) {
+    throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
+  }
+}
+
 function checkStatus(status) {
   if (!/^[1-9][0-9][0-9]( |$)/.test(status) || BREAKS_A_LINE.test(status)) {
-    throw new Error(`The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`);
+    throw new Error(
+      `The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`,
+    );
   }
 }
 
@@ -132,7 +140,9 @@ class HttpResponse {
         res.#status = '500 Internal Server Error';
         res.#headers = 'Content-Type: text/html\r\n';
         res.#announced = -1;
-        res.end('<!doctype html><html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1></html>');
+        res.end(
+          '<!doctype html><html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1></html>',
+        );
       },
       notFound(res) {
         res.#status = '404 File Not Found';
@@ -170,7 +180,11 @@ class HttpResponse {
   }
 
   #requestBody() {
-    return (this.#body ??= new RequestBody(this.#slot, this.#generation, (this.#request & Flag.HAS_BODY) !== 0));
+    return (this.#body ??= new RequestBody(
+      this.#slot,
+      this.#generation,
+      (this.#request & Flag.HAS_BODY) !== 0,
+    ));
   }
 
   // ---- head
@@ -189,9 +203,7 @@ class HttpResponse {
     this.#check();
     const name = text(key, 'key');
     const content = text(value, 'value');
-    if (BREAKS_A_LINE.test(content)) {
-      throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
-    }
+    checkHeaderValue(name, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
       throw new Error(`The header ${JSON.stringify(name)} comes too late: the head has been sent.`);
     }
@@ -278,7 +290,9 @@ class HttpResponse {
       const left = this.#total - this.#offset;
       const length = hot.byteLength(coerce(content, 'body'));
       if (length > left) {
-        throw new Error(`The response was announced with ${this.#total} bytes, of which ${left} are left; got ${length}.`);
+        throw new Error(
+          `The response was announced with ${this.#total} bytes, of which ${left} are left; got ${length}.`,
+        );
       }
     }
     this.#respond(Op.FINISH, flags, content, 0);
@@ -294,7 +308,9 @@ class HttpResponse {
     if (reportedContentLength !== undefined) {
       length = integer(Number(reportedContentLength), 'reportedContentLength', 0, Number.MAX_SAFE_INTEGER);
       if (this.#announced >= 0 && this.#announced !== length) {
-        throw new Error(`The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`);
+        throw new Error(
+          `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
+        );
       }
     }
     if (length >= 0) this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', length);
@@ -509,4 +525,16 @@ class HttpResponse {
 
 Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
 
-module.exports = { HttpResponse, responseInternals: internals, Flag };
+/** The same on an SSLApp, where it goes by another name. */
+class SSLHttpResponse extends HttpResponse {}
+
+Object.defineProperty(SSLHttpResponse, 'name', { value: 'uWS.SSLHttpResponse' });
+
+module.exports = {
+  HttpResponse,
+  SSLHttpResponse,
+  responseInternals: internals,
+  Flag,
+  lowerCaseName,
+  checkHeaderValue,
+};

@@ -3,7 +3,15 @@
 // state is private.
 
 const { hot, handlers, connections, touched, guarded, Op } = require('./engine');
-const { coerce, text, toArrayBuffer, integer, callbackError, requireArguments, requireFunction } = require('./arguments');
+const {
+  coerce,
+  text,
+  toArrayBuffer,
+  integer,
+  callbackError,
+  requireArguments,
+  requireFunction,
+} = require('./arguments');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
@@ -51,7 +59,10 @@ class Behaviour {
       resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
       compression: number(options, 'compression', 0, 0, 0xffff),
       autoUpgrade: this.upgrade === null,
-      wants: Object.entries(WANTS).reduce((bits, [name, bit]) => (this[name] === null ? bits : bits | bit), 0),
+      wants: Object.entries(WANTS).reduce(
+        (bits, [name, bit]) => (this[name] === null ? bits : bits | bit),
+        0,
+      ),
     };
   }
 }
@@ -59,7 +70,8 @@ class Behaviour {
 /** The original aborts the process for 1 to 7 and above 960. */
 function idleTimeout(options) {
   const value = number(options, 'idleTimeout', 120, 0, 960);
-  if (value > 0 && value < 8) throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
+  if (value > 0 && value < 8)
+    throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
   return value;
 }
 
@@ -133,7 +145,10 @@ class WebSocket {
 
   sendFirstFragment(message, isBinary, compress) {
     this.#check();
-    return this.#send(message, Send.NOT_FINAL | (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0));
+    return this.#send(
+      message,
+      Send.NOT_FINAL | (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0),
+    );
   }
 
   sendFragment(message, compress) {
@@ -149,7 +164,8 @@ class WebSocket {
   ping(message) {
     this.#check();
     const length = message === undefined ? 0 : hot.byteLength(coerce(message, 'message'));
-    if (length > 125) throw new RangeError(`message must not be longer than 125 bytes in a ping; got ${length}.`);
+    if (length > 125)
+      throw new RangeError(`message must not be longer than 125 bytes in a ping; got ${length}.`);
     return this.#send(message, Send.PING);
   }
 
@@ -286,13 +302,23 @@ Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 function adoptUserData(ws, userData) {
   if (userData === undefined || userData === null) return;
   for (const key of Object.keys(Object(userData))) {
-    Object.defineProperty(ws, key, { value: userData[key], writable: true, enumerable: true, configurable: true });
+    Object.defineProperty(ws, key, {
+      value: userData[key],
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
   }
 }
 
+/** The same on an SSLApp, where it goes by another name. */
+class SSLWebSocket extends WebSocket {}
+
+Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
+
 /** The upgrade is under way; `open` runs before this returns. */
 function openWebSocket(slot, generation, behaviour, userData) {
-  const ws = new WebSocket(slot, generation, behaviour);
+  const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
   adoptUserData(ws, userData);
   connections[slot] = ws;
   if (behaviour.open !== null) guarded(behaviour.open, ws);

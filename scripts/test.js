@@ -17,6 +17,8 @@ const { offences } = require('./layers.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
+/** Folders of behaviour that only our addon has, or has in full. */
+const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
 const results = [];
 
 /** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */
@@ -53,8 +55,14 @@ function javascript() {
 
 function behaviour(peers) {
   if (!peers) {
-    step('Node tests', () => specs('ours', '__test__', '__test__/types', '__test__/package'));
+    step('Node tests', () => specs('ours', ...OURS));
     step('conformance', () => specs('ours', '__test__/conformance'));
+    step('conformance over TLS', () => {
+      process.env.UWS_TLS = '1';
+      const outcome = specs('ours', '__test__/conformance');
+      delete process.env.UWS_TLS;
+      return outcome;
+    });
   }
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));

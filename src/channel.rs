@@ -34,7 +34,7 @@ pub struct ConnId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum EventKind {
-    /// A request head; `a` = first matching handler id or `NO_HANDLER`, `b` = flags, `c` = app; payload: [`RequestBlock`].
+    /// A request head; `a` = first matching handler id or `NO_HANDLER`, `b` = flags, `c` = app; payload: a request block (see `event_loop::http`).
     Request = 1,
     /// Body bytes; `a` = flags (`BODY_LAST`), `b`/`c` = low/high half of what is still to come (all ones: unknown).
     Data = 2,
@@ -61,6 +61,8 @@ pub enum EventKind {
     Panic = 14,
     /// A condition worth one line in the log; payload: the text.
     Warning = 15,
+    /// A handshake waits for a server name that is not known; `a` = app, payload: the name.
+    ServerName = 17,
     /// A connection is open again after `Quiet`.
     Busy = 16,
 }
@@ -130,6 +132,11 @@ impl EventBatch {
         self.push_header(kind, id, args, offset as u32, len);
     }
 
+    /// An event whose payload is a range of the arena that another event has, too.
+    pub fn push_range(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize, len: usize) {
+        self.push_header(kind, id, args, offset as u32, len as u32);
+    }
+
     /// An event whose payload moves by ownership.
     pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Vec<u8>) {
         let len = payload.len() as u32;
@@ -182,6 +189,8 @@ pub enum Op {
     Release = 9,
     /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour id.
     Upgrade = 10,
+    /// JavaScript has seen `ServerName`: the handshake goes on.
+    ServerName = 11,
     /// A WebSocket frame. Flags: [`send_flag`].
     Send = 20,
     /// Close frame with code `arg` and the payload as reason.
@@ -200,7 +209,7 @@ pub enum Op {
 }
 
 impl Op {
-    const ALL: [Op; 18] = [
+    const ALL: [Op; 19] = [
         Op::Respond,
         Op::Write,
         Op::TryEnd,
@@ -211,6 +220,7 @@ impl Op {
         Op::WantWritable,
         Op::Release,
         Op::Upgrade,
+        Op::ServerName,
         Op::Send,
         Op::End,
         Op::Subscribe,
@@ -222,7 +232,15 @@ impl Op {
     ];
 
     pub fn from_number(number: u32) -> Option<Op> {
-        Op::ALL.into_iter().find(|op| *op as u32 == number)
+        const TABLE: [Option<Op>; 64] = {
+            let (mut table, mut i) = ([None; 64], 0);
+            while i < Op::ALL.len() {
+                table[Op::ALL[i] as usize] = Some(Op::ALL[i]);
+                i += 1;
+            }
+            table
+        };
+        TABLE.get(number as usize).copied().flatten()
     }
 }
 
@@ -455,6 +473,8 @@ pub struct Shared {
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
+    /// TLS handshakes that did not come about, for whatever reason.
+    pub failed_handshakes: AtomicU64,
     /// Bytes of all connections together that the kernel has refused.
     pub unsent: AtomicUsize,
     /// Turns the loop has made: how often it woke, for diagnosis.
@@ -470,6 +490,7 @@ impl Default for Shared {
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
+            failed_handshakes: AtomicU64::new(0),
             unsent: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         }

@@ -8,10 +8,12 @@
 //! nothing points back.
 
 pub mod channel;
+pub mod declarative;
 pub mod event_loop;
 pub mod mailbox;
 pub mod protocol;
 pub mod router;
+pub mod store;
 pub mod topics;
 
 #[cfg(feature = "binding")]

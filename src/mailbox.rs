@@ -9,12 +9,10 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+#[cfg(not(all(test, loom)))]
 use std::time::{Duration, Instant};
 
-#[cfg(not(loom))]
-use parking_lot::{Condvar, Mutex};
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
 /// What a mailbox carries: something with a size that can be emptied and used again.
 pub trait Batch: Default {
@@ -79,7 +77,9 @@ impl<T: Batch> Mailbox<T> {
     pub fn needs_wake(&self) -> bool {
         // Pairs with the fence in `may_sleep`: either the receiver sees what was put, or we see that it sleeps.
         fence(Ordering::SeqCst);
-        self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
+        // No swap: that would write although there is nothing to change.
+        let (relaxed, asleep) = (Ordering::Relaxed, &self.asleep);
+        asleep.load(relaxed) && asleep.compare_exchange(true, false, relaxed, relaxed).is_ok()
     }
 
     /// Takes the oldest batch in exchange for `used`, which is recycled. False: nothing queued, `used` is left empty.
@@ -128,7 +128,7 @@ impl<T: Batch> Mailbox<T> {
     }
 
     /// Waits until fewer than `limit` bytes are queued, at most for `longest`. Returns whether there is room.
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub fn wait_for_room(&self, limit: usize, longest: Duration) -> bool {
         let end = Instant::now() + longest;
         let mut queue = self.queue.lock();
@@ -141,22 +141,63 @@ impl<T: Batch> Mailbox<T> {
     }
 }
 
+#[cfg(not(all(test, loom)))]
+mod sync {
+    pub use parking_lot::{Condvar, Mutex};
+    pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+}
+
+/// The same names for loom, whose locks have the interface of `std`.
+#[cfg(all(test, loom))]
+mod sync {
+    use loom::sync::MutexGuard;
+    pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+    #[derive(Default)]
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub fn new(value: T) -> Self {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("nobody panics with the lock")
+        }
+    }
+
+    #[derive(Default)]
+    pub struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub fn new() -> Self {
+            Condvar::default()
+        }
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+        pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).expect("nobody panics with the lock")
+        }
+    }
+}
+
+#[cfg(test)]
+impl Batch for Vec<u32> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+    fn bytes(&self) -> usize {
+        self.len() * 4
+    }
+    fn recycle(&mut self) {
+        self.clear();
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
-
-    impl Batch for Vec<u32> {
-        fn is_empty(&self) -> bool {
-            self.is_empty()
-        }
-        fn bytes(&self) -> usize {
-            self.len() * 4
-        }
-        fn recycle(&mut self) {
-            self.clear();
-        }
-    }
 
     #[test]
     fn batches_arrive_in_order_and_come_back_empty() {
@@ -248,5 +289,103 @@ mod tests {
             }
         }
         thread.join().expect("sender");
+    }
+}
+
+/// Every interleaving of one sender and one receiver, as far as the memory model lets them reorder.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// What an eventfd or a threadsafe function is to the real receivers. A wake that never comes is a deadlock,
+    /// which loom reports.
+    #[derive(Default)]
+    struct Bell {
+        rung: Mutex<bool>,
+        waiting: Condvar,
+    }
+
+    impl Bell {
+        fn ring(&self) {
+            *self.rung.lock() = true;
+            self.waiting.notify_one();
+        }
+        fn wait(&self) {
+            let mut rung = self.rung.lock();
+            while !*rung {
+                rung = self.waiting.wait(rung);
+            }
+            *rung = false;
+        }
+    }
+
+    /// Receives until `last` has come. With `restless`, wakes once for a reason of its own instead of sleeping.
+    fn receive(mailbox: &Mailbox<Vec<u32>>, bell: &Bell, last: u32, mut restless: bool) {
+        let (mut batch, mut next) = (Vec::new(), 1);
+        loop {
+            while mailbox.take(&mut batch) {
+                for n in batch.iter() {
+                    assert_eq!(*n, next, "in order, nothing lost");
+                    next += 1;
+                }
+            }
+            if next > last {
+                break;
+            }
+            if mailbox.may_sleep() {
+                if !std::mem::take(&mut restless) {
+                    bell.wait();
+                }
+                mailbox.awake();
+            }
+        }
+        assert!(mailbox.is_empty());
+        assert_eq!(mailbox.bytes(), 0);
+    }
+
+    fn send_and_receive(asleep: bool, batches: &'static [&'static [u32]], restless: bool) {
+        // Without this bound the last model runs for many minutes.
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let (mailbox, bell) = (Arc::new(Mailbox::new(asleep)), Arc::new(Bell::default()));
+            let (to, ring) = (mailbox.clone(), bell.clone());
+            let sender = thread::spawn(move || {
+                for numbers in batches {
+                    if to.put(&mut numbers.to_vec()) {
+                        ring.ring();
+                    }
+                }
+            });
+            if asleep {
+                // Asleep from the start: the first batch must ring.
+                bell.wait();
+            }
+            let last = batches.iter().map(|batch| batch.len() as u32).sum();
+            receive(&mailbox, &bell, last, restless);
+            sender.join().expect("sender");
+        });
+    }
+
+    #[test]
+    fn one_batch_wakes_the_receiver() {
+        send_and_receive(false, &[&[1]], false);
+    }
+
+    #[test]
+    fn a_receiver_that_sleeps_from_the_start_is_woken() {
+        send_and_receive(true, &[&[1], &[2]], false);
+    }
+
+    #[test]
+    fn nothing_is_lost_and_no_wake_is() {
+        send_and_receive(false, &[&[1, 2], &[3]], false);
+    }
+
+    #[test]
+    fn a_receiver_that_woke_by_itself_is_still_woken_the_next_time() {
+        send_and_receive(false, &[&[1], &[2]], true);
     }
 }

@@ -102,6 +102,10 @@ impl Router {
         self.trees[method as usize].remove(segments(pattern))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.trees.iter().all(Node::is_empty)
+    }
+
     /// Visits every match in the order of the module's description until `visit` returns false. `method` is as the
     /// client sent it, `upgrade` whether it asks for a WebSocket. True when a visit ended it.
     pub fn route(&self, method: &[u8], path: &[u8], upgrade: bool, visit: &mut Visit) -> bool {

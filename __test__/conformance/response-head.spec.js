@@ -1,106 +1,157 @@
-'use strict'
-const { it, assert, serve, get, request, differs, child, v30 } = require('../support')
+'use strict';
+const { it, assert, serve, get, request, differs, child, v30, named } = require('../support');
 
 /** One server whose handler is `respond(res, req)`. */
-const answering = (t, respond) => serve(t, (app) => app.any('/*', (res, req) => { respond(res, req) }))
-const once = async (t, respond, head = get('/'), options) => answering(t, respond).once(head, options)
+const answering = (t, respond) =>
+  serve(t, (app) =>
+    app.any('/*', (res, req) => {
+      respond(res, req);
+    }),
+  );
+const once = async (t, respond, head = get('/'), options) => answering(t, respond).once(head, options);
 
 it('200 OK by itself', async (t) => {
-  const answer = await once(t, (res) => res.end('body'))
-  assert.deepEqual([answer.version, answer.status, answer.body], ['HTTP/1.1', '200 OK', 'body'])
-})
+  const answer = await once(t, (res) => res.end('body'));
+  assert.deepEqual([answer.version, answer.status, answer.body], ['HTTP/1.1', '200 OK', 'body']);
+});
 
 it('writeStatus and writeHeader return the response', async (t) => {
-  const same = []
-  await once(t, (res) => { same.push(res.writeStatus('201 Created') === res, res.writeHeader('a', 'b') === res, res.end('') === res) })
-  assert.deepEqual(same, [true, true, true])
-})
+  const same = [];
+  await once(t, (res) => {
+    same.push(res.writeStatus('201 Created') === res, res.writeHeader('a', 'b') === res, res.end('') === res);
+  });
+  assert.deepEqual(same, [true, true, true]);
+});
 
 it('writeStatus', async (t) => {
-  assert.equal((await once(t, (res) => res.writeStatus('418 I am a teapot').end())).status, '418 I am a teapot')
-})
+  assert.equal(
+    (await once(t, (res) => res.writeStatus('418 I am a teapot').end())).status,
+    '418 I am a teapot',
+  );
+});
 
 it('the first writeStatus wins', async (t) => {
-  assert.equal((await once(t, (res) => res.writeStatus('201 Created').writeStatus('404 Not Found').end())).status, '201 Created')
-})
+  assert.equal(
+    (await once(t, (res) => res.writeStatus('201 Created').writeStatus('404 Not Found').end())).status,
+    '201 Created',
+  );
+});
 
 it('writeStatus after writeHeader is ignored and does not throw', async (t) => {
-  const answer = await once(t, (res) => res.writeHeader('x-a', '1').writeStatus('404 Not Found').writeHeader('x-b', '2').end())
-  assert.equal(answer.status, '200 OK')
-  assert.deepEqual([answer.get('x-a'), answer.get('x-b')], ['1', '2'])
-})
+  const answer = await once(t, (res) =>
+    res.writeHeader('x-a', '1').writeStatus('404 Not Found').writeHeader('x-b', '2').end(),
+  );
+  assert.equal(answer.status, '200 OK');
+  assert.deepEqual([answer.get('x-a'), answer.get('x-b')], ['1', '2']);
+});
 
 it('headers go out as written: name, order, repetition', async (t) => {
-  const answer = await once(t, (res) => res.writeHeader('Set-Cookie', 'a=1').writeHeader('X-Case', 'v').writeHeader('Set-Cookie', 'b=2').end())
-  assert.deepEqual(answer.all('set-cookie'), ['a=1', 'b=2'])
-  assert.match(answer.text, /\r\nSet-Cookie: a=1\r\nX-Case: v\r\nSet-Cookie: b=2\r\n/)
-})
+  const answer = await once(t, (res) =>
+    res.writeHeader('Set-Cookie', 'a=1').writeHeader('X-Case', 'v').writeHeader('Set-Cookie', 'b=2').end(),
+  );
+  assert.deepEqual(answer.all('set-cookie'), ['a=1', 'b=2']);
+  assert.match(answer.text, /\r\nSet-Cookie: a=1\r\nX-Case: v\r\nSet-Cookie: b=2\r\n/);
+});
 
 it('header values may be empty', async (t) => {
-  const answer = await once(t, (res) => res.writeHeader('x-a', '').end())
-  assert.equal(answer.get('x-a'), '')
-})
+  const answer = await once(t, (res) => res.writeHeader('x-a', '').end());
+  assert.equal(answer.get('x-a'), '');
+});
 
 it('header values are encoded as UTF-8', async (t) => {
-  const answer = await once(t, (res) => res.writeHeader('x-a', '\u00e9\u20ac').end())
-  assert.equal(Buffer.from(answer.get('x-a'), 'latin1').toString(), '\u00e9\u20ac')
-})
+  const answer = await once(t, (res) => res.writeHeader('x-a', '\u00e9\u20ac').end());
+  assert.equal(Buffer.from(answer.get('x-a'), 'latin1').toString(), '\u00e9\u20ac');
+});
 
 it('Date is sent once, in the HTTP form', async (t) => {
-  const answer = await once(t, (res) => res.end())
-  assert.equal(answer.all('date').length, 1)
-  assert.match(answer.get('date'), /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/)
-  assert.ok(Math.abs(Date.parse(answer.get('date')) - Date.now()) < 3000)
-})
+  const answer = await once(t, (res) => res.end());
+  assert.equal(answer.all('date').length, 1);
+  assert.match(
+    answer.get('date'),
+    /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/,
+  );
+  assert.ok(Math.abs(Date.parse(answer.get('date')) - Date.now()) < 3000);
+});
 
 it('the product header', async (t) => {
-  const answer = await once(t, (res) => res.end())
-  assert.deepEqual(answer.all('uwebsockets'), differs('product-header', { original: ['20'], ours: [] }))
-})
+  const answer = await once(t, (res) => res.end());
+  assert.deepEqual(answer.all('uwebsockets'), differs('product-header', { original: ['20'], ours: [] }));
+});
 
 it('Content-Length of end(), in bytes', async (t) => {
-  assert.equal((await once(t, (res) => res.end('\u00e9\u20ac'))).get('content-length'), '5')
-  assert.equal((await once(t, (res) => res.end())).get('content-length'), '0')
-  assert.equal((await once(t, (res) => res.end(new Uint8Array(300)))).get('content-length'), '300')
-})
+  assert.equal((await once(t, (res) => res.end('\u00e9\u20ac'))).get('content-length'), '5');
+  assert.equal((await once(t, (res) => res.end())).get('content-length'), '0');
+  assert.equal((await once(t, (res) => res.end(new Uint8Array(300)))).get('content-length'), '300');
+});
 
 it('a content-length of the program equal to the automatic one', async (t) => {
-  const answer = await once(t, (res) => res.writeHeader('content-length', '4').end('body'))
-  assert.deepEqual(answer.all('content-length'), differs('double-content-length', { original: ['4', '4'], ours: ['4'] }))
-  assert.equal(answer.body, 'body')
-})
+  const answer = await once(t, (res) => res.writeHeader('content-length', '4').end('body'));
+  assert.deepEqual(
+    answer.all('content-length'),
+    differs('double-content-length', { original: ['4', '4'], ours: ['4'] }),
+  );
+  assert.equal(answer.body, 'body');
+});
 
 it('the same with tryEnd', async (t) => {
-  const answer = await once(t, (res) => { res.writeHeader('Content-Length', '4').tryEnd('body', 4) })
-  assert.deepEqual(answer.all('content-length'), differs('double-content-length', { original: ['4', '4'], ours: ['4'] }))
-})
+  const answer = await once(t, (res) => {
+    res.writeHeader('Content-Length', '4').tryEnd('body', 4);
+  });
+  assert.deepEqual(
+    answer.all('content-length'),
+    differs('double-content-length', { original: ['4', '4'], ours: ['4'] }),
+  );
+});
 
 it('the same with endWithoutBody', async (t) => {
-  const answer = await once(t, (res) => { res.onAborted(() => {}); res.writeHeader('content-length', '4').endWithoutBody(4) }, request('HEAD', '/'), { head: true })
-  assert.deepEqual(answer.all('content-length'), differs('double-content-length', { original: ['4', '4'], ours: ['4'] }))
-})
+  const answer = await once(
+    t,
+    (res) => {
+      res.onAborted(() => {});
+      res.writeHeader('content-length', '4').endWithoutBody(4);
+    },
+    request('HEAD', '/'),
+    { head: true },
+  );
+  assert.deepEqual(
+    answer.all('content-length'),
+    differs('double-content-length', { original: ['4', '4'], ours: ['4'] }),
+  );
+});
 
 it('a content-length of the program alone, for a body-less end', async (t) => {
-  const answer = await once(t, (res) => { res.onAborted(() => {}); res.writeHeader('content-length', '9').endWithoutBody() }, request('HEAD', '/'), { head: true })
-  assert.deepEqual(answer.all('content-length'), ['9'])
-})
+  const answer = await once(
+    t,
+    (res) => {
+      res.onAborted(() => {});
+      res.writeHeader('content-length', '9').endWithoutBody();
+    },
+    request('HEAD', '/'),
+    { head: true },
+  );
+  assert.deepEqual(answer.all('content-length'), ['9']);
+});
 
 it('a content-length of the program that contradicts the body', async (t) => {
-  let error
+  let error;
   const server = answering(t, (res) => {
-    res.writeHeader('content-length', '9')
-    try { res.end('body') } catch (caught) { error = caught }
-  })
-  const peer = await server.connect()
-  await peer.send(get('/', ['Connection: close']))
+    res.writeHeader('content-length', '9');
+    try {
+      res.end('body');
+    } catch (caught) {
+      error = caught;
+    }
+  });
+  const peer = await server.connect();
+  await peer.send(get('/', ['Connection: close']));
   if (differs('contradicting-content-length', { original: 'both', ours: 'throws' }) === 'both') {
-    return assert.deepEqual((await peer.head()).all('content-length'), ['9', '4'])
+    return assert.deepEqual((await peer.head()).all('content-length'), ['9', '4']);
   }
-  assert.doesNotMatch(await peer.rest(), /content-length: 9/i)
-  assert.ok(error instanceof Error)
-})
+  assert.doesNotMatch(await peer.rest(), /content-length: 9/i);
+  assert.ok(error instanceof Error);
+});
 
-const SPLITS = { CR: 'a\rb', LF: 'a\nb', NUL: 'a\0b', CRLF: 'a\r\nInjected: 1' }
+const SPLITS = { CR: 'a\rb', LF: 'a\nb', NUL: 'a\0b', CRLF: 'a\r\nInjected: 1' };
 for (const [name, text] of Object.entries(SPLITS)) {
   for (const [place, write] of Object.entries({
     status: (res) => res.writeStatus(`200 ${text}`),
@@ -108,189 +159,292 @@ for (const [name, text] of Object.entries(SPLITS)) {
     'header value': (res) => res.writeHeader('x-a', text),
   })) {
     it(`${name} in a ${place}`, async (t) => {
-      let error
-      const server = answering(t, (res) => { try { write(res) } catch (caught) { error = caught } res.end('x') })
-      const peer = await server.connect()
-      await peer.send(get('/', ['Connection: close']))
-      const raw = await peer.rest()
-      assert.equal(raw.includes(text), differs('response-splitting', { original: true, ours: false }))
-      assert.equal(error instanceof Error, differs('response-splitting', { original: false, ours: true }))
-    })
+      let error;
+      const server = answering(t, (res) => {
+        try {
+          write(res);
+        } catch (caught) {
+          error = caught;
+        }
+        res.end('x');
+      });
+      const peer = await server.connect();
+      await peer.send(get('/', ['Connection: close']));
+      const raw = await peer.rest();
+      assert.equal(raw.includes(text), differs('response-splitting', { original: true, ours: false }));
+      assert.equal(error instanceof Error, differs('response-splitting', { original: false, ours: true }));
+    });
   }
 }
 
 it('HEAD and end(body)', async (t) => {
-  const server = answering(t, (res) => res.end('body'))
-  const peer = await server.connect()
-  await peer.send(request('HEAD', '/', ['Connection: close']))
-  const raw = await peer.rest()
-  assert.match(raw, /\r\nContent-Length: 4\r\n/)
-  assert.equal(raw.slice(raw.indexOf('\r\n\r\n') + 4), differs('head-body', { original: 'body', ours: '' }))
-})
+  const server = answering(t, (res) => res.end('body'));
+  const peer = await server.connect();
+  await peer.send(request('HEAD', '/', ['Connection: close']));
+  const raw = await peer.rest();
+  assert.match(raw, /\r\nContent-Length: 4\r\n/);
+  assert.equal(raw.slice(raw.indexOf('\r\n\r\n') + 4), differs('head-body', { original: 'body', ours: '' }));
+});
 
 it('endWithoutBody(n) advertises the length', async (t) => {
-  const answer = await once(t, (res) => { res.onAborted(() => {}); res.endWithoutBody(1234) }, request('HEAD', '/'), { head: true })
-  assert.deepEqual([answer.status, answer.all('content-length')], ['200 OK', ['1234']])
-})
+  const answer = await once(
+    t,
+    (res) => {
+      res.onAborted(() => {});
+      res.endWithoutBody(1234);
+    },
+    request('HEAD', '/'),
+    { head: true },
+  );
+  assert.deepEqual([answer.status, answer.all('content-length')], ['200 OK', ['1234']]);
+});
 
 it('endWithoutBody(0)', async (t) => {
-  const answer = await once(t, (res) => { res.onAborted(() => {}); res.writeStatus('304 Not Modified').endWithoutBody(0) })
-  assert.deepEqual(answer.all('content-length'), ['0'])
-})
+  const answer = await once(t, (res) => {
+    res.onAborted(() => {});
+    res.writeStatus('304 Not Modified').endWithoutBody(0);
+  });
+  assert.deepEqual(answer.all('content-length'), ['0']);
+});
 
 it('endWithoutBody() sends no content-length', async (t) => {
-  const server = answering(t, (res) => { res.onAborted(() => {}); res.writeStatus('204 No Content').endWithoutBody() })
-  const peer = await server.connect()
-  const answer = await peer.request(get('/'))
-  assert.equal(answer.status, '204 No Content')
-  assert.deepEqual([answer.all('content-length'), answer.all('transfer-encoding')], [[], []])
-  assert.equal((await peer.request(get('/'))).code, 204)
-})
+  const server = answering(t, (res) => {
+    res.onAborted(() => {});
+    res.writeStatus('204 No Content').endWithoutBody();
+  });
+  const peer = await server.connect();
+  const answer = await peer.request(get('/'));
+  assert.equal(answer.status, '204 No Content');
+  assert.deepEqual([answer.all('content-length'), answer.all('transfer-encoding')], [[], []]);
+  assert.equal((await peer.request(get('/'))).code, 204);
+});
 
 it('endWithoutBody counts as responded', { skip: v30 ? '20.30 aborts the process' : false }, async (t) => {
-  const answer = await once(t, (res) => { res.endWithoutBody(3) }, request('HEAD', '/'), { head: true })
-  assert.equal(answer.get('content-length'), '3')
-})
+  const answer = await once(
+    t,
+    (res) => {
+      res.endWithoutBody(3);
+    },
+    request('HEAD', '/'),
+    { head: true },
+  );
+  assert.equal(answer.get('content-length'), '3');
+});
 
 it('endWithoutBody returns the response', async (t) => {
-  let same
-  await once(t, (res) => { res.onAborted(() => {}); same = res.endWithoutBody(0) === res })
-  assert.equal(same, true)
-})
+  let same;
+  await once(t, (res) => {
+    res.onAborted(() => {});
+    same = res.endWithoutBody(0) === res;
+  });
+  assert.equal(same, true);
+});
 
 it('closeConnection on end adds Connection: close and closes after the last byte', async (t) => {
-  const server = answering(t, (res) => res.end('x'.repeat(200000), true))
-  const peer = await server.connect()
-  const answer = await peer.request(get('/'))
-  assert.deepEqual(answer.all('connection'), ['close'])
-  assert.equal(answer.raw.length, 200000)
-  assert.equal(await peer.gone(), 'fin')
-})
+  const server = answering(t, (res) => res.end('x'.repeat(200000), true));
+  const peer = await server.connect();
+  const answer = await peer.request(get('/'));
+  assert.deepEqual(answer.all('connection'), ['close']);
+  assert.equal(answer.raw.length, 200000);
+  assert.equal(await peer.gone(), 'fin');
+});
 
 it('closeConnection on endWithoutBody', { skip: v30 ? '20.30 does not close' : false }, async (t) => {
-  const server = answering(t, (res) => { res.onAborted(() => {}); res.endWithoutBody(0, true) })
-  const peer = await server.connect()
-  assert.deepEqual((await peer.request(get('/'))).all('connection'), ['close'])
-  assert.equal(await peer.gone(), 'fin')
-})
+  const server = answering(t, (res) => {
+    res.onAborted(() => {});
+    res.endWithoutBody(0, true);
+  });
+  const peer = await server.connect();
+  assert.deepEqual((await peer.request(get('/'))).all('connection'), ['close']);
+  assert.equal(await peer.gone(), 'fin');
+});
 
 it('closeConnection adds no header when the client sent Connection: close', async (t) => {
-  const server = answering(t, (res) => res.end('x', true))
-  const peer = await server.connect()
-  const raw = await peer.send(get('/', ['Connection: close'])).then(() => peer.rest())
-  assert.doesNotMatch(raw, /connection: close/i)
-})
+  const server = answering(t, (res) => res.end('x', true));
+  const peer = await server.connect();
+  const raw = await peer.send(get('/', ['Connection: close'])).then(() => peer.rest());
+  assert.doesNotMatch(raw, /connection: close/i);
+});
 
 it('a request with Connection: close is closed after the response', async (t) => {
-  const server = answering(t, (res) => res.end('x'))
-  const peer = await server.connect()
-  await peer.send(get('/', ['Connection: close']))
-  assert.equal((await peer.response()).body, 'x')
-  assert.equal(await peer.gone(), 'fin')
-})
+  const server = answering(t, (res) => res.end('x'));
+  const peer = await server.connect();
+  await peer.send(get('/', ['Connection: close']));
+  assert.equal((await peer.response()).body, 'x');
+  assert.equal(await peer.gone(), 'fin');
+});
 
 it('a request with Connection: close and a response after the handler', async (t) => {
-  const server = answering(t, (res) => { res.onAborted(() => {}); setImmediate(() => { res.cork(() => res.end('late')) }) })
-  const peer = await server.connect()
-  await peer.send(get('/', ['Connection: close']))
-  assert.equal((await peer.response()).body, 'late')
-  assert.equal(await peer.gone(), 'fin')
-})
+  const server = answering(t, (res) => {
+    res.onAborted(() => {});
+    setImmediate(() => {
+      res.cork(() => res.end('late'));
+    });
+  });
+  const peer = await server.connect();
+  await peer.send(get('/', ['Connection: close']));
+  assert.equal((await peer.response()).body, 'late');
+  assert.equal(await peer.gone(), 'fin');
+});
 
 it('without Connection: close the connection stays', async (t) => {
-  const server = answering(t, (res) => res.end('x'))
-  const peer = await server.connect()
-  for (let i = 0; i < 5; i++) assert.equal((await peer.request(get('/'))).body, 'x')
-  assert.equal(peer.state, 'open')
-})
+  const server = answering(t, (res) => res.end('x'));
+  const peer = await server.connect();
+  for (let i = 0; i < 5; i++) assert.equal((await peer.request(get('/'))).body, 'x');
+  assert.equal(peer.state, 'open');
+});
 
 it('HTTP/1.0', { skip: v30 ? '20.30 leaves it to the timeout' : false }, async (t) => {
-  const server = answering(t, (res) => res.end('x'))
-  const peer = await server.connect()
-  await peer.send('GET / HTTP/1.0\r\nHost: a\r\n\r\n')
-  const raw = await peer.rest()
-  assert.match(raw, differs('http-1.0', { original: /^HTTP\/1\.1 505 HTTP Version Not Supported\r\n/, ours: /^HTTP\/1\.[01] 200 OK\r\n[^]*\r\n\r\nx$/ }))
-})
+  const server = answering(t, (res) => res.end('x'));
+  const peer = await server.connect();
+  await peer.send('GET / HTTP/1.0\r\nHost: a\r\n\r\n');
+  const raw = await peer.rest();
+  assert.match(
+    raw,
+    differs('http-1.0', {
+      original: /^HTTP\/1\.1 505 HTTP Version Not Supported\r\n/,
+      ours: /^HTTP\/1\.[01] 200 OK\r\n[^]*\r\n\r\nx$/,
+    }),
+  );
+});
 
 it('closeConnection on the end of a chunked response', async (t) => {
-  const server = answering(t, (res) => { res.onAborted(() => {}); res.write('ab'); res.end('c', true) })
-  const peer = await server.connect()
-  await peer.send(get('/'))
-  const raw = await peer.rest()
-  const body = raw.slice(raw.indexOf('\r\n\r\n') + 4)
-  assert.equal(body, differs('late-connection-close', { original: '2\r\nabConnection: close\r\n\r\n1\r\nc\r\n0\r\n\r\n', ours: '2\r\nab\r\n1\r\nc\r\n0\r\n\r\n' }))
-})
+  const server = answering(t, (res) => {
+    res.onAborted(() => {});
+    res.write('ab');
+    res.end('c', true);
+  });
+  const peer = await server.connect();
+  await peer.send(get('/'));
+  const raw = await peer.rest();
+  const body = raw.slice(raw.indexOf('\r\n\r\n') + 4);
+  assert.equal(
+    body,
+    differs('late-connection-close', {
+      original: '2\r\nabConnection: close\r\n\r\n1\r\nc\r\n0\r\n\r\n',
+      ours: '2\r\nab\r\n1\r\nc\r\n0\r\n\r\n',
+    }),
+  );
+});
 
 it('any properties may be set on the response', async (t) => {
-  const symbol = Symbol('s')
-  let found
-  await once(t, (res) => { res.mine = 1; res[symbol] = 2; found = [res.mine, res[symbol], Object.keys(res)]; res.end() })
-  assert.deepEqual(found, [1, 2, ['mine']])
-})
+  const symbol = Symbol('s');
+  let found;
+  await once(t, (res) => {
+    res.mine = 1;
+    res[symbol] = 2;
+    found = [res.mine, res[symbol], Object.keys(res)];
+    res.end();
+  });
+  assert.deepEqual(found, [1, 2, ['mine']]);
+});
 
 it('the response is an object named uWS.HttpResponse, a new one each time', async (t) => {
-  const names = []
-  const objects = new Set()
-  const server = answering(t, (res) => { names.push(res.constructor.name); objects.add(res); res.end() })
-  const peer = await server.connect()
-  await peer.request(get('/'))
-  await peer.request(get('/'))
-  assert.deepEqual(names, ['uWS.HttpResponse', 'uWS.HttpResponse'])
-  assert.equal(objects.size, 2)
-})
+  const names = [];
+  const objects = new Set();
+  const server = answering(t, (res) => {
+    names.push(res.constructor.name);
+    objects.add(res);
+    res.end();
+  });
+  const peer = await server.connect();
+  await peer.request(get('/'));
+  await peer.request(get('/'));
+  assert.deepEqual(names, [named('HttpResponse'), named('HttpResponse')]);
+  assert.equal(objects.size, 2);
+});
 
 it('cork runs its callback synchronously and returns the response; collect is an alias', async (t) => {
   for (const name of ['cork', 'collect']) {
-    const order = []
-    let same
+    const order = [];
+    let same;
     const answer = await once(t, (res) => {
-      same = res[name](() => { order.push('in'); res.writeStatus('201 Created'); res.writeHeader('a', '1'); res.end('x') }) === res
-      order.push('out')
-    })
-    assert.deepEqual([order, same, answer.status, answer.body], [['in', 'out'], true, '201 Created', 'x'])
+      same =
+        res[name](() => {
+          order.push('in');
+          res.writeStatus('201 Created');
+          res.writeHeader('a', '1');
+          res.end('x');
+        }) === res;
+      order.push('out');
+    });
+    assert.deepEqual([order, same, answer.status, answer.body], [['in', 'out'], true, '201 Created', 'x']);
   }
-})
+});
 
 it('cork after an await', async (t) => {
   const answer = await once(t, async (res) => {
-    res.onAborted(() => {})
-    await new Promise((resolve) => setImmediate(resolve))
-    res.cork(() => { res.writeHeader('x-a', '1'); res.end('late') })
-  })
-  assert.deepEqual([answer.get('x-a'), answer.body], ['1', 'late'])
-})
+    res.onAborted(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    res.cork(() => {
+      res.writeHeader('x-a', '1');
+      res.end('late');
+    });
+  });
+  assert.deepEqual([answer.get('x-a'), answer.body], ['1', 'late']);
+});
 
 it('cork inside cork', async (t) => {
-  const answer = await once(t, (res) => { res.cork(() => { res.writeHeader('x-a', '1'); res.cork(() => { res.writeHeader('x-b', '2') }); res.end('x') }) })
-  assert.deepEqual([answer.get('x-a'), answer.get('x-b'), answer.body], ['1', '2', 'x'])
-})
+  const answer = await once(t, (res) => {
+    res.cork(() => {
+      res.writeHeader('x-a', '1');
+      res.cork(() => {
+        res.writeHeader('x-b', '2');
+      });
+      res.end('x');
+    });
+  });
+  assert.deepEqual([answer.get('x-a'), answer.get('x-b'), answer.body], ['1', '2', 'x']);
+});
 
 it('a thrown error leaves cork', async (t) => {
-  let error
-  const answer = await once(t, (res) => { try { res.cork(() => { throw new Error('mine') }) } catch (caught) { error = caught } res.end('x') })
-  assert.equal(answer.body, 'x')
-  assert.equal(error && error.message, 'mine')
-})
+  let error;
+  const answer = await once(t, (res) => {
+    try {
+      res.cork(() => {
+        throw new Error('mine');
+      });
+    } catch (caught) {
+      error = caught;
+    }
+    res.end('x');
+  });
+  assert.equal(answer.body, 'x');
+  assert.equal(error && error.message, 'mine');
+});
 
 it('the writes of one tick leave together, outside of cork too', async (t) => {
   const server = answering(t, async (res) => {
-    res.onAborted(() => {})
-    await new Promise((resolve) => setImmediate(resolve))
-    res.cork(() => { res.writeHeader('x-a', '1'); res.writeHeader('x-b', '2'); res.end('body') })
-  })
-  const peer = await server.connect()
-  let reads = 0
-  peer.socket.on('data', () => reads++)
-  await peer.request(get('/'))
-  assert.equal(reads, 1)
-})
+    res.onAborted(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    res.cork(() => {
+      res.writeHeader('x-a', '1');
+      res.writeHeader('x-b', '2');
+      res.end('body');
+    });
+  });
+  const peer = await server.connect();
+  let reads = 0;
+  peer.socket.on('data', () => reads++);
+  await peer.request(get('/'));
+  assert.equal(reads, 1);
+});
 
 it('writing outside of cork', async () => {
   const run = await child(async ({ listening, get }) => {
-    const server = listening((app) => app.get('/*', (res) => { res.onAborted(() => {}); setImmediate(() => { res.writeStatus('201 Created'); res.writeHeader('a', 'b'); res.end('x') }) }))
-    console.log((await (await server.connect()).request(get('/'))).status)
-    process.exit(0)
-  })
-  assert.equal(run.stdout, '201 Created\n')
-  assert.equal(/corked/.test(run.stderr), differs('cork-warning', { original: true, ours: false }))
-})
+    const server = listening((app) =>
+      app.get('/*', (res) => {
+        res.onAborted(() => {});
+        setImmediate(() => {
+          res.writeStatus('201 Created');
+          res.writeHeader('a', 'b');
+          res.end('x');
+        });
+      }),
+    );
+    console.log((await (await server.connect()).request(get('/'))).status);
+    process.exit(0);
+  });
+  assert.equal(run.stdout, '201 Created\n');
+  assert.equal(/corked/.test(run.stderr), differs('cork-warning', { original: true, ours: false }));
+});

@@ -10,17 +10,12 @@ const { PEERS, ROOT, members, missing } = require('./peers');
 /** Names of an original that ours has not, with the reason. */
 const NOT_OURS = {
   exports: {
-    H3App: 'HTTP/3, an experiment: not in the types, and of no use without its own build',
     setTimeout: 'not in the types; Node has it',
     clearTimeout: 'not in the types; Node has it',
     arm: 'not in the types; belongs to its timers',
   },
   app: {
     adoptSocket: 'not in the types; takes a socket of its own kind',
-    setIdleTimeout: 'not in the types',
-    getIdleTimeout: 'not in the types',
-    setResponseTimeout: 'not in the types',
-    getResponseTimeout: 'not in the types',
   },
   res: {},
   req: {},
@@ -66,7 +61,16 @@ const LATER = {
 LATER['20.30'] = {
   ...LATER['20.57'],
   exports: ['DeclarativeResponse'],
-  app: ['addChildAppDescriptor', 'filter', 'getDescriptor', 'removeChildAppDescriptor'],
+  app: [
+    'addChildAppDescriptor',
+    'filter',
+    'getDescriptor',
+    'getIdleTimeout',
+    'getResponseTimeout',
+    'removeChildAppDescriptor',
+    'setIdleTimeout',
+    'setResponseTimeout',
+  ],
   declarative: [
     'end',
     'write',

@@ -180,6 +180,10 @@ uWS.deleteStringCollection('collection');
 uWS.deleteIntegerCollection('collection');
 uWS.unlock();
 uWS._cfg('key');
+const http3: () => never = () => uWS.H3App({});
+const limits: number = uWS.App().setIdleTimeout(10).setResponseTimeout(20).getIdleTimeout();
+const patience: number = uWS.App().getResponseTimeout();
+void [http3, limits, patience];
 
 const compression: uWS.CompressOptions[] = [
   uWS.SHARED_COMPRESSOR | uWS.SHARED_DECOMPRESSOR,

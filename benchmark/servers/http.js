@@ -30,7 +30,11 @@ const json = (res) => {
 const fixed = (body) => (res) => {
   counters.messages += 1;
   res.cork(() => {
-    res.writeStatus('200 OK').writeHeader('Content-Type', 'application/octet-stream').writeHeader('ETag', '"1"').end(body);
+    res
+      .writeStatus('200 OK')
+      .writeHeader('Content-Type', 'application/octet-stream')
+      .writeHeader('ETag', '"1"')
+      .end(body);
   });
 };
 
@@ -67,7 +71,9 @@ serve((uWS, options) => {
     .post('/json', json)
     .post('/upload', upload);
   if (uWS.DeclarativeResponse) {
-    const declared = new uWS.DeclarativeResponse().writeHeader('Content-Type', 'text/plain').end('Hello World!');
+    const declared = new uWS.DeclarativeResponse()
+      .writeHeader('Content-Type', 'text/plain')
+      .end('Hello World!');
     app.get('/declared', declared);
   }
   return app;

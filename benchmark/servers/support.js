@@ -22,7 +22,10 @@ const threadCpu = () => {
 /** The coarse way, where the kernel keeps no schedstat: user and system time in ticks of 10 ms. */
 const threadCpuTicks = (file) => {
   try {
-    const fields = fs.readFileSync(file, 'utf8').replace(/^.*\) /s, '').split(' ');
+    const fields = fs
+      .readFileSync(file, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     return (Number(fields[11]) + Number(fields[12])) * 10000;
   } catch {
     return null;

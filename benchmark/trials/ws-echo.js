@@ -13,11 +13,15 @@ const echo = (name, about, load, rest = {}) => ({
 
 const small = [1, 64, 1000].flatMap((connections) =>
   [1, 16].map((pipeline) =>
-    echo(`20B-c${connections}-p${pipeline}`, `echo of 20 B text, ${connections} connections, ${pipeline} in flight each`, {
-      size: 20,
-      connections,
-      pipeline,
-    }),
+    echo(
+      `20B-c${connections}-p${pipeline}`,
+      `echo of 20 B text, ${connections} connections, ${pipeline} in flight each`,
+      {
+        size: 20,
+        connections,
+        pipeline,
+      },
+    ),
   ),
 );
 

@@ -422,8 +422,10 @@ fn request_header(call: Call<'_>) -> Value {
 fn request_headers(call: Call<'_>) -> Value {
     let env = call.env();
     let fields = RequestBlock::of(&call);
-    let values: Vec<Value> =
-        fields.header_fields().flat_map(|(name, val)| [value::latin1(env, name), utf8(env, val)]).collect();
+    let values: Vec<Value> = fields
+        .header_fields()
+        .flat_map(|(name, val)| [value::latin1(env, name), value::utf8(env, val)])
+        .collect();
     value::array(env, &values)
 }
 
@@ -438,7 +440,7 @@ fn request_part(call: Call<'_>) -> Value {
             None => return value::undefined(),
         },
     };
-    utf8(call.env(), part)
+    value::utf8(call.env(), part)
 }
 
 /// `requestQuery(offset, length, key) → string | undefined`
@@ -449,14 +451,7 @@ fn request_query(call: Call<'_>) -> Value {
     }
     let block = RequestBlock::of(&call);
     let found = block.query().and_then(|query| request::query_value(query, &key));
-    found.map_or(value::undefined(), |decoded| utf8(call.env(), &decoded))
-}
-
-fn utf8(env: Env, bytes: &[u8]) -> Value {
-    let mut result = ptr::null_mut();
-    // SAFETY: pointer and length are those of `bytes`; Node replaces what is not UTF-8.
-    unsafe { sys::napi_create_string_utf8(env, bytes.as_ptr().cast(), bytes.len() as isize, &mut result) };
-    result
+    found.map_or(value::undefined(), |decoded| value::utf8(call.env(), &decoded))
 }
 
 /// `requestMatch(offset, length, index) → handler id, or -1`
@@ -470,7 +465,7 @@ fn request_parameter(call: Call<'_>) -> Value {
     let block = RequestBlock::of(&call);
     let index = call.args.u32(3);
     match block.matched(call.args.u32(2)) {
-        Some((_, at, count)) if index < count => utf8(call.env(), block.span(at + 2 * index as usize)),
+        Some((_, at, count)) if index < count => value::utf8(call.env(), block.span(at + 2 * index as usize)),
         _ => value::latin1(call.env(), b""),
     }
 }

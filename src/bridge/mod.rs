@@ -4,12 +4,15 @@
 //! functions over `napi-sys` (`hot`). State belongs to one environment; its cleanup hook stops and joins the loop
 //! before anything JavaScript owns goes away.
 
+mod extras;
 mod hot;
 mod state;
+mod tls;
 mod value;
 
 use crate::channel::{ConnId, Op, WakeJs};
-use crate::event_loop::{Behaviour, Control, Loop, registry, socket};
+use crate::declarative::Program;
+use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry, socket};
 use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
@@ -134,16 +137,29 @@ impl Engine {
     }
 
     #[napi]
-    pub fn add_route(&mut self, app: u32, method: String, pattern: String, handler: u32) -> Result<()> {
-        let (method, pattern) = (method_named(&method)?, pattern.into_bytes());
-        self.state().control(Control::Route { app, method, pattern, priority: Priority::Medium, handler });
+    pub fn add_route(
+        &mut self,
+        app: u32,
+        domain: Option<String>,
+        method: String,
+        pattern: String,
+        handler: u32,
+    ) -> Result<()> {
+        let (method, pattern, priority) = (method_named(&method)?, pattern.into_bytes(), Priority::Medium);
+        self.state().control(Control::Route { app, domain, method, pattern, priority, handler });
         Ok(())
     }
 
     #[napi]
-    pub fn remove_route(&mut self, app: u32, method: String, pattern: String) -> Result<()> {
+    pub fn remove_route(
+        &mut self,
+        app: u32,
+        domain: Option<String>,
+        method: String,
+        pattern: String,
+    ) -> Result<()> {
         let (method, pattern) = (method_named(&method)?, pattern.into_bytes());
-        self.state().control(Control::RemoveRoute { app, method, pattern });
+        self.state().control(Control::RemoveRoute { app, domain, method, pattern });
         Ok(())
     }
 
@@ -162,6 +178,24 @@ impl Engine {
             auto_upgrade: options.auto_upgrade,
             wants: options.wants,
         }));
+    }
+
+    /// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
+    #[napi]
+    pub fn declare(&mut self, env: Env, handler: u32, pattern: String, program: Unknown<'_>) -> Result<()> {
+        let bytes = value::view_bytes(env.raw(), program.raw()).unwrap_or_default();
+        let program = Program::parse(bytes, pattern.as_bytes());
+        let program = program.ok_or_else(|| {
+            napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
+        })?;
+        self.state().control(Control::Declared { handler, program });
+        Ok(())
+    }
+
+    /// In seconds; 0: none.
+    #[napi]
+    pub fn timeouts(&mut self, app: u32, idle: u32, response: u32) {
+        self.state().control(Control::Timeouts { app, timeouts: Timeouts { idle, response } });
     }
 
     #[napi]
@@ -211,13 +245,15 @@ impl Engine {
     #[napi]
     pub fn close_listener(&mut self, listener: u32) {
         self.state().command(Op::CloseListener, ConnId::default(), listener);
-        self.state().flush();
+        // As in the original nothing is accepted any more when this returns.
+        self.state().settle();
     }
 
     #[napi]
     pub fn close_app(&mut self, app: u32) {
         self.state().command(Op::CloseApp, ConnId::default(), app);
-        self.state().flush();
+        // As in the original nothing is accepted any more when this returns.
+        self.state().settle();
     }
 
     /// Keeps the process alive while something listens or is open.

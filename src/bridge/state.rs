@@ -7,15 +7,18 @@ use crate::channel::{
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
 use slab::Slab;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Events JavaScript reads with one native call.
 pub const EVENTS_PER_TAKE: usize = 256;
 /// Time between two hand-overs of commands while JavaScript works through a batch of events.
-const FLUSH_INTERVAL: Duration = Duration::from_micros(50);
+const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
+/// The same where a handler takes longer than [`CHEAP_EVENT`]: then the loop has time to write beside it.
+const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
+const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
 /// Most events handled between two looks at the clock.
-const MAX_STRIDE: u32 = 64;
+const MAX_STRIDE: u32 = 1024;
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
 /// With more than this on its way to one connection, the loop is waited for before the next message is judged.
@@ -82,6 +85,8 @@ impl State {
 
     fn wake_stalled_loop(&self) {
         let shared = &self.event_loop.shared;
+        // Pairs with the one in `Context::overloaded`.
+        fence(Ordering::SeqCst);
         if shared.events.bytes() < EVENT_QUEUE_BYTES
             && shared.stalled.load(Ordering::Relaxed)
             && shared.stalled.swap(false, Ordering::SeqCst)
@@ -149,8 +154,9 @@ impl State {
     pub fn backlog_and_flight(&self, slot: u32) -> (usize, usize) {
         let Some(sent) = self.sent.get(slot as usize) else { return (0, 0) };
         let state = self.event_loop.shared.slots.get(slot);
-        let backlog = state.backlog.load(Ordering::SeqCst);
-        (backlog, sent.wrapping_sub(state.acked.load(Ordering::Acquire)))
+        // In this order: the loop tells of a backlog before it tells that the bytes have arrived.
+        let flight = sent.wrapping_sub(state.acked.load(Ordering::Acquire));
+        (state.backlog.load(Ordering::SeqCst), flight)
     }
 
     /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.
@@ -169,7 +175,7 @@ impl State {
         let (backlog, flight) = self.backlog_and_flight(slot);
         if backlog == 0 && flight > SEND_WINDOW {
             // As long as the original's own system call would take; then the answer is as true as its.
-            self.settle(LONGEST_WAIT);
+            self.settle();
         }
         let buffered = self.buffered(slot);
         let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
@@ -215,14 +221,16 @@ impl State {
         }
     }
 
-    /// Called every so many events while a batch is worked through: answers leave in steps of some 50 µs, however
+    /// Called every so many events while a batch is worked through: answers leave in steps of at most some 400 µs, however
     /// long the handlers take. Returns after how many events to call again.
     pub fn flush_due(&mut self, events: u32) -> u32 {
         self.flush();
         let now = Instant::now();
         let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
         self.last_flush = now;
-        let fitting = FLUSH_INTERVAL.as_nanos() as u64 / each.max(1);
+        let cheap = each < CHEAP_EVENT.as_nanos() as u64;
+        let interval = if cheap { FLUSH_INTERVAL } else { BUSY_FLUSH_INTERVAL };
+        let fitting = interval.as_nanos() as u64 / each.max(1);
         // Growing slowly: one cheap stretch says little about the next handler.
         self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));
         self.stride
@@ -235,18 +243,18 @@ impl State {
         self.stride
     }
 
-    /// Hands all commands over and waits until the loop has carried them out and tried to write, at most `longest`.
-    fn settle(&mut self, longest: Duration) {
+    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second has passed).
+    pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
-            self.event_loop.shared.settled.wait(self.handed_over, longest);
+            self.event_loop.shared.settled.wait(self.handed_over, LONGEST_WAIT);
         }
     }
 
     /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
     pub fn drain(&mut self) {
         let end = Instant::now() + LONGEST_DRAIN;
-        self.settle(LONGEST_WAIT);
+        self.settle();
         let shared = &self.event_loop.shared;
         let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
         while left > 0 && self.event_loop.is_running() && Instant::now() < end {

@@ -147,6 +147,29 @@ pub fn undefined() -> Value {
     ptr::null_mut()
 }
 
+/// Node replaces what is not UTF-8.
+pub fn utf8(env: Env, bytes: &[u8]) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: pointer and length are those of `bytes`, which Node copies.
+    unsafe { sys::napi_create_string_utf8(env, bytes.as_ptr().cast(), bytes.len() as isize, &mut result) };
+    result
+}
+
+pub fn object(env: Env) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: plain creation of a value in the current scope.
+    unsafe { sys::napi_create_object(env, &mut result) };
+    result
+}
+
+/// Where `undefined()` will not do: as a value among others.
+pub fn undefined_value(env: Env) -> Value {
+    let mut result = ptr::null_mut();
+    // SAFETY: as above.
+    unsafe { sys::napi_get_undefined(env, &mut result) };
+    result
+}
+
 pub fn latin1(env: Env, bytes: &[u8]) -> Value {
     let mut result = ptr::null_mut();
     // SAFETY: pointer and length are those of `bytes`, which Node copies.

@@ -8,6 +8,7 @@ use super::http::Http;
 use super::outbound::{MAX_SLICES, Outbound};
 use super::socket::Stream;
 use super::timer::Tick;
+use super::tls::Tls;
 use super::websocket::WebSocket;
 use crate::channel::{ConnId, EventKind};
 use std::io::{ErrorKind, IoSlice};
@@ -16,7 +17,9 @@ use std::sync::atomic::Ordering;
 /// Bytes read from one connection in one turn before the others get theirs.
 const READ_BUDGET: usize = 512 << 10;
 /// Bytes written to one connection in one turn.
-const WRITE_BUDGET: usize = 4 << 20;
+pub(super) const WRITE_BUDGET: usize = 4 << 20;
+/// Bytes collected for one connection that do not wait for the end of the turn.
+const EAGER_WRITE: usize = 64 << 10;
 /// Seconds for a peer to take the last bytes and close after we are done with it.
 const END_TIMEOUT: Tick = 4;
 
@@ -24,7 +27,9 @@ pub struct Connection {
     pub id: ConnId,
     pub app: u32,
     /// `None`: closed.
-    stream: Option<Stream>,
+    pub(super) stream: Option<Stream>,
+    /// Of an SSLApp: the records between the socket and the buffers here.
+    pub(super) tls: Option<Box<Tls>>,
     /// Received and not yet understood.
     input: Vec<u8>,
     pub out: Outbound,
@@ -42,6 +47,8 @@ pub struct Connection {
     dirty: bool,
     queued: bool,
     ending: Ending,
+    /// Cost of commands carried out, of which JavaScript has not been told.
+    carried_out: usize,
     /// What JavaScript was last told of the bytes the kernel refused.
     backlog: usize,
     /// 0: none.
@@ -65,11 +72,12 @@ enum Ending {
 }
 
 impl Connection {
-    pub fn new(id: ConnId, app: u32, stream: Stream) -> Self {
+    pub fn new(id: ConnId, app: u32, stream: Stream, tls: Option<Box<Tls>>) -> Self {
         Connection {
             id,
             app,
             stream: Some(stream),
+            tls,
             input: Vec::new(),
             out: Outbound::default(),
             protocol: Protocol::Http(Http::default()),
@@ -81,6 +89,7 @@ impl Connection {
             dirty: false,
             queued: false,
             ending: Ending::No,
+            carried_out: 0,
             backlog: 0,
             deadline: 0,
             wheel_at: 0,
@@ -93,7 +102,8 @@ impl Connection {
         if self.stream.is_none() {
             return;
         }
-        if event.reset {
+        // Otherwise what came before the reset is read first; the error is what that ends with.
+        if event.reset && !self.wants_bytes() {
             return self.on_reset(ctx);
         }
         if event.writable && self.blocked {
@@ -112,6 +122,9 @@ impl Connection {
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
     pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
         self.queued = false;
+        if !self.catch_up(ctx) {
+            return;
+        }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
             if budget == 0 || ctx.overloaded() {
@@ -129,7 +142,13 @@ impl Connection {
                     // announced already does not, so then the read that returns 0 is needed.
                     self.readable = n == scratch.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
-                    self.receive(ctx, &mut scratch[..n]);
+                    match self.tls {
+                        None => self.receive(ctx, &mut scratch[..n]),
+                        Some(_) => self.receive_records(ctx, &scratch[..n]),
+                    }
+                    if self.queued {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -142,6 +161,9 @@ impl Connection {
     /// Writes what is waiting; called at the end of a turn and when the socket became writable.
     pub fn flush(&mut self, ctx: &mut Context) {
         self.dirty = false;
+        if self.tls.is_some() {
+            return self.flush_records(ctx);
+        }
         let mut budget = WRITE_BUDGET;
         while !self.out.is_empty() && !self.blocked {
             if budget == 0 {
@@ -164,9 +186,10 @@ impl Connection {
         self.after_flush(ctx);
     }
 
-    fn after_flush(&mut self, ctx: &mut Context) {
-        let (before, now) = (self.backlog, self.out.len());
+    pub(super) fn after_flush(&mut self, ctx: &mut Context) {
+        let (before, now) = (self.backlog, self.unsent());
         self.tell_backlog(ctx, now);
+        self.tell_carried_out(ctx);
         match self.ending {
             Ending::No => match &mut self.protocol {
                 Protocol::Http(_) => self.http_flushed(ctx, before),
@@ -174,6 +197,23 @@ impl Connection {
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
             Ending::Flushing | Ending::Lingering => {}
+        }
+    }
+
+    /// JavaScript is told once the kernel has been offered what the commands brought: until then their bytes are on
+    /// their way, and it cannot be known whether they will be refused.
+    pub(super) fn count_carried_out(&mut self, ctx: &mut Context, cost: usize) {
+        self.carried_out = self.carried_out.wrapping_add(cost);
+        match self.stream {
+            Some(_) => self.mark_dirty(ctx),
+            None => self.tell_carried_out(ctx),
+        }
+    }
+
+    fn tell_carried_out(&mut self, ctx: &Context) {
+        if self.carried_out != 0 {
+            let cost = std::mem::take(&mut self.carried_out);
+            ctx.shared.slots.get(self.id.slot).acked.fetch_add(cost, Ordering::Release);
         }
     }
 
@@ -195,6 +235,10 @@ impl Connection {
         }
         self.deadline = 0;
         if self.ending != Ending::No {
+            return self.close_socket(ctx);
+        }
+        if self.is_handshaking() {
+            self.note_failed_handshake(ctx, "timed out");
             return self.close_socket(ctx);
         }
         match self.protocol {
@@ -228,6 +272,11 @@ impl Connection {
 
     // ---- what the protocols call
 
+    /// Bytes the kernel has not taken; over TLS those that are encrypted already count as such.
+    pub fn unsent(&self) -> usize {
+        self.out.len() + self.tls.as_ref().map_or(0, |tls| tls.unsent())
+    }
+
     pub fn mark_dirty(&mut self, ctx: &mut Context) {
         if !self.dirty {
             self.dirty = true;
@@ -239,6 +288,17 @@ impl Connection {
     pub fn send(&mut self, ctx: &mut Context, write: impl FnOnce(&mut Vec<u8>)) {
         self.out.append(&mut ctx.spare, write);
         self.mark_dirty(ctx);
+    }
+
+    /// What one turn collects for a connection does not pile up until its end: a large part leaves at once, and what
+    /// the kernel refuses is known before more is added.
+    pub fn keep_up(&mut self, ctx: &mut Context) {
+        if self.blocked {
+            self.tell_backlog(ctx, self.unsent());
+            self.tell_carried_out(ctx);
+        } else if self.out.len() >= EAGER_WRITE {
+            self.flush(ctx);
+        }
     }
 
     /// Goes on in the next turn with what is buffered or readable.
@@ -290,6 +350,8 @@ impl Connection {
         self.leave_topics(ctx);
         self.out.clear(&mut ctx.spare);
         self.tell_backlog(ctx, 0);
+        self.tell_carried_out(ctx);
+        self.tls = None;
         self.input = Vec::new();
         self.readable = false;
         self.deadline = 0;
@@ -315,6 +377,11 @@ impl Connection {
 
     // ---- private
 
+    /// Our side closes once everything is sent.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.ending == Ending::Flushing
+    }
+
     fn finish_ending(&mut self, ctx: &mut Context) {
         let nothing_unread = self.input.is_empty() && !self.readable;
         let whole = matches!(&self.protocol, Protocol::Http(http) if http.has_whole_request());
@@ -331,18 +398,32 @@ impl Connection {
         }
     }
 
+    /// Messages that were left because JavaScript had too much to do already. False: there still are some.
+    fn catch_up(&mut self, ctx: &mut Context) -> bool {
+        if self.input.is_empty() || !matches!(self.protocol, Protocol::WebSocket(_)) {
+            return true;
+        }
+        if ctx.overloaded() {
+            self.queue(ctx);
+        } else {
+            self.receive(ctx, &mut []);
+        }
+        !self.queued
+    }
+
     fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
             Ending::Flushing | Ending::Lingering => self.stream.is_some(),
+            Ending::No if self.tls.as_ref().is_some_and(|tls| tls.is_asking()) => false,
             Ending::No => match &self.protocol {
-                Protocol::Http(http) => http.wants_bytes(),
+                Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
                 Protocol::WebSocket(_) => self.stream.is_some(),
             },
         }
     }
 
-    fn receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
+    pub(super) fn receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
         if self.ending != Ending::No {
             return;
         }
@@ -385,12 +466,12 @@ impl Connection {
     }
 
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() {
+        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
             self.on_peer_end(ctx);
         }
     }
 
-    fn on_peer_end(&mut self, ctx: &mut Context) {
+    pub(super) fn on_peer_end(&mut self, ctx: &mut Context) {
         match self.ending {
             Ending::Lingering => self.close_socket(ctx),
             // The last bytes may still reach a peer that closed only its sending side.
@@ -405,7 +486,7 @@ impl Connection {
         }
     }
 
-    fn on_reset(&mut self, ctx: &mut Context) {
+    pub(super) fn on_reset(&mut self, ctx: &mut Context) {
         self.tell_gone(ctx, 1006, b"");
         self.close_socket(ctx);
     }

@@ -1,15 +1,18 @@
 //! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
 //! one loop.
 
+use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
+use super::tls;
 use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
+use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
 use crate::router::Router;
 use crate::topics::Topics;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The routes and settings of one App.
@@ -18,12 +21,23 @@ pub struct App {
     pub router: Router,
     /// Tell JavaScript about every connection (`filter`).
     pub filter: bool,
+    /// Of an SSLApp.
+    pub names: Option<tls::Names>,
+    pub timeouts: Timeouts,
     /// Descriptors of the child apps that accepted connections go to in turn.
     children: Vec<u64>,
     next_child: usize,
 }
 
 impl App {
+    /// Lets `change` change the routes of the app, or of one of its server names.
+    pub fn change_routes(&mut self, domain: Option<&str>, change: impl FnOnce(&mut Router)) {
+        match domain.and_then(|name| self.names.as_ref()?.router(name)) {
+            Some(router) => change(&mut router.borrow_mut()),
+            None => change(&mut self.router),
+        }
+    }
+
     pub fn add_child(&mut self, descriptor: u64) {
         self.children.push(descriptor);
     }
@@ -38,6 +52,23 @@ impl App {
         self.children.get(self.next_child % self.children.len().max(1)).copied()
     }
 }
+
+/// Seconds of an App's HTTP connections; 0: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the first request, an incomplete one, and each window of a body.
+    pub idle: Tick,
+    /// After a response: for the next request, and for a peer that takes no bytes.
+    pub response: Tick,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { idle: DEFAULT_TIMEOUT, response: DEFAULT_TIMEOUT }
+    }
+}
+
+const DEFAULT_TIMEOUT: Tick = 10;
 
 /// A `ws` route's options, in units the loop uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +107,11 @@ pub struct Context {
     pub events: EventBatch,
     pub apps: Vec<App>,
     pub behaviours: Vec<Option<Arc<Behaviour>>>,
+    /// By handler id.
+    programs: Vec<Option<Arc<Program>>>,
     pub topics: Topics,
     pub spare: Spare,
+    pub codecs: Codecs,
     pub wheel: Wheel,
     /// Slots with bytes to write at the end of the turn.
     pub dirty: Vec<u32>,
@@ -90,6 +124,7 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    pub tls: tls::Scratch,
     clock: Clock,
 }
 
@@ -101,8 +136,10 @@ impl Context {
             events: EventBatch::default(),
             apps: Vec::new(),
             behaviours: Vec::new(),
+            programs: Vec::new(),
             topics: Topics::default(),
             spare: Spare::default(),
+            codecs: Codecs::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),
             ready: Vec::new(),
@@ -110,6 +147,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            tls: tls::Scratch::default(),
             clock: Clock::new(),
         }
     }
@@ -125,11 +163,28 @@ impl Context {
             return false;
         }
         self.shared.stalled.store(true, Ordering::SeqCst);
-        true
+        // Either JavaScript, which has taken events meanwhile, sees the flag, or we see that it has.
+        fence(Ordering::SeqCst);
+        self.shared.events.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
     }
 
     pub fn behaviour(&self, id: u32) -> Option<Arc<Behaviour>> {
         self.behaviours.get(id as usize)?.clone()
+    }
+
+    pub fn declare(&mut self, handler: u32, program: Program) {
+        let handler = handler as usize;
+        self.programs.resize_with(self.programs.len().max(handler + 1), || None);
+        self.programs[handler] = Some(Arc::new(program));
+    }
+
+    /// The program that answers for a handler, if JavaScript does not.
+    pub fn program(&self, handler: u32) -> Option<Arc<Program>> {
+        self.programs.get(handler as usize)?.clone()
+    }
+
+    pub fn timeouts(&self, app: u32) -> Timeouts {
+        self.apps.get(app as usize).map(|app| app.timeouts).unwrap_or_default()
     }
 
     pub fn now(&self) -> Tick {

@@ -2,25 +2,25 @@
 
 use super::connection::{Connection, Protocol};
 use super::context::Context;
-use super::timer::Tick;
-use crate::channel::{
-    BODY_LAST, Command, EventKind, NO_HANDLER, ResponseParts, command_cost, request_flag, respond_flag,
-};
+use super::declared::{Collecting, MAX_DECLARED_BODY};
+use crate::channel::{BODY_LAST, EventKind, NO_HANDLER, request_flag};
 use crate::protocol::body::BodyDecoder;
+use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
 use crate::protocol::proxy::{self, Likeness};
 use crate::protocol::request::{self, RequestHead};
-use crate::protocol::response::{self, BodyFraming, Head, Page};
+use crate::protocol::response::{self, Page};
 use crate::router::RouteKind;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
-/// Seconds an idle connection, an incomplete head or a stalled write may take.
-pub const HTTP_TIMEOUT: Tick = 10;
-/// Bytes a body must bring in each [`HTTP_TIMEOUT`]: 16 KiB/s.
-const BODY_BYTES_PER_WINDOW: usize = 16 * 1024 * HTTP_TIMEOUT as usize;
+mod respond;
+
+/// Bytes a body must bring in each second of the idle timeout.
+const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
 /// With less than this waiting, a response that was refused more bytes may go on.
 const WRITABLE_BELOW: usize = 256 << 10;
+/// With more than this waiting, the next request of a connection waits unread.
+const CLOGGED_ABOVE: usize = 256 << 10;
 
 /// Requests handed to JavaScript before the first of them is answered; the rest of a pipeline waits unread.
 const MAX_AHEAD: usize = 31;
@@ -31,7 +31,9 @@ pub struct Http {
     /// A request was handed to JavaScript and its response is not complete.
     pending: bool,
     sending: Sending,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
+    /// The answer of a declared program that waits for the body; JavaScript knows nothing of this request.
+    collecting: Option<Box<Collecting>>,
     /// Pipelined requests JavaScript has been handed, too; it answers them in order.
     ahead: VecDeque<Exchange>,
     /// JavaScript asked not to be given body bytes for now.
@@ -47,12 +49,14 @@ pub struct Http {
 
 /// What a response must know of its request.
 #[derive(Clone, Copy, Debug, Default)]
-struct Exchange {
-    head_request: bool,
+pub(super) struct Exchange {
+    pub(super) head_request: bool,
     http_1_0: bool,
-    keep_alive: bool,
+    pub(super) keep_alive: bool,
     /// The client said itself that the connection closes; the response need not repeat it.
     close_known: bool,
+    /// A browser that must not be offered permessage-deflate asks for a WebSocket.
+    broken_deflate: bool,
 }
 
 /// Where the request stands.
@@ -93,6 +97,29 @@ impl Http {
         self.pending && last.keep_alive && self.ahead.len() < MAX_AHEAD
     }
 
+    /// Whether the request's body is still to come, and how much of it if that is known.
+    pub(super) fn body_announced(&self) -> Option<Option<u64>> {
+        match &self.phase {
+            Phase::Body(decoder) => Some(decoder.remaining()),
+            Phase::Fresh | Phase::Head | Phase::Responding => None,
+        }
+    }
+
+    pub(super) fn collect(&mut self, collecting: Collecting) {
+        self.pending = true;
+        self.collecting = Some(Box::new(collecting));
+    }
+
+    /// Whether a request is to come next; what was answered before may still be on its way.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.phase, Phase::Head)
+    }
+
+    /// Whether permessage-deflate may be negotiated with the client of this exchange.
+    pub fn may_compress(&self) -> bool {
+        !self.exchange.broken_deflate
+    }
+
     pub fn has_whole_request(&self) -> bool {
         !matches!(self.phase, Phase::Body(_))
     }
@@ -105,12 +132,14 @@ impl Exchange {
             http_1_0: head.minor_version == 0,
             keep_alive: head.keep_alive,
             close_known: head.connection_close,
+            broken_deflate: head.websocket_key.is_some()
+                && head.header(bytes, b"user-agent").is_some_and(handshake::has_broken_compression),
         }
     }
 }
 
 impl Connection {
-    fn http(&mut self) -> Option<&mut Http> {
+    pub(super) fn http(&mut self) -> Option<&mut Http> {
         match &mut self.protocol {
             Protocol::Http(http) => Some(http),
             Protocol::WebSocket(_) => None,
@@ -120,12 +149,15 @@ impl Connection {
     /// Understands as much of `bytes` as it can now; returns how many it used.
     pub(super) fn http_receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
         let mut used = 0;
-        while let Some(http) = self.http() {
+        loop {
+            let clogged = self.is_clogged();
+            let Some(http) = self.http() else { break };
             let n = match &http.phase {
                 Phase::Fresh => match self.proxy_header(ctx, &bytes[used..]) {
                     Some(n) => n,
                     None => break,
                 },
+                Phase::Head if clogged => break,
                 Phase::Head => match self.http_head(ctx, &mut bytes[used..]) {
                     Some(n) => n,
                     None => break,
@@ -205,7 +237,8 @@ impl Connection {
         let parsed = request::parse(bytes, &ctx.limits, &mut head);
         let used = parsed.ok().flatten().filter(|_| BodyDecoder::new(head.framing).is_done());
         let used = used.filter(|_| head.websocket_key.is_none()).filter(|used| {
-            let first = match_routes(ctx, self.app, &head, &bytes[..*used]);
+            let first =
+                match_routes(ctx, self, &head, &bytes[..*used]).filter(|(id, _)| ctx.program(*id).is_none());
             if first.is_some() {
                 if let Some(http) = self.http() {
                     http.ahead.push_back(Exchange::new(&head, &bytes[..*used]));
@@ -222,12 +255,23 @@ impl Connection {
         if let Some(http) = self.http()
             && !std::mem::replace(&mut http.head_started, true)
         {
-            self.set_timeout(ctx, HTTP_TIMEOUT);
+            self.restart_http_timeout(ctx);
         }
     }
 
+    /// The idle timeout begins anew.
+    pub(super) fn restart_http_timeout(&mut self, ctx: &mut Context) {
+        self.set_timeout(ctx, ctx.timeouts(self.app).idle);
+    }
+
+    /// So much waits to be sent that the next request has to.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.unsent() > CLOGGED_ABOVE
+            && matches!(&self.protocol, Protocol::Http(http) if http.is_between_requests())
+    }
+
     /// Answers a request that cannot be understood, and closes.
-    fn http_refuse(&mut self, ctx: &mut Context, error: HttpError) {
+    pub(super) fn http_refuse(&mut self, ctx: &mut Context, error: HttpError) {
         log::debug!("connection {}: {error}", self.id.slot);
         self.tell_gone(ctx, 0, b"");
         if self.http().is_some_and(|http| http.sending == Sending::Nothing) {
@@ -245,7 +289,7 @@ impl Connection {
             exchange: Exchange::new(head, bytes),
             ..Http::default()
         };
-        let first = match_routes(ctx, self.app, head, bytes);
+        let first = match_routes(ctx, self, head, bytes);
         match first {
             None => return self.http_not_found(ctx),
             Some((id, RouteKind::WebSocket))
@@ -253,7 +297,11 @@ impl Connection {
             {
                 return self.auto_upgrade(ctx, head, bytes, id);
             }
-            Some(_) => {}
+            Some((id, _)) => {
+                if let Some(program) = ctx.program(id) {
+                    return self.http_declared(ctx, head, bytes, program);
+                }
+            }
         }
         self.request_event(ctx, head, bytes, has_body, first);
         self.held = true;
@@ -263,7 +311,7 @@ impl Connection {
         if has_body && head.expect_continue {
             self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
         }
-        self.set_timeout(ctx, if has_body { HTTP_TIMEOUT } else { 0 });
+        self.set_timeout(ctx, if has_body { ctx.timeouts(self.app).idle } else { 0 });
     }
 
     fn request_event(
@@ -307,8 +355,10 @@ impl Connection {
             match decoder.decode(&bytes[used..]) {
                 Ok(decoded) => {
                     used += decoded.used;
-                    if http.pending {
-                        ctx.events.arena.extend_from_slice(decoded.data);
+                    match &mut http.collecting {
+                        Some(collecting) => collecting.body.extend_from_slice(decoded.data),
+                        None if http.pending => ctx.events.arena.extend_from_slice(decoded.data),
+                        None => {}
                     }
                 }
                 Err(error) => {
@@ -319,12 +369,16 @@ impl Connection {
         }
         http.window_bytes += used;
         let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(u64::MAX));
+        let collecting = http.collecting.as_ref();
+        if collecting.is_some_and(|collecting| collecting.body.len() > MAX_DECLARED_BODY) {
+            failed = Some(HttpError::ContentTooLarge);
+        }
         if let Some(error) = failed {
             ctx.events.arena.truncate(offset);
             self.http_refuse(ctx, error);
             return bytes.len();
         }
-        if http.pending && (last || ctx.events.arena.len() > offset) {
+        if http.pending && http.collecting.is_none() && (last || ctx.events.arena.len() > offset) {
             let args = [if last { BODY_LAST } else { 0 }, remaining as u32, (remaining >> 32) as u32];
             ctx.events.push_from(EventKind::Data, id, args, offset);
         }
@@ -338,7 +392,11 @@ impl Connection {
         let Some(http) = self.http() else { return };
         if http.pending {
             http.phase = Phase::Responding;
+            let collecting = http.collecting.take();
             self.set_timeout(ctx, 0);
+            if let Some(collecting) = collecting {
+                self.http_collected(ctx, *collecting);
+            }
         } else {
             self.http_next(ctx);
         }
@@ -349,11 +407,11 @@ impl Connection {
         if let Some(http) = self.http() {
             *http = Http { phase: Phase::Head, ..Http::default() };
         }
-        self.set_timeout(ctx, HTTP_TIMEOUT);
+        self.set_timeout(ctx, ctx.timeouts(self.app).response);
     }
 
     /// The response is complete.
-    fn http_done(&mut self, ctx: &mut Context) {
+    pub(super) fn http_done(&mut self, ctx: &mut Context) {
         let Some(http) = self.http() else { return };
         if http.exchange.keep_alive
             && let Some(next) = http.ahead.pop_front()
@@ -376,122 +434,10 @@ impl Connection {
         }
     }
 
-    // ---- what JavaScript asks for
-
-    /// Runs a response command; bytes that followed the request are looked at once it is complete.
-    pub fn http_command(&mut self, ctx: &mut Context, command: Command<'_>, run: HttpCommand) {
-        let body =
-            command.owned.as_ref().map_or_else(|| ResponseParts::parse(command.payload).body.len(), Vec::len);
-        self.acknowledge(ctx, body);
-        if !self.is_open() || self.http().is_none_or(|http| !http.pending) {
-            return;
-        }
-        run(self, ctx, command);
-        if self.is_open() && self.http().is_some_and(|http| !http.pending) {
-            self.resume(ctx);
-        }
-    }
-
-    /// Counts a command's bytes as seen, whatever became of it.
-    pub fn acknowledge(&self, ctx: &Context, payload: usize) {
-        ctx.shared.slots.get(self.id.slot).acked.fetch_add(command_cost(payload), Ordering::Release);
-    }
-
-    pub fn respond(&mut self, ctx: &mut Context, command: Command<'_>) {
-        let parts = ResponseParts::parse(command.payload);
-        let body_len = command.owned.as_ref().map_or(parts.body.len(), Vec::len);
-        let Some(http) = self.http() else { return };
-        if command.flags & respond_flag::CLOSE != 0 {
-            http.exchange.keep_alive = false;
-        }
-        let bodiless = is_bodiless(parts.status);
-        let framing = if command.flags & respond_flag::REPORTED_LENGTH != 0 {
-            BodyFraming::Length(command.arg64())
-        } else if command.flags & respond_flag::NO_LENGTH != 0 || bodiless {
-            BodyFraming::None
-        } else {
-            BodyFraming::Length(body_len as u64)
-        };
-        let omit_body = http.exchange.head_request || bodiless;
-        self.write_head(ctx, &parts, command.flags, framing);
-        if !omit_body {
-            self.send_body(ctx, parts.body, command.owned);
-        }
-        self.http_done(ctx);
-    }
-
-    pub fn write_chunk(&mut self, ctx: &mut Context, command: Command<'_>) {
-        let parts = ResponseParts::parse(command.payload);
-        self.begin_stream(ctx, &parts, command.flags);
-        self.send_chunk(ctx, parts.body, command.owned);
-    }
-
-    pub fn finish(&mut self, ctx: &mut Context, command: Command<'_>) {
-        let parts = ResponseParts::parse(command.payload);
-        let len = command.owned.as_ref().map_or(parts.body.len(), Vec::len) as u64;
-        self.begin_stream(ctx, &parts, command.flags);
-        let Some(http) = self.http() else { return };
-        // A body that is not what its Content-Length announced can only be ended by closing.
-        let short = matches!(http.sending, Sending::Length(left) if left != len);
-        if command.flags & respond_flag::CLOSE != 0 || short {
-            http.exchange.keep_alive = false;
-        }
-        self.send_chunk(ctx, parts.body, command.owned);
-        let chunked =
-            self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.exchange.head_request);
-        if chunked {
-            self.send(ctx, response::write_last_chunk);
-        }
-        self.http_done(ctx);
-    }
-
-    pub fn try_end(&mut self, ctx: &mut Context, command: Command<'_>) {
-        let parts = ResponseParts::parse(command.payload);
-        let Some(http) = self.http() else { return };
-        if http.sending == Sending::Nothing {
-            let total = command.arg64();
-            http.sending = Sending::Length(total);
-            self.write_head(ctx, &parts, command.flags, BodyFraming::Length(total));
-        }
-        self.send_chunk(ctx, parts.body, command.owned);
-        if self.http().is_some_and(|http| http.sending == Sending::Length(0)) {
-            if command.flags & respond_flag::CLOSE != 0
-                && let Some(http) = self.http()
-            {
-                http.exchange.keep_alive = false;
-            }
-            self.http_done(ctx);
-        }
-    }
-
-    pub fn pause(&mut self) {
-        if let Some(http) = self.http() {
-            http.paused = true;
-        }
-    }
-
-    pub fn unpause(&mut self, ctx: &mut Context) {
-        let Some(http) = self.http() else { return };
-        if std::mem::replace(&mut http.paused, false) {
-            http.window_bytes = 0;
-            if let Phase::Body(_) = http.phase {
-                self.set_timeout(ctx, HTTP_TIMEOUT);
-            }
-            self.resume(ctx);
-        }
-    }
-
-    pub fn want_writable(&mut self, ctx: &mut Context) {
-        let Some(http) = self.http() else { return };
-        http.want_writable = true;
-        // Answered by the flush at the end of the turn, when nothing is in the way.
-        self.mark_dirty(ctx);
-    }
-
     // ---- what happens to the connection
 
     pub(super) fn http_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.out.len());
+        let (id, now) = (self.id, self.unsent());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
         if http.pending && http.want_writable && now < WRITABLE_BELOW {
@@ -500,18 +446,23 @@ impl Connection {
         }
         let waits_for_javascript = http.pending && matches!(http.phase, Phase::Responding);
         if self.blocked && (before == 0 || now < before) {
-            self.set_timeout(ctx, HTTP_TIMEOUT);
+            self.set_timeout(ctx, ctx.timeouts(self.app).response);
         } else if drained && waits_for_javascript {
             self.set_timeout(ctx, 0);
+        }
+        if now <= CLOGGED_ABOVE && self.http().is_some_and(|http| http.is_between_requests()) {
+            self.resume(ctx);
         }
     }
 
     pub(super) fn http_timeout(&mut self, ctx: &mut Context) {
+        let window = ctx.timeouts(self.app).idle;
         let Some(http) = self.http() else { return };
         if let Phase::Body(_) = http.phase {
-            let enough = std::mem::take(&mut http.window_bytes) >= BODY_BYTES_PER_WINDOW;
+            let expected = BODY_BYTES_PER_SECOND * window as usize;
+            let enough = std::mem::take(&mut http.window_bytes) >= expected;
             if http.paused || enough || ctx.overloaded() {
-                return self.set_timeout(ctx, HTTP_TIMEOUT);
+                return self.restart_http_timeout(ctx);
             }
         }
         self.tell_gone(ctx, 0, b"");
@@ -537,85 +488,23 @@ impl Connection {
             _ => self.end_gracefully(ctx),
         }
     }
-
-    // ---- writing
-
-    fn write_head(&mut self, ctx: &mut Context, parts: &ResponseParts<'_>, flags: u32, framing: BodyFraming) {
-        let Some(http) = self.http() else { return };
-        let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
-        let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
-        let Context { spare, .. } = ctx;
-        let mut head_bytes = spare.take();
-        let head = Head {
-            status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
-            headers: parts.headers,
-            date: (flags & respond_flag::OWN_DATE == 0).then(|| ctx.date()),
-            framing,
-            connection_close: close,
-            keep_alive_10,
-        };
-        response::write_head(&mut head_bytes, &head);
-        self.send(ctx, |out| out.extend_from_slice(&head_bytes));
-        ctx.spare.give(head_bytes);
-    }
-
-    /// Writes the head of a streamed response if that has not happened.
-    fn begin_stream(&mut self, ctx: &mut Context, parts: &ResponseParts<'_>, flags: u32) {
-        let Some(http) = self.http() else { return };
-        if http.sending != Sending::Nothing {
-            return;
-        }
-        let framing = if http.exchange.http_1_0 {
-            http.exchange.keep_alive = false;
-            http.sending = Sending::UntilClose;
-            BodyFraming::None
-        } else {
-            http.sending = Sending::Chunked;
-            BodyFraming::Chunked
-        };
-        self.write_head(ctx, parts, flags, framing);
-    }
-
-    fn send_chunk(&mut self, ctx: &mut Context, inline: &[u8], owned: Option<Vec<u8>>) {
-        let len = owned.as_ref().map_or(inline.len(), Vec::len);
-        let Some(http) = self.http() else { return };
-        if http.exchange.head_request || len == 0 {
-            return;
-        }
-        let chunked = http.sending == Sending::Chunked;
-        if let Sending::Length(left) = &mut http.sending {
-            *left = left.saturating_sub(len as u64);
-        }
-        if chunked {
-            self.send(ctx, |out| response::write_chunk_prefix(out, len));
-        }
-        self.send_body(ctx, inline, owned);
-        if chunked {
-            self.send(ctx, |out| out.extend_from_slice(response::CHUNK_END));
-        }
-    }
-
-    fn send_body(&mut self, ctx: &mut Context, inline: &[u8], owned: Option<Vec<u8>>) {
-        match owned {
-            Some(bytes) => {
-                self.out.push(&mut ctx.spare, bytes);
-                self.mark_dirty(ctx);
-            }
-            None => self.send(ctx, |out| out.extend_from_slice(inline)),
-        }
-    }
 }
 
-/// One of the methods that carry out a response command.
-pub type HttpCommand = fn(&mut Connection, &mut Context, Command<'_>);
-
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
-fn match_routes(ctx: &mut Context, app: u32, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+fn match_routes(
+    ctx: &mut Context,
+    connection: &Connection,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Option<(u32, RouteKind)> {
     let Context { apps, matches, .. } = ctx;
     matches.clear();
-    let app = apps.get(app as usize)?;
+    let app = apps.get(connection.app as usize)?;
+    // A server name without routes of its own is served by those of the app.
+    let domain = connection.tls.as_ref().and_then(|tls| tls.router()).map(|router| router.borrow());
+    let router = domain.as_deref().filter(|router| !router.is_empty()).unwrap_or(&app.router);
     let mut first = None;
-    app.router.route(
+    router.route(
         head.method.of(bytes),
         head.path.of(bytes),
         head.websocket_key.is_some(),
@@ -650,9 +539,4 @@ fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32],
         arena.extend_from_slice(&word.to_le_bytes());
     }
     arena.extend_from_slice(bytes);
-}
-
-/// RFC 9110 §6.4.1: 1xx, 204 and 304 never have content.
-fn is_bodiless(status: &[u8]) -> bool {
-    status.starts_with(b"1") || status.starts_with(b"204") || status.starts_with(b"304")
 }

@@ -4,33 +4,40 @@
 //! arrived, write what they produced, sleep until something happens.
 #![forbid(unsafe_code)]
 
+mod accept;
+mod commands;
+mod compression;
 mod connection;
 mod context;
+mod declared;
 mod http;
 mod outbound;
+mod publication;
 pub mod registry;
 pub mod socket;
 mod timer;
+pub mod tls;
 mod websocket;
 
 #[cfg(test)]
 mod tests;
 
-pub use context::{Behaviour, wants};
+pub use context::{Behaviour, Timeouts, wants};
 pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, OWNED_PAYLOAD, Op, Shared, WakeJs,
+    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
 };
+use crate::declarative::Program;
 use crate::mailbox::Batch;
-use crate::protocol::frame;
 use crate::protocol::request::Limits;
 use crate::router::{Method, Priority};
 use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
+use publication::Publication;
 use socket::{Bound, Listener};
 use std::any::Any;
 use std::io;
@@ -39,15 +46,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use websocket::Publication;
 
 /// Rare commands, which carry what does not fit into a record.
 pub enum Control {
     AddApp {
         app: u32,
     },
+    /// Makes an app an SSLApp, with the certificate for clients that ask for no name we know.
+    Secure {
+        app: u32,
+        config: Option<Arc<rustls::ServerConfig>>,
+    },
+    ServerNames {
+        app: u32,
+        change: tls::Change,
+    },
     Route {
         app: u32,
+        /// The server name whose router it belongs to.
+        domain: Option<String>,
         method: Method,
         pattern: Vec<u8>,
         priority: Priority,
@@ -55,12 +72,22 @@ pub enum Control {
     },
     RemoveRoute {
         app: u32,
+        domain: Option<String>,
         method: Method,
         pattern: Vec<u8>,
     },
     Behaviour(Behaviour),
+    /// The routes with this handler are answered by the loop.
+    Declared {
+        handler: u32,
+        program: Program,
+    },
     Filter {
         app: u32,
+    },
+    Timeouts {
+        app: u32,
+        timeouts: Timeouts,
     },
     Listen {
         app: u32,
@@ -277,6 +304,8 @@ impl EventLoop {
             if self.ctx.update_clock() {
                 self.tick();
             }
+            // Routes and child apps that were added before a client came are there when it is seen to.
+            self.carry_out_control();
             for event in &events {
                 self.dispatch(event);
             }
@@ -314,7 +343,7 @@ impl EventLoop {
                     readable: event.is_readable() || event.is_read_closed() || event.is_error(),
                     writable: event.is_writable(),
                     ended: event.is_read_closed(),
-                    reset: event.is_error() && !event.is_readable(),
+                    reset: event.is_error(),
                 };
                 let EventLoop { slots, ctx, read_buffer, .. } = self;
                 if let Some(connection) = slots.get_mut(slot).and_then(|slot| slot.connection.as_mut()) {
@@ -351,251 +380,6 @@ impl EventLoop {
             }
         }
         self.reap();
-    }
-
-    // ---- accepting
-
-    fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
-            match listening.socket.accept() {
-                Ok((stream, peer)) => {
-                    listening.rest = None;
-                    let app = listening.app;
-                    self.hand_out(stream, peer, app);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listening.rest = None;
-                    return;
-                }
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return self.rest(index, &error),
-            }
-        }
-        self.accepting.push(index);
-    }
-
-    /// No file descriptor or memory for another connection: try again a little later, longer each time.
-    fn rest(&mut self, index: usize, error: &io::Error) {
-        let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
-        let pause = match listening.rest {
-            None => {
-                let text = format!("uws-rs: accepting connections is paused: {error}");
-                self.ctx.event(EventKind::Warning, ConnId::default(), [0; 3], text.as_bytes());
-                ACCEPT_BACK_OFF.0
-            }
-            Some((_, pause)) => (pause * 2).min(ACCEPT_BACK_OFF.1),
-        };
-        listening.rest = Some((std::time::Instant::now() + pause, pause));
-    }
-
-    /// To the next child app, or to the accepting app itself when it has none that lives.
-    fn hand_out(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
-        while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(context::App::next_child) {
-            let Some((remote, child_app)) = registry::find(child) else {
-                self.ctx.apps[app as usize].remove_child(child);
-                continue;
-            };
-            match remote.control(Control::Adopt { app: child_app, stream, peer }) {
-                Err(Control::Adopt { stream: back, .. }) => stream = back,
-                _ => return,
-            }
-            self.ctx.apps[app as usize].remove_child(child);
-        }
-        self.adopt(stream, peer, app);
-    }
-
-    fn adopt(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
-        let Some(slot) = self.free_slot() else { return };
-        if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
-            self.free.push(slot);
-            return;
-        }
-        let place = &mut self.slots[slot as usize];
-        place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
-        let id = ConnId { slot, generation: place.generation };
-        let state = self.ctx.shared.slots.get(slot);
-        state.backlog.store(0, Ordering::Relaxed);
-        state.peer.store(peer);
-        state.proxied.store(None);
-        let mut connection = Box::new(Connection::new(id, app, stream));
-        connection.set_timeout(&mut self.ctx, http::HTTP_TIMEOUT);
-        place.connection = Some(connection);
-        self.ctx.connections += 1;
-        if std::mem::replace(&mut self.quiet, false) {
-            self.ctx.event(EventKind::Busy, ConnId::default(), [0; 3], b"");
-        }
-        if self.ctx.apps.get(app as usize).is_some_and(|app| app.filter) {
-            self.ctx.event(EventKind::Filter, id, [app, 1, 0], b"");
-        }
-    }
-
-    fn free_slot(&mut self) -> Option<u32> {
-        if let Some(slot) = self.free.pop() {
-            return Some(slot);
-        }
-        if self.slots.len() >= MAX_CONNECTIONS {
-            return None;
-        }
-        self.slots.push(Slot { generation: 0, connection: None });
-        Some(self.slots.len() as u32 - 1)
-    }
-
-    // ---- commands
-
-    fn carry_out_commands(&mut self) {
-        self.carry_out_control();
-        let mut batch = std::mem::take(&mut self.commands);
-        while self.ctx.shared.commands.take(&mut batch) {
-            self.batches += 1;
-            // What was put before this batch through the other channel counts as earlier.
-            self.carry_out_control();
-            let (bytes, owned) = batch.parts();
-            let mut at = 0;
-            while let Some(command) = CommandBatch::next(bytes, owned, &mut at) {
-                self.carry_out(command);
-            }
-        }
-        self.commands = batch;
-        self.reap();
-    }
-
-    fn carry_out_control(&mut self) {
-        while let Ok(control) = self.control.try_recv() {
-            match control {
-                Control::AddApp { app } => {
-                    let apps = &mut self.ctx.apps;
-                    apps.resize_with(apps.len().max(app as usize + 1), Default::default);
-                }
-                Control::Route { app, method, pattern, priority, handler } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.router.add(method, &pattern, priority, handler);
-                    }
-                }
-                Control::RemoveRoute { app, method, pattern } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.router.remove(method, &pattern);
-                    }
-                }
-                Control::Behaviour(behaviour) => {
-                    let (id, behaviours) = (behaviour.id as usize, &mut self.ctx.behaviours);
-                    behaviours.resize_with(behaviours.len().max(id + 1), || None);
-                    behaviours[id] = Some(Arc::new(behaviour));
-                }
-                Control::Filter { app } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.filter = true;
-                    }
-                }
-                Control::AddChild { app, descriptor } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.add_child(descriptor);
-                    }
-                }
-                Control::RemoveChild { app, descriptor } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
-                        app.remove_child(descriptor);
-                    }
-                }
-                Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
-                Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
-                Control::Panic(message) => panic!("{message}"),
-            }
-        }
-    }
-
-    fn listen(&mut self, app: u32, id: u32, bound: Bound) {
-        let index = self.listeners.iter().position(Option::is_none).unwrap_or(self.listeners.len());
-        let mut socket = Listener::new(bound);
-        if let Err(error) = socket.register(self.poll.registry(), listener_token(index)) {
-            let text = format!("uws-rs: a listening socket could not be watched: {error}");
-            return self.ctx.event(EventKind::Warning, ConnId::default(), [0; 3], text.as_bytes());
-        }
-        self.listeners.resize_with(self.listeners.len().max(index + 1), || None);
-        self.listeners[index] = Some(Listening { socket, app, id, rest: None });
-        self.quiet = false;
-    }
-
-    fn carry_out(&mut self, command: Command<'_>) {
-        match command.op {
-            Op::Publish => return self.publish(command),
-            Op::CloseApp => return self.close_app(command.arg),
-            Op::CloseListener => {
-                return self.close_listeners(|listening| listening.id == command.arg);
-            }
-            _ => {}
-        }
-        let EventLoop { slots, ctx, .. } = self;
-        let Some(slot) = slots.get_mut(command.id.slot as usize) else { return };
-        let Some(connection) = slot.connection.as_mut().filter(|c| c.id == command.id) else { return };
-        match command.op {
-            Op::Respond => connection.http_command(ctx, command, Connection::respond),
-            Op::Write => connection.http_command(ctx, command, Connection::write_chunk),
-            Op::TryEnd => connection.http_command(ctx, command, Connection::try_end),
-            Op::Finish => connection.http_command(ctx, command, Connection::finish),
-            Op::Upgrade => connection.http_command(ctx, command, Connection::upgrade),
-            Op::Pause => connection.pause(),
-            Op::Resume => connection.unpause(ctx),
-            Op::WantWritable => connection.want_writable(ctx),
-            Op::Release => connection.release(ctx),
-            Op::Close => {
-                connection.let_go();
-                connection.close_socket(ctx);
-            }
-            Op::Send => connection.websocket_send(ctx, command),
-            Op::End => connection.websocket_end(ctx, &command),
-            Op::Subscribe => connection.subscribe(ctx, command.arg),
-            Op::Unsubscribe => connection.unsubscribe(ctx, command.arg),
-            Op::Overflow => connection.websocket_overflow(ctx),
-            Op::Publish | Op::CloseApp | Op::CloseListener => {}
-        }
-    }
-
-    /// The frame is built once and goes to every subscriber but the sender.
-    fn publish(&mut self, command: Command<'_>) {
-        let payload = command.owned.as_deref().unwrap_or(command.payload);
-        let mut built = self.ctx.spare.take();
-        let (opcode, fin) = websocket::opcode(command.flags);
-        frame::write_header(&mut built, opcode, fin, false, payload.len());
-        built.extend_from_slice(payload);
-        let shared: Option<Arc<[u8]>> = (built.len() >= OWNED_PAYLOAD).then(|| Arc::from(&built[..]));
-        let binary = command.flags & crate::channel::send_flag::BINARY != 0;
-        let publication = Publication { binary, payload, frame: &built, shared: shared.as_ref() };
-        let sender = (command.id.slot != NOBODY).then_some(command.id.slot);
-        // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
-        for index in (0..self.ctx.topics.count(command.arg)).rev() {
-            let Some(slot) = self.ctx.topics.subscriber(command.arg, index) else { continue };
-            if Some(slot) == sender {
-                continue;
-            }
-            let EventLoop { slots, ctx, .. } = self;
-            if let Some(connection) = slots.get_mut(slot as usize).and_then(|slot| slot.connection.as_mut()) {
-                connection.deliver(ctx, &publication);
-            }
-        }
-        self.ctx.spare.give(built);
-    }
-
-    /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.
-    fn close_app(&mut self, app: u32) {
-        self.close_listeners(|listening| listening.app == app);
-        let EventLoop { slots, ctx, .. } = self;
-        for connection in slots.iter_mut().filter_map(|slot| slot.connection.as_mut()) {
-            if connection.app == app {
-                // What was answered before the close leaves first, as far as the kernel takes it.
-                connection.flush(ctx);
-                connection.let_go();
-                connection.close_socket(ctx);
-            }
-        }
-    }
-
-    fn close_listeners(&mut self, mut which: impl FnMut(&Listening) -> bool) {
-        for place in &mut self.listeners {
-            if place.as_ref().is_some_and(&mut which) {
-                *place = None;
-            }
-        }
     }
 
     // ---- ends of a turn

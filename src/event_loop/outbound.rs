@@ -89,6 +89,22 @@ impl Outbound {
         used
     }
 
+    /// Like `slices`, of at most `limit` bytes.
+    pub fn slices_within<'a>(&'a self, limit: usize, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let (mut room, mut used) = (limit, 0);
+        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
+            let rest = segment.rest();
+            let bytes = &rest[..rest.len().min(room)];
+            if bytes.is_empty() {
+                break;
+            }
+            *slice = IoSlice::new(bytes);
+            room -= bytes.len();
+            used += 1;
+        }
+        used
+    }
+
     /// `n` bytes of what `slices` lent have gone.
     pub fn consume(&mut self, spare: &mut Spare, mut n: usize) {
         self.len -= n.min(self.len);

@@ -1,11 +1,13 @@
 //! The WebSocket side of a connection: upgrade, messages in, frames out, pings and the closing handshake.
 
+use super::compression::{Compression, Outgoing};
 use super::connection::{Connection, Protocol};
 use super::context::{Behaviour, Context, wants};
+use super::publication::Publication;
 use super::timer::Tick;
-use crate::channel::{Command, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag};
+use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag};
 use crate::protocol::frame::{self, WsError};
-use crate::protocol::handshake;
+use crate::protocol::handshake::{self, CompressOptions};
 use crate::protocol::message::{Event, Payload, Receiver};
 use crate::protocol::request::RequestHead;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 pub struct WebSocket {
     pub behaviour: Arc<Behaviour>,
     receiver: Receiver,
+    /// `None`: permessage-deflate was not negotiated.
+    compression: Option<Box<Compression>>,
     /// Topics this connection is subscribed to in the loop's table.
     pub topics: Vec<u32>,
     ping_outstanding: bool,
@@ -23,6 +27,8 @@ pub struct WebSocket {
 
 /// The reason a connection gets that is too slow for what is sent to it (`closeOnBackpressureLimit`).
 const BACKPRESSURE_REASON: &str = "";
+/// The reason when a compressed message cannot be gone on with.
+const COMPRESSION_REASON: &str = "Compression failed";
 
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
@@ -41,6 +47,7 @@ impl Connection {
             key: head.websocket_key.map_or(&b""[..], |key| key.of(bytes)),
             protocol: head.header(bytes, b"sec-websocket-protocol").unwrap_or_default(),
             extensions: head.header(bytes, b"sec-websocket-extensions").unwrap_or_default(),
+            may_compress: self.may_compress(),
         };
         self.held = true;
         ctx.event(EventKind::Open, self.id, [id, 0, 0], b"");
@@ -56,7 +63,12 @@ impl Connection {
     pub fn upgrade(&mut self, ctx: &mut Context, command: Command<'_>) {
         let parts = ResponseParts::parse(command.payload);
         let inner = ResponseParts::parse(parts.body);
-        let request = UpgradeRequest { key: inner.status, protocol: inner.headers, extensions: inner.body };
+        let request = UpgradeRequest {
+            key: inner.status,
+            protocol: inner.headers,
+            extensions: inner.body,
+            may_compress: self.may_compress(),
+        };
         let Some(behaviour) = ctx.behaviour(command.arg) else { return };
         if !matches!(&self.protocol, Protocol::Http(http) if http.has_whole_request()) {
             // The rest of a body would be taken for frames.
@@ -67,6 +79,10 @@ impl Connection {
         self.resume(ctx);
     }
 
+    fn may_compress(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http(http) if http.may_compress())
+    }
+
     fn become_websocket(
         &mut self,
         ctx: &mut Context,
@@ -74,13 +90,16 @@ impl Connection {
         parts: &ResponseParts<'_>,
         request: &UpgradeRequest<'_>,
     ) {
+        let options = if request.may_compress { behaviour.compression } else { 0 };
+        let (extensions, negotiated) =
+            handshake::negotiate(request.extensions, CompressOptions(options)).unzip();
         let mut answer = ctx.spare.take();
         let upgrade = handshake::Upgrade {
             status: (!parts.status.is_empty()).then_some(parts.status),
             headers: parts.headers,
             key: request.key,
             protocol: request.protocol,
-            extensions: None,
+            extensions: extensions.as_deref(),
             date: Some(ctx.date()),
         };
         handshake::write_response(&mut answer, &upgrade);
@@ -88,7 +107,8 @@ impl Connection {
         ctx.spare.give(answer);
         let lives_until = if behaviour.max_lifetime == 0 { 0 } else { ctx.now() + behaviour.max_lifetime };
         self.protocol = Protocol::WebSocket(Box::new(WebSocket {
-            receiver: Receiver::new(behaviour.max_payload, false),
+            receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),
+            compression: negotiated.map(|negotiated| Box::new(Compression::new(negotiated))),
             behaviour,
             topics: Vec::new(),
             ping_outstanding: false,
@@ -114,7 +134,18 @@ impl Connection {
             match result {
                 Ok(None) if n == 0 => break,
                 Ok(None) => {}
-                Ok(Some(Event::Message { binary, data, .. })) => {
+                Ok(Some(Event::Message { binary, compressed: true, data })) => {
+                    if let Err(error) = inflated_event(ctx, websocket, id, binary, &data) {
+                        self.websocket_fail(ctx, error);
+                        return bytes.len();
+                    }
+                    // A few bytes may have become very many: the rest waits until JavaScript has seen to these.
+                    if ctx.overloaded() {
+                        self.queue(ctx);
+                        return used;
+                    }
+                }
+                Ok(Some(Event::Message { binary, compressed: false, data })) => {
                     if wanted & wants::MESSAGE != 0 {
                         message_event(ctx, id, binary, data);
                     }
@@ -167,17 +198,46 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        let Some(websocket) = self.websocket() else { return };
+        let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
         let reset_timeout = websocket.behaviour.reset_idle_timeout_on_send;
         let (opcode, fin) = opcode(command.flags);
-        self.send(ctx, |out| frame::write_header(out, opcode, fin, false, len));
-        match command.owned {
-            Some(bytes) => self.out.push(&mut ctx.spare, bytes),
-            None => self.send(ctx, |out| out.extend_from_slice(command.payload)),
+        let mut deflated = Vec::new();
+        let outgoing = match &mut websocket.compression {
+            None => Outgoing::Plain,
+            Some(compression) => {
+                deflated = ctx.spare.take();
+                let data = command.owned.as_deref().unwrap_or(command.payload);
+                compression.outgoing(&mut ctx.codecs, command.flags, data, &mut deflated)
+            }
+        };
+        match (outgoing, command.owned) {
+            (Outgoing::Failed, _) => {
+                self.websocket_gone(ctx, 1011, COMPRESSION_REASON);
+                return self.end_gracefully(ctx);
+            }
+            (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
+            (Outgoing::Plain, owned) => {
+                ctx.spare.give(deflated);
+                self.send(ctx, |out| frame::write_header(out, opcode, fin, false, len));
+                match owned {
+                    Some(bytes) => self.out.push(&mut ctx.spare, bytes),
+                    None => self.send(ctx, |out| out.extend_from_slice(command.payload)),
+                }
+            }
         }
         if reset_timeout {
             self.restart_idle_timeout(ctx);
         }
+        self.keep_up(ctx);
+    }
+
+    fn send_deflated(&mut self, ctx: &mut Context, opcode: OpCode, fin: bool, rsv1: bool, payload: Vec<u8>) {
+        self.send(ctx, |out| frame::write_header(out, opcode, fin, rsv1, payload.len()));
+        if payload.len() >= OWNED_PAYLOAD {
+            return self.out.push(&mut ctx.spare, payload);
+        }
+        self.send(ctx, |out| out.extend_from_slice(&payload));
+        ctx.spare.give(payload);
     }
 
     /// `ws.end`: JavaScript has run its `close` handler already.
@@ -218,8 +278,8 @@ impl Connection {
     }
 
     /// A publish reaches this subscriber, unless it is too slow for it.
-    pub fn deliver(&mut self, ctx: &mut Context, publication: &Publication<'_>) {
-        let (id, waiting) = (self.id, if self.blocked { self.out.len() } else { 0 });
+    pub fn deliver(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
+        let (id, waiting) = (self.id, if self.blocked { self.unsent() } else { 0 });
         if !self.is_open() {
             return;
         }
@@ -227,7 +287,7 @@ impl Connection {
         let behaviour = &websocket.behaviour;
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
             if behaviour.wants & wants::DROPPED != 0 {
-                ctx.event(EventKind::Dropped, id, [u32::from(publication.binary), 0, 0], publication.payload);
+                publication.dropped(ctx, id);
             }
             if behaviour.close_on_backpressure_limit {
                 self.websocket_overflow(ctx);
@@ -235,20 +295,43 @@ impl Connection {
             return;
         }
         let reset_timeout = behaviour.reset_idle_timeout_on_send;
-        match publication.shared {
-            Some(frame) => self.out.push_shared(&mut ctx.spare, frame),
-            None => self.out.append(&mut ctx.spare, |out| out.extend_from_slice(publication.frame)),
+        let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
+        match websocket.compression.as_deref_mut().filter(|_| publication.compress) {
+            None => publication.queue_plain(&mut self.out, &mut ctx.spare),
+            Some(compression) => match compression.shared_window_bits() {
+                Some(bits) => {
+                    publication.queue_compressed(bits, &mut ctx.codecs, &mut self.out, &mut ctx.spare);
+                }
+                None => self.deliver_in_context(ctx, publication),
+            },
         }
         self.mark_dirty(ctx);
         if reset_timeout {
             self.restart_idle_timeout(ctx);
+        }
+        self.keep_up(ctx);
+    }
+
+    /// For a compressor whose context is this connection's alone.
+    fn deliver_in_context(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
+        let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
+        let Some(compression) = &mut websocket.compression else { return };
+        let mut deflated = ctx.spare.take();
+        match compression.outgoing(&mut ctx.codecs, send_flag::COMPRESS, publication.payload, &mut deflated) {
+            Outgoing::Deflated { rsv1 } => {
+                self.send_deflated(ctx, publication.opcode(), true, rsv1, deflated);
+            }
+            Outgoing::Plain | Outgoing::Failed => {
+                ctx.spare.give(deflated);
+                publication.queue_plain(&mut self.out, &mut ctx.spare);
+            }
         }
     }
 
     // ---- what happens to the connection
 
     pub(super) fn websocket_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.out.len());
+        let (id, now) = (self.id, self.unsent());
         if before > now && self.websocket().is_some_and(|w| w.behaviour.wants & wants::DRAIN != 0) {
             ctx.event(EventKind::Drain, id, [0; 3], b"");
         }
@@ -309,19 +392,34 @@ struct UpgradeRequest<'a> {
     key: &'a [u8],
     protocol: &'a [u8],
     extensions: &'a [u8],
+    /// The client is none of those that negotiate permessage-deflate and get it wrong.
+    may_compress: bool,
 }
 
-/// One publish on its way to its subscribers.
-pub struct Publication<'a> {
-    pub binary: bool,
-    pub payload: &'a [u8],
-    /// The whole frame, when it is small enough to be copied to each.
-    pub frame: &'a [u8],
-    /// The whole frame, when it is large enough to be shared.
-    pub shared: Option<&'a Arc<[u8]>>,
+/// Inflates a message into the arena of events, where it stays unless it is large or nobody wants it.
+fn inflated_event(
+    ctx: &mut Context,
+    websocket: &mut WebSocket,
+    id: ConnId,
+    binary: bool,
+    data: &[u8],
+) -> Result<(), WsError> {
+    let Some(compression) = &mut websocket.compression else { return Err(WsError::InvalidFrame) };
+    let Context { codecs, events, .. } = ctx;
+    let (start, args) = (events.arena.len(), [u32::from(binary), 0, 0]);
+    compression.inflate(codecs, binary, data, websocket.behaviour.max_payload, &mut events.arena)?;
+    if websocket.behaviour.wants & wants::MESSAGE == 0 {
+        events.arena.truncate(start);
+    } else if events.arena.len() - start < OWNED_PAYLOAD {
+        events.push_from(EventKind::Message, id, args, start);
+    } else {
+        let message = events.arena.split_off(start);
+        events.push_owned(EventKind::Message, id, args, message);
+    }
+    Ok(())
 }
 
-fn message_event(ctx: &mut Context, id: crate::channel::ConnId, binary: bool, data: Payload<'_>) {
+fn message_event(ctx: &mut Context, id: ConnId, binary: bool, data: Payload<'_>) {
     let args = [u32::from(binary), 0, 0];
     match data {
         Payload::Owned(bytes) if bytes.len() >= OWNED_PAYLOAD => {

@@ -114,20 +114,13 @@ pub fn first_subprotocol(offered: &[u8]) -> &[u8] {
 ///
 /// An offer with an unknown, repeated or malformed parameter is declined (RFC 7692 §7). Offers are as in
 /// `Sec-WebSocket-Extensions`; several headers are joined by commas.
-pub fn negotiate(
-    offers: &[u8],
-    options: CompressOptions,
-    user_agent: Option<&[u8]>,
-) -> Option<(String, Negotiated)> {
+pub fn negotiate(offers: &[u8], options: CompressOptions) -> Option<(String, Negotiated)> {
     let wanted = options.wanted()?;
-    if user_agent.is_some_and(has_broken_compression) {
-        return None;
-    }
     Offers { rest: offers }.find_map(|offer| offer.accept(wanted))
 }
 
-/// Safari 15.0 to 15.3 promises `client_no_context_takeover` and does not keep it.
-fn has_broken_compression(user_agent: &[u8]) -> bool {
+/// Safari 15.0 to 15.3 promises `client_no_context_takeover` and does not keep it: nothing is negotiated with it.
+pub fn has_broken_compression(user_agent: &[u8]) -> bool {
     const VERSION: &[u8] = b" Version/15.";
     let Some(at) = memchr::memmem::find(user_agent, VERSION) else { return false };
     let [b'0'..=b'3', rest @ ..] = &user_agent[at + VERSION.len()..] else { return false };
@@ -323,7 +316,7 @@ mod tests {
     const GOLDEN: &str = include_str!("handshake.golden.txt");
 
     fn answer(options: u16, offers: &str) -> String {
-        match negotiate(offers.as_bytes(), CompressOptions(options), None) {
+        match negotiate(offers.as_bytes(), CompressOptions(options)) {
             Some((answer, _)) => answer,
             None => "-".into(),
         }
@@ -368,7 +361,7 @@ mod tests {
     #[test]
     fn what_is_negotiated_is_what_is_answered() {
         let negotiated = |options, offer: &str| {
-            negotiate(offer.as_bytes(), CompressOptions(options), None).map(|(_, negotiated)| negotiated)
+            negotiate(offer.as_bytes(), CompressOptions(options)).map(|(_, negotiated)| negotiated)
         };
         let lowered =
             negotiated(248 | 3840, "permessage-deflate; server_max_window_bits=10; client_max_window_bits=8");
@@ -442,8 +435,7 @@ mod tests {
             ("Version/15.", false),
         ] {
             let user_agent = safari(version);
-            let answer = negotiate(b"permessage-deflate", CompressOptions(1), Some(user_agent.as_bytes()));
-            assert_eq!(answer.is_none(), refused, "{version}");
+            assert_eq!(has_broken_compression(user_agent.as_bytes()), refused, "{version}");
         }
     }
 
@@ -511,7 +503,7 @@ mod tests {
             ),
         ) {
             let Some((_, Negotiated { compressor, decompressor })) =
-                negotiate(parts.concat().as_bytes(), CompressOptions(options), None) else { return Ok(()) };
+                negotiate(parts.concat().as_bytes(), CompressOptions(options)) else { return Ok(()) };
             let (Compressor::Shared { window_bits } | Compressor::Dedicated { window_bits, .. }) = compressor;
             prop_assert!((MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(&window_bits));
             if let Compressor::Dedicated { memory_level, .. } = compressor {

@@ -13,6 +13,9 @@ pub enum HttpError {
     /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585, 5).
     #[error("request header fields too large")]
     HeaderFieldsTooLarge,
+    /// RFC 9110, 15.5.14.
+    #[error("content too large")]
+    ContentTooLarge,
     #[error("HTTP version not supported")]
     VersionNotSupported,
 }
@@ -22,6 +25,7 @@ impl HttpError {
         match self {
             HttpError::BadRequest(_) => 400,
             HttpError::HeaderFieldsTooLarge => 431,
+            HttpError::ContentTooLarge => 413,
             HttpError::VersionNotSupported => 505,
         }
     }
@@ -31,6 +35,7 @@ impl HttpError {
         match self {
             HttpError::BadRequest(_) => BAD_REQUEST,
             HttpError::HeaderFieldsTooLarge => HEADER_FIELDS_TOO_LARGE,
+            HttpError::ContentTooLarge => CONTENT_TOO_LARGE,
             HttpError::VersionNotSupported => VERSION_NOT_SUPPORTED,
         }
     }
@@ -55,6 +60,7 @@ macro_rules! page {
 
 const BAD_REQUEST: &[u8] = page!("400 Bad Request", "69");
 const HEADER_FIELDS_TOO_LARGE: &[u8] = page!("431 Request Header Fields Too Large", "109");
+const CONTENT_TOO_LARGE: &[u8] = page!("413 Content Too Large", "81");
 const VERSION_NOT_SUPPORTED: &[u8] = page!("505 HTTP Version Not Supported", "99");
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod frame;
 pub mod handshake;
 pub mod http_error;
 pub mod message;
+pub mod multipart;
 pub mod proxy;
 pub mod request;
 pub mod response;

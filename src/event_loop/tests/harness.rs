@@ -85,7 +85,14 @@ impl Harness {
 
     pub fn route(&self, method: Method, pattern: &str, handler: u32) {
         let (pattern, priority) = (pattern.as_bytes().to_vec(), Priority::Medium);
-        self.event_loop.control(Control::Route { app: APP, method, pattern, priority, handler });
+        self.event_loop.control(Control::Route {
+            app: APP,
+            domain: None,
+            method,
+            pattern,
+            priority,
+            handler,
+        });
     }
 
     pub fn listen(&self, listener: u32) -> u16 {

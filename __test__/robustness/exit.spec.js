@@ -1,0 +1,183 @@
+'use strict';
+const fs = require('node:fs');
+const { it, assert, Peer, WsPeer, get, uWS } = require('../support');
+const { Program, sleep, eventually } = require('./program');
+
+const CLEAN = { code: 0, signal: null };
+const how = ({ code, signal }) => ({ code, signal });
+
+it('a process that only loads the module, or has an app that never listens, ends by itself', async (t) => {
+  const program = Program.start(t, ({ uWS }) => {
+    uWS
+      .App()
+      .get('/*', () => {})
+      .ws('/*', {});
+  });
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+});
+
+it('it ends when the listen socket closes and nothing was ever open', async (t) => {
+  const program = Program.start(t, ({ listening, uWS }) => {
+    const server = listening((app) => app.get('/*', () => {}));
+    setTimeout(() => uWS.us_listen_socket_close(server.token), 50);
+  });
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+});
+
+it('a listen that failed keeps nothing alive', async (t) => {
+  const program = Program.start(t, ({ listening, uWS }) => {
+    const server = listening((app) => app);
+    uWS.App().listen('127.0.0.1', server.port, 1, (token) => {
+      console.log(`token ${token}`);
+      uWS.us_listen_socket_close(server.token);
+    });
+  });
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+  assert.equal(program.stdout, 'token false\n');
+});
+
+for (const leave of ['close', 'reset', 'destroy']) {
+  it(`an open WebSocket keeps it alive behind a closed listen socket, until it ends (${leave})`, async (t) => {
+    const program = Program.start(t, ({ listening, uWS }) => {
+      const server = listening((app) =>
+        app.ws('/*', {
+          message(ws, message) {
+            if (Buffer.from(message).toString() === 'unlisten') uWS.us_listen_socket_close(server.token);
+            ws.send(message);
+          },
+        }),
+      );
+      console.log(`port ${server.port}`);
+    });
+    const port = Number(await program.said('port'));
+    const peers = [await WsPeer.open(port), await WsPeer.open(port)];
+    await peers[0].text('unlisten');
+    await peers[0].message();
+    await assert.rejects(Peer.connect(port));
+    for (const peer of peers) {
+      await sleep(150);
+      await peer.text('still there');
+      assert.equal(await peer.message(), 'still there');
+      await (leave === 'close' ? peer.close(1000) : peer[leave]());
+    }
+    assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+    for (const peer of peers) peer.destroy();
+  });
+}
+
+it('a pending response keeps it alive behind a closed listen socket', async (t) => {
+  const program = Program.start(t, ({ listening, uWS }) => {
+    const server = listening((app) =>
+      app.get('/*', (res) => {
+        res.onAborted(() => {});
+        uWS.us_listen_socket_close(server.token);
+        // Unref'd: what keeps the process alive is the connection.
+        setTimeout(() => res.cork(() => res.end('late', true)), 300).unref();
+      }),
+    );
+    console.log(`port ${server.port}`);
+  });
+  const peer = await Peer.connect(Number(await program.said('port')));
+  assert.equal((await peer.request(get('/'))).body, 'late');
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+  peer.destroy();
+});
+
+it('app.close() leaves no descriptor, no object and no connection behind', async () => {
+  const descriptors = () => fs.readdirSync('/proc/self/fd').length;
+  const { connections, listeners } = require('../../lib/engine');
+  // The loop itself has descriptors; it starts with the first app.
+  uWS.App().close();
+  await eventually(() => false, 50);
+  const before = descriptors();
+  for (let round = 0; round < 5; round++) {
+    const ended = [];
+    const app = uWS.App();
+    app
+      .get('/*', (res) => res.onAborted(() => ended.push('aborted')))
+      .ws('/*', { open: (ws) => ws.subscribe('all'), close: (ws, code) => ended.push(code) });
+    let port;
+    for (let i = 0; i < 3; i++) app.listen(0, (token) => (port = uWS.us_socket_local_port(token)));
+    const peers = [
+      await WsPeer.open(port),
+      await WsPeer.open(port),
+      await Peer.connect(port),
+      await Peer.connect(port),
+    ];
+    await peers[3].send(get('/'));
+    assert.ok(await eventually(() => connections.filter(Boolean).length === 3), 'three objects');
+    app.close();
+    assert.deepEqual(ended.sort(), [1006, 1006, 'aborted']);
+    assert.equal(connections.filter(Boolean).length, 0);
+    assert.equal(listeners.size, 0);
+    await Promise.all(peers.map((peer) => peer.gone()));
+    await assert.rejects(Peer.connect(port));
+    for (const peer of peers) peer.destroy();
+  }
+  assert.ok(
+    await eventually(() => descriptors() === before),
+    `${descriptors()} descriptors, ${before} before`,
+  );
+});
+
+for (const [name, size] of Object.entries({ small: 10, large: 1 << 20 })) {
+  it(`a ${name} response written in the tick of process.exit() arrives`, async (t) => {
+    const program = Program.start(
+      t,
+      ({ listening }, length) => {
+        const server = listening((app) =>
+          app.get('/*', (res) => {
+            res.end('x'.repeat(length));
+            process.exit(3);
+          }),
+        );
+        console.log(`port ${server.port}`);
+      },
+      size,
+    );
+    const peer = await Peer.connect(Number(await program.said('port')));
+    assert.equal((await peer.request(get('/'))).body.length, size);
+    assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), { code: 3, signal: null });
+    peer.destroy();
+  });
+}
+
+it('a message and a close frame sent in the tick of process.exit() arrive', async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const server = listening((app) =>
+      app.ws('/*', {
+        message(ws, message) {
+          for (let i = 0; i < 100; i++) ws.send(message);
+          ws.end(1001, 'bye');
+          process.exit(0);
+        },
+      }),
+    );
+    console.log(`port ${server.port}`);
+  });
+  const peer = await WsPeer.open(Number(await program.said('port')));
+  await peer.text('last words');
+  const frames = await peer.frames();
+  assert.equal(frames.length, 101);
+  assert.ok(frames.slice(0, 100).every(({ text }) => text === 'last words'));
+  assert.deepEqual([frames[100].code, frames[100].text], [1001, 'bye']);
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+  peer.destroy();
+});
+
+it('a client that reads nothing does not hold up the end of the process', async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const server = listening((app) =>
+      app.get('/*', (res) => {
+        res.end('x'.repeat(32 << 20));
+        process.exit(0);
+      }),
+    );
+    console.log(`port ${server.port}`);
+  });
+  const peer = await Peer.connect(Number(await program.said('port')));
+  peer.pause();
+  await peer.send(get('/'));
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+  peer.destroy();
+});

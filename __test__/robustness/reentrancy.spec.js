@@ -1,0 +1,608 @@
+'use strict';
+// Every method in every situation. What is documented to throw throws that error, everything else works, and the
+// server serves on.
+
+const {
+  it,
+  assert,
+  uWS,
+  serve,
+  get,
+  post,
+  Events,
+  turn,
+  upgradeRequest,
+  ERRORS,
+  listening,
+} = require('../support');
+const { Program } = require('./program');
+
+const WS_METHODS = {
+  send: (ws) => ws.send('x'),
+  sendFirstFragment: (ws) => ws.sendFirstFragment('x'),
+  sendFragment: (ws) => ws.sendFragment('x'),
+  sendLastFragment: (ws) => ws.sendLastFragment('x'),
+  ping: (ws) => ws.ping('x'),
+  getBufferedAmount: (ws) => ws.getBufferedAmount(),
+  end: (ws) => ws.end(1000, 'bye'),
+  close: (ws) => ws.close(),
+  cork: (ws) => ws.cork(() => ws.send('x')),
+  'cork with close inside': (ws) => ws.cork(() => ws.close()),
+  subscribe: (ws) => ws.subscribe('more'),
+  unsubscribe: (ws) => ws.unsubscribe('topic'),
+  isSubscribed: (ws) => ws.isSubscribed('topic'),
+  getTopics: (ws) => ws.getTopics(),
+  publish: (ws) => ws.publish('topic', 'x'),
+  getRemoteAddress: (ws) => ws.getRemoteAddress(),
+  getRemoteAddressAsText: (ws) => ws.getRemoteAddressAsText(),
+  getRemotePort: (ws) => ws.getRemotePort(),
+  getUserData: (ws) => ws.getUserData(),
+};
+
+const APP_METHODS = {
+  'app.publish': (app) => app.publish('topic', 'x'),
+  'app.numSubscribers': (app) => app.numSubscribers('topic'),
+  'app.get': (app) => app.get('/new', (res) => res.end()),
+  'app.get with null': (app) => app.get('/new', null),
+  'app.ws': (app) => app.ws('/new', {}),
+  'app.filter': (app) => app.filter(() => {}),
+  'app.listen': (app) => app.listen(0, (token) => uWS.us_listen_socket_close(token)),
+  'app.getDescriptor': (app) => app.getDescriptor(),
+  'app.addServerName': (app) => app.addServerName('a', {}),
+  'app.close': (app) => app.close(),
+};
+
+/** How a client brings the server into the situation; each handler calls `act` once with the socket. */
+const big = Buffer.alloc(1 << 20, 'b');
+const WS_SITUATIONS = {
+  open: { state: 'open', handler: 'open', go: async () => {} },
+  message: { state: 'open', handler: 'message', go: (peer) => peer.text('x') },
+  ping: { state: 'open', handler: 'ping', go: (peer) => peer.ping('x') },
+  pong: { state: 'open', handler: 'pong', go: (peer) => peer.pong('x') },
+  'a microtask of message': {
+    state: 'open',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act) => Promise.resolve().then(act),
+  },
+  'a tick of message': {
+    state: 'open',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act) => process.nextTick(act),
+  },
+  'a later turn': {
+    state: 'open',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act) => setImmediate(act),
+  },
+  'cork in message': {
+    state: 'open',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act, ws) => ws.cork(act),
+  },
+  'subscription on subscribe': {
+    state: 'open',
+    handler: 'subscription',
+    go: (peer) => peer.text('subscribe'),
+  },
+  'subscription on unsubscribe': {
+    state: 'open',
+    handler: 'subscription',
+    go: (peer) => peer.text('unsubscribe'),
+  },
+  dropped: { state: 'open', handler: 'dropped', go: (peer) => (peer.pause(), peer.text('overload')) },
+  drain: {
+    state: 'open',
+    handler: 'drain',
+    go: async (peer) => (peer.pause(), await peer.text('overload'), await turn(), peer.resume()),
+  },
+  'subscription of a peer that left': { state: 'gone', handler: 'subscription', go: (peer) => peer.reset() },
+  'subscription of close()': { state: 'gone', handler: 'subscription', go: (peer) => peer.text('close') },
+  'close of a peer that left': { state: 'closed', handler: 'close', go: (peer) => peer.reset() },
+  'close of a close frame': { state: 'closed', handler: 'close', go: (peer) => peer.close(1000) },
+  'close of close()': { state: 'closed', handler: 'close', go: (peer) => peer.text('close') },
+  'close of end()': { state: 'closed', handler: 'close', go: (peer) => peer.text('end') },
+  'after close()': {
+    state: 'closed',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act, ws) => (ws.close(), act()),
+  },
+  'after end()': {
+    state: 'closed',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act, ws) => (ws.end(1000), act()),
+  },
+  'long after close()': {
+    state: 'closed',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act, ws) => (ws.close(), setTimeout(act, 20)),
+  },
+  'inside cork after close()': {
+    state: 'closed',
+    handler: 'message',
+    go: (peer) => peer.text('x'),
+    around: (act, ws) => ws.cork(() => (ws.close(), act())),
+  },
+};
+
+/** Outcome of one call: what it threw. */
+function attempt(call) {
+  try {
+    call();
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** A server whose handlers follow the current `scene`. */
+function stage(t, scene) {
+  const act = (handler, ws) => {
+    if (scene.handler !== handler || scene.done) return;
+    if (handler === 'subscription' && !scene.opened) return;
+    const run = () => scene.act(ws);
+    if (scene.around === undefined) run();
+    else scene.around(run, ws);
+  };
+  return serve(t, (app) => {
+    scene.app = app;
+    const forward = (handler) => (ws) => act(handler, ws);
+    app
+      .get('/alive', (res) => res.end('alive'))
+      .ws('/', {
+        maxBackpressure: 1 << 16,
+        open(ws) {
+          ws.subscribe('topic');
+          // From here on a subscription event is the one of the situation.
+          scene.opened = true;
+          act('open', ws);
+        },
+        message(ws, message) {
+          const text = Buffer.from(message).toString();
+          if (text === 'subscribe') return ws.subscribe('another');
+          if (text === 'unsubscribe') return ws.unsubscribe('topic');
+          if (text === 'close') return ws.close();
+          if (text === 'end') return ws.end(1000);
+          if (text === 'after') return ws.send('after');
+          if (text === 'overload') for (let i = 0; i < 20; i++) if (ws.send(big) === 2) return;
+          act('message', ws);
+        },
+        ...Object.fromEntries(
+          ['ping', 'pong', 'drain', 'dropped', 'subscription', 'close'].map((name) => [name, forward(name)]),
+        ),
+      });
+  });
+}
+
+async function alive(server) {
+  assert.equal((await server.once(get('/alive'))).body, 'alive');
+}
+
+for (const [situation, { state, handler, around, go }] of Object.entries(WS_SITUATIONS)) {
+  it(`every method of a WebSocket and of its app: ${situation}`, { timeout: 20000 }, async (t) => {
+    for (const [name, method] of Object.entries({ ...WS_METHODS, ...APP_METHODS })) {
+      const reached = new Events();
+      const scene = { handler, around, done: false, opened: false };
+      scene.act = (ws) => {
+        scene.done = true;
+        reached.push({ error: attempt(() => method(name.startsWith('app.') ? scene.app : ws)) });
+      };
+      const server = stage(t, scene);
+      const peer = await server.ws('/');
+      await go(peer);
+      const { error } = await reached.first(() => true);
+      const throws = state === 'closed' && !name.startsWith('app.') && name !== 'getUserData';
+      if (throws) assert.match(String(error?.message), ERRORS.socket, `${name}: ${error}`);
+      else assert.equal(error, null, `${name}: ${error?.stack}`);
+      peer.resume();
+      if (name === 'app.close') await peer.gone();
+      else await alive(server);
+      // While it is overloaded the answer would be dropped.
+      if (state === 'open' && handler !== 'dropped' && !/close|^end/.test(name)) {
+        await peer.text('after');
+        while ((await peer.message()) !== 'after');
+      }
+      peer.destroy();
+      server.app.close();
+    }
+  });
+}
+
+const RES_METHODS = {
+  writeStatus: (res) => res.writeStatus('201 Created'),
+  writeHeader: (res) => res.writeHeader('a', 'b'),
+  write: (res) => res.write('x'),
+  beginWrite: (res) => res.beginWrite(),
+  tryEnd: (res) => res.tryEnd('x', 1),
+  'tryEnd of a part': (res) => res.tryEnd('x', 2),
+  end: (res) => res.end('x'),
+  'end and close': (res) => res.end('x', true),
+  endWithoutBody: (res) => res.endWithoutBody(),
+  close: (res) => res.close(),
+  getWriteOffset: (res) => res.getWriteOffset(),
+  onWritable: (res) => res.onWritable(() => true),
+  onAborted: (res) => res.onAborted(() => {}),
+  onData: (res) => res.onData(() => {}),
+  onDataV2: (res) => res.onDataV2(() => {}),
+  collectBody: (res) => res.collectBody(10, () => {}),
+  maxRemainingBodyLength: (res) => res.maxRemainingBodyLength(),
+  pause: (res) => res.pause(),
+  resume: (res) => res.resume(),
+  cork: (res) => res.cork(() => {}),
+  'cork with end inside': (res) => res.cork(() => res.end('x')),
+  'cork with close inside': (res) => res.cork(() => res.close()),
+  collect: (res) => res.collect(() => {}),
+  getRemoteAddress: (res) => res.getRemoteAddress(),
+  getRemoteAddressAsText: (res) => res.getRemoteAddressAsText(),
+  getRemotePort: (res) => res.getRemotePort(),
+  getProxiedRemoteAddress: (res) => res.getProxiedRemoteAddress(),
+  getProxiedRemoteAddressAsText: (res) => res.getProxiedRemoteAddressAsText(),
+  getProxiedRemotePort: (res) => res.getProxiedRemotePort(),
+};
+
+const once = (res, act) => act(res);
+const later = (res, act) => setImmediate(() => act(res));
+const streamed = post('/', 'x'.repeat(100));
+const RES_SITUATIONS = {
+  'the handler': { run: once },
+  'a microtask of the handler': { run: (res, act) => Promise.resolve().then(() => act(res)) },
+  'a later turn': { run: later },
+  cork: { run: (res, act) => res.cork(() => act(res)) },
+  'onData of all': { run: (res, act) => res.onData((chunk, last) => last && act(res)), head: streamed },
+  'onData of the first part': {
+    run: (res, act) => {
+      let first = true;
+      res.onData(() => first && ((first = false), act(res)));
+    },
+    head: streamed.slice(0, -50),
+    rest: streamed.slice(-50),
+  },
+  collectBody: { run: (res, act) => res.collectBody(1000, () => act(res)), head: streamed },
+  'after write': { state: 'chunked', run: (res, act) => (res.write('x'), act(res)) },
+  'after a part by tryEnd': { state: 'fixed', run: (res, act) => (res.tryEnd('x', 10), act(res)) },
+  onWritable: {
+    state: 'fixed',
+    slow: true,
+    run: (res, act) => {
+      res.onWritable(() => (act(res), true));
+      const [accepted] = res.tryEnd(Buffer.alloc(64 << 20), (64 << 20) + 10);
+      assert.equal(accepted, false);
+    },
+  },
+  'onAborted of close()': { state: 'closed', run: (res, act) => res.onAborted(() => act(res)).close() },
+  'onAborted of a peer that left': {
+    state: 'closed',
+    leaves: true,
+    run: (res, act) => res.onAborted(() => act(res)),
+  },
+  'onAborted of app.close()': {
+    state: 'closed',
+    run: (res, act, app) => (res.onAborted(() => act(res)), app.close()),
+    over: true,
+  },
+  'after end': { state: 'closed', run: (res, act) => (res.end('x'), act(res)) },
+  'long after end': { state: 'closed', run: (res, act) => (res.end('x'), setTimeout(() => act(res), 20)) },
+  'after close': { state: 'closed', run: (res, act) => (res.close(), act(res)) },
+  'after upgrade': {
+    state: 'closed',
+    head: upgradeRequest('/upgrade'),
+    run: (res, act, app, context) => (res.upgrade({}, 'dGhlIHNhbXBsZSBub25jZQ==', '', '', context), act(res)),
+  },
+};
+
+/** What a response in that state refuses. */
+const REFUSED = {
+  fresh: {},
+  chunked: { writeHeader: /comes too late/, tryEnd: /write began/, 'tryEnd of a part': /write began/ },
+  fixed: { writeHeader: /comes too late/, write: /tryEnd began/ },
+};
+
+for (const [situation, { state = 'fresh', run, head = get('/'), rest, leaves, slow, over }] of Object.entries(
+  RES_SITUATIONS,
+)) {
+  it(`every method of a response and of its app: ${situation}`, { timeout: 20000 }, async (t) => {
+    for (const [name, method] of Object.entries({ ...RES_METHODS, ...APP_METHODS })) {
+      const reached = new Events();
+      const started = new Events();
+      const server = serve(t, (app) => {
+        let done = false;
+        const act = (res) => {
+          if (done) return;
+          done = true;
+          reached.push({ error: attempt(() => method(name.startsWith('app.') ? app : res)) });
+          // Ends what is still open, in one way or the other.
+          setImmediate(() => attempt(() => res.end()) && attempt(() => res.close()));
+        };
+        const begin = (res, context) => {
+          if (!over && !/onAborted/.test(situation)) attempt(() => res.onAborted(() => {}));
+          run(res, act, app, context);
+          started.push(true);
+        };
+        app
+          .get('/alive', (res) => res.end('alive'))
+          .any('/', (res) => begin(res))
+          .ws('/upgrade', { upgrade: (res, req, context) => begin(res, context) });
+      });
+      const peer = await server.connect();
+      if (slow) peer.pause();
+      await peer.send(head);
+      if (rest !== undefined) (await turn(), await peer.send(rest));
+      await started.count(1);
+      if (leaves) peer.reset();
+      if (slow) peer.resume();
+      const { error } = await reached.first(() => true);
+      const expected = name.startsWith('app.')
+        ? undefined
+        : state === 'closed'
+          ? ERRORS.response
+          : REFUSED[state][name];
+      if (expected === undefined) assert.equal(error, null, `${name}: ${error?.stack}`);
+      else assert.match(String(error?.message), expected, `${name}: ${error}`);
+      if (name === 'app.close' || over) await peer.gone();
+      else await alive(server);
+      peer.destroy();
+      server.app.close();
+    }
+  });
+}
+
+const REQ_METHODS = {
+  getHeader: (req) => req.getHeader('host'),
+  getParameter: (req) => req.getParameter(0),
+  getUrl: (req) => req.getUrl(),
+  getMethod: (req) => req.getMethod(),
+  getCaseSensitiveMethod: (req) => req.getCaseSensitiveMethod(),
+  getQuery: (req) => req.getQuery(),
+  'getQuery of a key': (req) => req.getQuery('a'),
+  forEach: (req) => req.forEach(() => {}),
+  setYield: (req) => req.setYield(false),
+};
+const REQ_SITUATIONS = {
+  'after end': { run: (res, req, act) => (res.end(), act()) },
+  'after close': { run: (res, req, act) => (res.onAborted(() => {}), res.close(), act()) },
+  'in cork': { run: (res, req, act) => res.cork(() => (act(), res.end())) },
+  'in forEach': { run: (res, req, act) => (req.forEach(() => act()), res.end()) },
+  'in onAborted of close()': { run: (res, req, act) => res.onAborted(act).close() },
+  'after app.close()': {
+    run: (res, req, act, app) => (res.onAborted(() => {}), app.close(), act()),
+    over: true,
+  },
+  'in onData': {
+    invalid: true,
+    run: (res, req, act) => res.onAborted(() => {}).onData((chunk, last) => last && (act(), res.end())),
+  },
+  'a turn later': {
+    invalid: true,
+    run: (res, req, act) => (res.onAborted(() => {}), setImmediate(() => (act(), res.end()))),
+  },
+  'after await': { run: async (res, req, act) => (await null, act(), res.end()) },
+};
+for (const [situation, { run, invalid, over }] of Object.entries(REQ_SITUATIONS)) {
+  it(`every method of a request: ${situation}`, async (t) => {
+    const errors = new Events();
+    const server = serve(t, (app) => {
+      app
+        .get('/alive', (res) => res.end('alive'))
+        .post('/:a', (res, req) => {
+          let done = false;
+          const act = () => {
+            if (done) return;
+            done = true;
+            errors.push(
+              Object.entries(REQ_METHODS).map(([name, method]) => [name, attempt(() => method(req))]),
+            );
+          };
+          run(res, req, act, app);
+        });
+    });
+    const peer = await server.connect();
+    await peer.send(post('/x?a=b', 'body'));
+    const [all] = await errors.count(1);
+    for (const [name, error] of all) {
+      if (invalid) assert.match(String(error?.message), ERRORS.request, name);
+      else assert.equal(error, null, `${name}: ${error?.stack}`);
+    }
+    if (over) await peer.gone();
+    else await alive(server);
+  });
+}
+
+it('ws.close() of every other socket inside message; each closes once, the rest of their messages is not handled', async (t) => {
+  const sockets = new Set();
+  const events = new Events();
+  const server = serve(t, (app) =>
+    app.ws('/', {
+      open: (ws) => sockets.add(ws),
+      message(ws, message) {
+        events.push('message');
+        for (const other of [...sockets]) if (other !== ws) other.close();
+        ws.send(message);
+      },
+      close: (ws, code) => (sockets.delete(ws), events.push(`close ${code}`)),
+    }),
+  );
+  const peers = await Promise.all(Array.from({ length: 10 }, () => server.ws('/')));
+  await Promise.all(peers.map((peer) => peer.text('x')));
+  const survivors = await Promise.all(
+    peers.map((peer) =>
+      peer.message().then(
+        () => 1,
+        () => 0,
+      ),
+    ),
+  );
+  assert.equal(
+    survivors.reduce((sum, one) => sum + one),
+    1,
+  );
+  assert.deepEqual(events.list.slice().sort(), [...Array(9).fill('close 1006'), 'message']);
+});
+
+it('unsubscribe, close and publish again from a subscription while publishing', async (t) => {
+  const server = serve(t, (app) =>
+    app.ws('/', {
+      open: (ws) => ws.subscribe('a'),
+      message(ws, message) {
+        const text = Buffer.from(message).toString();
+        app.publish('a', 'before');
+        ws.unsubscribe('a');
+        app.publish('a', 'between');
+        if (text === 'again') ws.subscribe('a');
+        app.publish('a', 'after');
+        ws.send('end');
+      },
+      subscription: (ws, topic, now, before) => now < before && app.publish('a', `left ${now}`),
+    }),
+  );
+  const [first, second] = [await server.ws('/'), await server.ws('/')];
+  await first.text('again');
+  assert.deepEqual(await first.messages(3), ['before', 'after', 'end']);
+  assert.deepEqual(await second.messages(4), ['before', 'left 1', 'between', 'after']);
+  await first.text('leave');
+  assert.deepEqual(await first.messages(2), ['before', 'end']);
+});
+
+it('a second app is made, served by and closed inside handlers of the first', async (t) => {
+  const server = serve(t, (app) =>
+    app.get('/', async (res) => {
+      res.onAborted(() => {});
+      const inner = listening((other) => other.get('/', (answer) => answer.end('inner', true)));
+      const peer = await inner.connect();
+      const { body } = await peer.request(get('/'));
+      inner.app.close();
+      res.cork(() => res.end(body));
+    }),
+  );
+  for (let i = 0; i < 5; i++) assert.equal((await server.once(get('/'))).body, 'inner');
+});
+
+const THROWN = [
+  'route',
+  'cork',
+  'tick',
+  'rejection',
+  'forEach',
+  'onData',
+  'onDataV2',
+  'collectBody',
+  'onAborted',
+  'onAborted of close',
+  'onWritable',
+  'upgrade',
+  'open',
+  'message',
+  'ping',
+  'pong',
+  'subscription',
+  'dropped',
+  'drain',
+  'close',
+  'filter',
+];
+
+it('what every handler throws is an uncaughtException, and the process goes on', async (t) => {
+  const program = Program.start(
+    t,
+    async ({ listening: start, get: head, post: upload, upgradeRequest: upgrading, turn: next }) => {
+      const seen = new Set();
+      let wake = () => {};
+      process.on('uncaughtException', (error) => (seen.add(error.message), wake()));
+      const thrown = (name) => new Promise((resolve) => ((wake = () => seen.has(name) && resolve()), wake()));
+      const fail = (name) => () => {
+        throw new Error(name);
+      };
+      const large = Buffer.alloc(1 << 20);
+      const server = start((app) =>
+        app
+          .filter(fail('filter'))
+          .get('/alive', (res) => res.end('alive'))
+          .get('/route', fail('route'))
+          .get('/cork', (res) => res.cork(fail('cork')))
+          .get('/tick', (res) => (res.end(), process.nextTick(fail('tick'))))
+          .get('/rejection', async (res) => (res.end(), fail('rejection')()))
+          .get('/forEach', (res, req) => req.forEach(fail('forEach')))
+          .post('/data', (res) => res.onAborted(() => {}).onData(fail('onData')))
+          .post('/data2', (res) => res.onAborted(() => {}).onDataV2(fail('onDataV2')))
+          .post('/collect', (res) => res.onAborted(() => {}).collectBody(9, fail('collectBody')))
+          .get('/aborted', (res) => res.onAborted(fail('onAborted')))
+          .get('/closed', (res) => res.onAborted(fail('onAborted of close')).close())
+          .get(
+            '/writable',
+            (res) => (
+              res.onAborted(() => {}).onWritable(fail('onWritable')),
+              res.tryEnd(Buffer.alloc(32 << 20), 33 << 20)
+            ),
+          )
+          .ws('/upgrade', { upgrade: fail('upgrade') })
+          .ws('/', {
+            maxBackpressure: 1 << 16,
+            open: fail('open'),
+            message(ws, message) {
+              const text = Buffer.from(message).toString();
+              if (text === 'subscribe') ws.subscribe('a');
+              else if (text === 'overload') while (ws.send(large) !== 2);
+              else throw new Error('message');
+            },
+            ping: fail('ping'),
+            pong: fail('pong'),
+            dropped: fail('dropped'),
+            drain: fail('drain'),
+            subscription: fail('subscription'),
+            close: fail('close'),
+          }),
+      );
+      const alive = async () => {
+        const peer = await server.connect();
+        if ((await peer.request(head('/alive'))).body !== 'alive') throw new Error('not alive');
+        peer.destroy();
+      };
+      const plain = async (text, name) => {
+        const peer = await server.connect();
+        await peer.send(text);
+        await next();
+        if (name === 'onAborted') peer.reset();
+        await thrown(name);
+        peer.destroy();
+        await alive();
+      };
+      await plain(head('/route'), 'route');
+      await plain(head('/cork'), 'cork');
+      await plain(head('/tick'), 'tick');
+      await plain(head('/rejection'), 'rejection');
+      await plain(head('/forEach'), 'forEach');
+      await plain(upload('/data', 'x'), 'onData');
+      await plain(upload('/data2', 'x'), 'onDataV2');
+      await plain(upload('/collect', 'x'), 'collectBody');
+      await plain(head('/aborted'), 'onAborted');
+      await plain(head('/closed'), 'onAborted of close');
+      await plain(head('/writable'), 'onWritable');
+      await plain(upgrading('/upgrade'), 'upgrade');
+      const peer = await server.ws('/');
+      await thrown('open');
+      for (const [name, go] of [
+        ['message', () => peer.text('x')],
+        ['ping', () => peer.ping('x')],
+        ['pong', () => peer.pong('x')],
+        ['subscription', () => peer.text('subscribe')],
+        ['dropped', () => (peer.pause(), peer.text('overload'))],
+        ['drain', () => peer.resume()],
+        ['close', () => peer.reset()],
+      ]) {
+        await go();
+        await thrown(name);
+        await alive();
+      }
+      console.log([...seen].sort().join());
+      process.exit(0);
+    },
+  );
+  const run = await program.endWithin(12000);
+  assert.ok(run, `hangs: ${program.stdout} ${program.stderr}`);
+  assert.deepEqual([run.code, run.signal, run.stdout], [0, null, `${THROWN.sort().join()}\n`], run.stderr);
+});

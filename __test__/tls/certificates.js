@@ -1,0 +1,101 @@
+'use strict';
+// Keys and certificates for the specs, made with openssl.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { execFileSync } = require('node:child_process');
+
+function openssl(...args) {
+  return execFileSync('openssl', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+const ALGORITHMS = {
+  ec: ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  p384: ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-384'],
+  rsa: ['-newkey', 'rsa:2048'],
+  ed25519: ['-newkey', 'ed25519'],
+};
+
+/** A self-signed certificate for `name` in `directory`; returns the options of an SSLApp. */
+function selfSigned(directory, name, { algorithm = 'ec', file = name.replaceAll('*', 'star') } = {}) {
+  const key = path.join(directory, `${file}.key`);
+  const cert = path.join(directory, `${file}.crt`);
+  openssl(
+    'req',
+    '-x509',
+    ...ALGORITHMS[algorithm],
+    '-nodes',
+    '-days',
+    '3',
+    '-keyout',
+    key,
+    '-out',
+    cert,
+    '-subj',
+    `/CN=${name}`,
+    '-addext',
+    `subjectAltName=DNS:${name}`,
+  );
+  return { key_file_name: key, cert_file_name: cert };
+}
+
+/** A certificate for `name` signed by `issuer`, which `selfSigned` made. */
+function signedBy(directory, issuer, name, { algorithm = 'ec', authority = false } = {}) {
+  const key = path.join(directory, `${name}.key`);
+  const request = path.join(directory, `${name}.csr`);
+  const cert = path.join(directory, `${name}.crt`);
+  const extensions = path.join(directory, `${name}.ext`);
+  fs.writeFileSync(
+    extensions,
+    authority ? 'basicConstraints=critical,CA:TRUE\n' : `subjectAltName=DNS:${name}\n`,
+  );
+  openssl('req', ...ALGORITHMS[algorithm], '-nodes', '-keyout', key, '-out', request, '-subj', `/CN=${name}`);
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    request,
+    '-CA',
+    issuer.cert_file_name,
+    '-CAkey',
+    issuer.key_file_name,
+    '-CAcreateserial',
+    '-days',
+    '3',
+    '-extfile',
+    extensions,
+    '-out',
+    cert,
+  );
+  return { key_file_name: key, cert_file_name: cert };
+}
+
+function temporaryDirectory() {
+  return fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-tls-'));
+}
+
+/** One certificate for all processes of a run, made by the first. It lives for days, so an old one is replaced. */
+function shared() {
+  const directory = path.join(os.tmpdir(), `uws-rs-tls-shared-${os.userInfo().uid}`);
+  const options = {
+    key_file_name: path.join(directory, 'localhost.key'),
+    cert_file_name: path.join(directory, 'localhost.crt'),
+  };
+  const age = fs.existsSync(options.cert_file_name)
+    ? Date.now() - fs.statSync(options.cert_file_name).mtimeMs
+    : Infinity;
+  if (age < 24 * 3600 * 1000) return options;
+  const fresh = temporaryDirectory();
+  selfSigned(fresh, 'localhost');
+  fs.rmSync(directory, { recursive: true, force: true });
+  try {
+    fs.renameSync(fresh, directory);
+  } catch {
+    // Another process was faster.
+    fs.rmSync(fresh, { recursive: true, force: true });
+  }
+  return options;
+}
+
+module.exports = { openssl, selfSigned, signedBy, temporaryDirectory, shared };

@@ -1,0 +1,377 @@
+'use strict';
+// What passes through a TLS connection: large and small, both ways, slow readers, and the ways it can end.
+
+const https = require('node:https');
+const tls = require('node:tls');
+const net = require('node:net');
+const crypto = require('node:crypto');
+const {
+  it,
+  assert,
+  Events,
+  deferred,
+  turn,
+  WsPeer,
+  certificate,
+  secure,
+  sClient,
+  get,
+  post,
+} = require('./support');
+
+const MIB = 1 << 20;
+const hash = (data) => crypto.createHash('sha256').update(Buffer.from(data)).digest('hex');
+
+/** A client of the `ws` package, open. */
+async function wsClient(t, port, path = '/') {
+  const { WebSocket } = require('ws');
+  const client = new WebSocket(`wss://127.0.0.1:${port}${path}`, {
+    rejectUnauthorized: false,
+    perMessageDeflate: false,
+  });
+  t.after(() => client.terminate());
+  await new Promise((resolve, reject) => client.once('open', resolve).once('error', reject));
+  return client;
+}
+
+it('Node https over one connection kept alive', async (t) => {
+  const { port } = secure(t, (app) =>
+    app.any('/*', (res) => {
+      let length = 0;
+      res.onAborted(() => {});
+      res.onData((chunk, last) => {
+        length += chunk.byteLength;
+        if (last) res.end(String(length));
+      });
+    }),
+  );
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false });
+  t.after(() => agent.destroy());
+  const ports = new Set();
+  for (const size of [0, 1, 1000, 16384, 16385, 100000, 3 * MIB]) {
+    const answer = await new Promise((resolve, reject) => {
+      const request = https.request({ port, host: '127.0.0.1', method: 'POST', agent }, (response) => {
+        ports.add(response.socket.localPort);
+        let body = '';
+        response
+          .on('data', (data) => {
+            body += data;
+          })
+          .on('end', () => resolve(body));
+      });
+      request.on('error', reject);
+      request.end(Buffer.alloc(size, 1));
+    });
+    assert.equal(answer, String(size));
+  }
+  assert.equal(ports.size, 1);
+});
+
+it('ws over wss: messages of every size around a record, both ways', async (t) => {
+  const { port } = secure(t, (app) =>
+    app.ws('/*', {
+      maxPayloadLength: 64 * MIB,
+      maxBackpressure: 64 * MIB,
+      message: (ws, message, isBinary) => {
+        ws.send(message, isBinary);
+      },
+    }),
+  );
+  const client = await wsClient(t, port);
+  const answers = new Events();
+  client.on('message', (data) => answers.push(hash(data)));
+  const sizes = [0, 1, 125, 126, 16383, 16384, 16385, 65535, 65536, 131072, MIB, 20 * MIB];
+  const sent = sizes.map((size) => crypto.randomBytes(size));
+  for (const data of sent) client.send(data);
+  assert.deepEqual(await answers.count(sizes.length), sent.map(hash));
+});
+
+it('a large response to a slow reader arrives whole; onWritable tells when to go on', async (t) => {
+  const piece = crypto.randomBytes(MIB);
+  const total = 32 * MIB;
+  const refused = deferred();
+  const server = secure(t, (app) =>
+    app.get('/', (res) => {
+      let sent = 0;
+      res.onAborted(() => {});
+      const go = () => {
+        while (sent < total) {
+          const [ok, done] = res.tryEnd(piece.subarray(sent % MIB), total);
+          if (done) return true;
+          sent = res.getWriteOffset();
+          if (!ok) {
+            refused.resolve();
+            return false;
+          }
+        }
+        return true;
+      };
+      if (!go()) res.onWritable(go);
+    }),
+  );
+  const peer = await server.connect();
+  peer.pause();
+  await peer.send(get('/'));
+  await refused.promise;
+  peer.resume();
+  const answer = await peer.response();
+  assert.equal(answer.raw.length, total);
+  assert.equal(hash(answer.raw.subarray(total - MIB)), hash(piece));
+});
+
+it('backpressure of a socket: 0, then 2, drain, and nothing accepted is lost', async (t) => {
+  const message = Buffer.alloc(MIB, 5);
+  const opened = deferred();
+  const events = new Events();
+  const server = secure(t, (app) =>
+    app.ws('/*', {
+      maxBackpressure: 1024,
+      open: (ws) => opened.resolve(ws),
+      drain: (ws) => events.push(['drain', ws.getBufferedAmount()]),
+      dropped: () => events.push(['dropped']),
+    }),
+  );
+  const peer = await server.ws('/');
+  const ws = await opened.promise;
+  peer.pause();
+  let accepted = 0;
+  for (;;) {
+    const answer = ws.send(message, true);
+    if (answer === 2) break;
+    accepted++;
+    await turn();
+    assert.ok(accepted < 200);
+  }
+  assert.ok(ws.getBufferedAmount() > 1024);
+  assert.deepEqual(events.list, [['dropped']]);
+  peer.resume();
+  for (let i = 0; i < accepted; i++) assert.equal((await peer.frame()).data.length, MIB);
+  await events.first(([name, left]) => name === 'drain' && left === 0);
+  assert.equal(ws.send('after'), 1);
+  assert.equal(await peer.message(), 'after');
+});
+
+it('a publish reaches plain and TLS subscribers of their apps alike', async (t) => {
+  const behaviour = {
+    open: (ws) => {
+      ws.subscribe('news');
+    },
+  };
+  const server = secure(t, (app) => app.ws('/*', behaviour));
+  const peers = await Promise.all(Array.from({ length: 20 }, () => server.ws('/')));
+  const large = 'x'.repeat(100000);
+  while (server.app.numSubscribers('news') < 20) await turn();
+  server.app.publish('news', 'small');
+  server.app.publish('news', large);
+  for (const peer of peers) assert.deepEqual([await peer.message(), await peer.message()], ['small', large]);
+});
+
+it('writes of one tick leave in one record', async (t) => {
+  const server = secure(t, (app) =>
+    app.get('/', (res) => {
+      res.onAborted(() => {});
+      res.write('a'.repeat(100));
+      res.write('b'.repeat(100));
+      res.end('c'.repeat(100));
+    }),
+  );
+  const { output } = await sClient(server.port, ['-msg', '-tls1_2']);
+  const records = output.match(/<<< TLS 1\.2, RecordHeader \[length 0005\]\n\s+17 03 03/g);
+  assert.match(output, /a{100}[^]*b{100}[^]*c{100}/);
+  assert.equal(records.length, 1);
+});
+
+it('pipelined requests in one record, and one request in many', async (t) => {
+  const server = secure(t, (app) =>
+    app.get('/:n', (res, req) => {
+      res.end(req.getParameter(0));
+    }),
+  );
+  const peer = await server.connect();
+  await peer.send([1, 2, 3].map((n) => get(`/${n}`)).join(''));
+  for (const n of ['1', '2', '3']) assert.equal((await peer.response()).body, n);
+  await peer.sendPieces(get('/pieces'));
+  assert.equal((await peer.response()).body, 'pieces');
+});
+
+// ---- ends
+
+it('the end is a close_notify, then FIN', async (t) => {
+  const { port } = secure(t, (app) =>
+    app.get('/*', (res) => {
+      res.end('hello', true);
+    }),
+  );
+  const { output } = await sClient(port, ['-msg']);
+  assert.match(output, /<<< TLS 1\.3, Alert \[length 0002\], warning close_notify/);
+});
+
+it('ws: the closing handshake over TLS, from either side', async (t) => {
+  const closed = new Events();
+  const { port } = secure(t, (app) =>
+    app.ws('/*', {
+      message: (ws) => {
+        ws.end(4001, 'bye');
+      },
+      close: (ws, code, message) => closed.push([code, Buffer.from(message).toString()]),
+    }),
+  );
+  const first = await wsClient(t, port);
+  first.close(4000, 'from the client');
+  await new Promise((resolve) => first.once('close', resolve));
+  assert.deepEqual(await closed.count(1), [[4000, 'from the client']]);
+  const second = await wsClient(t, port);
+  second.send('x');
+  const [code, reason] = await new Promise((resolve) => second.once('close', (...all) => resolve(all)));
+  assert.deepEqual([code, reason.toString()], [4001, 'bye']);
+});
+
+it('half-closed and reset connections end what they were about', async (t) => {
+  const events = new Events();
+  const server = secure(t, (app) => {
+    app.any('/pending', (res) => {
+      events.push('request');
+      res.onData(() => {});
+      res.onAborted(() => events.push('aborted'));
+    });
+    app.ws('/*', {
+      open: () => {
+        events.push('open');
+      },
+      close: (ws, code) => {
+        events.push(code);
+      },
+    });
+  });
+  for (const leave of ['halfClose', 'reset', 'destroy']) {
+    for (const open of [
+      () => server.ws('/'),
+      async () => {
+        const peer = await server.connect();
+        await peer.send(post('/pending', 'x'));
+        return peer;
+      },
+    ]) {
+      const before = events.list.length;
+      const peer = await open();
+      await events.count(before + 1);
+      peer[leave]();
+      await events.count(before + 2);
+    }
+  }
+  assert.deepEqual(events.list, Array(3).fill(['open', 1006, 'request', 'aborted']).flat());
+});
+
+it('TCP cut without close_notify, in the middle of a record', async (t) => {
+  const events = new Events();
+  const server = secure(t, (app) =>
+    app.ws('/*', {
+      open: () => {
+        events.push('open');
+      },
+      close: (ws, code) => {
+        events.push(code);
+      },
+    }),
+  );
+  const proxy = net.createServer((client) => {
+    const upstream = net.connect(server.port, '127.0.0.1');
+    upstream.pipe(client);
+    client.on('data', (data) => {
+      if (events.list.length === 0) upstream.write(data);
+      else upstream.end(data.subarray(0, data.length - 3));
+    });
+    for (const one of [client, upstream])
+      one
+        .on('error', () => {})
+        .on('close', () => {
+          client.destroy();
+          upstream.destroy();
+        });
+  });
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  t.after(() => proxy.close());
+  const client = await wsClient(t, proxy.address().port);
+  client.on('error', () => {});
+  await events.count(1);
+  client.send('cut');
+  assert.deepEqual(await events.count(2), ['open', 1006]);
+});
+
+it('a record that has been tampered with ends the connection with an alert', async (t) => {
+  const events = new Events();
+  const server = secure(t, (app) =>
+    app.ws('/*', {
+      open: () => {
+        events.push('open');
+      },
+      close: (ws, code) => {
+        events.push(code);
+      },
+      message: () => {
+        events.push('message');
+      },
+    }),
+  );
+  const proxy = net.createServer((client) => {
+    const upstream = net.connect(server.port, '127.0.0.1');
+    upstream.pipe(client);
+    client.on('data', (data) => {
+      if (events.list.length > 0) data[data.length - 1] ^= 1;
+      upstream.write(data);
+    });
+    for (const one of [client, upstream])
+      one
+        .on('error', () => {})
+        .on('close', () => {
+          client.destroy();
+          upstream.destroy();
+        });
+  });
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  t.after(() => proxy.close());
+  const peer = await WsPeer.open(proxy.address().port, '/', { tls: {} });
+  const failure = new Promise((resolve) => peer.socket.once('error', (error) => resolve(error.code)));
+  await events.count(1);
+  await peer.text('tampered');
+  assert.deepEqual(await events.count(2), ['open', 1006]);
+  assert.equal(await failure, 'ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC');
+});
+
+it('many connections at once', async (t) => {
+  const server = secure(t, (app) =>
+    app.get('/*', (res, req) => {
+      res.end(req.getUrl());
+    }),
+  );
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, async (_, i) => {
+      const peer = await server.connect();
+      const { body } = await peer.request(get(`/${i}`));
+      peer.destroy();
+      return body;
+    }),
+  );
+  assert.deepEqual(
+    answers,
+    answers.map((_, i) => `/${i}`),
+  );
+});
+
+it('app.close() ends TLS connections and handshakes alike', async (t) => {
+  const server = secure(t, (app) => app.ws('/*', {}));
+  const peer = await server.ws('/');
+  const half = net.connect(server.port, '127.0.0.1');
+  await new Promise((resolve) => half.on('connect', resolve));
+  half.write(Buffer.from([0x16, 3, 1]));
+  half.on('error', () => {});
+  await turn();
+  server.app.close();
+  await Promise.all([peer.gone(), new Promise((resolve) => half.on('close', resolve))]);
+  assert.ok(
+    await new Promise((resolve) =>
+      tls.connect({ port: server.port, host: '127.0.0.1' }).on('error', resolve),
+    ),
+  );
+  assert.ok(certificate('localhost'));
+});

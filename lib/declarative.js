@@ -1,0 +1,108 @@
+'use strict';
+// DeclarativeResponse: a response put together by instructions, which the loop carries out without waking JavaScript.
+
+const { types } = require('node:util');
+const { bytes, coerce, text, requireArguments } = require('./arguments');
+const { lowerCaseName, checkHeaderValue } = require('./response');
+
+/** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then UTF-8. */
+const Step = Object.freeze({ HEADER: 1, BODY: 2, QUERY: 3, REQUEST_HEADER: 4, TEXT: 5, PARAMETER: 6 });
+
+/** The largest request body an answer may contain; the same in the loop (src/event_loop/declared.rs). */
+const MAX_BODY = 16 * 1024 * 1024;
+
+class DeclarativeResponse {
+  #parts = [];
+
+  #step(number, ...texts) {
+    this.#parts.push(Buffer.of(number));
+    for (const each of texts) {
+      const data = bytes(each);
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(data.length);
+      // A copy: the caller's buffer may change before end() is called.
+      this.#parts.push(length, Buffer.from(data));
+    }
+    return this;
+  }
+
+  writeHeader(key, value) {
+    const [name, content] = [text(key, 'key'), text(value, 'value')];
+    lowerCaseName(name);
+    checkHeaderValue(name, content);
+    return this.#step(Step.HEADER, name, content);
+  }
+
+  writeBody() {
+    return this.#step(Step.BODY);
+  }
+
+  writeQueryValue(key) {
+    requireArguments(arguments.length, 1);
+    return this.#step(Step.QUERY, text(key, 'key'));
+  }
+
+  writeHeaderValue(key) {
+    requireArguments(arguments.length, 1);
+    return this.#step(Step.REQUEST_HEADER, text(key, 'key').toLowerCase());
+  }
+
+  write(value) {
+    requireArguments(arguments.length, 1);
+    return this.#step(Step.TEXT, coerce(value, 'value'));
+  }
+
+  writeParameterValue(key) {
+    requireArguments(arguments.length, 1);
+    return this.#step(Step.PARAMETER, text(key, 'key'));
+  }
+
+  /** What a route method takes in place of a handler. */
+  end(value) {
+    if (value !== undefined) this.#step(Step.TEXT, coerce(value, 'value'));
+    return Uint8Array.from(Buffer.concat(this.#parts)).buffer;
+  }
+}
+
+const isProgram = (value) => types.isArrayBuffer(value);
+
+/** The instructions as [number, text, …]. */
+function* stepsOf(program) {
+  for (let at = 0; at < program.length;) {
+    const step = [program[at++]];
+    for (let left = step[0] === Step.HEADER ? 2 : step[0] === Step.BODY ? 0 : 1; left > 0; left--) {
+      const end = at + 4 + program.readUInt32LE(at);
+      step.push(program.subarray(at + 4, end));
+      at = end;
+    }
+    yield step;
+  }
+}
+
+/** A handler that does what the loop does, for when a handler before it has yielded. */
+function handlerOf(arrayBuffer) {
+  const steps = [...stepsOf(Buffer.from(arrayBuffer))];
+  return (res, req) => {
+    const pieces = [];
+    for (const [step, first, second] of steps) {
+      if (step === Step.HEADER) res.writeHeader(first, second);
+      else pieces.push(step === Step.BODY ? null : pieceOf(step, first, req));
+    }
+    if (!pieces.includes(null)) return void res.end(Buffer.concat(pieces));
+    res.onAborted(() => {});
+    res.collectBody(MAX_BODY, (body) => {
+      if (body === null) return void res.writeStatus('413 Content Too Large').end(undefined, true);
+      res.end(Buffer.concat(pieces.map((piece) => piece ?? Buffer.from(body))));
+    });
+  };
+}
+
+function pieceOf(step, value, req) {
+  if (step === Step.TEXT) return value;
+  const key = value.toString();
+  if (step === Step.QUERY) return Buffer.from(req.getQuery(key) ?? '');
+  if (step === Step.REQUEST_HEADER) return Buffer.from(req.getHeader(key), 'latin1');
+  return Buffer.from(req.getParameter(key) ?? '');
+}
+
+module.exports = { DeclarativeResponse, isProgram, handlerOf };

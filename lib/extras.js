@@ -1,0 +1,108 @@
+'use strict';
+// Functions of the module that have nothing to do with a server: multipart bodies, and the key-value helpers that all
+// threads of the process share.
+
+const { load } = require('./binding');
+const { bytes, coerce, text } = require('./arguments');
+
+function getParts(body, contentType) {
+  const data = coerce(body, 'body');
+  const type = text(contentType, 'contentType');
+  return load().multipartParts(typeof data === 'string' ? Buffer.from(data) : bytes(data), type);
+}
+
+/** Key and collection; the collection without a name is as good as any. */
+const place = (key, collection) => [text(collection, 'collection'), text(key, 'key')];
+
+/** A whole number, as the original makes of anything else. */
+function whole(value) {
+  const number = Math.trunc(Number(value));
+  return Number.isSafeInteger(number) ? number : 0;
+}
+
+function getString(key, collection) {
+  return load().storeGetString(...place(key, collection));
+}
+
+function setString(key, value, collection) {
+  load().storeSetString(...place(key, collection), text(value, 'value'));
+}
+
+function getStringKeys(collection) {
+  return load().storeStringKeys(text(collection, 'collection'));
+}
+
+function deleteString(key, collection) {
+  load().storeDeleteString(...place(key, collection));
+}
+
+function deleteStringCollection(collection) {
+  load().storeDeleteStrings(text(collection, 'collection'));
+}
+
+function getInteger(key, collection) {
+  return load().storeGetInteger(...place(key, collection));
+}
+
+function setInteger(key, value, collection) {
+  load().storeSetInteger(...place(key, collection), whole(value));
+}
+
+function incInteger(key, value, collection) {
+  return load().storeIncreaseInteger(...place(key, collection), whole(value));
+}
+
+function getIntegerKeys(collection) {
+  return load().storeIntegerKeys(text(collection, 'collection'));
+}
+
+function deleteInteger(key, collection) {
+  load().storeDeleteInteger(...place(key, collection));
+}
+
+function deleteIntegerCollection(collection) {
+  load().storeDeleteIntegers(text(collection, 'collection'));
+}
+
+/** Blocks this thread until no other one holds the lock. */
+function lock() {
+  load().storeLock();
+}
+
+function unlock() {
+  load().storeUnlock();
+}
+
+/** Internal settings of the original; there is nothing to set here. */
+function _cfg() {}
+
+/** A function of the original that has no place here. */
+function absent(name, why) {
+  const message = `uws-rs has no ${name}: ${why}`;
+  return {
+    [name]() {
+      throw new Error(message);
+    },
+  }[name];
+}
+
+const extras = {
+  getParts,
+  getString,
+  setString,
+  getStringKeys,
+  deleteString,
+  deleteStringCollection,
+  getInteger,
+  setInteger,
+  incInteger,
+  getIntegerKeys,
+  deleteInteger,
+  deleteIntegerCollection,
+  lock,
+  unlock,
+  _cfg,
+  H3App: absent('H3App', 'HTTP/3 is out of its scope.'),
+};
+
+module.exports = { extras };

@@ -1,0 +1,68 @@
+//! What an SSLApp asks of its engine beside what every app does: certificates by server name.
+
+use super::Engine;
+use crate::event_loop::{Control, tls};
+use napi::Result;
+use napi_derive::napi;
+use rustls::ServerConfig;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The options of an SSLApp or a server name, as text.
+#[napi(object)]
+pub struct TlsOptions {
+    pub key_file_name: Option<String>,
+    pub cert_file_name: Option<String>,
+    pub ca_file_name: Option<String>,
+    pub passphrase: Option<String>,
+    pub dh_params_file_name: Option<String>,
+    pub ssl_ciphers: Option<String>,
+}
+
+fn server_config(options: TlsOptions) -> Result<Option<Arc<ServerConfig>>> {
+    let options = tls::Options {
+        key_file_name: options.key_file_name,
+        cert_file_name: options.cert_file_name,
+        ca_file_name: options.ca_file_name,
+        passphrase: options.passphrase,
+        dh_params_file_name: options.dh_params_file_name,
+        ssl_ciphers: options.ssl_ciphers,
+    };
+    tls::server_config(&options).map_err(|error| napi::Error::from_reason(error.to_string()))
+}
+
+#[napi]
+impl Engine {
+    /// A new SSLApp. The error's text is the cause.
+    #[napi]
+    pub fn add_secure_app(&mut self, app: u32, options: TlsOptions) -> Result<()> {
+        let config = server_config(options)?;
+        self.state().control(Control::AddApp { app });
+        self.state().control(Control::Secure { app, config });
+        Ok(())
+    }
+
+    #[napi]
+    pub fn add_server_name(&mut self, app: u32, name: String, options: TlsOptions) -> Result<()> {
+        let change = tls::Change::Add { name, config: server_config(options)? };
+        self.state().control(Control::ServerNames { app, change });
+        Ok(())
+    }
+
+    #[napi]
+    pub fn remove_server_name(&mut self, app: u32, name: String) {
+        self.state().control(Control::ServerNames { app, change: tls::Change::Remove { name } });
+    }
+
+    /// From here on `ServerName` events come, each to be answered.
+    #[napi]
+    pub fn ask_for_missing_names(&mut self, app: u32) {
+        self.state().control(Control::ServerNames { app, change: tls::Change::AskForMissing });
+    }
+
+    /// TLS handshakes that did not come about.
+    #[napi]
+    pub fn failed_handshakes(&mut self) -> f64 {
+        self.state().event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64
+    }
+}

@@ -1,0 +1,99 @@
+//! Accepting: bursts, rests when the process has no descriptor left, and the hand-over to child apps.
+
+use super::*;
+
+impl EventLoop {
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
+            match listening.socket.accept() {
+                Ok((stream, peer)) => {
+                    // The shortage is over, and may be warned of again, when nobody waits any more.
+                    listening.rest = listening.rest.map(|(until, _)| (until, Duration::ZERO));
+                    let app = listening.app;
+                    self.hand_out(stream, peer, app);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listening.rest = None;
+                    return;
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return self.rest(index, &error),
+            }
+        }
+        self.accepting.push(index);
+    }
+
+    /// No file descriptor or memory for another connection: try again a little later, longer each time.
+    pub(super) fn rest(&mut self, index: usize, error: &io::Error) {
+        let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
+        let pause = match listening.rest {
+            None => {
+                let text = format!("uws-rs: accepting connections is paused: {error}");
+                self.ctx.event(EventKind::Warning, ConnId::default(), [0; 3], text.as_bytes());
+                ACCEPT_BACK_OFF.0
+            }
+            Some((_, pause)) => (pause * 2).clamp(ACCEPT_BACK_OFF.0, ACCEPT_BACK_OFF.1),
+        };
+        listening.rest = Some((std::time::Instant::now() + pause, pause));
+    }
+
+    /// To the next child app, or to the accepting app itself when it has none that lives.
+    pub(super) fn hand_out(
+        &mut self,
+        mut stream: socket::Stream,
+        peer: Option<std::net::SocketAddr>,
+        app: u32,
+    ) {
+        while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(context::App::next_child) {
+            let Some((remote, child_app)) = registry::find(child) else {
+                self.ctx.apps[app as usize].remove_child(child);
+                continue;
+            };
+            match remote.control(Control::Adopt { app: child_app, stream, peer }) {
+                Err(Control::Adopt { stream: back, .. }) => stream = back,
+                _ => return,
+            }
+            self.ctx.apps[app as usize].remove_child(child);
+        }
+        self.adopt(stream, peer, app);
+    }
+
+    pub(super) fn adopt(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+        let Some(slot) = self.free_slot() else { return };
+        if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
+            self.free.push(slot);
+            return;
+        }
+        let place = &mut self.slots[slot as usize];
+        place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
+        let id = ConnId { slot, generation: place.generation };
+        let state = self.ctx.shared.slots.get(slot);
+        state.backlog.store(0, Ordering::Relaxed);
+        state.peer.store(peer);
+        state.proxied.store(None);
+        let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
+        let tls = secure.then(Box::default);
+        let mut connection = Box::new(Connection::new(id, app, stream, tls));
+        connection.start_timeout(&mut self.ctx);
+        place.connection = Some(connection);
+        self.ctx.connections += 1;
+        if std::mem::replace(&mut self.quiet, false) {
+            self.ctx.event(EventKind::Busy, ConnId::default(), [0; 3], b"");
+        }
+        if self.ctx.apps.get(app as usize).is_some_and(|app| app.filter) {
+            self.ctx.event(EventKind::Filter, id, [app, 1, 0], b"");
+        }
+    }
+
+    pub(super) fn free_slot(&mut self) -> Option<u32> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        if self.slots.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        self.slots.push(Slot { generation: 0, connection: None });
+        Some(self.slots.len() as u32 - 1)
+    }
+}

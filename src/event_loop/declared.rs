@@ -1,0 +1,79 @@
+//! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking JavaScript.
+
+use super::connection::Connection;
+use super::context::Context;
+use crate::channel::{ResponseParts, respond_flag};
+use crate::declarative::{Answer, Program, Request};
+use crate::protocol::http_error::HttpError;
+use crate::protocol::request::{RequestHead, Span};
+use crate::protocol::response::{self, BodyFraming};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Largest request body a program can answer with. It has to be whole before the answer can begin, since clients may
+/// read nothing before they have sent everything; a larger one is refused with 413.
+pub const MAX_DECLARED_BODY: usize = 16 << 20;
+
+/// An answer that waits for the request's body.
+pub struct Collecting {
+    program: Arc<Program>,
+    answer: Answer,
+    pub body: Vec<u8>,
+}
+
+impl Connection {
+    /// Answers the request whose matches are in `ctx.matches`, now or when its body is there.
+    pub(super) fn http_declared(
+        &mut self,
+        ctx: &mut Context,
+        head: &RequestHead,
+        bytes: &[u8],
+        program: Arc<Program>,
+    ) {
+        let parameters = first_parameters(&ctx.matches);
+        let answer = program.evaluate(&Request { head, bytes, parameters: &parameters });
+        let Some(http) = self.http() else { return };
+        let announced = http.body_announced();
+        if announced.is_none() || !program.wants_body() {
+            if announced.is_some() && head.expect_continue {
+                // A client that was not asked for its body may send it or not: what follows cannot be told.
+                http.exchange.keep_alive = false;
+            }
+            return self.send_declared(ctx, &program, answer.with_body(b""));
+        }
+        if announced.flatten().is_some_and(|length| length > MAX_DECLARED_BODY as u64) {
+            return self.http_refuse(ctx, HttpError::ContentTooLarge);
+        }
+        http.collect(Collecting { program, answer, body: Vec::new() });
+        if head.expect_continue {
+            self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
+        }
+        self.restart_http_timeout(ctx);
+    }
+
+    /// The body an answer waited for is whole.
+    pub(super) fn http_collected(&mut self, ctx: &mut Context, collecting: Collecting) {
+        let Collecting { program, answer, body } = collecting;
+        self.send_declared(ctx, &program, answer.with_body(&body));
+    }
+
+    fn send_declared(&mut self, ctx: &mut Context, program: &Program, body: Vec<u8>) {
+        let Some(http) = self.http() else { return };
+        http.exchange.keep_alive &= !program.close;
+        let omit_body = http.exchange.head_request;
+        let parts = ResponseParts { status: b"", headers: &program.headers, body: b"" };
+        let flags = if program.own_date { respond_flag::OWN_DATE } else { 0 };
+        self.write_head(ctx, &parts, flags, BodyFraming::Length(body.len() as u64));
+        if !omit_body {
+            self.send_body(ctx, b"", Some(body));
+        }
+        self.http_done(ctx);
+    }
+}
+
+/// The parameters of the first match; see `match_routes`.
+fn first_parameters(matches: &[u32]) -> SmallVec<[Span; 4]> {
+    let count = matches.get(1).map_or(0, |count| *count as usize);
+    let spans = matches.get(2..).unwrap_or_default().chunks_exact(2).take(count);
+    spans.map(|span| Span { start: span[0], end: span[1] }).collect()
+}

@@ -1,0 +1,185 @@
+//! From the options of an SSLApp or a server name to what rustls needs: certificates, key, suites, client certificates.
+//!
+//! Reads files, hence runs on the JavaScript thread, which also gets the errors.
+
+use super::ciphers;
+use pkcs8::EncryptedPrivateKeyInfoOwned;
+use pkcs8::der::pem::PemLabel;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The options as users name them; absent where they are empty.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub key_file_name: Option<String>,
+    pub cert_file_name: Option<String>,
+    pub ca_file_name: Option<String>,
+    pub passphrase: Option<String>,
+    /// Must be readable; rustls has no finite-field key exchange to use it for.
+    pub dh_params_file_name: Option<String>,
+    pub ssl_ciphers: Option<String>,
+}
+
+/// The caller's fault: a file or a text that is not what it should be.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{option} '{path}' cannot be read: {error}")]
+    Unreadable { option: &'static str, path: String, error: io::Error },
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("cert_file_name '{0}' holds no certificate in PEM form")]
+    NoCertificate(String),
+    #[error("ca_file_name '{0}' holds no usable certificate in PEM form")]
+    NoAuthority(String),
+    #[error("key_file_name '{0}' holds no private key in PEM form")]
+    NoKey(String),
+    #[error("key_file_name '{0}' is encrypted and there is no passphrase")]
+    NoPassphrase(String),
+    #[error(
+        "key_file_name '{path}' cannot be decrypted: wrong passphrase or unsupported encryption ({error})"
+    )]
+    Undecryptable { path: String, error: pkcs8::Error },
+    #[error(
+        "key_file_name '{0}' is encrypted in OpenSSL's legacy form; \
+         'openssl pkcs8 -topk8 -v2 aes-256-cbc -in {0} -out NEW_FILE' converts it"
+    )]
+    LegacyEncryption(String),
+    #[error("the private key does not belong to the certificate")]
+    Mismatch,
+    #[error("ssl_ciphers: '{0}' is no cipher that OpenSSL or IANA knows")]
+    UnknownCipher(String),
+    #[error("ssl_ciphers: '{0}' leaves no cipher to use")]
+    NoCipher(String),
+    #[error("{0}")]
+    Tls(rustls::Error),
+}
+
+impl From<rustls::Error> for ConfigError {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch) => ConfigError::Mismatch,
+            error => ConfigError::Tls(error),
+        }
+    }
+}
+
+/// `None`: the options name neither key nor certificate.
+pub fn server_config(options: &Options) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
+    if let Some(path) = &options.dh_params_file_name {
+        read("dh_params_file_name", path)?;
+    }
+    let provider = provider(options)?;
+    let verifier = client_verifier(options, &provider)?;
+    let Some(certified) = certified_key(options, &provider)? else { return Ok(None) };
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Always(Arc::new(certified))));
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(Some(Arc::new(config)))
+}
+
+/// The certificate of one context, whatever the client names: the context was chosen by the name already.
+#[derive(Debug)]
+struct Always(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+fn provider(options: &Options) -> Result<Arc<CryptoProvider>, ConfigError> {
+    let mut provider = aws_lc_rs::default_provider();
+    if let Some(list) = &options.ssl_ciphers {
+        provider.cipher_suites = ciphers::parse(list)?;
+    }
+    Ok(Arc::new(provider))
+}
+
+/// Clients are asked for a certificate; one that is given must be signed by an authority of the file. As in the
+/// original, a client without certificate is let in.
+fn client_verifier(
+    options: &Options,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, ConfigError> {
+    let Some(path) = &options.ca_file_name else { return Ok(None) };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates(&read("ca_file_name", path)?));
+    let unusable = || ConfigError::NoAuthority(path.clone());
+    if roots.is_empty() {
+        return Err(unusable());
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    builder.allow_unauthenticated().build().map(Some).map_err(|_| unusable())
+}
+
+fn certified_key(options: &Options, provider: &CryptoProvider) -> Result<Option<CertifiedKey>, ConfigError> {
+    let (cert_path, key_path) = match (&options.cert_file_name, &options.key_file_name) {
+        (None, None) => return Ok(None),
+        (None, _) => return Err(ConfigError::Missing("cert_file_name")),
+        (_, None) => return Err(ConfigError::Missing("key_file_name")),
+        (Some(cert), Some(key)) => (cert, key),
+    };
+    let chain = certificates(&read("cert_file_name", cert_path)?);
+    if chain.is_empty() {
+        return Err(ConfigError::NoCertificate(cert_path.clone()));
+    }
+    let key = private_key(&read("key_file_name", key_path)?, key_path, options.passphrase.as_deref())?;
+    Ok(Some(CertifiedKey::from_der(chain, key, provider)?))
+}
+
+fn read(option: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
+    fs::read(path).map_err(|error| ConfigError::Unreadable { option, path: path.to_owned(), error })
+}
+
+/// The certificates of a PEM file up to the first section that is damaged.
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect()
+}
+
+/// The first private key of a PEM file: PKCS#1, PKCS#8 (also encrypted) or SEC1.
+fn private_key(
+    pem: &[u8],
+    path: &str,
+    passphrase: Option<&str>,
+) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let no_key = || ConfigError::NoKey(path.to_owned());
+    if let Some(section) = encrypted_section(pem) {
+        let passphrase = passphrase.ok_or_else(|| ConfigError::NoPassphrase(path.to_owned()))?;
+        let section = std::str::from_utf8(section).map_err(|_| no_key())?;
+        let (_, document) = pkcs8::SecretDocument::from_pem(section).map_err(|_| no_key())?;
+        let failed = |error| ConfigError::Undecryptable { path: path.to_owned(), error };
+        let info = EncryptedPrivateKeyInfoOwned::try_from(document.as_bytes()).map_err(|_| no_key())?;
+        let key = info.decrypt(passphrase).map_err(failed)?;
+        return Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into());
+    }
+    if find(pem, b"Proc-Type: 4,ENCRYPTED").is_some() {
+        return Err(ConfigError::LegacyEncryption(path.to_owned()));
+    }
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| no_key())
+}
+
+/// The first section with an encrypted PKCS#8 key (RFC 7468 §11).
+fn encrypted_section(pem: &[u8]) -> Option<&[u8]> {
+    let label = EncryptedPrivateKeyInfoOwned::PEM_LABEL;
+    let start = find(pem, format!("-----BEGIN {label}-----").as_bytes())?;
+    let end_line = format!("-----END {label}-----");
+    let end = find(&pem[start..], end_line.as_bytes())?;
+    Some(&pem[start..start + end + end_line.len()])
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    memchr::memmem::find(haystack, needle)
+}

@@ -1,0 +1,162 @@
+//! The process-wide key-value helpers: texts and numbers in named collections, and one lock for what needs several steps.
+//!
+//! Shared by all threads on purpose, which is why it lives in a `static`. Each operation is atomic by itself, which the
+//! original's are not.
+#![forbid(unsafe_code)]
+
+use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+pub static STRINGS: Collections<String> = Collections::new();
+/// What JavaScript calls integers: whole numbers up to 2^53.
+pub static INTEGERS: Collections<f64> = Collections::new();
+pub static LOCK: Lock = Lock::new();
+
+/// Named collections of one kind of value.
+pub struct Collections<T> {
+    collections: Mutex<BTreeMap<String, BTreeMap<String, T>>>,
+}
+
+impl<T: Clone + Default> Collections<T> {
+    const fn new() -> Self {
+        Collections { collections: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The default of the kind for a key that is not there.
+    pub fn get(&self, collection: &str, key: &str) -> T {
+        let collections = self.collections.lock();
+        collections.get(collection).and_then(|values| values.get(key)).cloned().unwrap_or_default()
+    }
+
+    /// Replaces the value by what `change` makes of it; returns the new one.
+    pub fn update(&self, collection: String, key: String, change: impl FnOnce(T) -> T) -> T {
+        let mut collections = self.collections.lock();
+        let value = collections.entry(collection).or_default().entry(key).or_default();
+        *value = change(std::mem::take(value));
+        value.clone()
+    }
+
+    /// In order.
+    pub fn keys(&self, collection: &str) -> Vec<String> {
+        let collections = self.collections.lock();
+        collections.get(collection).map(|values| values.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    pub fn delete(&self, collection: &str, key: &str) {
+        let mut collections = self.collections.lock();
+        let Some(values) = collections.get_mut(collection) else { return };
+        values.remove(key);
+        if values.is_empty() {
+            collections.remove(collection);
+        }
+    }
+
+    pub fn delete_collection(&self, collection: &str) {
+        self.collections.lock().remove(collection);
+    }
+}
+
+/// A lock that JavaScript takes and gives back in separate calls, so it knows its owner.
+pub struct Lock {
+    owner: Mutex<Option<u64>>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum LockError {
+    #[error("lock() was called twice without unlock() between; waiting for itself would never end.")]
+    HeldAlready,
+    #[error("unlock() was called without lock() before.")]
+    NotHeld,
+}
+
+impl Lock {
+    const fn new() -> Self {
+        Lock { owner: Mutex::new(None), freed: Condvar::new() }
+    }
+
+    /// Waits until no other owner holds the lock.
+    pub fn lock(&self, owner: u64) -> Result<(), LockError> {
+        let mut holder = self.owner.lock();
+        if *holder == Some(owner) {
+            return Err(LockError::HeldAlready);
+        }
+        while holder.is_some() {
+            self.freed.wait(&mut holder);
+        }
+        *holder = Some(owner);
+        Ok(())
+    }
+
+    pub fn unlock(&self, owner: u64) -> Result<(), LockError> {
+        let mut holder = self.owner.lock();
+        if *holder != Some(owner) {
+            return Err(LockError::NotHeld);
+        }
+        *holder = None;
+        self.freed.notify_one();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn values_keys_and_collections() {
+        let store: Collections<String> = Collections::new();
+        let set = |collection: &str, key: &str, value: &str| {
+            store.update(collection.into(), key.into(), |_| value.into())
+        };
+        assert_eq!(store.get("a", "x"), "");
+        set("a", "y", "2");
+        set("a", "x", "1");
+        set("b", "x", "3");
+        assert_eq!((store.get("a", "x"), store.get("b", "x")), ("1".into(), "3".into()));
+        assert_eq!(store.keys("a"), ["x", "y"]);
+        store.delete("a", "x");
+        store.delete("none", "x");
+        assert_eq!((store.get("a", "x"), store.keys("a")), (String::new(), vec!["y".to_owned()]));
+        store.delete_collection("a");
+        assert_eq!((store.keys("a").len(), store.keys("b").len()), (0, 1));
+        store.delete("b", "x");
+        assert!(store.collections.lock().is_empty(), "an empty collection costs nothing");
+    }
+
+    #[test]
+    fn the_lock_keeps_others_out() {
+        let lock = Arc::new((Lock::new(), Collections::<f64>::new()));
+        let threads: Vec<_> = (1..=4)
+            .map(|owner| {
+                let shared = lock.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..500 {
+                        shared.0.lock(owner).expect("not held");
+                        // Two steps, between which another thread would lose its addition.
+                        let value = shared.1.get("c", "k");
+                        std::thread::yield_now();
+                        shared.1.update("c".into(), "k".into(), |_| value + 1.0);
+                        shared.0.unlock(owner).expect("held");
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("thread");
+        }
+        assert_eq!(lock.1.get("c", "k"), 2000.0);
+    }
+
+    #[test]
+    fn misuse_of_the_lock_is_an_error() {
+        let lock = Lock::new();
+        assert_eq!(lock.unlock(1), Err(LockError::NotHeld));
+        assert_eq!(lock.lock(1), Ok(()));
+        assert_eq!(lock.lock(1), Err(LockError::HeldAlready));
+        assert_eq!(lock.unlock(2), Err(LockError::NotHeld));
+        assert_eq!(lock.unlock(1), Ok(()));
+    }
+}
