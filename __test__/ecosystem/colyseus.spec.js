@@ -50,8 +50,8 @@ class Field extends Room {
     this.state.players.set(client.sessionId, player);
   }
 
-  async onDrop(client) {
-    await this.allowReconnection(client, 5);
+  async onDrop(client, code) {
+    if (code === 1006) await this.allowReconnection(client, 5);
   }
 
   onLeave(client, code) {
@@ -198,11 +198,13 @@ it('has 20 players in a room', async (t) => {
 });
 
 it('answers matchmaking over HTTP and the routes of express beside it', async (t) => {
-  const { port } = await serve(t);
+  const { client, port } = await serve(t);
   const http = requests(port);
   const made = await http.postJson('/matchmake/create/field', { name: 'ann' });
   assert.equal(made.status, 200);
   assert.equal(made.json.name, 'field');
+  const room = await client.consumeSeatReservation(made.json);
+  await room.leave();
   const preflight = await http.options('/matchmake/create/field', {
     headers: { origin: 'http://there.example' },
   });
