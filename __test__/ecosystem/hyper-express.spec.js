@@ -15,7 +15,7 @@ const {
   request,
   temporaryFile,
 } = require('./stack');
-const { Router, Server } = require('hyper-express');
+const { Router, Server, compressors } = require('hyper-express');
 
 /** A listening server, closed after the test. */
 async function listen(t, configure, options) {
@@ -382,4 +382,19 @@ it('negotiates a subprotocol', async (t) => {
   });
   const socket = await open(t, server.port, '/', ['chat.v2']);
   assert.equal(socket.socket.protocol, 'chat.v2');
+});
+
+it('compresses messages where client and server wish it', async (t) => {
+  const server = await listen(t, (app) => {
+    const options = { compression: compressors.SHARED_COMPRESSOR, max_payload_length: 1 << 20 };
+    app.ws('/', options, (ws) => ws.on('message', (message) => ws.send(message, false, true)));
+  });
+  const text = 'grüß '.repeat(20000);
+  for (const perMessageDeflate of [true, false]) {
+    const socket = await open(t, server.port, '/', undefined, { perMessageDeflate });
+    assert.equal(/permessage-deflate/.test(socket.socket.extensions), perMessageDeflate);
+    socket.send(text);
+    assert.deepEqual(await socket.texts(1), [text]);
+    assert.equal(socket.socket._socket.bytesRead < 10000, perMessageDeflate);
+  }
 });

@@ -6,6 +6,7 @@
 
 const fs = require('node:fs');
 const http = require('node:http');
+const https = require('node:https');
 const Module = require('node:module');
 const os = require('node:os');
 const path = require('node:path');
@@ -36,10 +37,11 @@ async function request(port, target, options) {
   return new Answer(message, Buffer.concat(chunks));
 }
 
-/** Sends a request and resolves with the head of the answer, whose body the caller reads. */
+/** Sends a request, encrypted where there is a `ca`, and resolves with the head of the answer, whose body the caller reads. */
 function begin(port, target, { body, pieces = [], ...options } = {}) {
   return new Promise((resolve, reject) => {
-    const sent = http.request({ host: '127.0.0.1', port, path: target, ...options }, (message) => {
+    const settings = { host: '127.0.0.1', servername: 'localhost', port, path: target, ...options };
+    const sent = (options.ca ? https : http).request(settings, (message) => {
       message.reused = sent.reusedSocket;
       resolve(message);
     });
@@ -68,8 +70,8 @@ class Answer {
 }
 
 /** Requests to one server, with what a browser would send for each kind of body. */
-function client(port) {
-  const send = (method) => (target, options) => request(port, target, { method, ...options });
+function client(port, settings) {
+  const send = (method) => (target, options) => request(port, target, { method, ...settings, ...options });
   const post = send('POST');
   return {
     port,
@@ -95,8 +97,8 @@ function client(port) {
 }
 
 /** A keep-alive agent with a single connection, so that each of its requests must reuse it. */
-function oneConnection(t) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+function oneConnection(t, { secure } = {}) {
+  const agent = new (secure ? https : http).Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
   return agent;
 }
@@ -104,7 +106,8 @@ function oneConnection(t) {
 /** A WebSocket that has recorded what came: `messages` of { data, binary }, and `closed` with { code, reason }. */
 class Socket {
   constructor(t, port, target, protocols, options) {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}${target}`, protocols, options);
+    const scheme = options?.ca ? 'wss' : 'ws';
+    this.socket = new WebSocket(`${scheme}://127.0.0.1:${port}${target}`, protocols, options);
     this.messages = new Events();
     this.refused = new Promise((resolve) => {
       this.socket.on('unexpected-response', (_, answer) => resolve(answer.statusCode));

@@ -59,15 +59,30 @@ it('routes by method with parameters, patterns and query', async (t) => {
 });
 
 it('answers routes that are declarative inside uWebSockets.js', async (t) => {
+  let registered;
   const http = await serve(t, (app) => {
+    registered = t.mock.method(app.uwsApp, 'get').mock;
+    app.set('etag', false);
     app.get('/fixed', (req, res) => res.send('Hello'));
-    app.get('/greet/:name', (req, res) => res.set('x-a', '1').send('Hi ' + req.params.name));
-    app.get('/object', (req, res) => res.json({ a: 1 }));
+    app.get('/greet/:name', (req, res) => res.set('x-a', '1').send(`Hi ${req.params.name}, ${req.query.q}`));
+    app.get('/object', (req, res) => res.send({ a: 1 }));
+    app.get('/dynamic', (req, res) => res.json(req.query));
   });
-  const fixed = await http.get('/fixed');
-  assert.deepEqual([fixed.status, fixed.text], [200, 'Hello']);
-  const greeted = await http.get('/greet/Ann');
-  assert.deepEqual([greeted.text, greeted.headers['x-a']], ['Hi Ann', '1']);
+  const declarative = registered.calls.filter(({ arguments: [, handler] }) => typeof handler !== 'function');
+  assert.deepEqual(
+    declarative.map(({ arguments: [pattern] }) => pattern),
+    ['/fixed', '/fixed/', '/greet/:name', '/greet/:name/', '/object', '/object/'],
+  );
+  const agent = oneConnection(t);
+  for (const reused of [false, true]) {
+    const fixed = await http.get('/fixed', { agent });
+    assert.deepEqual([fixed.status, fixed.statusText, fixed.text], [200, 'OK', 'Hello']);
+    assert.equal(fixed.reused, reused);
+  }
+  const greeted = await http.get('/greet/Ann?q=why', { agent });
+  assert.deepEqual([greeted.status, greeted.text, greeted.headers['x-a']], [200, 'Hi Ann, why', '1']);
+  assert.match(greeted.headers['content-type'], /^text\/html/);
+  assert.deepEqual((await http.get('/dynamic?b=2', { agent })).json, { b: '2' });
   assert.deepEqual((await http.get('/object')).json, { a: 1 });
 });
 
