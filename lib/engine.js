@@ -204,10 +204,10 @@ function dispatch(at) {
   } catch (error) {
     report(error);
   }
-  if (runTicks !== undefined) drain();
+  drainNow();
 }
 
-/** The queues, for receivers that look at what a handler did including its microtasks. */
+/** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
 function drainNow() {
   if (runTicks !== undefined) drain();
 }

@@ -32,7 +32,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
       if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res))
-        forgotten(res, route, offset, length);
+        forgotten(res, req, route);
       return;
     }
   }
@@ -67,12 +67,11 @@ function upgradeByDefault(res, req, route) {
 const reported = new WeakSet();
 
 /** The original aborts the process here. */
-function forgotten(res, route, offset, length) {
+function forgotten(res, req, route) {
   if (!reported.has(route)) {
     reported.add(route);
-    const name = `${hot.requestPart(offset, length, 0)} ${hot.requestPart(offset, length, 1)}`;
     process.emitWarning(
-      `The handler of ${name} returned without responding or attaching an abort handler (res.onAborted); answered 500.`,
+      `The handler of ${requestInternals.describe(req)} returned without responding or attaching an abort handler (res.onAborted); answered 500.`,
       'UwsRsWarning',
     );
   }

@@ -137,24 +137,22 @@ class HttpResponse {
       internalServerError(res) {
         if (!res.#open) return;
         if (res.#mode !== Mode.HEAD_NOT_SENT) return void internals.abortAndClose(res);
-        res.#status = '500 Internal Server Error';
-        res.#headers = 'Content-Type: text/html\r\n';
-        res.#announced = -1;
-        res.end(
-          '<!doctype html><html><title>500 Internal Server Error</title><h1>500 Internal Server Error</h1></html>',
-        );
+        res.#endWithPage('500 Internal Server Error');
       },
-      notFound(res) {
-        res.#status = '404 File Not Found';
-        res.#headers = 'Content-Type: text/html\r\n';
-        res.#announced = -1;
-        res.end('<!doctype html><html><title>404 File Not Found</title><h1>404 File Not Found</h1></html>');
-      },
+      notFound: (res) => res.#endWithPage('404 File Not Found'),
     };
   }
 
   #check() {
     if (!this.#open) throw new Error(INVALID);
+  }
+
+  /** Ends with a small page of ours, whatever head the handler had begun. */
+  #endWithPage(status) {
+    this.#status = status;
+    this.#headers = 'Content-Type: text/html\r\n';
+    this.#announced = -1;
+    this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
 
   /** No request that follows on this connection will be answered. */

@@ -217,7 +217,7 @@ impl State {
         self.handed_over = self.handed_over.wrapping_add(1);
         let shared = &self.event_loop.shared;
         while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
-            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, Duration::from_millis(100));
+            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT);
         }
     }
 

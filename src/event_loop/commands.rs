@@ -28,24 +28,24 @@ impl EventLoop {
                     apps.resize_with(apps.len().max(app as usize + 1), Default::default);
                 }
                 Control::Secure { app, config } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.names = Some(tls::Names::new(config));
                     }
                 }
                 Control::ServerNames { app, change } => {
-                    if let Some(names) = self.ctx.apps.get_mut(app as usize).and_then(|a| a.names.as_mut()) {
+                    if let Some(names) = self.app(app).and_then(|app| app.names.as_mut()) {
                         names.change(change);
                     }
                 }
                 Control::Route { app, domain, method, pattern, priority, handler } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.change_routes(domain.as_deref(), |routes| {
                             routes.add(method, &pattern, priority, handler);
                         });
                     }
                 }
                 Control::RemoveRoute { app, domain, method, pattern } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.change_routes(domain.as_deref(), |routes| {
                             routes.remove(method, &pattern);
                         });
@@ -58,22 +58,22 @@ impl EventLoop {
                 }
                 Control::Declared { handler, program } => self.ctx.declare(handler, program),
                 Control::Timeouts { app, timeouts } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.timeouts = timeouts;
                     }
                 }
                 Control::Filter { app } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.filter = true;
                     }
                 }
                 Control::AddChild { app, descriptor } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.add_child(descriptor);
                     }
                 }
                 Control::RemoveChild { app, descriptor } => {
-                    if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+                    if let Some(app) = self.app(app) {
                         app.remove_child(descriptor);
                     }
                 }
@@ -82,6 +82,10 @@ impl EventLoop {
                 Control::Panic(message) => panic!("{message}"),
             }
         }
+    }
+
+    fn app(&mut self, app: u32) -> Option<&mut context::App> {
+        self.ctx.apps.get_mut(app as usize)
     }
 
     pub(super) fn listen(&mut self, app: u32, id: u32, bound: Bound) {
@@ -106,8 +110,8 @@ impl EventLoop {
             _ => {}
         }
         let EventLoop { slots, ctx, .. } = self;
-        let Some(slot) = slots.get_mut(command.id.slot as usize) else { return };
-        let Some(connection) = slot.connection.as_mut().filter(|c| c.id == command.id) else { return };
+        let connection = connection_at(slots, command.id.slot as usize).filter(|c| c.id == command.id);
+        let Some(connection) = connection else { return };
         match command.op {
             Op::Respond => connection.http_command(ctx, command, Connection::respond),
             Op::Write => connection.http_command(ctx, command, Connection::write_chunk),
@@ -145,7 +149,7 @@ impl EventLoop {
                 continue;
             }
             let EventLoop { slots, ctx, .. } = self;
-            if let Some(connection) = slots.get_mut(slot as usize).and_then(|slot| slot.connection.as_mut()) {
+            if let Some(connection) = connection_at(slots, slot as usize) {
                 connection.deliver(ctx, &mut publication);
             }
         }

@@ -240,10 +240,11 @@ impl Connection {
             let first =
                 match_routes(ctx, self, &head, &bytes[..*used]).filter(|(id, _)| ctx.program(*id).is_none());
             if first.is_some() {
+                let exchange = Exchange::new(&head, &bytes[..*used]);
                 if let Some(http) = self.http() {
-                    http.ahead.push_back(Exchange::new(&head, &bytes[..*used]));
+                    http.ahead.push_back(exchange);
                 }
-                self.request_event(ctx, &head, &bytes[..*used], false, first);
+                self.request_event(ctx, &head, &bytes[..*used], exchange, false, first);
             }
             first.is_some()
         });
@@ -283,10 +284,11 @@ impl Connection {
     fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8]) {
         let decoder = BodyDecoder::new(head.framing);
         let has_body = !decoder.is_done();
+        let exchange = Exchange::new(head, bytes);
         let Protocol::Http(http) = &mut self.protocol else { return };
         *http = Http {
             phase: if has_body { Phase::Body(decoder) } else { Phase::Responding },
-            exchange: Exchange::new(head, bytes),
+            exchange,
             ..Http::default()
         };
         let first = match_routes(ctx, self, head, bytes);
@@ -303,7 +305,7 @@ impl Connection {
                 }
             }
         }
-        self.request_event(ctx, head, bytes, has_body, first);
+        self.request_event(ctx, head, bytes, exchange, has_body, first);
         self.held = true;
         if let Some(http) = self.http() {
             http.pending = true;
@@ -319,10 +321,10 @@ impl Connection {
         ctx: &mut Context,
         head: &RequestHead,
         bytes: &[u8],
+        exchange: Exchange,
         has_body: bool,
         first: Option<(u32, RouteKind)>,
     ) {
-        let exchange = Exchange::new(head, bytes);
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let flags = flag(has_body, request_flag::HAS_BODY)
             | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)

@@ -256,6 +256,11 @@ struct Slot {
     connection: Option<Box<Connection>>,
 }
 
+/// The connection in a slot; a function of the slots alone, so that the context can be borrowed beside it.
+fn connection_at(slots: &mut [Slot], slot: usize) -> Option<&mut Connection> {
+    slots.get_mut(slot)?.connection.as_deref_mut()
+}
+
 struct Listening {
     socket: Listener,
     app: u32,
@@ -346,7 +351,7 @@ impl EventLoop {
                     reset: event.is_error(),
                 };
                 let EventLoop { slots, ctx, read_buffer, .. } = self;
-                if let Some(connection) = slots.get_mut(slot).and_then(|slot| slot.connection.as_mut()) {
+                if let Some(connection) = connection_at(slots, slot) {
                     connection.on_event(ctx, read_buffer, readiness);
                 }
             }
@@ -361,9 +366,7 @@ impl EventLoop {
         } else {
             for slot in &ready {
                 let EventLoop { slots, ctx, read_buffer, .. } = self;
-                if let Some(connection) =
-                    slots.get_mut(*slot as usize).and_then(|slot| slot.connection.as_mut())
-                {
+                if let Some(connection) = connection_at(slots, *slot as usize) {
                     connection.drive(ctx, read_buffer);
                 }
             }
@@ -390,7 +393,7 @@ impl EventLoop {
         for entry in due {
             let (slot, generation) = ((entry >> 32) as usize, entry as u32);
             let EventLoop { slots, ctx, .. } = self;
-            if let Some(connection) = slots.get_mut(slot).and_then(|slot| slot.connection.as_mut())
+            if let Some(connection) = connection_at(slots, slot)
                 && connection.id.generation == generation
             {
                 connection.on_deadline(ctx);
@@ -403,7 +406,7 @@ impl EventLoop {
         let mut dirty = std::mem::take(&mut self.ctx.dirty);
         for slot in dirty.drain(..) {
             let EventLoop { slots, ctx, .. } = self;
-            if let Some(connection) = slots.get_mut(slot as usize).and_then(|slot| slot.connection.as_mut()) {
+            if let Some(connection) = connection_at(slots, slot as usize) {
                 connection.flush(ctx);
             }
         }

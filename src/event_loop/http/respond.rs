@@ -132,8 +132,7 @@ impl Connection {
         let Some(http) = self.http() else { return };
         let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
         let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
-        let Context { spare, .. } = ctx;
-        let mut head_bytes = spare.take();
+        let mut head_bytes = ctx.spare.take();
         let head = Head {
             status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
             headers: parts.headers,
