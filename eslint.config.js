@@ -20,7 +20,7 @@ module.exports = [
   },
   {
     // Functions of the page evaluated by Chromium stand inside Node's files.
-    files: ['__test__/browser/**/*.js'],
+    files: ['__test__/browser/**/*.js', '__test__/stack/**/*.js'],
     languageOptions: { globals: { ...globals.node, ...globals.browser } },
   },
   {
