@@ -60,6 +60,7 @@ class Server {
   #spawn() {
     this.output = '';
     this.ended = undefined;
+    this.stopping = false;
     this.process = spawn(process.execPath, [...moduleFlags(), path.join('build', 'index.js')], {
       cwd: this.cwd,
       env: this.env,
@@ -68,7 +69,14 @@ class Server {
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => (this.output += text));
     }
-    this.exited = once(this.process, 'exit').then(([code, signal]) => (this.ended = code ?? signal));
+    this.exited = once(this.process, 'exit').then(([code, signal]) => this.#end(code ?? signal));
+  }
+
+  /** An end that nobody asked for is shown, as it is the reason for whatever fails after it. */
+  #end(how) {
+    this.ended = how;
+    if (!this.stopping) console.error(`The server ended by itself (${how}):\n${this.output}`);
+    return how;
   }
 
   get pid() {
@@ -86,6 +94,7 @@ class Server {
 
   /** Sends the signal and tells how the process ended. */
   async stop(signal = 'SIGTERM') {
+    this.stopping = true;
     if (this.ended === undefined) this.process.kill(signal);
     return this.exited;
   }

@@ -15,6 +15,7 @@ const { NPM, ROOT, attempt, install } = require('../../../scripts/run.js');
 
 const REALTIME = path.join(ROOT, 'examples', 'realtime');
 const FIXTURE = path.join(__dirname, '..', 'fixture');
+const COMPATIBILITY = path.join('src', 'lib', 'compat');
 const PACKAGES = Object.fromEntries(
   [
     ['svelte-adapter-uws', process.env.STACK_ADAPTER],
@@ -48,11 +49,16 @@ function buildRealtime() {
   return buildApp(apps.realtime, [REALTIME]);
 }
 
-/** The fixture has no packages of its own: it uses the app's. */
+/** The fixture has no packages of its own: it uses the app's, and the app's compatibility module. */
 function buildFixture() {
-  const sources = [FIXTURE, path.join(apps.realtime, 'node_modules', '.package-lock.json')];
+  const sources = [
+    FIXTURE,
+    path.join(REALTIME, COMPATIBILITY),
+    path.join(apps.realtime, 'node_modules', '.package-lock.json'),
+  ];
   if (!outdated(path.join(apps.fixture, 'build', 'index.js'), sources)) return 0;
   borrow(FIXTURE, apps.fixture);
+  fs.cpSync(path.join(REALTIME, COMPATIBILITY), path.join(apps.fixture, COMPATIBILITY), { recursive: true });
   return buildApp(apps.fixture, sources);
 }
 

@@ -10,7 +10,6 @@
 //
 // Everything received is kept in the order in which it came: `frames` (parsed), and by topic in `topic(name)`.
 
-const { once } = require('node:events');
 const { WebSocket } = require('ws');
 const { since } = require('./build.js');
 
@@ -120,10 +119,12 @@ class Client {
 
   constructor(socket) {
     this.socket = socket;
-    this.ended = once(socket, 'close').then(([code, reason]) => {
-      this.closed = { code, reason: String(reason) };
-      this.#end();
-      return this.closed;
+    this.ended = new Promise((resolve) => {
+      socket.once('close', (code, reason) => {
+        this.closed = { code, reason: String(reason) };
+        this.#end();
+        resolve(this.closed);
+      });
     });
     socket.on('message', (data, binary) => !binary && this.#receive(JSON.parse(data)));
     socket.on('error', () => {});
