@@ -3,6 +3,7 @@
  * otherwise. On `globalThis`, because the server and its WebSocket hooks may be bundled apart.
  */
 import { memoryStores } from './memory';
+import { redisStores } from './redis';
 import type { Stores } from './types';
 
 export type * from './types';
@@ -10,4 +11,8 @@ export type * from './types';
 const KEY = Symbol.for('uws-rs-example.stores');
 const anchor = globalThis as { [KEY]?: Stores };
 
-export const stores: Stores = (anchor[KEY] ??= memoryStores());
+export const stores: Stores = (anchor[KEY] ??= choose(process.env.REDIS_URL));
+
+function choose(redis?: string): Stores {
+  return redis ? redisStores(redis) : memoryStores();
+}
