@@ -6,7 +6,7 @@
 //   const postgres = await startPostgres(t);       // .url is the app's DATABASE_URL
 //   await postgres.psql('SELECT 1');               // what psql prints
 //   await redis.stop('SIGKILL'); await redis.start();     // the same port and data
-//   redis.hang(); redis.go();                      // a server that accepts and never answers
+//   redis.hang(); redis.go();                      // connections stay, and nothing is answered
 //
 // Debian's packages redis-server and postgresql bring the programs. PostgreSQL refuses to run as root: started by root, it
 // runs as the user postgres of its package.
@@ -67,25 +67,13 @@ class Service {
 
   /** Sends the signal and tells how the server ended. */
   async stop(signal = this.stopSignal) {
-    if (this.ended === undefined) {
-      this.go();
-      this.process.kill(signal);
-    }
+    if (this.ended === undefined) this.process.kill(signal);
     return this.exited;
   }
 
   async restart(signal) {
     await this.stop(signal);
     await this.start();
-  }
-
-  /** Connections stay, nothing is answered. */
-  hang() {
-    this.process.kill('SIGSTOP');
-  }
-
-  go() {
-    this.process.kill('SIGCONT');
   }
 
   async remove() {
@@ -95,8 +83,22 @@ class Service {
 }
 
 class Redis extends Service {
+  async stop(signal) {
+    if (this.ended === undefined) this.go();
+    return super.stop(signal);
+  }
+
   get url() {
     return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Connections stay, nothing is answered. */
+  hang() {
+    this.process.kill('SIGSTOP');
+  }
+
+  go() {
+    this.process.kill('SIGCONT');
   }
 
   async answers() {

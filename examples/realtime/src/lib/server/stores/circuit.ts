@@ -5,7 +5,8 @@
 import CircuitBreaker from 'opossum';
 import type { Circuit as State } from './types';
 
-const TIMEOUT_MS = Number(process.env.STORE_TIMEOUT_MS ?? 2000);
+/** A call that takes longer has failed. */
+export const TIMEOUT_MS = Number(process.env.STORE_TIMEOUT_MS ?? 3000);
 const RESET_MS = Number(process.env.CIRCUIT_RESET_MS ?? 2000);
 
 /** The server is away: thrown by every call that it did not answer. */

@@ -29,9 +29,10 @@ export interface Kept extends LogEvent {
   by?: string | null;
 }
 
-/** What a server does for the log. All may throw, as `Circuit.run` tells. */
+/** What a server does for the log. All are called within the circuit but the first, since events may have to wait there. */
 export interface Shelf {
-  /** Numbers, keeps and tells the event to all. `again`: it may be there already, and is not to be kept twice. */
+  /** Numbers, keeps and tells the event to all. `again`: it may be there already, and is not to be kept twice. Rejects with
+   * `Away` where there is no answer. */
   write(draft: Draft, again: boolean): Promise<number>;
   /** The events after that number and the last number; null where they are not all kept. */
   since(topic: string, seq: number): Promise<{ seq: number; events: Kept[] | null }>;
@@ -57,6 +58,8 @@ export class SharedLog implements Log {
   #shelf: Shelf;
   #circuit: Circuit;
   #topics = new Map<string, Topic>();
+  /** References of events that are being written, with the number of those that have come back already. */
+  #underWay = new Map<string, number | undefined>();
   /** Events that were delivered here and may come back from the server without saying so. */
   #delivered = new Set<string>();
   #platform: Platform | undefined;
@@ -76,7 +79,7 @@ export class SharedLog implements Log {
     const topic = this.#topic(name);
     if (topic.pending.length === 0) {
       try {
-        const seq = await this.#circuit.run(() => this.#shelf.write(draft, false));
+        const seq = await this.#write(draft);
         return { seq, topic: name, event, data };
       } catch (error) {
         if (!(error instanceof Away)) throw error;
@@ -154,6 +157,20 @@ export class SharedLog implements Log {
     return topic;
   }
 
+  /** An event that has come back is written, even if the answer is late. */
+  async #write(draft: Draft): Promise<number> {
+    this.#underWay.set(draft.ref, undefined);
+    try {
+      return await this.#shelf.write(draft, false);
+    } catch (error) {
+      const seq = this.#underWay.get(draft.ref);
+      if (seq === undefined) throw error;
+      return seq;
+    } finally {
+      this.#underWay.delete(draft.ref);
+    }
+  }
+
   /** A failure is one of the connection: the next resync does it again. */
   #queue(topic: Topic, task: () => Promise<void>): void {
     topic.tail = topic.tail.then(task).catch((error: unknown) => {
@@ -169,7 +186,9 @@ export class SharedLog implements Log {
 
   #accept(known: Known, entry: Kept): void {
     known.apply(plain(entry));
-    const here = this.#delivered.delete(entry.ref ?? '') || entry.by === PROCESS;
+    const ref = entry.ref ?? '';
+    if (this.#underWay.has(ref)) this.#underWay.set(ref, entry.seq);
+    const here = this.#delivered.delete(ref) || entry.by === PROCESS;
     if (!here) this.#deliver(entry);
   }
 
@@ -203,8 +222,7 @@ export class SharedLog implements Log {
     try {
       for (const topic of this.#topics.values()) {
         for (let draft; (draft = topic.pending[0]); topic.pending.shift()) {
-          const next = draft;
-          await this.#circuit.run(() => this.#shelf.write(next, true));
+          await this.#shelf.write(draft, true);
         }
       }
     } catch (error) {

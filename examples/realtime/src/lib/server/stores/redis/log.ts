@@ -16,7 +16,8 @@ export class RedisShelf implements Shelf {
     const { seq, events, items, order } = keys(topic);
     const kept = [REPLAYED, ITEMS, this.#redis.channel];
     const args = [body(draft), event, data.id, JSON.stringify(data), ...kept, again ? ref : ''];
-    return (await this.#redis.script('logWrite', [seq, events, items, order], args)) as number;
+    const write = () => this.#redis.script('logWrite', [seq, events, items, order], args);
+    return (await this.#redis.circuit.run(write)) as number;
   }
 
   async since(topic: string, since: number): Promise<{ seq: number; events: Kept[] | null }> {
