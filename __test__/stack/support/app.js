@@ -8,6 +8,7 @@
 //
 // UWS_MODULE and UWS_2057 choose the module under test as in ../../support.js.
 
+const fs = require('node:fs');
 const path = require('node:path');
 const { once } = require('node:events');
 const { spawn } = require('node:child_process');
@@ -61,7 +62,7 @@ class Server {
     this.output = '';
     this.ended = undefined;
     this.stopping = false;
-    this.process = spawn(process.execPath, [...moduleFlags(), path.join('build', 'index.js')], {
+    this.process = spawn(process.execPath, [...moduleFlags(), entry(this.cwd)], {
       cwd: this.cwd,
       env: this.env,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -106,6 +107,11 @@ class Server {
     Object.assign(this.env, env);
     await this.start();
   }
+}
+
+/** An app may have a start of its own, which sets up the adapter. */
+function entry(folder) {
+  return fs.existsSync(path.join(folder, 'serve.js')) ? 'serve.js' : path.join('build', 'index.js');
 }
 
 /** For a peer: what `import 'uWebSockets.js'` means in the server. Ours is the package of that name. */
