@@ -2,10 +2,10 @@
 import { ITEMS, REPLAYED } from './topics';
 import type { Item, LogEvent } from './types';
 
-export class Known {
+export class Known<Entry extends LogEvent = LogEvent> {
   /** Of the last event seen. */
   seq: number;
-  #events: LogEvent[] = [];
+  #events: Entry[] = [];
   #items = new Map<string, Item>();
   /** The items come from the store: no older one is missing. */
   #loaded = false;
@@ -22,7 +22,7 @@ export class Known {
   }
 
   /** The next event. */
-  apply(entry: LogEvent): void {
+  apply(entry: Entry): void {
     this.seq = entry.seq;
     this.#events.push(entry);
     if (this.#events.length > 2 * REPLAYED) this.#events.splice(0, this.#events.length - REPLAYED);
@@ -56,12 +56,12 @@ export class Known {
     return [...items.values()];
   }
 
-  events(): LogEvent[] {
+  events(): Entry[] {
     return this.#events.slice(-REPLAYED);
   }
 
   /** The events after that number, or null where they are not all known. */
-  since(seq: number): LogEvent[] | null {
+  since(seq: number): Entry[] | null {
     const first = this.#events[0]?.seq ?? this.seq + 1;
     if (seq < first - 1 || seq > this.seq) return null;
     return this.#events.filter((entry) => entry.seq > seq);

@@ -39,16 +39,19 @@ export interface Shelf {
   items(topic: string): Promise<{ seq: number; items: Item[] }>;
   seq(topic: string): Promise<number>;
   /** Puts back what a server that has lost the topic should know, unless another instance was faster. */
-  restore(topic: string, seq: number, items: Item[], events: LogEvent[]): Promise<void>;
+  restore(topic: string, seq: number, items: Item[], events: Kept[]): Promise<void>;
 }
 
 interface Topic {
-  known: Known | undefined;
+  known: Known<Kept> | undefined;
   /** Delivered here, not written yet. */
   pending: Draft[];
   /** What is done about the topic, one after the other. */
   tail: Promise<void>;
 }
+
+/** Pending events are written so many at a time. */
+const FLUSHED = 50;
 
 /** The adapter is not to number these: the numbers that clients come back with are the log's. */
 const UNNUMBERED = { seq: false } as object;
@@ -63,6 +66,7 @@ export class SharedLog implements Log {
   /** Events that were delivered here and may come back from the server without saying so. */
   #delivered = new Set<string>();
   #platform: Platform | undefined;
+  #catchingUp: Promise<unknown> | undefined;
   #flushing: Promise<void> | undefined;
 
   constructor(circuit: Circuit, shelf: Shelf) {
@@ -74,9 +78,12 @@ export class SharedLog implements Log {
     this.#platform ??= platform;
   }
 
-  async append(platform: Platform, name: string, event: LogEventName, data: Item): Promise<LogEvent> {
+  /** The platform it is called with reaches other processes too: what is published here must not. */
+  async append(_platform: Platform, name: string, event: LogEventName, data: Item): Promise<LogEvent> {
     const draft: Draft = { topic: name, event, data, ref: randomUUID().slice(0, 13) };
     const topic = this.#topic(name);
+    // A server that has forgotten must not count anew before it is told where it was.
+    await this.#catchingUp;
     if (topic.pending.length === 0) {
       try {
         const seq = await this.#write(draft);
@@ -87,7 +94,7 @@ export class SharedLog implements Log {
         this.#circuit.trip();
       }
     }
-    this.#keepForLater(platform, topic, draft);
+    this.#keepForLater(topic, draft);
     return { seq: topic.known?.seq ?? 0, topic: name, event, data };
   }
 
@@ -96,7 +103,7 @@ export class SharedLog implements Log {
     const items = await this.#circuit.attempt(
       async () => {
         const found = await this.#shelf.items(name);
-        topic.known ??= new Known(found.seq);
+        topic.known ??= new Known<Kept>(found.seq);
         topic.known.load(found.seq, found.items);
         return overlay(found.items, topic);
       },
@@ -118,10 +125,10 @@ export class SharedLog implements Log {
     const events = await this.#circuit.attempt<LogEvent[] | null>(
       async () => {
         const found = await this.#shelf.since(name, seq);
-        topic.known ??= new Known(found.seq);
+        topic.known ??= new Known<Kept>(found.seq);
         return found.events?.map(plain) ?? null;
       },
-      () => topic.known?.since(seq) ?? null,
+      () => topic.known?.since(seq)?.map(plain) ?? null,
     );
     return events && [...events, ...unwritten(topic)];
   }
@@ -130,7 +137,7 @@ export class SharedLog implements Log {
   receive(entry: Kept | { topic: string; seq: number }): void {
     const topic = this.#topic(entry.topic);
     this.#queue(topic, async () => {
-      const known = (topic.known ??= new Known(entry.seq - 1));
+      const known = (topic.known ??= new Known<Kept>(entry.seq - 1));
       if (entry.seq <= known.seq) return;
       if ('data' in entry && entry.seq === known.seq + 1) this.#accept(known, entry);
       else await this.#catchUp(entry.topic, known);
@@ -143,7 +150,10 @@ export class SharedLog implements Log {
       const { known } = topic;
       if (known) this.#queue(topic, () => this.#catchUp(name, known));
     }
-    await Promise.all([...this.#topics.values()].map((topic) => topic.tail));
+    const caughtUp = Promise.all([...this.#topics.values()].map((topic) => topic.tail));
+    this.#catchingUp = caughtUp;
+    await caughtUp;
+    if (this.#catchingUp === caughtUp) this.#catchingUp = undefined;
     this.#flushing ??= this.#flush().finally(() => (this.#flushing = undefined));
     await this.#flushing;
   }
@@ -178,14 +188,14 @@ export class SharedLog implements Log {
     });
   }
 
-  #keepForLater(platform: Platform, topic: Topic, draft: Draft): void {
+  #keepForLater(topic: Topic, draft: Draft): void {
     topic.pending.push({ ...draft, by: PROCESS });
     this.#delivered.add(draft.ref);
-    platform.publish(draft.topic, draft.event, draft.data, UNNUMBERED);
+    this.#platform?.publish(draft.topic, draft.event, draft.data, UNNUMBERED);
   }
 
-  #accept(known: Known, entry: Kept): void {
-    known.apply(plain(entry));
+  #accept(known: Known<Kept>, entry: Kept): void {
+    known.apply(entry);
     const ref = entry.ref ?? '';
     if (this.#underWay.has(ref)) this.#underWay.set(ref, entry.seq);
     const here = this.#delivered.delete(ref) || entry.by === PROCESS;
@@ -196,7 +206,7 @@ export class SharedLog implements Log {
     this.#platform?.publish(topic, event, data, HERE);
   }
 
-  async #catchUp(name: string, known: Known): Promise<void> {
+  async #catchUp(name: string, known: Known<Kept>): Promise<void> {
     const { seq, events } = await this.#circuit.run(() => this.#shelf.since(name, known.seq));
     if (seq < known.seq) await this.#restore(name, known);
     else if (events) for (const entry of events) this.#accept(known, entry);
@@ -204,7 +214,7 @@ export class SharedLog implements Log {
   }
 
   /** The server has forgotten what was written. */
-  async #restore(name: string, known: Known): Promise<void> {
+  async #restore(name: string, known: Known<Kept>): Promise<void> {
     if (known.loaded) {
       const events = known.events();
       await this.#circuit.run(() => this.#shelf.restore(name, known.seq, known.items(), events));
@@ -213,7 +223,7 @@ export class SharedLog implements Log {
     if (seq < known.seq) await this.#jump(name, known);
   }
 
-  async #jump(name: string, known: Known): Promise<void> {
+  async #jump(name: string, known: Known<Kept>): Promise<void> {
     const { seq, items } = await this.#circuit.run(() => this.#shelf.items(name));
     for (const change of known.jump(name, seq, items)) this.#deliver(change);
   }
@@ -221,8 +231,12 @@ export class SharedLog implements Log {
   async #flush(): Promise<void> {
     try {
       for (const topic of this.#topics.values()) {
-        for (let draft; (draft = topic.pending[0]); topic.pending.shift()) {
-          await this.#shelf.write(draft, true);
+        for (
+          let some;
+          (some = topic.pending.slice(0, FLUSHED)).length > 0;
+          topic.pending.splice(0, some.length)
+        ) {
+          await Promise.all(some.map((draft) => this.#shelf.write(draft, true)));
         }
       }
     } catch (error) {

@@ -1,7 +1,7 @@
 /** Kept topics in PostgreSQL. What is written while a query is on its way goes with the next, all in one transaction. */
 import type { Draft, Kept, Shelf } from '../shared-log';
 import { ITEMS } from '../topics';
-import type { Item, LogEvent, LogEventName } from '../types';
+import type { Item, LogEventName } from '../types';
 import type { PostgresClient } from './client';
 
 const BATCH_MAX = 100;
@@ -65,13 +65,14 @@ export class PostgresShelf implements Shelf {
   }
 
   /** Only a new database has forgotten anything. */
-  async restore(topic: string, seq: number, items: Item[], events: LogEvent[]): Promise<void> {
+  async restore(topic: string, seq: number, items: Item[], events: Kept[]): Promise<void> {
     await this.#postgres.query(
       `WITH topic AS (
          INSERT INTO live_topics VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING topic
        ), events AS (
-         INSERT INTO live_events (topic, seq, event, data)
-         SELECT topic, seq, event, data FROM topic, jsonb_to_recordset($4) AS e(seq bigint, event text, data jsonb)
+         INSERT INTO live_events (topic, seq, event, data, ref)
+         SELECT topic, seq, event, data, ref
+         FROM topic, jsonb_to_recordset($4) AS e(seq bigint, event text, data jsonb, ref text)
        ), quiet AS MATERIALIZED (
          SELECT set_config('live.quiet', 'on', true)
        )

@@ -1,6 +1,6 @@
 /** Kept topics in Redis: a counter, a sorted set of the latest events, a hash of items and the order they were created in. */
 import { ITEMS, REPLAYED } from '../topics';
-import type { Item, LogEvent } from '../types';
+import type { Item } from '../types';
 import type { Draft, Kept, Shelf } from '../shared-log';
 import { PREFIX, type RedisClient } from './client';
 
@@ -46,7 +46,7 @@ export class RedisShelf implements Shelf {
     return Number((await redis.get(keys(topic).seq)) ?? 0);
   }
 
-  async restore(topic: string, last: number, list: Item[], kept: LogEvent[]): Promise<void> {
+  async restore(topic: string, last: number, list: Item[], kept: Kept[]): Promise<void> {
     const { seq, events, items, order } = keys(topic);
     const args: (string | number)[] = [last, list.length];
     for (const item of list) args.push(item.id, JSON.stringify(item));
