@@ -8,14 +8,17 @@ import {
 } from 'svelte-realtime/server';
 import { connectionOf, type Connection } from '$lib/server/connection';
 import { record } from '$lib/server/lifecycle';
+import { cursors } from '$lib/server/cursors';
+import { react } from '$lib/server/reactions';
 import { stores } from '$lib/server/stores';
 import { ROLE_COOKIE, VISITOR_COOKIE, visitorOf } from '$lib/visitor';
 
 type Hooks = Required<WebSocketHandler<Connection>>;
 type Socket = Parameters<Hooks['open']>[0];
 
-/** Topics that nobody may subscribe to by name, whatever the role. */
+/** Topics that nobody may subscribe to, and those of a role. */
 const PRIVATE = /^private:/;
+const STAGE = /^stage:(.*)$/;
 
 /** Calls of one connection: a burst of 500, then 200 a second. */
 const CALLS = { points: 500, intervalMs: 2500 };
@@ -39,6 +42,7 @@ const receive = createMessage({
     const { allowed, resetMs } = await stores.rateLimit.take(`calls:${connection}`, CALLS);
     if (!allowed) throw new LiveError('RATE_LIMITED', `${path}: again in ${Math.ceil(resetMs / 1000)} s`);
   },
+  onUnhandled: (ws, data, platform) => void react(ws, data, platform),
 });
 
 export const message: Hooks['message'] = (ws, context) => {
@@ -47,8 +51,9 @@ export const message: Hooks['message'] = (ws, context) => {
 };
 
 export const subscribe: Hooks['subscribe'] = (ws, topic) => {
-  const denied = PRIVATE.test(topic);
-  record({ hook: 'subscribe', visitor: ws.getUserData().id, topic, detail: denied ? 'denied' : 'allowed' });
+  const { id, role } = ws.getUserData();
+  const denied = PRIVATE.test(topic) || (STAGE.exec(topic)?.[1] ?? role) !== role;
+  record({ hook: 'subscribe', visitor: id, topic, detail: denied ? 'denied' : 'allowed' });
   return !denied;
 };
 
@@ -65,7 +70,10 @@ export const drain: Hooks['drain'] = (ws) => {
 export const close: Hooks['close'] = (ws, context) => {
   const { id, connection } = ws.getUserData();
   record({ hook: 'close', visitor: id, detail: context.code });
+  const platform = stores.bridge.wrap(context.platform);
   // The adapter 0.3 does not say what was subscribed, and a closed WebSocket cannot be asked any more.
-  endStreams(ws, { subscriptions: new Set(), ...context, platform: stores.bridge.wrap(context.platform) });
+  const { subscriptions = new Set<string>() } = context as { subscriptions?: Set<string> };
+  endStreams(ws, { platform, subscriptions });
+  cursors.remove(ws, platform);
   void stores.presence.gone(connection);
 };

@@ -19,7 +19,9 @@ export const failure = readable(null);
 /** Nor does it ask its clients. */
 export const onRequest = () => () => {};
 
-export const status = derived(client.status, (value) => (value === 'closed' ? 'disconnected' : value));
+export const status = derived(client.status, (/** @type {string} */ value) =>
+  value === 'closed' ? 'disconnected' : value,
+);
 
 /**
  * The events of the topic that a store's value names; none while it names none.

@@ -42,7 +42,7 @@ export interface ReplaySource {
 /** Topics whose events are kept: each has its list of items, and its latest events with sequence numbers for who was away. */
 export interface Log {
   /** Numbers and keeps the event, applies it to the topic's items, and publishes it to the clients of all instances. */
-  append(platform: Platform, topic: string, event: LogEventName, data: Item): Promise<LogEvent>;
+  append<T extends Item>(platform: Platform, topic: string, event: LogEventName, data: T): Promise<LogEvent>;
   /** In the order they were created. */
   items<T extends Item>(topic: string): Promise<T[]>;
   seq(topic: string): Promise<number>;

@@ -1,0 +1,1 @@
+export const REACTIONS: readonly string[] = ['👏', '🎉', '💡', '❤️'];
