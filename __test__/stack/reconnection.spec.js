@@ -155,6 +155,8 @@ describe('reconnection', { timeout: 300000 }, () => {
       assert.deepEqual([page.answers().at(-1).data.delta, page.answers().at(-1).data.data.length], [true, 9]);
     });
 
+    // svelte-realtime's page hears live events again before its stream has asked for the missed ones, and puts those after
+    // them: here the order on the wire counts.
     it('connections that are lost under steady updates lose none of them', async () => {
       const page = await reader('page-dan', 'rows', { interval: 10 });
       const known = await page.size();
@@ -167,9 +169,23 @@ describe('reconnection', { timeout: 300000 }, () => {
           sent++;
           if (n === 10) await page.cut();
         }
-        await page.complete(known + sent);
+        const list = await page.last('list', (rows) => rows.length >= known + sent);
+        assert.deepEqual(
+          list.toSorted((a, b) => a.id - b.id),
+          await page.writer.call('feed/all', 'rows'),
+        );
       }
-      assert.deepEqual(page.complaints, []);
+      const live = page.frames.filter(({ topic }) => topic === 'rows').map(({ data }) => data.id);
+      assert.deepEqual(
+        live,
+        live.toSorted((a, b) => a - b),
+      );
+      assert.equal(new Set(live).size, live.length);
+      // It warns of connections that end soon again and again, which is what this is.
+      assert.deepEqual(
+        page.complaints.filter((text) => !/opened then closed/.test(text)),
+        [],
+      );
     });
 
     for (const signal of ['SIGTERM', 'SIGKILL']) {
@@ -232,12 +248,16 @@ describe('reconnection', { timeout: 300000 }, () => {
     });
 
     it('a stream asks again as soon as the connection is back', async () => {
-      const page = await reader('page-fay', 'rows', { interval: 20, prepare: recordAttempts });
+      const page = await reader('page-fay', 'rows', { interval: 500, prepare: recordAttempts });
       const told = page.answers().length;
       await page.cut();
       await until(() => page.answers().length > told, 'the stream asked again');
-      const timers = await page.page.evaluate(() => window.timers);
-      assert.ok(Math.max(...timers.slice(-3)) <= 100, `its last timers: ${timers.slice(-3)} ms`);
+      const { timers, attempts } = await page.page.evaluate(() => {
+        const { timers, attempts } = window;
+        return { timers, attempts };
+      });
+      const after = timers.slice(timers.lastIndexOf(attempts.at(-1)) + 1);
+      assert.ok(after[0] <= 100, `after ${attempts.at(-1)} ms for the connection: ${after} ms`);
     });
 
     it('a refusal for good is not tried again', newer, async () => {

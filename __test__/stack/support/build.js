@@ -50,7 +50,6 @@ function buildRealtime() {
   return buildApp(apps.realtime, [REALTIME]);
 }
 
-/** The fixture has no packages of its own: it uses the app's, and the app's compatibility module. */
 function buildFixture() {
   const sources = [
     FIXTURE,
@@ -58,8 +57,7 @@ function buildFixture() {
     path.join(apps.realtime, 'node_modules', '.package-lock.json'),
   ];
   if (!outdated(path.join(apps.fixture, 'build', 'index.js'), sources)) return 0;
-  borrow(FIXTURE, apps.fixture);
-  fs.cpSync(path.join(REALTIME, COMPATIBILITY), path.join(apps.fixture, COMPATIBILITY), { recursive: true });
+  borrowFixture(apps.fixture);
   return buildApp(apps.fixture, sources);
 }
 
@@ -70,6 +68,12 @@ function buildApp(folder, sources) {
   const { status, stdout, stderr } = spawnSync(NPM, ['run', 'build', '--silent'], options);
   if (status !== 0) console.error(`${stdout}${stderr}`.replace(/^Circular dependency.*\n/gm, ''));
   return status ?? 1;
+}
+
+/** The fixture has no packages of its own: it uses the app's, and the app's compatibility module. */
+function borrowFixture(folder) {
+  borrow(FIXTURE, folder);
+  fs.cpSync(path.join(REALTIME, COMPATIBILITY), path.join(folder, COMPATIBILITY), { recursive: true });
 }
 
 /** Copies sources to a folder where they find the packages of the app. */
@@ -114,4 +118,4 @@ function digest(text) {
   return createHash('sha256').update(text).digest('hex').slice(0, 12);
 }
 
-module.exports = { PLACE, apps, borrow, buildAll, chosen, since, versionOf };
+module.exports = { PLACE, REALTIME, apps, borrow, borrowFixture, buildAll, chosen, since, versionOf };
