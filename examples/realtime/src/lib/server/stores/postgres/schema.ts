@@ -55,7 +55,8 @@ DECLARE
   told text;
 BEGIN
   IF current_setting('live.quiet', true) = 'on' THEN RETURN NULL; END IF;
-  INSERT INTO live_topics VALUES (item.topic, 1)
+  -- Numbers begin at the time, so that those of an earlier log, which clients may still come back with, are smaller.
+  INSERT INTO live_topics VALUES (item.topic, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint * 1000 + 1)
     ON CONFLICT (topic) DO UPDATE SET seq = live_topics.seq + 1 RETURNING seq INTO number;
   INSERT INTO live_events VALUES (item.topic, number, event, item.data || jsonb_build_object('id', item.id), its_ref, its_by);
   IF number % ${TRIM_EVERY} = 0 THEN

@@ -10,15 +10,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
 
 /**
  * KEYS seq, events, items, order; ARGV body of the event, its name, item id, item, kept events, kept items, channel, and a
- * reference where the event may be there already. Numbers the event, keeps it, applies it and tells it to all.
+ * reference where the event may be there already. Numbers the event, keeps it, applies it and tells it to all. Numbers begin
+ * at the time, so that those of an earlier log, which clients may still come back with, are always smaller.
  */
-const WRITE = `
+const WRITE = `${NOW}
 if ARGV[8] ~= '' then
   local lines = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
   for i = 1, #lines, 2 do
     if string.find(lines[i], ARGV[8], 1, true) then return tonumber(lines[i + 1]) end
   end
 end
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], string.format('%d', now * 1000)) end
 local seq = redis.call('INCR', KEYS[1])
 local line = '{"seq":' .. string.format('%d', seq) .. ',' .. string.sub(ARGV[1], 2)
 redis.call('ZADD', KEYS[2], seq, line)
