@@ -73,7 +73,8 @@ export const close: Hooks['close'] = (ws, context) => {
   const platform = stores.bridge.wrap(context.platform);
   // The adapter 0.3 does not say what was subscribed, and a closed WebSocket cannot be asked any more.
   const { subscriptions = new Set<string>() } = context as { subscriptions?: Set<string> };
-  endStreams(ws, { platform, subscriptions });
+  const ended = { platform, subscriptions };
+  endStreams(ws, ended);
   cursors.remove(ws, platform);
   void stores.presence.gone(connection);
 };

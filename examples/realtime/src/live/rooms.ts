@@ -37,6 +37,13 @@ export const people = live.stream(
   { merge: 'presence' },
 );
 
+/** The same for who only looks from outside. */
+export const present = live.stream(
+  (ctx: Context, room: string) => presenceTopic(known(room)),
+  async (ctx: Context, room: string): Promise<App.Person[]> => stores.presence.list(known(room)),
+  { merge: 'presence' },
+);
+
 export const leaveRoom = live(async (ctx: Context, room: string): Promise<void> => {
   await stores.presence.leave(known(room), ctx.user.connection);
   cursors.remove(ctx.ws, ctx.platform);

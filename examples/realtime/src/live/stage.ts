@@ -17,8 +17,8 @@ const TEXT_MAX = 200;
 export const _guard = guard(visitorsOnly);
 
 export const broadcasts = live.stream(
-  (ctx: Context) => `stage:${ctx.user.role}`,
-  async (ctx: Context): Promise<App.Broadcast[]> => stores.log.items(`stage:${ctx.user.role}`),
+  (ctx: Context, role: string) => heardBy(ctx, role),
+  async (ctx: Context, role: string): Promise<App.Broadcast[]> => stores.log.items(heardBy(ctx, role)),
   { merge: 'crud', key: 'id', replay: true },
 );
 
@@ -36,7 +36,7 @@ export const speak = live(
       from: person(ctx),
       at: Date.now(),
     };
-    for (const role of roles) await stores.log.append(ctx.platform, `stage:${role}`, 'created', said);
+    for (const role of roles) await stores.log.append(ctx.platform, topicOf(role), 'created', said);
     return said;
   },
 );
@@ -53,3 +53,12 @@ export const audience = live.stream(
 export const leaveStage = live(async (ctx: Context): Promise<void> => {
   await stores.presence.leave(ROOM, ctx.user.connection);
 });
+
+function heardBy(ctx: Context, role: string): string {
+  if (role !== ctx.user.role) throw new LiveError('FORBIDDEN', `You are ${ctx.user.role}`);
+  return topicOf(ctx.user.role);
+}
+
+function topicOf(role: Role): string {
+  return `stage:${role}`;
+}

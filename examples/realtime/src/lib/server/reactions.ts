@@ -6,7 +6,7 @@ import { createMiddleware } from 'svelte-adapter-uws/plugins/middleware';
 import type { Platform } from 'svelte-adapter-uws';
 import type { WebSocket } from 'uWebSockets.js';
 import { ROOM_ID } from '$lib/rooms';
-import { REACTIONS } from '$lib/reactions';
+import { isReaction } from '$lib/reactions';
 import type { Connection } from './connection';
 import { stores } from './stores';
 
@@ -16,8 +16,7 @@ const RATE = { points: 30, intervalMs: 5000 };
 const pipeline = createMiddleware(
   async ({ topic, event, data }, next) => {
     const room = TOPIC.exec(topic)?.[1];
-    if (room && ROOM_ID.test(room) && event === 'reaction' && REACTIONS.includes(data as string))
-      await next();
+    if (room && ROOM_ID.test(room) && event === 'reaction' && isReaction(data)) await next();
   },
   async ({ ws }, next) => {
     const { id } = (ws as WebSocket<Connection>).getUserData();
@@ -39,7 +38,7 @@ export async function react(
   const message = parse(data);
   if (!message) return false;
   const passed = await pipeline.run(ws, message, platform);
-  if (passed) platform.publish(passed.topic, 'reaction', { emoji: passed.data, from: passed.locals.from });
+  if (passed) platform.publish(passed.topic, 'reaction', { reaction: passed.data, from: passed.locals.from });
   return passed !== null;
 }
 

@@ -5,7 +5,7 @@ import { ROLE_COOKIE, ROLES } from '$lib/visitor';
 export async function load({ platform, locals }) {
   const user = locals.visitor;
   const [said, people] = await Promise.all([
-    broadcasts.load(platform, { user }),
+    broadcasts.load(platform, { args: [user.role], user }),
     audience.load(platform, { user }),
   ]);
   return { broadcasts: said, people };
