@@ -175,7 +175,9 @@ describe('reconnection', { timeout: 300000 }, () => {
           await page.writer.call('feed/all', 'rows'),
         );
       }
-      const live = page.frames.filter(({ topic }) => topic === 'rows').map(({ data }) => data.id);
+      const live = page.frames
+        .filter(({ topic, event }) => topic === 'rows' && event)
+        .map(({ data }) => data.id);
       assert.deepEqual(
         live,
         live.toSorted((a, b) => a - b),

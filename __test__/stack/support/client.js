@@ -88,7 +88,7 @@ class Refused extends Error {
 
 class Client {
   frames = new Log();
-  /** Frames without a topic: what newer adapters say about the connection. */
+  /** Frames with a type: what newer adapters say about the connection and its subscriptions. */
   control = new Log();
   /** { code, reason } once the connection has ended. */
   closed;
@@ -227,9 +227,9 @@ class Client {
       const entry = this.#calls.get(frame.event)?.shift();
       entry?.done();
       entry?.resolve(frame.data);
-    } else if (typeof frame.topic === 'string') this.topic(frame.topic).add(frame);
-    else if (frame.type === 'batch') for (const event of frame.events) this.topic(event.topic).add(event);
-    else this.control.add(frame);
+    } else if (frame.type === 'batch') for (const event of frame.events) this.topic(event.topic).add(event);
+    else if (frame.type !== undefined) this.control.add(frame);
+    else this.topic(frame.topic).add(frame);
   }
 
   #end() {
