@@ -31,7 +31,10 @@ export const say = live(
 export const people = live.stream(
   (ctx: Context, room: string) => presenceTopic(known(room)),
   async (ctx: Context, room: string): Promise<App.Person[]> => {
-    if (ctx.ws) await stores.presence.join(known(room), ctx.user.connection, person(ctx));
+    if (ctx.ws) {
+      cursors.watch(ctx.ws, known(room));
+      await stores.presence.join(room, ctx.user.connection, person(ctx));
+    }
     return stores.presence.list(known(room));
   },
   { merge: 'presence' },
@@ -46,6 +49,7 @@ export const present = live.stream(
 
 export const leaveRoom = live(async (ctx: Context, room: string): Promise<void> => {
   await stores.presence.leave(known(room), ctx.user.connection);
+  cursors.unwatch(ctx.ws, room);
   cursors.remove(ctx.ws, ctx.platform);
 });
 

@@ -15,7 +15,12 @@ const tracker = shared('cursors', () =>
   }),
 );
 
+/** Topics of plugins are for the server to subscribe to: the adapter 0.5 refuses a client that asks. */
+const topicOf = (room: string) => `__cursor:${room}`;
+
 export const cursors = {
+  watch: (ws: WebSocket<Connection>, room: string) => ws.subscribe(topicOf(room)),
+  unwatch: (ws: WebSocket<Connection>, room: string) => ws.unsubscribe(topicOf(room)),
   update: (ws: WebSocket<Connection>, room: string, at: { x: number; y: number }, platform: Platform) =>
     tracker.update(ws, room, at, renaming(platform)),
   remove: (ws: WebSocket<Connection>, platform: Platform) => tracker.remove(ws, renaming(platform)),
