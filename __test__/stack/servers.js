@@ -105,14 +105,14 @@ class Redis extends Service {
     return (await this.tell('PING').catch(() => '')) === '+PONG';
   }
 
-  /** One command in Redis' inline syntax; the first line of its answer. */
+  /** One command in Redis' inline syntax; what a first packet has of its answer, which is enough for short ones. */
   tell(line) {
     return new Promise((resolve, reject) => {
       const socket = net.connect(this.port, '127.0.0.1', () => socket.write(`${line}\r\n`));
       socket.setTimeout(5000, () => socket.destroy(new Error('no answer')));
       socket.once('data', (answer) => {
         socket.destroy();
-        resolve(String(answer).split('\r\n')[0]);
+        resolve(String(answer).trim());
       });
       socket.once('error', reject);
     });
@@ -137,33 +137,44 @@ class Postgres extends Service {
 }
 
 /** Every write is in its file before it is answered, so that a killed server loses nothing; `persist: false`: everything. */
-async function startRedis(t, { persist = true } = {}) {
+function startRedis(t, { persist = true } = {}) {
   const folder = temporaryFolder('uws-redis-');
-  const port = await freePort();
-  const args = ['--port', port, '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
-  args.push('--appendonly', persist ? 'yes' : 'no', '--daemonize', 'no');
-  const redis = new Redis(REDIS ?? 'redis-server', args.map(String), { port, folder, stopSignal: 'SIGTERM' });
-  t.after(() => redis.remove());
-  await redis.start();
-  return redis;
+  const settings = ['--bind', '127.0.0.1', '--dir', folder, '--save', '', '--daemonize', 'no'];
+  settings.push('--appendonly', persist ? 'yes' : 'no');
+  return started(t, (port) => {
+    const args = ['--port', String(port), ...settings];
+    return new Redis(REDIS ?? 'redis-server', args, { port, folder, stopSignal: 'SIGTERM' });
+  });
 }
 
-async function startPostgres(t) {
+function startPostgres(t) {
   const user = postgresUser();
   const folder = temporaryFolder('uws-postgres-');
   if (user.uid !== undefined) fs.chownSync(folder, user.uid, user.gid);
   const data = path.join(folder, 'data');
   const init = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
   execFileSync(POSTGRES ?? 'initdb', init, { ...user, stdio: ['ignore', 'ignore', 'pipe'] });
-  const port = await freePort();
   const settings = { listen_addresses: '127.0.0.1', unix_socket_directories: '', fsync: 'off' };
-  const args = ['-D', data, '-p', String(port)];
-  for (const [name, value] of Object.entries(settings)) args.push('-c', `${name}=${value}`);
+  const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const command = path.join(path.dirname(POSTGRES ?? ''), 'postgres');
-  const postgres = new Postgres(command, args, { port, folder, user, stopSignal: 'SIGINT' });
-  t.after(() => postgres.remove());
-  await postgres.start();
-  return postgres;
+  return started(t, (port) => {
+    const args = ['-D', data, '-p', String(port), ...options];
+    return new Postgres(command, args, { port, folder, user, stopSignal: 'SIGINT' });
+  });
+}
+
+/** A server that runs; gone after the test. Somebody else may take the port that was free a moment ago. */
+async function started(t, create, tries = 3) {
+  const server = create(await freePort());
+  try {
+    await server.start();
+  } catch (error) {
+    await server.stop('SIGKILL');
+    if (tries > 1 && /in use/i.test(server.output)) return started(t, create, tries - 1);
+    throw error;
+  }
+  t.after(() => server.remove());
+  return server;
 }
 
 function temporaryFolder(prefix) {
