@@ -168,7 +168,9 @@ describe(
     });
 
     it('presence: Redis 7.4 and later; with an older one the package says so', async (context) => {
-      const [, version, major, minor] = /redis_version:((\d+)\.(\d+)\S*)/.exec(await redis.tell('INFO server'));
+      const [, version, major, minor] = /redis_version:((\d+)\.(\d+)\S*)/.exec(
+        await redis.tell('INFO server'),
+      );
       const [ann, bob] = [await guest(left, 'ann'), await guest(right, 'bob')];
       if (major < 7 || (major === '7' && minor < 4)) {
         context.diagnostic(`this is Redis ${version}: only the refusal is tested`);
@@ -198,7 +200,7 @@ describe(
 
     it('cursors of one show at the other', async () => {
       const [ann, bob] = [await guest(left, 'ann'), await guest(right, 'bob')];
-        for (const client of [ann, bob]) await client.do('watch', { topic: 'board' });
+      for (const client of [ann, bob]) await client.do('watch', { topic: 'board' });
       await ann.do('move', { topic: 'board', data: { x: 3, y: 4 } });
       await bob.frames.when((list) => JSON.stringify(list).includes('"x":3'), 'the cursor');
     });
