@@ -51,12 +51,9 @@ pub fn run_idle(options: &mut Options) -> Result<Value> {
 }
 
 fn target(options: &mut Options, count: usize) -> Result<Target> {
-    Ok(Target {
-        address: options.take_address()?,
-        count: options.take_count("connections", count)?,
-        in_progress: options.take_count("in-progress", 128)?,
-        upgrade: Some(options.take_or("path", "/".to_owned())?),
-    })
+    let count = options.take_count("connections", count)?;
+    let deflate = options.take_or("deflate", false)?;
+    Target::websocket(options, count, 128, deflate)
 }
 
 struct Storm {

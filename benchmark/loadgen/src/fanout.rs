@@ -7,10 +7,11 @@
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::content::Content;
 use crate::meter::{Meter, Phase, histogram, quantiles};
 use crate::net::{Load, Net, Target, Turn, run as run_net};
 use crate::options::Options;
-use crate::payload::{Payload, STAMP, excerpt, parse_stamp};
+use crate::payload::{STAMP, excerpt};
 use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
@@ -45,18 +46,17 @@ pub fn run_mixed(options: &mut Options) -> Result<Value> {
 }
 
 fn run(options: &mut Options, shape: Shape) -> Result<Value> {
-    let size = options.take_or("size", 100)?;
-    if size < STAMP {
+    let content = Content::take(options, 100, true)?;
+    if !content.is_distinct() {
         return Err(Failure::Usage(format!("--size must be at least {STAMP}")));
     }
-    let target = Target {
-        address: options.take_address()?,
-        count: shape.subscribers.max(shape.first_sender + shape.senders),
-        in_progress: options.take_count("in-progress", 128)?,
-        upgrade: Some(options.take_or("path", "/".to_owned())?),
-    };
+    if content.is_compressed() && shape.senders > 1 {
+        return Err(Failure::Usage("compressed messages tell no sender: one only".into()));
+    }
+    let count = shape.subscribers.max(shape.first_sender + shape.senders);
+    let target = Target::websocket(options, count, 128, content.is_compressed())?;
     let mut load = Fanout {
-        payload: Payload::new(size, true),
+        content,
         masks: Masks::new(),
         meter: Meter::new(options)?,
         complete: histogram(),
@@ -71,7 +71,7 @@ fn run(options: &mut Options, shape: Shape) -> Result<Value> {
     let mut net = Net::new(target)?;
     run_net(&mut net, &mut load)?;
     let mut report = load.meter.report(&net);
-    report["size"] = json!(size);
+    load.content.report(&mut report);
     report["subscribers"] = json!(load.shape.subscribers);
     report["published"] = json!(load.finished * load.shape.messages_per_round() as u64);
     report["last_latency_us"] = quantiles(&load.complete);
@@ -98,7 +98,7 @@ impl Shape {
 
 struct Fanout {
     shape: Shape,
-    payload: Payload,
+    content: Content,
     masks: Masks,
     meter: Meter,
     /// From the start of a round to its last delivery.
@@ -131,9 +131,9 @@ impl Fanout {
             self.started += 1;
             for sender in 0..self.shape.senders {
                 for number in first..first + self.shape.burst as u64 {
-                    let payload = self.payload.stamped((sender as u64) << NUMBER_BITS | number);
+                    let stamp = (sender as u64) << NUMBER_BITS | number;
                     let out = net.out(self.shape.first_sender + sender);
-                    ws::append_frame(out, ws::TEXT, payload, self.masks.next());
+                    self.content.append(out, ws::TEXT, stamp, self.masks.next());
                 }
             }
         }
@@ -153,9 +153,6 @@ impl Fanout {
     }
 
     fn delivered(&mut self, net: &mut Net, conn: usize, frame: &Frame<'_>, now: u64) -> Result<()> {
-        let stamp = parse_stamp(frame.payload)?;
-        let (sender, number) = ((stamp >> NUMBER_BITS) as usize, stamp & ((1 << NUMBER_BITS) - 1));
-        let round = number / self.shape.burst as u64;
         let wrong = |what: &str| {
             let shown = excerpt(frame.payload);
             Failure::Server(format!("subscriber {conn}: {what}: opcode {}, {shown}", frame.opcode))
@@ -163,11 +160,15 @@ impl Fanout {
         if conn >= self.shape.subscribers {
             return Err(wrong("delivered to who did not subscribe"));
         }
+        // Looked at only where there is one sender.
+        let next = self.expected[conn * self.shape.senders];
+        let Some(stamp) = self.content.stamp_of(net, conn, frame, next)? else {
+            return Err(wrong("wrong content"));
+        };
+        let (sender, number) = ((stamp >> NUMBER_BITS) as usize, stamp & ((1 << NUMBER_BITS) - 1));
+        let round = number / self.shape.burst as u64;
         if sender >= self.shape.senders || round >= self.started {
             return Err(wrong("never sent"));
-        }
-        if frame.opcode != ws::TEXT || !self.payload.filler_matches(frame.payload) {
-            return Err(wrong("wrong content"));
         }
         let expected = &mut self.expected[conn * self.shape.senders + sender];
         if number != *expected {
@@ -230,13 +231,15 @@ const NUMBER_BITS: u32 = 48;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Payload;
 
     fn fanout() -> (Fanout, Net) {
         let mut options = Options::parse(std::iter::empty()).unwrap();
         let shape = Shape { subscribers: 2, first_sender: 0, senders: 2, burst: 2, rounds_in_flight: 1 };
-        let target = Target { address: ([127, 0, 0, 1], 1).into(), count: 2, in_progress: 1, upgrade: None };
+        let mut aim = Options::parse(["--port", "1"].map(str::to_owned).into_iter()).unwrap();
+        let target = Target::http(&mut aim, 2, 1).unwrap();
         let load = Fanout {
-            payload: Payload::new(20, true),
+            content: Content::Stamped(Payload::new(20, true)),
             masks: Masks::new(),
             meter: Meter::new(&mut options).unwrap(),
             complete: histogram(),

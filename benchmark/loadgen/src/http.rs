@@ -14,19 +14,15 @@ use crate::schedule::Schedule;
 use crate::{Failure, Result};
 
 pub fn run(options: &mut Options) -> Result<Value> {
-    let target = Target {
-        address: options.take_address()?,
-        count: options.take_count("connections", 1)?,
-        in_progress: options.take_count("in-progress", 64)?,
-        upgrade: None,
-    };
+    let count = options.take_count("connections", 1)?;
+    let target = Target::http(options, count, 64)?;
     let pipeline = options.take_count("pipeline", 1)?;
     let request = Request::new(options)?;
     if request.streamed > 0 && pipeline > 1 {
         return Err(Failure::Usage("large uploads cannot be pipelined".into()));
     }
     let mut load = Http {
-        conns: (0..target.count).map(|_| Conn::default()).collect(),
+        conns: (0..count).map(|_| Conn::default()).collect(),
         pipeline,
         request,
         expected: Expected::new(options)?,
@@ -292,7 +288,7 @@ impl Load for Http {
 }
 
 /// The one `Content-Length`; none or several are the server's mistake (RFC 9112 section 6.3).
-fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
+pub fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = lengths.next()?;
     if lengths.next().is_some() {

@@ -20,6 +20,10 @@ impl Payload {
         Payload { bytes: (0..size).map(filler).collect() }
     }
 
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The payload with this stamp.
     pub fn stamped(&mut self, stamp: u64) -> &[u8] {
         let digits = self.bytes.len().min(STAMP);
