@@ -21,11 +21,11 @@ pub fn run(options: &mut Options) -> Result<Value> {
     let content = Content::take(options, 20, kind == "text")?;
     let (opcode, reply) = match kind.as_str() {
         "text" => (ws::TEXT, ws::TEXT),
-        "binary" if !content.is_compressed() => (ws::BINARY, ws::BINARY),
-        "ping" if !content.is_compressed() && content.size() <= 125 => (ws::PING, ws::PONG),
+        "binary" if content.is_binary() => (ws::BINARY, ws::BINARY),
+        "ping" if content.is_binary() && content.size() <= 125 => (ws::PING, ws::PONG),
         other => return Err(Failure::Usage(format!("--opcode cannot be {other} with this content"))),
     };
-    let target = Target::websocket(options, count, 64, content.is_compressed())?;
+    let target = Target::websocket(options, count, 64, &content)?;
     let mut load = Echo {
         conns: (0..count).map(|_| Conn::default()).collect(),
         pipeline,

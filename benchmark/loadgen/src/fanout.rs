@@ -2,7 +2,8 @@
 //!
 //! Work goes in rounds: in each, every sender sends a burst, and the round is over when every subscriber has every
 //! message of it. `ws-publish` is one sender that subscribes to nothing, `ws-mixed` some of the subscribers.
-//! Per subscriber and sender the messages must come complete and in order.
+//! Per subscriber and sender the messages must come complete and in order. Slow subscribers (`--slow N`) come on top:
+//! they ask for more than the kernel takes, read nothing, and nothing is expected of what the server does with them.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -15,9 +16,8 @@ use crate::payload::{STAMP, excerpt};
 use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
-/// What a client sends once to get all that is published, and what the server answers then.
-pub const SUBSCRIBE: &[u8] = b"sub";
-pub const SUBSCRIBED: &[u8] = b"ok";
+/// What a slow subscriber asks for: so many bytes at once that it has a backlog ever after.
+const FILL: &[u8] = b"fill";
 
 pub fn run_publish(options: &mut Options) -> Result<Value> {
     let subscribers = options.take_count("subscribers", 1000)?;
@@ -25,6 +25,7 @@ pub fn run_publish(options: &mut Options) -> Result<Value> {
         subscribers,
         first_sender: subscribers,
         senders: 1,
+        slow: options.take_or("slow", 0)?,
         burst: 1,
         rounds_in_flight: options.take_count("in-flight", 4)?,
     };
@@ -35,6 +36,7 @@ pub fn run_mixed(options: &mut Options) -> Result<Value> {
     let shape = Shape {
         subscribers: options.take_count("clients", 50)?,
         first_sender: 0,
+        slow: 0,
         senders: options.take_count("senders", 10)?,
         burst: options.take_count("burst", 50)?,
         rounds_in_flight: options.take_count("in-flight", 1)?,
@@ -53,8 +55,7 @@ fn run(options: &mut Options, shape: Shape) -> Result<Value> {
     if content.is_compressed() && shape.senders > 1 {
         return Err(Failure::Usage("compressed messages tell no sender: one only".into()));
     }
-    let count = shape.subscribers.max(shape.first_sender + shape.senders);
-    let target = Target::websocket(options, count, 128, content.is_compressed())?;
+    let target = Target::websocket(options, shape.first_slow() + shape.slow, 128, &content)?;
     let mut load = Fanout {
         content,
         masks: Masks::new(),
@@ -82,11 +83,17 @@ struct Shape {
     subscribers: usize,
     first_sender: usize,
     senders: usize,
+    /// The last ones of all connections.
+    slow: usize,
     burst: usize,
     rounds_in_flight: usize,
 }
 
 impl Shape {
+    fn first_slow(&self) -> usize {
+        self.subscribers.max(self.first_sender + self.senders)
+    }
+
     fn messages_per_round(&self) -> usize {
         self.senders * self.burst
     }
@@ -139,9 +146,12 @@ impl Fanout {
         }
     }
 
-    fn subscribed(&mut self, net: &mut Net) {
+    fn subscribed(&mut self, net: &mut Net, conn: usize) {
         self.subscribed += 1;
-        if self.subscribed == self.shape.subscribers && net.all_open() {
+        if conn >= self.shape.first_slow() {
+            net.pause(conn)
+        }
+        if self.subscribed == self.shape.subscribers + self.shape.slow && net.all_open() {
             self.begin(net)
         }
     }
@@ -192,9 +202,13 @@ impl Fanout {
 
 impl Load for Fanout {
     fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()> {
-        if conn < self.shape.subscribers {
-            ws::append_frame(net.out(conn), ws::TEXT, SUBSCRIBE, self.masks.next());
-        } else if net.all_open() && self.subscribed == self.shape.subscribers {
+        let slow = conn >= self.shape.first_slow();
+        if conn < self.shape.subscribers || slow {
+            self.content.subscribe(net.out(conn), self.masks.next());
+        }
+        if slow {
+            ws::append_frame(net.out(conn), ws::TEXT, FILL, self.masks.next());
+        } else if net.all_open() && self.subscribed == self.shape.subscribers + self.shape.slow {
             self.begin(net);
         }
         Ok(())
@@ -207,8 +221,11 @@ impl Load for Fanout {
             match frame.opcode {
                 ws::CLOSE => return Err(ws::closed(&frame)),
                 ws::PING => ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next()),
-                _ if self.meter.phase() == Phase::Setup && frame.payload == SUBSCRIBED => {
-                    self.subscribed(net)
+                _ if self.meter.phase() == Phase::Setup && self.content.is_subscribed(&frame) => {
+                    self.subscribed(net, conn);
+                    if conn >= self.shape.first_slow() {
+                        return Ok(input.len());
+                    }
                 }
                 _ => self.delivered(net, conn, &frame, now)?,
             }
@@ -235,7 +252,8 @@ mod tests {
 
     fn fanout() -> (Fanout, Net) {
         let mut options = Options::parse(std::iter::empty()).unwrap();
-        let shape = Shape { subscribers: 2, first_sender: 0, senders: 2, burst: 2, rounds_in_flight: 1 };
+        let shape =
+            Shape { subscribers: 2, first_sender: 0, senders: 2, slow: 0, burst: 2, rounds_in_flight: 1 };
         let mut aim = Options::parse(["--port", "1"].map(str::to_owned).into_iter()).unwrap();
         let target = Target::http(&mut aim, 2, 1).unwrap();
         let load = Fanout {

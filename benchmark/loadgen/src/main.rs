@@ -17,6 +17,7 @@ mod options;
 mod payload;
 mod schedule;
 mod server;
+mod socketio;
 mod tls;
 mod ws;
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,9 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use serde_json::Value;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::content::Content;
 use crate::options::Options;
 use crate::payload::excerpt;
 use crate::tls::{Security, Session};
@@ -56,6 +57,10 @@ pub struct Target {
     /// Request of an upgrade to a WebSocket; `None` leaves the connection to the mode.
     upgrade: Option<Vec<u8>>,
     deflate: bool,
+    /// What is to be said on a new WebSocket before it may be used.
+    greeting: Option<Greeting>,
+    /// Of the kernel, in bytes, where it is not left to the kernel.
+    receive_buffer: Option<usize>,
 }
 
 impl Target {
@@ -67,16 +72,50 @@ impl Target {
             security: Security::take(options)?,
             upgrade: None,
             deflate: false,
+            greeting: None,
+            receive_buffer: options.take("receive-buffer")?,
         })
     }
 
-    /// `deflate`: permessage-deflate is offered, and the server must take it.
-    pub fn websocket(options: &mut Options, count: usize, in_progress: usize, deflate: bool) -> Result<Self> {
-        let path = options.take_or("path", "/".to_owned())?;
-        let upgrade = Some(ws::upgrade_request(&path, deflate));
-        Ok(Target { upgrade, deflate, ..Target::http(options, count, in_progress)? })
+    pub fn websocket(
+        options: &mut Options,
+        count: usize,
+        in_progress: usize,
+        content: &Content,
+    ) -> Result<Self> {
+        let path = options.take_or("path", content.path().to_owned())?;
+        // Offered where it is wanted, and then the server must take it.
+        let deflate = content.is_compressed();
+        Ok(Target {
+            upgrade: Some(ws::upgrade_request(&path, deflate)),
+            deflate,
+            greeting: content.greeting(),
+            ..Target::http(options, count, in_progress)?
+        })
+    }
+
+    /// A socket that is connecting.
+    fn connect(&self, conn: usize) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(size) = self.receive_buffer {
+            socket.set_recv_buffer_size(size)?
+        }
+        if let (true, IpAddr::V4(host)) = (self.count > PORTS, self.address.ip()) {
+            // The ports of one address would not do.
+            let source = Ipv4Addr::from_bits(host.to_bits() + (conn / PORTS) as u32);
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        match socket.connect(&self.address.into()) {
+            Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+            _ => Ok(TcpStream::from_std(socket.into())),
+        }
     }
 }
+
+/// Takes messages from the front of the bytes received and appends what is to be said to them: how many bytes those
+/// were, and whether the connection may be used now.
+pub type Greeting = fn(&[u8], &mut Vec<u8>) -> Result<(usize, bool)>;
 
 pub struct Net {
     poll: Poll,
@@ -110,6 +149,8 @@ struct Conn {
     /// How much of `out` is on its way; with TLS, how much has been sealed since everything was.
     written: usize,
     dirty: bool,
+    /// Nothing is read any more.
+    paused: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -117,8 +158,14 @@ enum Stage {
     Connecting,
     Securing,
     Upgrading,
+    Greeting,
     Open,
 }
+
+/// Connections per source address: some 28,000 ports are there, and finding a free one gets slow from half of that on.
+const PORTS: usize = 14_000;
+/// What a connecting socket that does not block answers.
+const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 /// Of the timer and the waker: they end the sleep and nothing else.
 const WAKE: Token = Token(usize::MAX);
@@ -187,6 +234,11 @@ impl Net {
         self.conns[conn].tls.as_deref()
     }
 
+    /// Reads no more from the connection, whatever the server sends.
+    pub fn pause(&mut self, conn: usize) {
+        self.conns[conn].paused = true
+    }
+
     /// What the first TLS session agreed on; null without TLS.
     pub fn negotiated(&self) -> &Value {
         &self.negotiated
@@ -222,7 +274,7 @@ impl Net {
 
     fn connect(&mut self, conn: usize) -> Result<Conn> {
         let since = self.now();
-        let mut stream = TcpStream::connect(self.target.address)?;
+        let mut stream = self.target.connect(conn)?;
         self.poll.registry().register(&mut stream, Token(conn), Interest::READABLE | Interest::WRITABLE)?;
         let tls = self.target.security.as_mut().map(|security| security.session(conn)).transpose()?;
         Ok(Conn {
@@ -235,6 +287,7 @@ impl Net {
             out: Vec::new(),
             written: 0,
             dirty: false,
+            paused: false,
         })
     }
 
@@ -295,6 +348,9 @@ impl Net {
     fn read<L: Load>(&mut self, load: &mut L, conn: usize, buffer: &mut Vec<u8>) -> Result<()> {
         loop {
             let entry = &mut self.conns[conn];
+            if entry.paused {
+                return Ok(());
+            }
             let kept = entry.rest.len();
             // A unit may be larger than the buffer: it grows until one fits.
             if buffer.len() < kept * 2 {
@@ -376,7 +432,19 @@ impl Net {
                     excerpt(input)
                 )));
             }
-            self.conns[conn].takeover = extension.is_some_and(|extension| extension.takeover);
+            let entry = &mut self.conns[conn];
+            entry.takeover = extension.is_some_and(|extension| extension.takeover);
+            match self.target.greeting {
+                None => self.open(load, conn)?,
+                Some(_) => entry.stage = Stage::Greeting,
+            }
+        }
+        if let (Stage::Greeting, Some(greeting)) = (self.conns[conn].stage, self.target.greeting) {
+            let (size, open) = greeting(&input[used..], self.out(conn))?;
+            used += size;
+            if !open {
+                return Ok(used);
+            }
             self.open(load, conn)?;
         }
         if used < input.len() {
