@@ -48,12 +48,14 @@ const metrics = (trial, report, before, after) => {
   };
 };
 
-const serverOf = (trial, driver, loadgen) => {
-  const core = trial.pinned === false ? null : SERVER_CORE;
-  if (driver.raw) return new Server([loadgen, 'server', trial.raw], core);
+const commandOf = (trial, driver, loadgen) => {
+  if (driver.raw) return [loadgen, 'server', trial.raw, ...rawArguments(trial)];
   const options = trial.tls ? { ...trial.options, tls: certificate() } : trial.options;
-  return new Server(program(trial.server, driver.module, { ...trial, options }), core);
+  return program(trial.server, driver, { options, flags: trial.flags });
 };
+
+const serverOf = (trial, driver, loadgen) =>
+  new Server(commandOf(trial, driver, loadgen), trial.pinned === false ? null : SERVER_CORE);
 
 /** What the generator is told of TLS. */
 const security = ({ tls }) => (tls ? { tls, certificate: certificate().certificate } : {});
@@ -86,7 +88,7 @@ const load = (trial, driver, { loadgen, seconds, warmup }) =>
     if (trial.timed === false) read();
     const report = await generate(
       loadgen,
-      [mode, { ...timing, ...security(trial), ...options, port }],
+      [mode, { ...timing, ...security(trial), ...options, ...driver.load, port }],
       core,
       {
         onPhase: trial.timed === false ? undefined : read,
@@ -98,10 +100,14 @@ const load = (trial, driver, { loadgen, seconds, warmup }) =>
     return { ...result, foreignCpu: machine.foreign(machineBefore, machineAfter, result) };
   });
 
+/** What the raw server has to answer with. */
+const rawArguments = ({ rawOptions = {} }) =>
+  Object.entries(rawOptions).flatMap(([name, value]) => [`--${name}`, String(value)]);
+
 /** Runs a trial once; a trial may bring its own way of measuring. */
 const measure = (trial, driver, context) =>
   trial.measure
-    ? trial.measure(trial, driver, { ...context, withServer, generate })
+    ? trial.measure(trial, driver, { ...context, withServer, generate, generatorCore: GENERATOR_CORE })
     : load(trial, driver, context);
 
 module.exports = { measure };

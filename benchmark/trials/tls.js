@@ -10,6 +10,7 @@ const echo = (size, name) => ({
   server: 'ws-echo.js',
   tls: '1.3',
   load: ['ws-echo', { size, connections: 64, ...(size > 20 && { opcode: 'binary' }) }],
+  must: { rate: 1.2, jsCpu: 0.5 },
 });
 
 /** Connecting, handshake, one request, end. */
@@ -20,6 +21,7 @@ const handshakes = ['1.3', '1.2'].flatMap((version) =>
     server: 'http.js',
     tls: version,
     load: ['handshake', { connections: 16, resume }],
+    must: { rate: 0.9 },
     unit: 'handshake',
   })),
 );
@@ -33,6 +35,7 @@ module.exports = [
     server: 'http.js',
     tls: '1.3',
     load: ['http', { connections: 64, 'expect-body': HELLO }],
+    must: { rate: 1.2 },
     unit: 'request',
   },
   ...handshakes,

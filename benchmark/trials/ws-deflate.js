@@ -12,6 +12,7 @@ const echo = (name, about, compression) => ({
   server: 'ws-echo.js',
   options: { compression },
   load: ['ws-echo', { size: 1024, connections: 64, deflate: true }],
+  must: { rate: 1.2 },
 });
 
 const publish = (name, about, compression) => ({
@@ -21,6 +22,7 @@ const publish = (name, about, compression) => ({
   options: { compression },
   load: ['ws-publish', { size: 1024, subscribers: 1000, 'in-flight': 4, deflate: true }],
   unit: 'delivery',
+  must: { rate: 3 },
 });
 
 module.exports = [

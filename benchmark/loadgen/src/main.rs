@@ -59,7 +59,7 @@ impl From<io::Error> for Failure {
 
 const USAGE: &str =
     "usage: loadgen ws-echo|http|handshake|ws-publish|ws-mixed|ws-storm|ws-idle --port N [--option value…]
-       loadgen server ws-echo|http --port N";
+       loadgen server ws-echo|ws-publish|http --port N";
 
 fn main() -> ExitCode {
     let nofile = raise_nofile();
