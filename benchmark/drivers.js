@@ -23,12 +23,13 @@ const modules = {
   'uws-20.57': () => process.env.UWS_2057,
 };
 
-/** Bun's own binary: the package's launcher would be one process more. */
+/** Bun's binary: in the package for this platform, or where that of the launcher has moved it to. */
 const bun = () => {
   const kinds = process.arch === 'arm64' ? ['aarch64'] : ['x64', 'x64-baseline'];
-  const files = kinds.map((kind) =>
-    path.join(PACKAGES, '@oven', `bun-${process.platform}-${kind}`, 'bin/bun'),
-  );
+  const files = [
+    ...kinds.map((kind) => path.join(PACKAGES, '@oven', `bun-${process.platform}-${kind}`, 'bin/bun')),
+    path.join(PACKAGES, 'bun/bin/bun.exe'),
+  ];
   const runs = (file) => fs.existsSync(file) && spawnSync(file, ['--version']).status === 0;
   return files.find(runs) ?? null;
 };

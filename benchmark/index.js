@@ -52,8 +52,11 @@ const number = (name, least) => {
 const runRound = async (trial, driver, context) => {
   for (let retry = 0; ; retry += 1) {
     await machine.quiet(context.patience, FOREIGN_LIMIT);
-    const seconds = Math.max(context.seconds, trial.least ?? 0);
-    const round = await measure(trial, driver, { ...context, seconds });
+    const round = await measure(trial, driver, {
+      ...context,
+      seconds: Math.max(context.seconds, trial.least ?? 0),
+      warmup: Math.max(context.warmup, trial.leastWarmup ?? 0),
+    });
     const disturbed = round.foreignCpu > FOREIGN_LIMIT || round.late === true;
     if (!disturbed || retry >= context.retries) return { ...round, disturbed };
   }
@@ -76,6 +79,16 @@ const runTrial = async (trial, competitors, context, failures) => {
     }
   }
   return runs;
+};
+
+/** A trial with what has to be made for its server, once for all rounds; `null` if that fails. */
+const prepared = (trial, failures) => {
+  try {
+    return trial.prepare ? { ...trial, options: { ...trial.options, ...trial.prepare() } } : trial;
+  } catch (error) {
+    failures.push({ trial: trial.name, driver: 'all', error: error.message });
+    return null;
+  }
 };
 
 const describeRun = (context, started) => ({
@@ -108,7 +121,9 @@ const runAll = async (trials, { present, absent }, context) => {
       console.error(`skipped ${trial.name}: no driver here has what it needs`);
       continue;
     }
-    const runs = await runTrial(trial, able, context, failures);
+    const ready = prepared(trial, failures);
+    if (!ready) continue;
+    const runs = await runTrial(ready, able, context, failures);
     if (Object.keys(runs).length === 0) continue;
     const result = report.evaluate(trial, runs, able[0].name, unable);
     results.push(result);

@@ -2,8 +2,10 @@
 //! where given, the content expected; large bodies in either direction are the pattern of [`crate::payload`] and are
 //! sent and checked as they stream.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 
+use memchr::memmem;
 use serde_json::{Value, json};
 
 use crate::meter::{Meter, Phase};
@@ -92,7 +94,12 @@ struct Expected {
     status: u16,
     length: Option<usize>,
     body: Option<String>,
+    /// What the first response must contain; all others must be equal to it.
+    same: Option<String>,
+    first: OnceCell<Vec<u8>>,
     pattern: bool,
+    /// A length that is given twice is the server's mistake, but may be read (RFC 9112 section 6.3).
+    repeated_length: bool,
 }
 
 impl Expected {
@@ -102,8 +109,28 @@ impl Expected {
             status: options.take_or("expect-status", 200)?,
             length: options.take("expect-length")?.or(body.as_ref().map(String::len)),
             body,
+            same: options.take("expect-same")?,
+            first: OnceCell::new(),
             pattern: options.take_or("expect-pattern", false)?,
+            repeated_length: options.take_or("repeated-length", false)?,
         })
+    }
+}
+
+impl Expected {
+    /// Bodies are compared as a whole: short ones only.
+    fn is_whole(&self) -> bool {
+        self.body.is_some() || self.same.is_some()
+    }
+
+    fn matches(&self, body: &[u8]) -> bool {
+        match (&self.body, &self.same) {
+            (Some(expected), _) => body == expected.as_bytes(),
+            (None, Some(text)) if self.first.get().is_none() => {
+                memmem::find(body, text.as_bytes()).is_some() && self.first.set(body.to_vec()).is_ok()
+            }
+            _ => self.first.get().is_none_or(|first| first == body),
+        }
     }
 }
 
@@ -179,7 +206,8 @@ impl Http {
         if response.code != Some(self.expected.status) {
             return Err(wrong("wrong status"));
         }
-        let length = content_length(response.headers).ok_or_else(|| wrong("no single content-length"))?;
+        let length = content_length(response.headers, self.expected.repeated_length)
+            .ok_or_else(|| wrong("no single content-length"))?;
         if self.expected.length.is_some_and(|expected| expected != length) {
             return Err(wrong("wrong length"));
         }
@@ -190,10 +218,9 @@ impl Http {
     fn body(&self, conn: usize, body: &mut Body, input: &[u8]) -> Result<usize> {
         let wanted = body.length - body.seen;
         let wrong = || Failure::Server(format!("connection {conn}: wrong body: {}", excerpt(input)));
-        if let Some(expected) = &self.expected.body {
-            // Compared as a whole: short bodies only.
+        if self.expected.is_whole() {
             let Some(whole) = input.get(..wanted) else { return Ok(0) };
-            if whole != expected.as_bytes() {
+            if !self.expected.matches(whole) {
                 return Err(wrong());
             }
             body.seen = body.length;
@@ -295,11 +322,11 @@ impl Load for Http {
     }
 }
 
-/// The one `Content-Length`; none or several are the server's mistake (RFC 9112 section 6.3).
-pub fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
+/// The `Content-Length`; several different ones are none. `repeated`: the same may stand there more than once.
+pub fn content_length(headers: &[httparse::Header<'_>], repeated: bool) -> Option<usize> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = lengths.next()?;
-    if lengths.next().is_some() {
+    if lengths.any(|other| !repeated || other.value != length.value) {
         return None;
     }
     std::str::from_utf8(length.value).ok()?.parse().ok()
@@ -343,6 +370,10 @@ mod tests {
         assert!(head(&["--expect-length", "6"], good).is_err());
         assert!(head(&["--expect-body", "four"], good).is_err());
         assert!(head(&[], &good.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n")).is_err());
+        let twice = good.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n");
+        assert!(head(&["--repeated-length", "true"], &twice).is_ok());
+        let different = good.replace("\r\n\r\n", "\r\nContent-Length: 6\r\n\r\n");
+        assert!(head(&["--repeated-length", "true"], &different).is_err());
         assert!(head(&[], "HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
@@ -353,6 +384,15 @@ mod tests {
         assert_eq!(http.body(0, &mut body(), b"hell").unwrap(), 0);
         assert_eq!(http.body(0, &mut body(), b"hello and more").unwrap(), 5);
         assert!(http.body(0, &mut body(), b"hullo").is_err());
+    }
+
+    #[test]
+    fn the_first_body_is_the_measure_of_the_others() {
+        let expected = http(&["--expect-same", "ell"]).expected;
+        assert!(!expected.matches(b"nothing"));
+        assert!(expected.matches(b"hello"));
+        assert!(expected.matches(b"hello"));
+        assert!(!expected.matches(b"hello there"));
     }
 
     #[test]
