@@ -10,6 +10,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { ecosystem } = require('../__test__/ecosystem/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
@@ -63,6 +64,7 @@ function behaviour(peers) {
       delete process.env.UWS_TLS;
       return outcome;
     });
+    step('ecosystem', ecosystem);
   }
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));
