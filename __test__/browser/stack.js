@@ -42,6 +42,15 @@ class Deployment {
     provide(this.#at('node_modules/uWebSockets.js'));
   }
 
+  /** Gives the adapter's `websocket` option another value than the app was built with. */
+  configure(option, value) {
+    const file = this.#at('build/handler.js');
+    const built = fs.readFileSync(file, 'utf8');
+    const pattern = new RegExp(`"${option}":(true|false|[0-9]+)`, 'g');
+    if (!pattern.test(built)) throw new Error(`the adapter writes no option ${option}`);
+    fs.writeFileSync(file, built.replace(pattern, `"${option}":${JSON.stringify(value)}`));
+  }
+
   /** Starts the app and waits until it listens. */
   async start({ env = {}, port, workers = 0 } = {}) {
     const server = await this.launch({ env, port, workers });
