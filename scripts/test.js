@@ -11,6 +11,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { python: findPython } = require('../__test__/autobahn/suite.js');
+const { ecosystem } = require('../__test__/ecosystem/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
@@ -64,6 +65,7 @@ function behaviour(peers) {
       delete process.env.UWS_TLS;
       return outcome;
     });
+    step('ecosystem', ecosystem);
   }
   if (!peers) step('Autobahn', autobahn);
   for (const peer of ['20.30', '20.57']) {

@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 
 mod respond;
 
+pub(super) use respond::is_bodiless;
+
 /// Bytes a body must bring in each second of the idle timeout.
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
 /// With less than this waiting, a response that was refused more bytes may go on.
