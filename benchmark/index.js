@@ -73,7 +73,7 @@ const runRound = async (trial, driver, context) => {
   for (let retry = 0; ; retry += 1) {
     await machine.quiet(context.patience, FOREIGN_LIMIT);
     const round = await measure(trial, driver, context);
-    const disturbed = round.foreignCpu > FOREIGN_LIMIT;
+    const disturbed = round.foreignCpu > FOREIGN_LIMIT || round.late === true;
     if (!disturbed || retry >= context.retries) return { ...round, disturbed };
   }
 };

@@ -12,6 +12,7 @@ const COLUMNS = [
   { key: 'p999', title: 'p99.9 µs' },
   { key: 'rssMiB', title: 'RSS MiB' },
   { key: 'kibPerConnection', title: 'KiB' },
+  { key: 'compressedTo', title: 'compressed to' },
   { key: 'requireMs', title: 'require ms' },
   { key: 'firstByteMs', title: 'first byte ms' },
 ];
@@ -96,8 +97,18 @@ const rows = (result) => {
   ];
 };
 
+/** What of TLS was agreed on; where it differs, the drivers do not do the same. */
+const negotiated = (runs) => {
+  const found = Object.entries(runs).map(([name, rounds]) => [name, rounds[0]?.tls]);
+  const kinds = new Set(found.map(([, tls]) => tls).filter(Boolean));
+  if (kinds.size === 0) return [];
+  if (kinds.size === 1) return [`Negotiated: ${[...kinds][0]}.`];
+  return [`Negotiated differently: ${found.map((entry) => entry.join(': ')).join('; ')}.`];
+};
+
 /** What keeps a result from being taken at its word. */
-const notes = ({ generatorLimited, disturbed }) => [
+const notes = ({ generatorLimited, disturbed, runs }) => [
+  ...negotiated(runs),
   ...(generatorLimited ? [LIMITED] : []),
   ...(disturbed ? [`${disturbed} rounds were disturbed by other programs, after all retries.`] : []),
 ];

@@ -47,10 +47,17 @@ const stats = () => {
 
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
+/** `{tls: {key, certificate}}` makes it an SSLApp, and `App` in the programs stands for either. */
+const secured = (uWS, { tls }) => {
+  if (!tls) return uWS;
+  const SSLApp = () => uWS.SSLApp({ key_file_name: tls.key, cert_file_name: tls.certificate });
+  return Object.assign(Object.create(uWS), { App: SSLApp });
+};
+
 /** Starts the app that `build(uWS, options)` returns. */
 const serve = (build) => {
   const uWS = require(modulePath);
-  const app = build(uWS, options ?? {});
+  const app = build(secured(uWS, options ?? {}), options ?? {});
   app.listen('127.0.0.1', 0, (token) => {
     if (!token) throw new Error('listen failed');
     print({ port: uWS.us_socket_local_port(token) });
@@ -83,4 +90,7 @@ const block = (busy, period) => {
 /** WebSocket options under which no message of a trial may be dropped. */
 const roomy = { maxPayloadLength: 16 * 1024 * 1024, maxBackpressure: 64 * 1024 * 1024, idleTimeout: 0 };
 
-module.exports = { block, burn, counters, modulePath, options, print, roomy, serve };
+/** The `compression` of WebSockets: names of constants of uWebSockets.js, none without any. */
+const compression = (uWS, names = []) => names.reduce((sum, name) => sum | uWS[name], 0);
+
+module.exports = { block, burn, compression, counters, modulePath, options, print, roomy, serve };

@@ -1,15 +1,18 @@
 'use strict';
 
 // `sub` subscribes and is answered `ok`; every other message is published to all subscribers as it came.
+// `compression`: names of constants; then all publishes are compressed.
 
-const { counters, roomy, serve } = require('./support.js');
+const { compression, counters, roomy, serve } = require('./support.js');
 
 const TOPIC = 'all';
 
-serve((uWS) => {
+serve((uWS, options) => {
   const app = uWS.App();
+  const compress = Boolean(options.compression);
   return app.ws('/*', {
     ...roomy,
+    compression: compression(uWS, options.compression),
     message(ws, message, isBinary) {
       if (message.byteLength === 3) {
         ws.subscribe(TOPIC);
@@ -17,7 +20,7 @@ serve((uWS) => {
         return;
       }
       counters.messages += 1;
-      app.publish(TOPIC, message, isBinary);
+      app.publish(TOPIC, message, isBinary, compress);
     },
   });
 });

@@ -34,6 +34,12 @@ const bulk = (name, about, direction, load, options) =>
 
 module.exports = [
   ...hello,
+  http(
+    'declared-c64-p1',
+    'a DeclarativeResponse, 64 connections; the plain handler where a server has none',
+    { connections: 64, path: '/declared', 'expect-body': HELLO },
+    { raw: 'http' },
+  ),
   http('json-1KiB', 'POST of 1 KiB JSON, parsed, answered with JSON, 64 connections', {
     connections: 64,
     path: '/json',

@@ -14,19 +14,15 @@ use crate::schedule::Schedule;
 use crate::{Failure, Result};
 
 pub fn run(options: &mut Options) -> Result<Value> {
-    let target = Target {
-        address: options.take_address()?,
-        count: options.take_count("connections", 1)?,
-        in_progress: options.take_count("in-progress", 64)?,
-        upgrade: None,
-    };
+    let count = options.take_count("connections", 1)?;
+    let target = Target::http(options, count, 64)?;
     let pipeline = options.take_count("pipeline", 1)?;
     let request = Request::new(options)?;
     if request.streamed > 0 && pipeline > 1 {
         return Err(Failure::Usage("large uploads cannot be pipelined".into()));
     }
     let mut load = Http {
-        conns: (0..target.count).map(|_| Conn::default()).collect(),
+        conns: (0..count).map(|_| Conn::default()).collect(),
         pipeline,
         request,
         expected: Expected::new(options)?,
@@ -34,6 +30,8 @@ pub fn run(options: &mut Options) -> Result<Value> {
         meter: Meter::new(options)?,
         schedule: Schedule::new(options)?,
         in_flight: 0,
+        drain: options.take_or("drain", true)?,
+        of_body: options.take_or("latency", "request".to_owned())? == "body",
     };
     options.finish()?;
     let mut net = Net::new(target)?;
@@ -119,6 +117,10 @@ struct Http {
     meter: Meter,
     schedule: Option<Schedule>,
     in_flight: usize,
+    /// Wait at the end for what is under way.
+    drain: bool,
+    /// Latency is from the first byte of a response to its last.
+    of_body: bool,
 }
 
 #[derive(Default)]
@@ -134,6 +136,8 @@ struct Conn {
 struct Body {
     length: usize,
     seen: usize,
+    /// When its first byte came.
+    since: u64,
 }
 
 impl Http {
@@ -179,7 +183,7 @@ impl Http {
         if self.expected.length.is_some_and(|expected| expected != length) {
             return Err(wrong("wrong length"));
         }
-        Ok(Some((Body { length, seen: 0 }, size)))
+        Ok(Some((Body { length, seen: 0, since: 0 }, size)))
     }
 
     /// Checks the next bytes of a body and says how many of `input` belong to it.
@@ -216,13 +220,13 @@ impl Http {
         true
     }
 
-    fn answered(&mut self, net: &mut Net, conn: usize, now: u64) -> Result<()> {
+    fn answered(&mut self, net: &mut Net, conn: usize, body: &Body, now: u64) -> Result<()> {
         let entry = &mut self.conns[conn];
         if entry.unsent > 0 {
             return Err(Failure::Server(format!("connection {conn}: answered too early")));
         }
         if let Some(since) = entry.since.pop_front() {
-            self.meter.record(since, now)
+            self.meter.record(if self.of_body { body.since } else { since }, now)
         }
         self.in_flight -= 1;
         if self.schedule.is_none() && self.meter.sending() {
@@ -251,7 +255,7 @@ impl Load for Http {
                     None => return Ok(used),
                     Some((body, size)) => {
                         used += size;
-                        body
+                        Body { since: now, ..body }
                     }
                 },
             };
@@ -260,7 +264,7 @@ impl Load for Http {
                 self.conns[conn].body = Some(body);
                 return Ok(used);
             }
-            self.answered(net, conn, now)?;
+            self.answered(net, conn, &body, now)?;
         }
     }
 
@@ -277,7 +281,7 @@ impl Load for Http {
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
         let phase = self.meter.advance(net, now)?;
-        if phase == Phase::Draining && self.in_flight == 0 {
+        if phase == Phase::Draining && (self.in_flight == 0 || !self.drain) {
             return Ok(Turn::Done);
         }
         if !self.meter.sending() || self.schedule.is_none() {
@@ -292,7 +296,7 @@ impl Load for Http {
 }
 
 /// The one `Content-Length`; none or several are the server's mistake (RFC 9112 section 6.3).
-fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
+pub fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = lengths.next()?;
     if lengths.next().is_some() {
@@ -321,6 +325,8 @@ mod tests {
             meter: Meter::new(&mut options).unwrap(),
             schedule: None,
             in_flight: 1,
+            drain: true,
+            of_body: false,
         }
     }
 
@@ -343,7 +349,7 @@ mod tests {
     #[test]
     fn bodies_are_compared() {
         let http = http(&["--expect-body", "hello"]);
-        let body = || Body { length: 5, seen: 0 };
+        let body = || Body { length: 5, seen: 0, since: 0 };
         assert_eq!(http.body(0, &mut body(), b"hell").unwrap(), 0);
         assert_eq!(http.body(0, &mut body(), b"hello and more").unwrap(), 5);
         assert!(http.body(0, &mut body(), b"hullo").is_err());
