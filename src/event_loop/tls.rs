@@ -86,6 +86,8 @@ pub enum Failure {
 
 /// The alerts of the handshake we send ourselves (RFC 8446 §6).
 const UNRECOGNIZED_NAME: u8 = 112;
+/// Bytes in which the wishes of a client must be found.
+const MAX_HELLO: usize = 20 << 10;
 /// Bytes of an unfinished message that are kept during the handshake.
 const MAX_HANDSHAKE: usize = 80 << 10;
 
@@ -111,8 +113,8 @@ impl Tls {
             return Hello::PlainText;
         }
         match hello::look(bytes) {
-            // What is too long to be one is for rustls to refuse.
-            None if bytes.len() <= MAX_HANDSHAKE => Hello::Incomplete,
+            // One that is longer is not looked at again and again, but left to rustls.
+            None if bytes.len() <= MAX_HELLO => Hello::Incomplete,
             wishes => {
                 self.state = State::Asking(wishes.unwrap_or_default());
                 Hello::Complete

@@ -140,7 +140,8 @@ mod tests {
         let mut message = vec![1, 0];
         message.extend((body.len() as u16).to_be_bytes());
         message.extend(body);
-        let record = |fragment: &[u8]| [&[22, 3, 1], &(fragment.len() as u16).to_be_bytes()[..], fragment].concat();
+        let record =
+            |fragment: &[u8]| [&[22, 3, 1], &(fragment.len() as u16).to_be_bytes()[..], fragment].concat();
         message.chunks(size).flat_map(record).collect()
     }
 
@@ -177,7 +178,11 @@ mod tests {
     #[test]
     fn addresses_and_what_is_no_name_count_as_none() {
         for name in ["", "..", "a b", "\u{e9}.example"] {
-            assert_eq!(look(&records(&hello(&[0x1301], name), 16384)).expect("complete").name, None, "{name}");
+            assert_eq!(
+                look(&records(&hello(&[0x1301], name), 16384)).expect("complete").name,
+                None,
+                "{name}"
+            );
         }
     }
 

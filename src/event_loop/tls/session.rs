@@ -72,15 +72,24 @@ impl Session {
         self.sealer.is_tls13()
     }
 
+    #[cfg(test)]
+    pub fn wear_out_after(&mut self, records: u64) {
+        self.limit = records + RESERVE;
+    }
+
     // ---- receiving
 
     /// Appends the data of the whole records in front to `plain`. `reply` gets what is to be answered.
     pub fn open(&mut self, records: &[u8], plain: &mut Buffer, reply: &mut Vec<u8>) -> Opened {
         let mut used = 0;
-        while let Some((&[kind, major, _, high, low], rest)) = records[used..].split_first_chunk::<HEADER>() {
+        while let Some((&[kind, major, minor, high, low], rest)) =
+            records[used..].split_first_chunk::<HEADER>()
+        {
             let len = usize::from(u16::from_be_bytes([high, low]));
             let result = match rest.split_at_checked(len) {
-                _ if len > self.opener.max_sealed() || major != 3 => Err(Violation::TooLong),
+                // The version of TLS 1.2, also in 1.3 (RFC 8446 §5.1).
+                _ if (major, minor) != (3, 3) => Err(Violation::Malformed),
+                _ if len > self.opener.max_sealed() => Err(Violation::TooLong),
                 None => break,
                 Some((body, _)) => self.open_one(kind, body, plain, reply),
             };
@@ -180,8 +189,7 @@ impl Session {
         const NOT_REQUESTED: u8 = 0;
         let message = [KEY_UPDATE, 0, 0, 1, NOT_REQUESTED];
         let room = records.room(message.len() + MAX_OVERHEAD);
-        let sealed =
-            self.sealer.seal(HANDSHAKE, message.len(), room, |to| to.copy_from_slice(&message))?;
+        let sealed = self.sealer.seal(HANDSHAKE, message.len(), room, |to| to.copy_from_slice(&message))?;
         records.advance(sealed);
         let (sequence, secrets) = self.secrets.update_tx_secret().map_err(|_| Violation::Internal)?;
         self.sealer = RecordKey::new(true, sequence, &secrets).ok_or(Violation::Internal)?;
