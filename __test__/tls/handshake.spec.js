@@ -49,6 +49,27 @@ it('TLS 1.2 and 1.3 with each suite, chosen by openssl', async (t) => {
   }
 });
 
+it('of what a client offers AES-128 is taken, unless it has ChaCha20 in front', async (t) => {
+  const { port } = secure(t, hello);
+  const chosen = async (version, ciphers) =>
+    (await handshake(port, { minVersion: version, maxVersion: version, ciphers })).cipher;
+  const [aes128, aes256, chacha] = [
+    'TLS_AES_128_GCM_SHA256',
+    'TLS_AES_256_GCM_SHA384',
+    'TLS_CHACHA20_POLY1305_SHA256',
+  ];
+  assert.equal(await chosen('TLSv1.3', [aes256, chacha, aes128].join(':')), aes128);
+  assert.equal(await chosen('TLSv1.3', [chacha, aes128, aes256].join(':')), chacha);
+  assert.equal(
+    await chosen('TLSv1.2', 'ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256'),
+    'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
+  );
+  assert.equal(
+    await chosen('TLSv1.2', 'ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256'),
+    'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256',
+  );
+});
+
 it('TLS 1.0, 1.1 and weak suites are refused, and say so', async (t) => {
   const { port } = secure(t, hello);
   const rsa = secure(t, hello, certificate('rsa', { algorithm: 'rsa' }));
