@@ -132,8 +132,9 @@ impl Connection {
             if budget == 0 || ctx.overloaded() {
                 return self.queue(ctx);
             }
+            let kept = self.lend_rest(scratch);
             let Some(stream) = &mut self.stream else { return };
-            match stream.read(scratch) {
+            match stream.read(&mut scratch[kept..]) {
                 Ok(0) => {
                     self.readable = false;
                     self.peer_ended = true;
@@ -142,11 +143,11 @@ impl Connection {
                 Ok(n) => {
                     // A short read has emptied the socket: the next bytes bring a new edge. An end that has been
                     // announced already does not, so then the read that returns 0 is needed.
-                    self.readable = n == scratch.len() || self.peer_ended;
+                    self.readable = kept + n == scratch.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
                     match self.tls {
                         None => self.receive(ctx, &mut scratch[..n]),
-                        Some(_) => self.receive_records(ctx, &scratch[..n]),
+                        Some(_) => self.receive_records(ctx, &mut scratch[..kept + n]),
                     }
                     if self.queued {
                         return;

@@ -55,7 +55,7 @@ pub enum Control {
     /// Makes an app an SSLApp, with the certificate for clients that ask for no name we know.
     Secure {
         app: u32,
-        config: Option<Arc<rustls::ServerConfig>>,
+        settings: Option<Arc<tls::Settings>>,
     },
     ServerNames {
         app: u32,
