@@ -2,7 +2,7 @@
 // The body of a request on its way to the user: delivered at once to an attached handler, held (and the connection
 // paused) while there is none or while the user has paused.
 
-const { hot, touched, guarded, Op } = require('./engine');
+const { hot, touched, guarded, lend, Op } = require('./engine');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 
@@ -16,6 +16,8 @@ class RequestBody {
   #loopPaused = false;
   #deliveryDue = false;
   #over = false;
+  /** The handler is ours and keeps the chunks. */
+  #keeps = false;
   remaining;
 
   constructor(slot, generation, hasBody) {
@@ -29,15 +31,16 @@ class RequestBody {
   push(chunk, last, remaining) {
     this.remaining = remaining;
     if (this.#handler !== null && !this.#paused && this.#held.length === 0) {
-      this.#handler(chunk, last, remaining);
+      this.#handler(this.#keeps ? chunk : lend(chunk), last, remaining);
       return;
     }
     this.#held.push([chunk, last, remaining]);
     this.#pauseLoop(true);
   }
 
-  attach(handler) {
+  attach(handler, keeps = false) {
     this.#handler = handler;
+    this.#keeps = keeps;
     this.#deliverSoon();
   }
 
@@ -84,7 +87,7 @@ class RequestBody {
       }
       chunks = null;
       handler(whole.buffer);
-    });
+    }, true);
   }
 
   #deliverSoon() {

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of sockets: it lends slices for a vectored write and is told how much of them went.
 
+use crate::blocks::Blocks;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl Outbound {
     pub fn push(&mut self, spare: &mut Spare, bytes: Vec<u8>) {
         if bytes.len() < OWN_SEGMENT {
             self.append(spare, |out| out.extend_from_slice(&bytes));
+            spare.give(bytes);
         } else {
             self.len += bytes.len();
             self.segments.push_back(Segment { bytes: Bytes::Own(bytes), sent: 0 });
@@ -136,20 +138,32 @@ impl Outbound {
 #[derive(Default)]
 pub struct Spare {
     buffers: Vec<Vec<u8>>,
+    /// Where large ones go.
+    blocks: Arc<Blocks>,
 }
 
 const SPARE_BUFFERS: usize = 64;
-const SPARE_CAPACITY: usize = 64 << 10;
+/// Larger buffers are of use to others.
+const SPARE_CAPACITY: usize = 16 << 10;
 
 impl Spare {
+    pub fn new(blocks: Arc<Blocks>) -> Self {
+        Spare { buffers: Vec::new(), blocks }
+    }
+
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(1024))
     }
 
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < SPARE_BUFFERS && (1..=SPARE_CAPACITY).contains(&buffer.capacity()) {
-            buffer.clear();
-            self.buffers.push(buffer);
+        match buffer.capacity() {
+            0 => {}
+            SPARE_CAPACITY.. => self.blocks.give(buffer),
+            _ if self.buffers.len() < SPARE_BUFFERS => {
+                buffer.clear();
+                self.buffers.push(buffer);
+            }
+            _ => {}
         }
     }
 }
