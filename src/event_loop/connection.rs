@@ -11,6 +11,7 @@ use super::timer::Tick;
 use super::tls::Tls;
 use super::websocket::WebSocket;
 use crate::channel::{ConnId, EventKind};
+use crate::mailbox::Batch;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
 
@@ -125,9 +126,9 @@ impl Connection {
         if !self.catch_up(ctx) {
             return;
         }
-        let mut budget = READ_BUDGET;
+        let mut budget = crate::channel::TUNE[1];
         while self.readable && self.wants_bytes() {
-            if budget == 0 || ctx.overloaded() {
+            if budget == 0 || ctx.events.bytes() >= crate::channel::TUNE[2] || ctx.overloaded() {
                 return self.queue(ctx);
             }
             let Some(stream) = &mut self.stream else { return };

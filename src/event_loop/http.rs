@@ -439,7 +439,7 @@ impl Connection {
         let (id, now) = (self.id, self.unsent());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
-        if http.pending && http.want_writable && now < WRITABLE_BELOW {
+        if http.pending && http.want_writable && now < crate::channel::TUNE[5] {
             http.want_writable = false;
             ctx.event(EventKind::Writable, id, [0; 3], b"");
         }

@@ -282,7 +282,7 @@ impl EventLoop {
             poll,
             control,
             wake_js,
-            read_buffer: shared.blocks.take_filled(READ_BUFFER),
+            read_buffer: shared.blocks.take_filled(crate::channel::TUNE[0]),
             ctx: Context::new(shared, limits),
             slots: Vec::new(),
             free: Vec::new(),
@@ -436,7 +436,7 @@ impl EventLoop {
     }
 
     fn publish_large_batch(&mut self) {
-        if self.ctx.events.bytes() >= EVENT_BATCH_BYTES {
+        if self.ctx.events.bytes() >= crate::channel::TUNE[2] {
             self.publish_events();
         }
     }
