@@ -28,12 +28,7 @@ pub const OWNED_PAYLOAD: usize = 8 << 10;
 pub const OWNED_EVENT: usize = 32 << 10;
 /// A batch of events larger than this is handed over at once, not at the end of the turn: what is read next finds
 /// memory that is still in the processor's cache.
-pub const EVENT_BATCH_BYTES: usize = 256 << 10;
-pub static TUNE: std::sync::LazyLock<[usize; 6]> = std::sync::LazyLock::new(|| {
-    let t: Vec<usize> = std::env::var("TUNE").unwrap_or_default().split(',').map(|x| x.parse::<usize>().unwrap_or(0) << 10).collect();
-    let d = [128 << 10, 512 << 10, 512 << 10, 1 << 20, 1 << 20, 256 << 10];
-    std::array::from_fn(|i| t.get(i).copied().filter(|x| *x > 0).unwrap_or(d[i]))
-});
+pub const EVENT_BATCH_BYTES: usize = 512 << 10;
 
 /// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

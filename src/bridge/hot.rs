@@ -4,7 +4,7 @@
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
 //! neither string nor buffer is answered with -1, and JavaScript sorts it out.
 
-use super::state::{EVENTS_PER_TAKE, State};
+use super::state::{EVENTS_PER_TAKE, State, TRY_END_WINDOW};
 use super::value::{self, Arguments, Env, Value};
 use crate::channel::{ConnId, EVENT_WORDS, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
 use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};
@@ -277,7 +277,7 @@ fn respond(mut call: Call<'_>) -> Value {
     let Some(len) = finish_with_data(&mut call, start, 6) else { return value::integer(env, -1) };
     call.state.count_sent(id.slot, len);
     let (backlog, flight) = call.state.backlog_and_flight(id.slot);
-    let go_on = backlog == 0 && flight < crate::channel::TUNE[4];
+    let go_on = backlog == 0 && flight < TRY_END_WINDOW;
     if op == Op::Write && !go_on {
         call.state.command(Op::WantWritable, id, 0);
     }
@@ -292,7 +292,7 @@ fn try_end(mut call: Call<'_>) -> Value {
     let (env, id, total) = (call.env(), call.id(0), call.args.f64(6) as u64);
     let body = call.args.value(5);
     let (backlog, flight) = call.state.backlog_and_flight(id.slot);
-    let room = crate::channel::TUNE[4].saturating_sub(backlog + flight);
+    let room = TRY_END_WINDOW.saturating_sub(backlog + flight);
     let start =
         call.state.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
     if !append_parts(&mut call, 3) {
@@ -309,8 +309,6 @@ fn try_end(mut call: Call<'_>) -> Value {
         }
     };
     let accepted = &bytes[..bytes.len().min(room)];
-    let (accepted, mut more) = accepted.split_at(accepted.len().min(crate::channel::TUNE[3]));
-    let mut total_accepted = accepted.len();
     if accepted.len() >= OWNED_PAYLOAD {
         let copy = call.state.blocks().copy(accepted);
         call.state.commands().finish_owned(start, copy);
@@ -319,23 +317,11 @@ fn try_end(mut call: Call<'_>) -> Value {
         call.state.commands().finish(start);
     }
     call.state.count_sent(id.slot, accepted.len());
-    while !more.is_empty() {
-        call.state.after_command();
-        let (piece, rest) = more.split_at(more.len().min(crate::channel::TUNE[3]));
-        more = rest;
-        let start =
-            call.state.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
-        begin_parts(call.state.commands().payload());
-        let copy = call.state.blocks().copy(piece);
-        call.state.commands().finish_owned(start, copy);
-        call.state.count_sent(id.slot, piece.len());
-        total_accepted += piece.len();
-    }
-    if total_accepted < bytes.len() {
+    if accepted.len() < bytes.len() {
         call.state.command(Op::WantWritable, id, 0);
     }
     call.state.after_command();
-    value::number(env, total_accepted as f64)
+    value::number(env, accepted.len() as f64)
 }
 
 /// `upgrade(slot, generation, behaviour, status, headers, key, protocol, extensions) → 0, or -1`

@@ -222,7 +222,14 @@ pub fn external_array_buffer(env: Env, owned: Owned, home: &Arc<Blocks>) -> Valu
     let mut result = ptr::null_mut();
     // SAFETY: the memory lives until `take_back` is called with the hint, once, when the buffer is collected.
     let status = unsafe {
-        sys::napi_create_external_arraybuffer(env, data.cast(), len, Some(take_back), hint.cast(), &mut result)
+        sys::napi_create_external_arraybuffer(
+            env,
+            data.cast(),
+            len,
+            Some(take_back),
+            hint.cast(),
+            &mut result,
+        )
     };
     if status == sys::Status::napi_ok {
         return result;

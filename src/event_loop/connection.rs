@@ -10,7 +10,7 @@ use super::socket::Stream;
 use super::timer::Tick;
 use super::tls::Tls;
 use super::websocket::WebSocket;
-use crate::channel::{ConnId, EventKind};
+use crate::channel::{ConnId, EVENT_BATCH_BYTES, EventKind};
 use crate::mailbox::Batch;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
@@ -126,9 +126,9 @@ impl Connection {
         if !self.catch_up(ctx) {
             return;
         }
-        let mut budget = crate::channel::TUNE[1];
+        let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
-            if budget == 0 || ctx.events.bytes() >= crate::channel::TUNE[2] || ctx.overloaded() {
+            if budget == 0 || ctx.events.bytes() >= EVENT_BATCH_BYTES || ctx.overloaded() {
                 return self.queue(ctx);
             }
             let Some(stream) = &mut self.stream else { return };

@@ -148,12 +148,7 @@ impl Connection {
 
     /// Understands as much of `bytes` as it can now; returns how many it used. `at`: their place in the read buffer, if
     /// they are there.
-    pub(super) fn http_receive(
-        &mut self,
-        ctx: &mut Context,
-        bytes: &mut [u8],
-        at: Option<usize>,
-    ) -> usize {
+    pub(super) fn http_receive(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
         let mut used = 0;
         loop {
             let clogged = self.is_clogged();
@@ -439,7 +434,7 @@ impl Connection {
         let (id, now) = (self.id, self.unsent());
         let Some(http) = self.http() else { return };
         let drained = before > 0 && now == 0;
-        if http.pending && http.want_writable && now < crate::channel::TUNE[5] {
+        if http.pending && http.want_writable && now < WRITABLE_BELOW {
             http.want_writable = false;
             ctx.event(EventKind::Writable, id, [0; 3], b"");
         }

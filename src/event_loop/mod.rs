@@ -27,7 +27,8 @@ pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EVENT_BATCH_BYTES, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
+    Command, CommandBatch, ConnId, EVENT_BATCH_BYTES, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs,
+    send_flag,
 };
 use crate::declarative::Program;
 use crate::mailbox::Batch;
@@ -228,8 +229,9 @@ const WAKER: Token = Token(0);
 const EVENTS_PER_POLL: usize = 1024;
 /// Connections accepted from one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// What one read may bring; connections keep no buffer of their own.
-const READ_BUFFER: usize = 512 << 10;
+/// What one read may bring; connections keep no buffer of their own. Larger ones fall out of the processor's cache
+/// before JavaScript has seen them.
+const READ_BUFFER: usize = 128 << 10;
 /// How long a listener rests after the process ran out of file descriptors, at first and at most.
 const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -282,7 +284,7 @@ impl EventLoop {
             poll,
             control,
             wake_js,
-            read_buffer: shared.blocks.take_filled(crate::channel::TUNE[0]),
+            read_buffer: shared.blocks.take_filled(READ_BUFFER),
             ctx: Context::new(shared, limits),
             slots: Vec::new(),
             free: Vec::new(),
@@ -436,7 +438,7 @@ impl EventLoop {
     }
 
     fn publish_large_batch(&mut self) {
-        if self.ctx.events.bytes() >= crate::channel::TUNE[2] {
+        if self.ctx.events.bytes() >= EVENT_BATCH_BYTES {
             self.publish_events();
         }
     }

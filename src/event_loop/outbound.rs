@@ -64,7 +64,6 @@ impl Outbound {
     pub fn push(&mut self, spare: &mut Spare, bytes: Vec<u8>) {
         if bytes.len() < OWN_SEGMENT {
             self.append(spare, |out| out.extend_from_slice(&bytes));
-            spare.give(bytes);
         } else {
             self.len += bytes.len();
             self.segments.push_back(Segment { bytes: Bytes::Own(bytes), sent: 0 });
