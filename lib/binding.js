@@ -1,12 +1,38 @@
 'use strict';
 // Finds and loads the native addon for this platform.
 
+const fs = require('node:fs');
 const path = require('node:path');
 
-/** musl and glibc binaries are not interchangeable; Node reports a glibc version only when it runs on one. */
+/** Where the runtime's executable names its dynamic linker, in the first segments of the file. */
+const ELF_START = 4096;
+
+/**
+ * musl and glibc binaries are not interchangeable. The runtime's dynamic linker tells which it is; Node's own report, for
+ * an executable that names none, takes as long as everything else here together.
+ */
 function libc() {
   if (process.platform !== 'linux') return '';
-  return process.report?.getReport?.().header.glibcVersionRuntime ? '-gnu' : '-musl';
+  const start = executableStart();
+  if (start.includes('/ld-musl-')) return '-musl';
+  if (start.includes('/ld-linux')) return '-gnu';
+  const { report } = process;
+  if (!report?.getReport) return '-gnu';
+  // Without this the report would look up the name of every open connection's peer.
+  report.excludeNetwork = true;
+  return report.getReport().header.glibcVersionRuntime ? '-gnu' : '-musl';
+}
+
+function executableStart() {
+  const bytes = Buffer.alloc(ELF_START);
+  try {
+    const file = fs.openSync(process.execPath);
+    fs.readSync(file, bytes, 0, ELF_START, 0);
+    fs.closeSync(file);
+  } catch {
+    // Not readable: the report has to tell.
+  }
+  return bytes;
 }
 
 function fileName() {
@@ -14,9 +40,6 @@ function fileName() {
 }
 
 function find() {
-  const report = process.report;
-  // Without this the report would look up the name of every open connection's peer.
-  if (report) report.excludeNetwork = true;
   const file = path.join(__dirname, '..', fileName());
   try {
     return require(file);
