@@ -11,6 +11,8 @@ const { suite } = require('./support/suite.js');
 const ANN = '000000000000000a';
 const BOB = '00001000000000bb';
 const PAGES = ['/', '/rooms/lobby', '/todos', '/stage', '/jobs', '/chart', '/about'];
+/** The page that is rendered on the server and never comes alive. */
+const STILL = '/about';
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
 describe('the app', { timeout: 300000, ...needsBrowser }, () => {
@@ -30,7 +32,9 @@ describe('the app', { timeout: 300000, ...needsBrowser }, () => {
     const owner = typeof visitor === 'string' ? await visit(browser, server, { cookies, ...rest }) : visitor;
     const tab = await openTab(owner, server, target);
     const at = (id) => tab.page.getByTestId(id);
-    await tab.page.locator('[data-testid=connection][data-state=open]').waitFor({ state: 'attached' });
+    if (target !== STILL) {
+      await tab.page.locator('[data-testid=connection][data-state=open]').waitFor({ state: 'attached' });
+    }
     return { ...tab, at };
   }
 

@@ -9,6 +9,7 @@
 // UWS_MODULE and UWS_2057 choose the module under test as in ../../support.js.
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { once } = require('node:events');
 const { spawn } = require('node:child_process');
@@ -21,9 +22,14 @@ const START_MS = 60000;
 /** Printed for each worker: adapter 0.3's are handed their connections, those of 0.5 listen themselves. */
 const WORKER_READY = 'Worker thread \\d+ (registered|listening on)';
 
-/** Starts the app and waits until it listens. */
+/** Starts the app and waits until it listens. What it writes is gone with it, unless `env` has a DATA_DIR. */
 async function start(t, app, { env = {}, port, workers = 0 } = {}) {
-  const server = new Server(apps[app] ?? app, port ?? (await freePort()), { env, workers });
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-stack-'));
+  t.after(() => fs.rmSync(data, { recursive: true, force: true }));
+  const server = new Server(apps[app] ?? app, port ?? (await freePort()), {
+    env: { DATA_DIR: data, ...env },
+    workers,
+  });
   t.after(() => server.stop('SIGKILL'));
   await server.start();
   return server;
