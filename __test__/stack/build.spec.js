@@ -9,7 +9,7 @@ const { spawn, spawnSync } = require('node:child_process');
 const { describe, it } = require('node:test');
 const { freePort, until } = require('./support/app.js');
 const { needsBrowser, openBrowser } = require('./support/browser.js');
-const { PLACE, REALTIME, apps, borrow, borrowFixture, chosen } = require('./support/build.js');
+const { PLACE, REALTIME, apps, borrow, borrowFixture, chosen, since } = require('./support/build.js');
 const { openFixture } = require('./support/fixture.js');
 
 const START_MS = 120000;
@@ -48,6 +48,8 @@ describe('build pipeline', { timeout: 600000 }, () => {
     assert.match(stub, /probe\/ping/);
     assert.doesNotMatch(stub, /an inner detail/);
 
+    // The plugin of 0.4 goes on with the function as it was.
+    if (!since('svelte-realtime', '0.5.0')) return;
     const file = path.join(folder, 'src', 'live', 'probe.ts');
     const source = fs.readFileSync(file, 'utf8');
     const changed = source.replace('value: unknown) => value)', 'value: unknown) => [value, "changed"])');
@@ -74,8 +76,8 @@ describe('build pipeline', { timeout: 600000 }, () => {
     const file = path.join(folder, 'src', 'live', 'todos.ts');
     const source = fs.readFileSync(file, 'utf8');
     const changed = source.replace(
-      /(addTodo = live\(async \(ctx: \w+, text): string/,
-      '$1: { words: string }',
+      /(addTodo = live\(async \(ctx: Context, [^)]*: )string\)/,
+      '$1{ words: string })',
     );
     assert.notEqual(changed, source, 'addTodo takes a text');
     fs.writeFileSync(file, changed);
