@@ -11,7 +11,7 @@ module.exports = [
     languageOptions: { ecmaVersion: 2023, sourceType: 'commonjs', globals: globals.node },
   },
   {
-    files: ['**/*.mjs', 'examples/*/**/*.js', '__test__/stack/fixture/**/*.js'],
+    files: ['**/*.mjs', 'examples/*/**/*.js', '__test__/stack/{fixture,extensions}/**/*.js'],
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node },
   },
   {
