@@ -219,6 +219,26 @@ it(
   },
 );
 
+it(
+  'a flood of inflations that fill the queue leaves the others their turn',
+  { timeout: 60000 },
+  async (t) => {
+    const { program, port } = await start(t);
+    const flood = await WsPeer.open(port, '/quiet', HEADERS);
+    const others = await Promise.all([1, 2, 3].map(() => Peer.connect(port)));
+    const messages = 200;
+    const one = frame({ opcode: 2, rsv: 4, payload: deflate(Buffer.alloc(4 << 20)) });
+    flood.socket.write(Buffer.concat(Array(messages).fill(one)));
+    const seen = others.map(async (peer) => JSON.parse((await peer.request(get('/memory'))).body).messages);
+    for (const before of await Promise.all(seen)) {
+      assert.ok(before < messages / 2, `answered behind ${before} of ${messages} messages`);
+    }
+    flood.destroy();
+    for (const peer of others) peer.destroy();
+    assert.equal(program.stderr, '');
+  },
+);
+
 it('memory after 4,000 compressed connections is what it was after 1,600', { timeout: 90000 }, async (t) => {
   const server = await start(t);
   const paths = Object.keys(SETTINGS);
