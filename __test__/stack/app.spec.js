@@ -1,201 +1,231 @@
 'use strict';
 
-// examples/realtime as people use it: two of them side by side in Chromium, on a phone, and without JavaScript.
+// The realtime example as its visitors see it, in one process with the embedded store.
 
 const assert = require('node:assert/strict');
-const { before, describe, it } = require('node:test');
-const { start, until } = require('./support/app.js');
-const { needsBrowser, openBrowser, openTab, picture, visit } = require('./support/browser.js');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { afterEach, before, describe, it } = require('node:test');
+const { start } = require('./support/app.js');
+const { needsBrowser, openBrowser, picture } = require('./support/browser.js');
 const { suite } = require('./support/suite.js');
+const { Visitor, live, reads, say, shows, texts } = require('./visitors.js');
 
-const ANN = '000000000000000a';
-const BOB = '00001000000000bb';
-const PAGES = ['/', '/rooms/lobby', '/todos', '/stage', '/jobs', '/chart', '/about'];
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 
-describe('the app', { timeout: 300000, ...needsBrowser }, () => {
+describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
   const t = suite();
   let server;
   let browser;
+  let visitors = [];
 
   before(async () => {
-    server = await start(t, 'realtime');
+    const DATA_DIR = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-realtime-'));
+    t.after(() => fs.rmSync(DATA_DIR, { recursive: true, force: true }));
+    server = await start(t, 'realtime', { env: { DATA_DIR } });
     browser = await openBrowser(t);
   });
 
-  /** A tab whose page has come alive: it is connected. */
-  async function enter(visitor, target, options = {}) {
-    const { role, ...rest } = options;
-    const cookies = { visitor, ...(role ? { role } : {}) };
-    const owner = typeof visitor === 'string' ? await visit(browser, server, { cookies, ...rest }) : visitor;
-    const tab = await openTab(owner, server, target);
-    const at = (id) => tab.page.getByTestId(id);
-    await tab.page.locator('[data-testid=connection][data-state=open]').waitFor({ state: 'attached' });
-    return { ...tab, at };
+  afterEach(async () => {
+    const all = visitors;
+    visitors = [];
+    for (const { context } of all) await context.close();
+    for (const visitor of all) visitor.quiet();
+  });
+
+  async function come(index, options) {
+    const visitor = await Visitor.come(browser, server, index, options);
+    visitors.push(visitor);
+    return visitor;
   }
 
-  const both = async (target, options = {}) => [
-    await enter(ANN, target, options),
-    await enter(BOB, target, options),
-  ];
-  const quiet = (...tabs) =>
-    assert.deepEqual(
-      tabs.flatMap(({ complaints }) => complaints),
-      [],
-    );
+  it('chat: shown at once, sent to all, taken back where it is refused', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const [from, to] = [await ann.open('/rooms/chat'), await ben.open('/rooms/chat')];
+    for (const text of ['one', 'two', 'three']) await say(from, text);
+    await to.getByText('three', { exact: true }).waitFor();
+    await shows(from, 'message', 3);
+    assert.equal(await from.locator('[data-pending]').count(), 0);
+    for (const page of [from, to]) assert.deepEqual(await texts(page), ['one', 'two', 'three']);
+    await say(from, 'x'.repeat(501));
+    await reads(from, 'chat-error', 'At most 500 characters');
+    assert.deepEqual(await texts(from), ['one', 'two', 'three']);
+  });
 
-  it('what one says in a room, the other hears at once', async () => {
-    const [ann, bob] = await both('/rooms/lobby');
-    await ann.at('chat-input').fill('Hello, who is there?');
-    await bob.page.getByTestId('typing').getByText('is writing').waitFor();
-    await ann.at('chat-send').click();
-    await bob.at('chat-input').fill('Only me');
-    await bob.page.getByText('Hello, who is there?', { exact: true }).waitFor();
-    await bob.at('chat-send').click();
-    await ann.page.getByText('Only me', { exact: true }).waitFor();
-    for (const { page, at } of [ann, bob]) {
-      await until(
-        async () => (await page.locator('[data-testid=message][data-pending]').count()) === 0,
-        'sent',
-      );
-      assert.deepEqual(await at('message-text').allTextContents(), ['Hello, who is there?', 'Only me']);
+  it('presence: a visitor with two tabs is one person, until the last of them is closed', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const first = await ann.open('/rooms/presence');
+    const second = await ann.open('/rooms/presence');
+    const other = await ben.open('/rooms/presence');
+    for (const page of [first, second, other]) await shows(page, 'person', 2);
+    await second.close();
+    await first.getByTestId('nav-home').click();
+    await shows(other, 'person', 1);
+    await first.goBack();
+    await shows(other, 'person', 2);
+    await ann.context.close();
+    await shows(other, 'person', 1);
+  });
+
+  it('home: tells who is in which room without being there', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const home = await ann.open('/');
+    const music = (people) => home.locator(`[data-room=music][data-people="${people}"]`).waitFor();
+    await music(0);
+    const page = await ben.open('/rooms/music');
+    await music(1);
+    await shows(page, 'person', 1);
+    await page.goto('about:blank');
+    await music(0);
+  });
+
+  it('cursors, typing and reactions', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const [from, to] = [await ann.open('/rooms/cursors'), await ben.open('/rooms/cursors')];
+    await shows(to, 'person', 2);
+    const area = await from.getByTestId('cursor-area').boundingBox();
+    await from.mouse.move(area.x + area.width / 4, area.y + area.height / 2, { steps: 5 });
+    await to.locator('[data-testid=cursor][data-x^="0.2"][data-y^="0.5"]').waitFor();
+    await from.getByTestId('chat-input').pressSequentially('hm');
+    await to.getByTestId('typing').filter({ hasText: 'is writing' }).waitFor();
+    await from.getByTestId('react-heart').click();
+    for (const page of [from, to]) await page.locator('[data-testid=reactions][data-count="1"]').waitFor();
+    await from.close();
+    await shows(to, 'cursor', 0);
+  });
+
+  it('todos: created, changed and removed for all', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const [from, to] = [await ann.open('/todos'), await ben.open('/todos')];
+    for (const text of ['milk', 'bread']) {
+      await from.getByTestId('todo-input').fill(text);
+      await from.getByTestId('todo-add').click();
     }
-    await picture(ann.page, 'stack-room');
-    quiet(ann, bob);
+    await shows(to, 'todo', 2);
+    assert.deepEqual(await to.getByTestId('todo-text').allTextContents(), ['milk', 'bread']);
+    await to.getByTestId('todo-toggle').first().click();
+    await from.locator('[data-testid=todo][data-done=true]').waitFor();
+    await to.getByTestId('todo-remove').first().click();
+    await shows(from, 'todo', 1);
   });
 
-  it('somebody with two tabs is there once, and gone with the last', async () => {
-    const ann = await enter(ANN, '/rooms/garden');
-    const bob = await enter(BOB, '/rooms/garden');
-    const again = await enter(bob.context, '/rooms/garden');
-    const here = (tab, number) =>
-      until(
-        async () => (await tab.at('people-count').textContent()) === String(number),
-        `${number} are here`,
-      );
-    for (const tab of [ann, bob, again]) await here(tab, 2);
-    assert.equal(await ann.at('person').count(), 2);
-    await bob.page.close();
-    await again.page.reload();
-    await here(again, 2);
-    await here(ann, 2);
-    await again.page.close();
-    await here(ann, 1);
-    quiet(ann, bob, again);
+  it('todos: the same without JavaScript', async () => {
+    const [ann, plain] = [await come(0), await come(1, { javaScriptEnabled: false })];
+    const live = await ann.open('/todos');
+    const page = await plain.context.newPage();
+    await page.goto(`${server.url}/todos`);
+    const begun = await page.getByTestId('todo').count();
+    await page.getByTestId('todo-input').fill('written by a form');
+    await page.getByTestId('todo-add').click();
+    await live.getByText('written by a form').waitFor();
+    await shows(live, 'todo', begun + 1);
+    await page.getByTestId('todo-toggle').last().click();
+    await live.locator('[data-testid=todo][data-done=true]', { hasText: 'written by a form' }).waitFor();
+    await page.getByTestId('todo-remove').last().click();
+    await shows(live, 'todo', begun);
   });
 
-  it('a pointer in the room is seen by the other', async () => {
-    const [ann, bob] = await both('/rooms/studio');
-    await ann.at('cursor-area').hover({ position: { x: 40, y: 40 } });
-    const cursor = bob.at('cursor').first();
-    await cursor.waitFor();
-    const before = await cursor.boundingBox();
-    await until(async () => {
-      await ann.at('cursor-area').hover({ position: { x: 120, y: 80 } });
-      const now = await cursor.boundingBox();
-      return now && (now.x !== before.x || now.y !== before.y);
-    }, 'the cursor moves');
-    await ann.page.close();
-    await until(async () => (await bob.at('cursor').count()) === 0, 'the cursor is gone');
-    quiet(ann, bob);
-  });
-
-  it('todos are created, done and removed for all', async () => {
-    const [ann, bob] = await both('/todos');
-    await ann.at('todo-input').fill('Write a test');
-    await ann.at('todo-add').click();
-    const todo = bob.at('todo').filter({ hasText: 'Write a test' });
-    await todo.waitFor();
-    await todo.getByTestId('todo-toggle').click();
-    await ann.page
-      .locator('[data-testid=todo][data-done=true]')
-      .filter({ hasText: 'Write a test' })
-      .waitFor();
-    await todo.getByTestId('todo-remove').click();
-    await until(async () => (await ann.page.getByText('Write a test').count()) === 0, 'the todo is gone');
-    quiet(ann, bob);
-  });
-
-  it('on the stage a role speaks to those that may hear it', async () => {
-    const admin = await enter(ANN, '/stage', { role: 'admin' });
-    const viewer = await enter(BOB, '/stage', { role: 'viewer' });
-    assert.equal(await viewer.at('role').textContent(), 'viewer');
-    const speak = async (audience, words) => {
-      await admin.at('stage-audience').selectOption(audience);
-      await admin.page.locator('[name=words]').fill(words);
-      await admin.at('stage-send').click();
-      await admin.page.getByText(words, { exact: true }).waitFor();
+  it('stage: roles decide who speaks and who hears', async () => {
+    const [boss, guest] = [await come(0, { cookies: { role: 'admin' } }), await come(1)];
+    const [from, to] = [await boss.open('/stage'), await guest.open('/stage')];
+    await to.getByTestId('role-viewer').click();
+    await reads(to, 'role', 'viewer');
+    await live(to);
+    const speak = async (page, audience, text) => {
+      await page.getByTestId('stage-audience').selectOption(audience);
+      await page.getByTestId('stage-input').fill(text);
+      await page.getByTestId('stage-send').click();
     };
-    await speak('admins', 'Among us');
-    await speak('everyone', 'To all');
-    await viewer.page.getByText('To all', { exact: true }).waitFor();
-    assert.equal(await viewer.page.getByText('Among us').count(), 0);
-    quiet(admin, viewer);
+    for (const audience of ['admins', 'members', 'everyone']) await speak(from, audience, `to ${audience}`);
+    await to.getByText('to everyone').waitFor();
+    await shows(from, 'broadcast', 3);
+    await shows(to, 'broadcast', 1);
+    await speak(to, 'everyone', 'me too');
+    await reads(to, 'stage-error', 'Viewers listen');
+    await from.locator('[data-testid=listener][data-role=viewer]').waitFor();
+    await shows(from, 'listener', 2);
   });
 
-  it('a job goes through the queue, and both see how far it is', async () => {
-    const [ann, bob] = await both('/jobs');
-    await ann.page.locator('[name=job]').fill('Sweep the floor');
-    await ann.at('job-start').click();
-    const job = bob.at('job').filter({ hasText: 'Sweep the floor' });
-    await job.and(bob.page.locator('[data-state=running]')).waitFor();
-    await job.and(bob.page.locator('[data-percent="100"]')).waitFor();
-    quiet(ann, bob);
+  it('notices: the typed channel, on every page', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const [from, to] = [await ann.open('/'), await ben.open('/jobs')];
+    await from.getByTestId('notice-kind').selectOption('warning');
+    await from.getByTestId('notice-input').fill('Tea is ready');
+    await from.getByTestId('notice-send').click();
+    await to.locator('[data-testid=notice][data-kind=warning]', { hasText: 'Tea is ready' }).waitFor();
+    await to.getByRole('button', { name: 'Dismiss' }).click();
+    await shows(to, 'notice', 0);
   });
 
-  it('the chart is sent less often than readings are taken', async () => {
-    const ann = await enter(ANN, '/chart');
-    const number = async (id) => Number(await ann.at(id).textContent());
-    await until(async () => (await number('chart-sent')) > 5, 'readings come');
-    assert.ok((await number('chart-taken')) > (await number('chart-sent')) * 2);
-    quiet(ann);
-  });
-
-  it('a restart of the server is seen and survived', async () => {
-    const ann = await enter(ANN, '/rooms/lobby');
-    await server.stop();
-    await ann.page.locator('[data-testid=connection]:not([data-state=open])').waitFor();
-    await server.start();
-    await ann.page.locator('[data-testid=connection][data-state=open]').waitFor();
-    await ann.at('chat-input').fill('Back again');
-    await ann.at('chat-send').click();
-    const message = ann.at('message').filter({ hasText: 'Back again' });
-    await message.and(ann.page.locator(':not([data-pending])')).waitFor();
-  });
-
-  it('every page is whole without JavaScript, and the same when it has come alive', async () => {
-    const still = await visit(browser, server, { cookies: { visitor: BOB }, javaScriptEnabled: false });
-    const ann = await enter(ANN, '/todos');
-    await ann.at('todo-input').fill('Seen without JavaScript');
-    await ann.at('todo-add').click();
-    await ann.at('todo').filter({ hasText: 'Seen without JavaScript' }).waitFor();
-    for (const target of PAGES) {
-      const plain = await openTab(still, server, target);
-      const alive = await enter(BOB, target);
-      const headings = (tab) => tab.page.locator('h1, h2').allTextContents();
-      assert.ok((await headings(plain)).length > 0, target);
-      assert.deepEqual(await headings(plain), await headings(alive), target);
-      if (target === '/todos') {
-        await plain.page.getByTestId('todo').filter({ hasText: 'Seen without JavaScript' }).waitFor();
-        await plain.page.getByTestId('todo-input').fill('Added without JavaScript');
-        await plain.page.getByTestId('todo-add').click();
-        await plain.page.getByTestId('todo').filter({ hasText: 'Added without JavaScript' }).waitFor();
-        await ann.at('todo').filter({ hasText: 'Added without JavaScript' }).waitFor();
-      }
-      quiet(plain, alive);
-      await plain.page.close();
-      await alive.context.close();
+  it('jobs: one after the other, with progress, and cancelled', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    const [from, to] = [await ann.open('/jobs'), await ben.open('/jobs')];
+    for (const name of ['first', 'second']) {
+      await from.getByTestId('job-name').fill(name);
+      await from.getByTestId('job-start').click();
     }
+    const job = (page, name) => page.getByTestId('job').filter({ hasText: name });
+    await job(to, 'first').and(to.locator('[data-state=running]')).waitFor();
+    await job(to, 'second').and(to.locator('[data-state=waiting]')).waitFor();
+    await job(to, 'second').getByTestId('job-cancel').click();
+    await job(from, 'second').and(from.locator('[data-state=cancelled]')).waitFor();
+    await job(from, 'first').and(from.locator('[data-state=done][data-percent="100"]')).waitFor();
+    await job(from, 'second').getByTestId('job-remove').click();
+    await shows(to, 'job', 1);
+    await shows(to, 'job-remove', 1);
   });
 
-  it('every page fits a phone', async () => {
-    for (const target of PAGES) {
-      const phone = await enter(ANN, target, PHONE);
-      const wide = await phone.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      assert.ok(wide <= 0, `${target} is ${wide} pixels too wide`);
-      await picture(phone.page, `stack-phone${target.replaceAll('/', '-')}`);
-      quiet(phone);
-      await phone.context.close();
+  it('chart: fewer readings sent than taken', async () => {
+    const page = await (await come(0)).open('/chart');
+    const number = async (id) => Number(await page.getByTestId(id).textContent());
+    await page.waitForFunction(
+      () => Number(document.querySelector('[data-testid=chart-sent]').textContent) > 9,
+    );
+    const [taken, sent] = [await number('chart-taken'), await number('chart-sent')];
+    assert.ok(sent > 9 && sent < taken, `${sent} of ${taken}`);
+    assert.ok(Number(await page.getByTestId('chart').getAttribute('data-points')) > 9);
+  });
+
+  it('about: rendered on the server, and no script at all', async () => {
+    const { context } = await come(0);
+    const page = await context.newPage();
+    const requests = [];
+    page.on('request', (request) => requests.push(request.resourceType()));
+    await page.goto(`${server.url}/about`);
+    await reads(page, 'about-store', 'memory');
+    assert.ok(!requests.some((type) => ['script', 'websocket'].includes(type)), requests.join());
+    assert.equal(await page.locator('script').count(), 0);
+  });
+
+  it('the status bar names connection, latency and store, and survives the server', async () => {
+    const page = await (await come(0)).open('/rooms/restart');
+    await page.locator('[data-testid=store][data-kind=memory]').waitFor();
+    await page
+      .getByTestId('latency')
+      .filter({ hasText: /\d ms$/ })
+      .waitFor();
+    await say(page, 'before');
+    await page.locator('[data-testid=message]:not([data-pending])').waitFor();
+    await server.stop();
+    await page.locator('[data-testid=connection]:not([data-state=open])').waitFor();
+    await server.restart();
+    await live(page);
+    await say(page, 'after');
+    await page.locator('[data-testid=message]:not([data-pending])', { hasText: 'after' }).waitFor();
+    assert.deepEqual(await texts(page), ['before', 'after']);
+    // Failed attempts to connect are what a browser complains of.
+    for (const complaints of visitors[0].complaints) complaints.length = 0;
+  });
+
+  it('fits a phone', async () => {
+    const phone = await come(0, PHONE);
+    for (const path of ['/', '/rooms/lobby', '/todos', '/stage', '/jobs', '/chart']) {
+      const page = await phone.open(path);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      assert.ok(over <= 0, `${path} is ${over} px too wide`);
+      await picture(page, `realtime-phone-${path.slice(1).replace('/', '-') || 'home'}`);
+      await page.close();
     }
   });
 });

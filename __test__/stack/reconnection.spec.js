@@ -3,9 +3,6 @@
 // What a client has after its connection was lost: everything, once, in order. And how it comes back.
 
 const assert = require('node:assert/strict');
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
 const { before, describe, it } = require('node:test');
 const { start, until } = require('./support/app.js');
 const { needsBrowser, openBrowser } = require('./support/browser.js');
@@ -28,9 +25,7 @@ describe('reconnection', { timeout: 300000 }, () => {
   let browser;
 
   before(async () => {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-stack-'));
-    t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
-    server = await start(t, 'fixture', { env: { DATA_DIR: folder } });
+    server = await start(t, 'fixture');
     if (!needsBrowser.skip) browser = await openBrowser(t);
   });
 

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { before, describe, it } = require('node:test');
 const { start } = require('./support/app.js');
-const { needsBrowser, openBrowser, openTab, picture } = require('./support/browser.js');
+const { needsBrowser, openBrowser, openTab, picture, visit } = require('./support/browser.js');
 const { Client } = require('./support/client.js');
 const { suite } = require('./support/suite.js');
 
@@ -50,4 +50,46 @@ describe('SSR: fixture', { timeout: 120000 }, () => {
     assert.deepEqual([...complaints, ...other.complaints], []);
     await picture(page, 'stack-ssr');
   });
+});
+
+describe('SSR: realtime', { timeout: 300000, ...needsBrowser }, () => {
+  const t = suite();
+  const cookies = { visitor: '1b64f7a2c0de0001' };
+  let server;
+  let browser;
+
+  before(async () => {
+    server = await start(t, 'realtime');
+    browser = await openBrowser(t);
+    const todos = await Client.open(server, { cookie: `visitor=${cookies.visitor}` });
+    await todos.call('todos/addTodo', 'todo-of-the-test', 'seen without JavaScript');
+    await todos.call('rooms/say', 'lobby', 'message-of-the-test', 'said without JavaScript');
+  });
+
+  /** What a page has to say: its headings, and the rows of its lists that do not change by themselves. */
+  const content = async (page) =>
+    page.locator('h1, h2, [data-testid=todo-text], [data-testid=message-text]').allTextContents();
+
+  for (const [target, text] of [
+    ['/', undefined],
+    ['/rooms/lobby', 'said without JavaScript'],
+    ['/todos', 'seen without JavaScript'],
+    ['/stage', undefined],
+    ['/jobs', undefined],
+    ['/chart', undefined],
+  ]) {
+    it(`${target} is whole without JavaScript, and the same when it has come alive`, async () => {
+      const still = await visit(browser, server, { cookies, javaScriptEnabled: false });
+      const plain = await openTab(still, server, target);
+      const first = await content(plain.page);
+      assert.ok(first.length > 0);
+      if (text) assert.ok(first.includes(text), first.join());
+      const alive = await openTab(browser, server, target, { cookies });
+      await alive.page.locator('[data-testid=connection][data-state=open]').waitFor({ state: 'attached' });
+      // The visitor is in the room now; until then nobody was.
+      const names = (list) => list.filter((entry) => !/^(Here now|Audience)/.test(entry));
+      assert.deepEqual(names(await content(alive.page)), names(first));
+      assert.deepEqual([...plain.complaints, ...alive.complaints], []);
+    });
+  }
 });

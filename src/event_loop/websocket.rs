@@ -5,7 +5,7 @@ use super::connection::{Connection, Protocol};
 use super::context::{Behaviour, Context, wants};
 use super::publication::Publication;
 use super::timer::Tick;
-use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag};
+use crate::channel::{Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag};
 use crate::protocol::frame::{self, WsError};
 use crate::protocol::handshake::{self, CompressOptions};
 use crate::protocol::message::{Event, Payload, Receiver};
@@ -23,12 +23,12 @@ pub struct WebSocket {
     ping_outstanding: bool,
     /// 0: no limit.
     lives_until: Tick,
+    /// The close frame that follows JavaScript's last answers; empty: none.
+    farewell: Vec<u8>,
 }
 
-/// The reason a connection gets that is too slow for what is sent to it (`closeOnBackpressureLimit`).
-const BACKPRESSURE_REASON: &str = "";
 /// The reason when a compressed message cannot be gone on with.
-const COMPRESSION_REASON: &str = "Compression failed";
+const COMPRESSION_REASON: &[u8] = b"Compression failed";
 
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
@@ -113,15 +113,22 @@ impl Connection {
             topics: Vec::new(),
             ping_outstanding: false,
             lives_until,
+            farewell: Vec::new(),
         }));
         self.restart_idle_timeout(ctx);
     }
 
     // ---- receiving
 
-    /// Understands as much of `bytes` as it can; returns how many it used.
-    pub(super) fn websocket_receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
-        let id = self.id;
+    /// Understands as much of `bytes` as it can; returns how many it used. `at`: their place in the read buffer, if they
+    /// are there.
+    pub(super) fn websocket_receive(
+        &mut self,
+        ctx: &mut Context,
+        bytes: &mut [u8],
+        at: Option<usize>,
+    ) -> usize {
+        let (id, len) = (self.id, bytes.len());
         let mut used = 0;
         if !bytes.is_empty() {
             self.restart_idle_timeout(ctx);
@@ -147,7 +154,9 @@ impl Connection {
                 }
                 Ok(Some(Event::Message { binary, compressed: false, data })) => {
                     if wanted & wants::MESSAGE != 0 {
-                        message_event(ctx, id, binary, data);
+                        // A frame ends with its payload.
+                        let place = at.filter(|_| ctx.may_claim(data.len(), len)).map(|at| at + used);
+                        message_event(ctx, id, binary, data, place);
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
@@ -162,9 +171,10 @@ impl Connection {
                     }
                 }
                 Ok(Some(Event::Close { code, reason })) => {
+                    let mut farewell = Vec::new();
+                    frame::write_close(&mut farewell, code, reason);
                     self.tell_gone(ctx, code.unwrap_or(1005), reason);
-                    self.send(ctx, |out| frame::write_close(out, code, reason));
-                    self.end_gracefully(ctx);
+                    self.websocket_over(ctx, farewell);
                     return bytes.len();
                 }
                 Err(error) => {
@@ -176,18 +186,43 @@ impl Connection {
         used
     }
 
-    /// The peer broke the protocol or a limit: say so in a close frame, then close.
+    /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006 with the
+    /// reason; the peer is told the code RFC 6455 §7.4.1 has for it.
     fn websocket_fail(&mut self, ctx: &mut Context, error: WsError) {
-        self.websocket_gone(ctx, error.close_code(), error.reason());
-        self.end_gracefully(ctx);
+        let (code, reason) = (error.close_code(), error.reason().as_bytes());
+        let mut farewell = Vec::new();
+        if code != 1006 {
+            frame::write_close(&mut farewell, Some(code), reason);
+        }
+        self.tell_gone(ctx, 1006, reason);
+        self.websocket_over(ctx, farewell);
     }
 
-    /// The handler sees 1006 with the reason; the peer is told the code RFC 6455 §7.4.1 has for it.
-    pub(super) fn websocket_gone(&mut self, ctx: &mut Context, code: u16, reason: &str) {
-        self.tell_gone(ctx, 1006, reason.as_bytes());
-        if code != 1006 {
-            self.send(ctx, |out| frame::write_close(out, Some(code), reason.as_bytes()));
+    pub(super) fn websocket_peer_end(&mut self, ctx: &mut Context) {
+        self.tell_gone(ctx, 1006, b"Received TCP FIN before WebSocket close frame");
+        self.websocket_over(ctx, Vec::new());
+    }
+
+    /// After the last that is read. JavaScript may have messages before it; its answers to them come before our close
+    /// frame, after which none may be sent (RFC 6455 §5.5.1).
+    fn websocket_over(&mut self, ctx: &mut Context, farewell: Vec<u8>) {
+        if let Some(websocket) = self.websocket() {
+            websocket.farewell = farewell;
         }
+        self.answer_to_the_end(ctx);
+        if !self.held {
+            self.websocket_farewell(ctx);
+        }
+    }
+
+    /// JavaScript has answered all it saw.
+    pub(super) fn websocket_farewell(&mut self, ctx: &mut Context) {
+        if !self.is_answering() {
+            return;
+        }
+        let farewell = self.websocket().map(|websocket| std::mem::take(&mut websocket.farewell));
+        self.send(ctx, |out| out.extend_from_slice(&farewell.unwrap_or_default()));
+        self.end_gracefully(ctx);
     }
 
     // ---- what JavaScript asks for
@@ -212,7 +247,8 @@ impl Connection {
         };
         match (outgoing, command.owned) {
             (Outgoing::Failed, _) => {
-                self.websocket_gone(ctx, 1011, COMPRESSION_REASON);
+                self.tell_gone(ctx, 1006, COMPRESSION_REASON);
+                self.send(ctx, |out| frame::write_close(out, Some(1011), COMPRESSION_REASON));
                 return self.end_gracefully(ctx);
             }
             (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
@@ -240,7 +276,8 @@ impl Connection {
         ctx.spare.give(payload);
     }
 
-    /// `ws.end`: JavaScript has run its `close` handler already.
+    /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer was faster; then
+    /// this is our close frame all the same.
     pub fn websocket_end(&mut self, ctx: &mut Context, command: &Command<'_>) {
         if !self.is_open() || self.websocket().is_none() {
             return;
@@ -253,7 +290,7 @@ impl Connection {
     /// Over `maxBackpressure` with `closeOnBackpressureLimit`.
     pub fn websocket_overflow(&mut self, ctx: &mut Context) {
         if self.is_open() && self.websocket().is_some() {
-            self.websocket_gone(ctx, 1006, BACKPRESSURE_REASON);
+            self.tell_gone(ctx, 1006, b"");
             self.close_socket(ctx);
         }
     }
@@ -279,14 +316,15 @@ impl Connection {
 
     /// A publish reaches this subscriber, unless it is too slow for it.
     pub fn deliver(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
-        let (id, waiting) = (self.id, if self.blocked { self.unsent() } else { 0 });
+        let (id, answering) = (self.id, self.is_answering());
+        let waiting = if self.blocked { self.unsent() } else { 0 };
         if !self.is_open() {
             return;
         }
         let Some(websocket) = self.websocket() else { return };
         let behaviour = &websocket.behaviour;
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
-            if behaviour.wants & wants::DROPPED != 0 {
+            if behaviour.wants & wants::DROPPED != 0 && !answering {
                 publication.dropped(ctx, id);
             }
             if behaviour.close_on_backpressure_limit {
@@ -341,9 +379,10 @@ impl Connection {
         let now = ctx.now();
         let Some(websocket) = self.websocket() else { return };
         if websocket.lives_until != 0 && now >= websocket.lives_until {
+            let mut farewell = Vec::new();
+            frame::write_close(&mut farewell, Some(1000), b"please reconnect");
             self.tell_gone(ctx, 1000, b"please reconnect");
-            self.send(ctx, |out| frame::write_close(out, Some(1000), b"please reconnect"));
-            return self.end_gracefully(ctx);
+            return self.websocket_over(ctx, farewell);
         }
         let behaviour = websocket.behaviour.clone();
         if behaviour.idle_timeout == 0 {
@@ -353,7 +392,7 @@ impl Connection {
             self.send_frame(ctx, OpCode::Control(Control::Ping), b"");
             return self.set_websocket_timeout(ctx, ping_margin(behaviour.idle_timeout));
         }
-        self.websocket_gone(ctx, 1006, "WebSocket timed out from inactivity");
+        self.tell_gone(ctx, 1006, b"WebSocket timed out from inactivity");
         self.close_socket(ctx);
     }
 
@@ -365,6 +404,9 @@ impl Connection {
     }
 
     fn restart_idle_timeout(&mut self, ctx: &mut Context) {
+        if self.is_answering() {
+            return;
+        }
         let Some(websocket) = self.websocket() else { return };
         websocket.ping_outstanding = false;
         let behaviour = &websocket.behaviour;
@@ -410,7 +452,7 @@ fn inflated_event(
     compression.inflate(codecs, binary, data, websocket.behaviour.max_payload, &mut events.arena)?;
     if websocket.behaviour.wants & wants::MESSAGE == 0 {
         events.arena.truncate(start);
-    } else if events.arena.len() - start < OWNED_PAYLOAD {
+    } else if events.arena.len() - start < OWNED_EVENT {
         events.push_from(EventKind::Message, id, args, start);
     } else {
         let message = events.arena.split_off(start);
@@ -419,17 +461,17 @@ fn inflated_event(
     Ok(())
 }
 
-fn message_event(ctx: &mut Context, id: ConnId, binary: bool, data: Payload<'_>) {
+/// `end`: where in the read buffer the payload ends, if it is to leave with it.
+fn message_event(ctx: &mut Context, id: ConnId, binary: bool, data: Payload<'_>, end: Option<usize>) {
     let args = [u32::from(binary), 0, 0];
-    match data {
-        Payload::Owned(bytes) if bytes.len() >= OWNED_PAYLOAD => {
+    match (data, end) {
+        (Payload::Owned(bytes), _) if bytes.len() >= OWNED_EVENT => {
             ctx.events.push_owned(EventKind::Message, id, args, bytes);
         }
-        Payload::Owned(bytes) => ctx.event(EventKind::Message, id, args, &bytes),
-        Payload::Borrowed(bytes) if bytes.len() >= OWNED_PAYLOAD => {
-            ctx.events.push_owned(EventKind::Message, id, args, bytes.to_vec());
+        (Payload::Borrowed(bytes), Some(end)) => {
+            ctx.events.push_claim(EventKind::Message, id, args, end - bytes.len()..end);
         }
-        Payload::Borrowed(bytes) => ctx.event(EventKind::Message, id, args, bytes),
+        (data, _) => ctx.large_event(EventKind::Message, id, args, &data),
     }
 }
 

@@ -9,11 +9,12 @@
 // UWS_MODULE and UWS_2057 choose the module under test as in ../../support.js.
 
 const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
 const path = require('node:path');
 const { once } = require('node:events');
 const { spawn } = require('node:child_process');
 const { pathToFileURL } = require('node:url');
-const { freePort } = require('../../browser/stack.js');
 const { apps } = require('./build.js');
 
 const MODULE = process.env.UWS_MODULE || 'ours';
@@ -21,9 +22,14 @@ const START_MS = 60000;
 /** Printed for each worker: adapter 0.3's are handed their connections, those of 0.5 listen themselves. */
 const WORKER_READY = 'Worker thread \\d+ (registered|listening on)';
 
-/** Starts the app and waits until it listens. */
+/** Starts the app and waits until it listens. What it writes is gone with it, unless `env` has a DATA_DIR. */
 async function start(t, app, { env = {}, port, workers = 0 } = {}) {
-  const server = new Server(apps[app] ?? app, port ?? (await freePort()), { env, workers });
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-stack-'));
+  t.after(() => fs.rmSync(data, { recursive: true, force: true }));
+  const server = new Server(apps[app] ?? app, port ?? (await freePort()), {
+    env: { DATA_DIR: data, ...env },
+    workers,
+  });
   t.after(() => server.stop('SIGKILL'));
   await server.start();
   return server;
@@ -89,7 +95,7 @@ class Server {
     while (!pattern.test(this.output)) {
       if (this.ended !== undefined) throw new Error(`server ended (${this.ended}):\n${this.output}`);
       if (Date.now() > deadline) throw new Error(`server did not print ${pattern}:\n${this.output}`);
-      await Promise.race([once(this.process.stdout, 'data'), this.exited, delay(200)]);
+      await delay(20);
     }
   }
 
@@ -112,6 +118,20 @@ class Server {
 /** An app may have a start of its own, which sets up the adapter. */
 function entry(folder) {
   return fs.existsSync(path.join(folder, 'serve.js')) ? 'serve.js' : path.join('build', 'index.js');
+}
+
+/** Below those that the system gives to outgoing connections, one of which might have it when a server comes back to it. */
+async function freePort() {
+  for (;;) {
+    const port = 10000 + Math.floor(Math.random() * 20000);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const free = await Promise.race([
+      once(server, 'listening').then(() => true),
+      once(server, 'error').then(() => false),
+    ]).catch(() => false);
+    server.close();
+    if (free) return port;
+  }
 }
 
 /** For a peer: what `import 'uWebSockets.js'` means in the server. Ours is the package of that name. */
