@@ -27,8 +27,6 @@ pub struct WebSocket {
 
 /// The reason a connection gets that is too slow for what is sent to it (`closeOnBackpressureLimit`).
 const BACKPRESSURE_REASON: &str = "";
-/// The reason when a compressed message cannot be gone on with.
-const COMPRESSION_REASON: &str = "Compression failed";
 
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
@@ -211,10 +209,6 @@ impl Connection {
             }
         };
         match (outgoing, command.owned) {
-            (Outgoing::Failed, _) => {
-                self.websocket_gone(ctx, 1011, COMPRESSION_REASON);
-                return self.end_gracefully(ctx);
-            }
             (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
             (Outgoing::Plain, owned) => {
                 ctx.spare.give(deflated);
@@ -321,7 +315,7 @@ impl Connection {
             Outgoing::Deflated { rsv1 } => {
                 self.send_deflated(ctx, publication.opcode(), true, rsv1, deflated);
             }
-            Outgoing::Plain | Outgoing::Failed => {
+            Outgoing::Plain => {
                 ctx.spare.give(deflated);
                 publication.queue_plain(&mut self.out, &mut ctx.spare);
             }
