@@ -749,6 +749,11 @@ export function getParts(body: RecognizedString, contentType: RecognizedString):
  * to 65535. {@link end} returns the program, which takes the place of a handler.
  */
 export class DeclarativeResponse {
+  /**
+   * The status, such as `404 Not Found`; `200 OK` without. The first one counts, and none after {@link writeHeader}.
+   * Releases up to 20.57 do not have it.
+   */
+  writeStatus(status: string): this;
   /** A header field. */
   writeHeader(key: string, value: string): this;
   /** Appends the request's body to the response's. */

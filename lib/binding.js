@@ -1,28 +1,41 @@
 'use strict';
 // Finds and loads the native addon for this platform.
 
+const fs = require('node:fs');
 const path = require('node:path');
+
+const PLATFORM = `${process.platform}-${process.arch}`;
 
 /** musl and glibc binaries are not interchangeable; Node reports a glibc version only when it runs on one. */
 function libc() {
-  if (process.platform !== 'linux') return '';
-  return process.report?.getReport?.().header.glibcVersionRuntime ? '-gnu' : '-musl';
+  const { report } = process;
+  if (process.platform !== 'linux' || !report?.getReport) return '';
+  const { excludeNetwork } = report;
+  // Otherwise the report would look up the name of every open connection's peer.
+  report.excludeNetwork = true;
+  const { glibcVersionRuntime } = report.getReport().header;
+  report.excludeNetwork = excludeNetwork;
+  return glibcVersionRuntime ? '-gnu' : '-musl';
 }
 
 function fileName() {
-  return `uws-rs.${process.platform}-${process.arch}${libc()}.node`;
+  return `uws-rs.${PLATFORM}${libc()}.node`;
+}
+
+/** The report takes longer than all the rest of starting, so it is asked only where there is a choice. */
+function present() {
+  const names = ['', '-gnu', '-musl'].map((abi) => `uws-rs.${PLATFORM}${abi}.node`);
+  const there = names.filter((name) => fs.existsSync(path.join(__dirname, '..', name)));
+  return there.length === 1 ? there[0] : fileName();
 }
 
 function find() {
-  const report = process.report;
-  // Without this the report would look up the name of every open connection's peer.
-  if (report) report.excludeNetwork = true;
-  const file = path.join(__dirname, '..', fileName());
+  const name = present();
   try {
-    return require(file);
+    return require(path.join(__dirname, '..', name));
   } catch (error) {
     if (error.code !== 'MODULE_NOT_FOUND') throw error;
-    throw new Error(`uws-rs has no binary for this platform (${fileName()}); 'npm run build' makes one.`, {
+    throw new Error(`uws-rs has no binary for this platform (${name}); 'npm run build' makes one.`, {
       cause: error,
     });
   }
@@ -35,4 +48,4 @@ function load() {
   return (loaded ??= find());
 }
 
-module.exports = { load, fileName };
+module.exports = { load };

@@ -535,4 +535,5 @@ module.exports = {
   Flag,
   lowerCaseName,
   checkHeaderValue,
+  checkStatus,
 };

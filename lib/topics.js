@@ -35,4 +35,38 @@ class Topics {
   }
 }
 
-module.exports = { Topics };
+/** What one connection subscribes to. Most subscribe to one topic, and a Map for that would be most of their memory. */
+class Subscriptions {
+  #first = null;
+  #more = null;
+
+  get(name) {
+    return this.#first !== null && this.#first.name === name ? this.#first : this.#more?.get(name);
+  }
+
+  has(name) {
+    return this.get(name) !== undefined;
+  }
+
+  get size() {
+    return (this.#first === null ? 0 : 1) + (this.#more?.size ?? 0);
+  }
+
+  add(topic) {
+    if (this.#first === null) this.#first = topic;
+    else (this.#more ??= new Map()).set(topic.name, topic);
+  }
+
+  delete(topic) {
+    if (this.#first === topic) this.#first = null;
+    else this.#more?.delete(topic.name);
+  }
+
+  /** A copy, so that handlers may subscribe and unsubscribe while it is walked through. */
+  all() {
+    const more = this.#more === null ? [] : this.#more.values();
+    return this.#first === null ? [...more] : [this.#first, ...more];
+  }
+}
+
+module.exports = { Topics, Subscriptions };

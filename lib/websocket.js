@@ -3,6 +3,7 @@
 // state is private.
 
 const { hot, handlers, connections, touched, guarded, Op } = require('./engine');
+const { Subscriptions } = require('./topics');
 const {
   coerce,
   text,
@@ -206,10 +207,10 @@ class WebSocket {
     this.#check();
     const name = text(topic, 'topic');
     if (this.#closing) return false;
-    this.#topics ??= new Map();
+    this.#topics ??= new Subscriptions();
     if (this.#topics.has(name)) return true;
     const joined = this.#behaviour.app.topics.join(name);
-    this.#topics.set(name, joined);
+    this.#topics.add(joined);
     hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
     touched();
     this.#tellSubscription(joined, joined.count, joined.count - 1);
@@ -229,7 +230,7 @@ class WebSocket {
   }
 
   #leave(joined) {
-    this.#topics.delete(joined.name);
+    this.#topics.delete(joined);
     const count = joined.count - 1;
     this.#behaviour.app.topics.leave(joined);
     this.#tellSubscription(joined, count, count + 1);
@@ -237,7 +238,7 @@ class WebSocket {
 
   #leaveTopics() {
     if (this.#topics === null) return;
-    for (const joined of [...this.#topics.values()]) this.#leave(joined);
+    for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
   #tellSubscription(topic, newCount, oldCount) {
@@ -254,7 +255,7 @@ class WebSocket {
 
   getTopics() {
     this.#check();
-    return this.#topics === null ? [] : [...this.#topics.keys()];
+    return this.#topics === null ? [] : this.#topics.all().map(({ name }) => name);
   }
 
   publish(topic, message, isBinary, compress) {

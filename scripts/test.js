@@ -10,6 +10,8 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { python: findPython } = require('../__test__/autobahn/suite.js');
+const { ecosystem } = require('../__test__/ecosystem/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
@@ -63,7 +65,9 @@ function behaviour(peers) {
       delete process.env.UWS_TLS;
       return outcome;
     });
+    step('ecosystem', ecosystem);
   }
+  if (!peers) step('Autobahn', autobahn);
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));
   }
@@ -95,6 +99,13 @@ function otherAdapter() {
     fs.rmSync(process.env.EXAMPLE_BUILD, { recursive: true, force: true });
     delete process.env.EXAMPLE_BUILD;
   }
+}
+
+/** What of the Autobahn testsuite is a matter of a minute; `npm run test:autobahn` runs all of it. */
+function autobahn() {
+  const python = findPython();
+  if (!python) return 'its suite wants Python 2.7 with pip (PYTHON2 may name it)';
+  return attempt(process.execPath, ['__test__/autobahn/run.js', '--quick']);
 }
 
 /** Why there is no such peer here, if there is none. */

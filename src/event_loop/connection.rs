@@ -65,6 +65,8 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     No,
+    /// The peer has said its last: what JavaScript answers to that still goes out, until it has let go.
+    Answering,
     /// Close our side once everything is sent.
     Flushing,
     /// Our side is closed; what the peer still sends is discarded until it closes too.
@@ -196,7 +198,7 @@ impl Connection {
                 Protocol::WebSocket(_) => self.websocket_flushed(ctx, before),
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
-            Ending::Flushing | Ending::Lingering => {}
+            Ending::Answering | Ending::Flushing | Ending::Lingering => {}
         }
     }
 
@@ -251,6 +253,7 @@ impl Connection {
     pub fn release(&mut self, ctx: &mut Context) {
         self.gone = false;
         self.held = false;
+        self.websocket_farewell(ctx);
         ctx.reap.push(self.id.slot);
     }
 
@@ -263,7 +266,12 @@ impl Connection {
 
     /// Whether commands of JavaScript still mean anything here.
     pub fn is_open(&self) -> bool {
-        self.stream.is_some() && !self.gone && self.ending == Ending::No
+        self.stream.is_some()
+            && match self.ending {
+                Ending::No => !self.gone,
+                Ending::Answering => true,
+                Ending::Flushing | Ending::Lingering => false,
+            }
     }
 
     pub fn is_over(&self) -> bool {
@@ -332,7 +340,7 @@ impl Connection {
 
     /// Over from here on: send what is queued, close our side, discard what comes, close.
     pub fn end_gracefully(&mut self, ctx: &mut Context) {
-        if self.stream.is_none() || self.ending != Ending::No {
+        if self.stream.is_none() || !matches!(self.ending, Ending::No | Ending::Answering) {
             return;
         }
         self.ending = Ending::Flushing;
@@ -340,6 +348,18 @@ impl Connection {
         self.input = Vec::new();
         self.set_timeout(ctx, END_TIMEOUT);
         self.mark_dirty(ctx);
+    }
+
+    /// Nothing more is read, and what JavaScript has yet to answer still leaves; `release` ends it then. There is no
+    /// deadline, since it is ours to go on.
+    pub(super) fn answer_to_the_end(&mut self, ctx: &mut Context) {
+        self.ending = Ending::Answering;
+        self.input = Vec::new();
+        self.set_timeout(ctx, 0);
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.ending == Ending::Answering
     }
 
     /// Closes at once; what was not sent is lost.
@@ -414,7 +434,7 @@ impl Connection {
     fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
-            Ending::Flushing | Ending::Lingering => self.stream.is_some(),
+            Ending::Answering | Ending::Flushing | Ending::Lingering => self.stream.is_some(),
             Ending::No if self.tls.as_ref().is_some_and(|tls| tls.is_asking()) => false,
             Ending::No => match &self.protocol {
                 Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
@@ -475,13 +495,10 @@ impl Connection {
         match self.ending {
             Ending::Lingering => self.close_socket(ctx),
             // The last bytes may still reach a peer that closed only its sending side.
-            Ending::Flushing => {}
+            Ending::Answering | Ending::Flushing => {}
             Ending::No => match self.protocol {
                 Protocol::Http(_) => self.http_peer_end(ctx),
-                Protocol::WebSocket(_) => {
-                    self.websocket_gone(ctx, 1006, "Received TCP FIN before WebSocket close frame");
-                    self.end_gracefully(ctx);
-                }
+                Protocol::WebSocket(_) => self.websocket_peer_end(ctx),
             },
         }
     }

@@ -367,6 +367,7 @@ fn websockets_live_no_longer_than_they_may() {
     harness.expect(EventKind::Open);
     let gone = harness.expect(EventKind::Gone);
     assert_eq!((gone.args[0], &gone.payload[..]), (1000, &b"please reconnect"[..]));
+    harness.command(Op::Release, 0, gone.id, 0, b"");
     let expected = [&1000u16.to_be_bytes()[..], b"please reconnect"].concat();
     assert_eq!(client.frame(), (OpCode::Control(ControlCode::Close), true, expected));
     client.end();
