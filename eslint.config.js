@@ -11,7 +11,7 @@ module.exports = [
     languageOptions: { ecmaVersion: 2023, sourceType: 'commonjs', globals: globals.node },
   },
   {
-    files: ['**/*.mjs', 'examples/sveltekit/**/*.js'],
+    files: ['**/*.mjs', 'examples/sveltekit/**/*.js', 'benchmark/sveltekit/**/*.js'],
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node },
   },
   {
