@@ -27,7 +27,6 @@ pub struct WebSocket {
     farewell: Vec<u8>,
 }
 
-
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
         match &mut self.protocol {

@@ -190,7 +190,11 @@ mod tests {
             deflater.deflate(&mut shared, b"Hello", &mut second);
             assert_eq!(first, [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], "{compressor:?}");
             // RFC 7692 §7.2.3.2 copies four bytes; all five are a byte shorter.
-            let again = if let Compressor::Shared { .. } = compressor { &first[..] } else { &[0x02, 0x13, 0x00, 0x00] };
+            let again = if let Compressor::Shared { .. } = compressor {
+                &first[..]
+            } else {
+                &[0x02, 0x13, 0x00, 0x00]
+            };
             assert_eq!(second, again, "{compressor:?}");
         }
     }
@@ -341,6 +345,19 @@ mod tests {
             deflater.deflate(&mut shared.0, &data, &mut Vec::new());
             assert!(inflater.held() <= 1024, "{}", inflater.held());
             assert!(deflater.held() <= 512, "{}", deflater.held());
+        }
+    }
+
+    #[test]
+    fn large_windows_hold_what_their_names_say() {
+        for (window_bits, kib) in [(13, 64), (14, 128), (15, 256)] {
+            let mut shared = SharedDeflater::new();
+            let mut deflater = Deflater::new(Compressor::Dedicated { window_bits, memory_level: window_bits - 7 });
+            assert_eq!(deflater.held(), 0, "nothing before the first message");
+            for len in [1, 10_000, 3, 40_000, 100_000, 70_000, 5] {
+                deflater.deflate(&mut shared, &sample(len), &mut Vec::new());
+                assert!(deflater.held() <= kib * 1024, "{} after {len}", deflater.held());
+            }
         }
     }
 

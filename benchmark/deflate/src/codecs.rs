@@ -50,7 +50,8 @@ fn with<S: 'static>(
 }
 
 pub fn all() -> Vec<Box<dyn Codec>> {
-    let mut all = vec![ours(), ours_dedicated(), own(), zlib_rs_deflate(6, 8), zlib_rs_deflate(6, 3), zlib_rs_deflate(1, 8)];
+    let mut all = vec![ours(), ours_dedicated("4KB", 9)];
+    all.extend([zlib_rs_deflate(6, 8), zlib_rs_deflate(6, 3), zlib_rs_deflate(1, 8)]);
     all.extend([zlib_deflate(6), zlib_deflate(1)]);
     #[cfg(feature = "ng")]
     all.extend([zlib_ng_deflate(6), zlib_ng_deflate(1)]);
@@ -63,22 +64,14 @@ pub fn all() -> Vec<Box<dyn Codec>> {
 }
 
 fn ours() -> Box<dyn Codec> {
-    with("deflate: uws-rs shared", SharedDeflater::new(), |shared, data, out| {
-        assert!(shared.deflate(15, data, out));
-    })
+    with("deflate: uws-rs shared", SharedDeflater::new(), |shared, data, out| shared.deflate(15, data, out))
 }
 
-fn own() -> Box<dyn Codec> {
-    with("deflate: own", uws_rs::protocol::deflate::encoder::Encoder::new(), |encoder, data, out| {
-        encoder.encode(data, 0, 15, out);
-    })
-}
-
-fn ours_dedicated() -> Box<dyn Codec> {
-    // A new one for each message, as the messages are checked one by one; the window is empty then.
-    with("deflate: uws-rs 4KB", SharedDeflater::new(), |shared, data, out| {
-        let mut deflater = Deflater::new(Compressor::Dedicated { window_bits: 9, memory_level: 2 });
-        assert!(deflater.deflate(shared, data, out));
+/// Each message alone: a window still empty, for results that can be checked one by one.
+fn ours_dedicated(name: &str, window_bits: u8) -> Box<dyn Codec> {
+    with(format!("deflate: uws-rs {name}, first"), SharedDeflater::new(), move |shared, data, out| {
+        Deflater::new(Compressor::Dedicated { window_bits, memory_level: window_bits - 7 })
+            .deflate(shared, data, out);
     })
 }
 
@@ -109,9 +102,10 @@ fn zlib_rs_inflate() -> Box<dyn Codec> {
 macro_rules! c_zlib {
     ($deflate:ident, $inflate:ident, $label:literal, $lib:ident, $init:expr, $init_inflate:expr, $c:ident, $reset:ident, $i:ident, $ireset:ident) => {
         fn $deflate(level: i32) -> Box<dyn Codec> {
-            // SAFETY: an all-zero z_stream is what deflateInit2 takes, and the box does not move.
-            let mut stream: Box<$lib::z_stream> = Box::new(unsafe { MaybeUninit::zeroed().assume_init() });
-            assert_eq!($init(&mut *stream, level), 0);
+            let mut stream = Box::new(MaybeUninit::<$lib::z_stream>::zeroed());
+            assert_eq!($init(stream.as_mut_ptr(), level), 0);
+            // SAFETY: zeroes and what deflateInit2 wrote; zlib has set the allocator. The box does not move.
+            let stream = unsafe { stream.assume_init() };
             with(format!("deflate: {} {level}", $label), (stream, vec![0_u8; 300_000]), |(stream, scratch), data, out| {
                 // SAFETY: the pointers are to live slices of the given lengths.
                 unsafe {
@@ -125,9 +119,10 @@ macro_rules! c_zlib {
         }
 
         fn $inflate() -> Box<dyn Codec> {
+            let mut stream = Box::new(MaybeUninit::<$lib::z_stream>::zeroed());
+            assert_eq!($init_inflate(stream.as_mut_ptr()), 0);
             // SAFETY: as above.
-            let mut stream: Box<$lib::z_stream> = Box::new(unsafe { MaybeUninit::zeroed().assume_init() });
-            assert_eq!($init_inflate(&mut *stream), 0);
+            let stream = unsafe { stream.assume_init() };
             with(format!("inflate: {}", $label), (stream, vec![0_u8; 300_000]), |(stream, scratch), data, out| {
                 // SAFETY: as above.
                 unsafe {
@@ -147,12 +142,12 @@ c_zlib!(
     zlib_inflate,
     "zlib",
     libz_sys,
-    |s: &mut libz_sys::z_stream, level| {
+    |s: *mut libz_sys::z_stream, level| {
         let size = size_of::<libz_sys::z_stream>() as i32;
         // SAFETY: version and size are this header's.
         unsafe { libz_sys::deflateInit2_(s, level, 8, -15, 8, 0, libz_sys::zlibVersion(), size) }
     },
-    |s: &mut libz_sys::z_stream| {
+    |s: *mut libz_sys::z_stream| {
         let size = size_of::<libz_sys::z_stream>() as i32;
         // SAFETY: as above.
         unsafe { libz_sys::inflateInit2_(s, -15, libz_sys::zlibVersion(), size) }
@@ -169,12 +164,12 @@ c_zlib!(
     zlib_ng_inflate,
     "zlib-ng",
     libz_ng_sys,
-    |s: &mut libz_ng_sys::z_stream, level| {
+    |s: *mut libz_ng_sys::z_stream, level| {
         let size = size_of::<libz_ng_sys::z_stream>() as i32;
         // SAFETY: version and size are this header's.
         unsafe { libz_ng_sys::deflateInit2_(s, level, 8, -15, 8, 0, libz_ng_sys::zlibVersion(), size) }
     },
-    |s: &mut libz_ng_sys::z_stream| {
+    |s: *mut libz_ng_sys::z_stream| {
         let size = size_of::<libz_ng_sys::z_stream>() as i32;
         // SAFETY: as above.
         unsafe { libz_ng_sys::inflateInit2_(s, -15, libz_ng_sys::zlibVersion(), size) }
@@ -186,7 +181,9 @@ c_zlib!(
 );
 
 fn miniz_deflate(level: u8) -> Box<dyn Codec> {
-    use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, compress, create_comp_flags_from_zip_params};
+    use miniz_oxide::deflate::core::{
+        CompressorOxide, TDEFLFlush, compress, create_comp_flags_from_zip_params,
+    };
     let flags = create_comp_flags_from_zip_params(level.into(), 0, 0);
     let state = (CompressorOxide::new(flags), vec![0; 300_000]);
     with(format!("deflate: miniz_oxide {level}"), state, |(compressor, scratch), data, out| {
@@ -201,7 +198,8 @@ fn miniz_inflate() -> Box<dyn Codec> {
     let state = (DecompressorOxide::new(), vec![0; 300_000]);
     with("inflate: miniz_oxide", state, |(decompressor, scratch), data, out| {
         decompressor.init();
-        let flags = inflate_flags::TINFL_FLAG_HAS_MORE_INPUT | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+        let flags = inflate_flags::TINFL_FLAG_HAS_MORE_INPUT
+            | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         let (_, _, written) = decompress(decompressor, data, scratch, 0, flags);
         out.extend_from_slice(&scratch[..written]);
     })

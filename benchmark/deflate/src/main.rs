@@ -1,4 +1,4 @@
-//! Deflate implementations on single messages: nanoseconds and bytes for each, in interleaved rounds.
+//! Deflate implementations on single messages: nanoseconds of the thread and bytes for each, in interleaved rounds.
 //!
 //! `deflate-bench [rounds]` prints a table; `deflate-bench only NAME SIZE COUNT` runs one, for a profiler.
 
@@ -7,8 +7,8 @@ mod corpus;
 
 use codecs::{Codec, all};
 use corpus::Sample;
-use std::hint::black_box;
 use cpu_time::ThreadTime;
+use std::hint::black_box;
 use std::time::Duration;
 
 const SLICE: Duration = Duration::from_millis(1);
@@ -24,7 +24,8 @@ fn main() {
 
 fn only(name: &str, size: usize, count: usize) {
     let samples = corpus::samples();
-    let sample = samples.iter().find(|sample| sample.messages[0].len() == size).expect("a size of the corpus");
+    let sample =
+        samples.iter().find(|sample| sample.messages[0].len() == size).expect("a size of the corpus");
     let mut codecs = all();
     let codec = codecs.iter_mut().find(|codec| codec.name() == name).expect("the name of a codec");
     let prepared = Prepared::new(codec.as_mut(), sample);
@@ -60,12 +61,11 @@ impl Prepared {
     }
 
     fn run(&self, codec: &mut dyn Codec, n: usize) {
-        let mut out = Vec::with_capacity(0);
-        std::mem::swap(&mut out, codec.buffer());
+        let mut out = std::mem::take(codec.buffer());
         out.clear();
         codec.run(black_box(&self.inputs[n % self.inputs.len()]), &mut out);
         black_box(&out);
-        std::mem::swap(&mut out, codec.buffer());
+        *codec.buffer() = out;
     }
 
     fn time(&self, codec: &mut dyn Codec) -> f64 {
@@ -85,10 +85,16 @@ impl Prepared {
 
 fn table(rounds: usize) {
     for sample in corpus::samples() {
-        println!("\n{} ({} messages of {} bytes)", sample.name, sample.messages.len(), sample.messages[0].len());
+        println!(
+            "\n{} ({} messages of {} bytes)",
+            sample.name,
+            sample.messages.len(),
+            sample.messages[0].len()
+        );
         println!("{:<28} {:>10} {:>8} {:>7}", "", "ns (best)", "median", "bytes");
         let mut codecs = all();
-        let prepared: Vec<_> = codecs.iter_mut().map(|codec| Prepared::new(codec.as_mut(), &sample)).collect();
+        let prepared: Vec<_> =
+            codecs.iter_mut().map(|codec| Prepared::new(codec.as_mut(), &sample)).collect();
         let mut times = vec![Vec::new(); codecs.len()];
         for _ in 0..rounds {
             for (index, codec) in codecs.iter_mut().enumerate() {

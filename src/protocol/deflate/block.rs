@@ -16,7 +16,8 @@ const DYNAMIC: u64 = 0b100;
 const MAX_STORED: usize = 0xffff;
 /// RFC 1951 §3.2.7: how code lengths are written, and in which order the lengths of their own codes.
 const LENGTH_CODES: usize = 19;
-const LENGTH_CODE_ORDER: [u8; LENGTH_CODES] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+const LENGTH_CODE_ORDER: [u8; LENGTH_CODES] =
+    [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 const MAX_LENGTH_CODE_BITS: usize = 7;
 /// Shorter than any dynamic block could be: its header alone takes so many bits.
 const NEVER_DYNAMIC: usize = 200;
@@ -305,7 +306,11 @@ const LENGTH_SYMBOLS: [(u8, u8); 256] = {
 fn length_symbol(len: usize) -> Symbol {
     let (symbol, extra_bits) = LENGTH_SYMBOLS[len.wrapping_sub(3) & 0xff];
     let extra_bits = u32::from(extra_bits);
-    Symbol { symbol: 256 + usize::from(symbol), extra: (len as u32 - 3) & ((1 << extra_bits) - 1), extra_bits }
+    Symbol {
+        symbol: 256 + usize::from(symbol),
+        extra: (len as u32 - 3) & ((1 << extra_bits) - 1),
+        extra_bits,
+    }
 }
 
 /// RFC 1951 §3.2.5: two symbols for each power of two.
@@ -328,12 +333,12 @@ mod tests {
 
     /// RFC 1951 §3.2.5, both tables: the first value of each symbol.
     const FIRST_LENGTHS: [usize; 29] = [
-        3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227,
-        258,
+        3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163,
+        195, 227, 258,
     ];
     const FIRST_DISTANCES: [usize; DISTANCES] = [
-        1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097,
-        6145, 8193, 12_289, 16_385, 24_577,
+        1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049,
+        3073, 4097, 6145, 8193, 12_289, 16_385, 24_577,
     ];
 
     #[test]
@@ -390,10 +395,11 @@ mod tests {
 
     #[test]
     fn runs_say_the_lengths() {
-        let lengths: Vec<u8> = [(0, 1), (5, 1), (0, 2), (7, 8), (0, 10), (3, 3), (0, 11), (9, 20), (0, 150), (1, 2)]
-            .into_iter()
-            .flat_map(|(len, n)| std::iter::repeat_n(len, n))
-            .collect();
+        let lengths: Vec<u8> =
+            [(0, 1), (5, 1), (0, 2), (7, 8), (0, 10), (3, 3), (0, 11), (9, 20), (0, 150), (1, 2)]
+                .into_iter()
+                .flat_map(|(len, n)| std::iter::repeat_n(len, n))
+                .collect();
         let mut said: Vec<u8> = Vec::new();
         for (symbol, extra) in runs(&lengths) {
             let (len, n) = match symbol {

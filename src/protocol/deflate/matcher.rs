@@ -127,7 +127,9 @@ impl Search<'_> {
             {
                 let distance = self.enter(at + 1, bytes);
                 entered = at + 2;
-                let Some(better) = self.longest(at + 1, distance, found.len, self.effort.depth / 2) else { break };
+                let Some(better) = self.longest(at + 1, distance, found.len, self.effort.depth / 2) else {
+                    break;
+                };
                 sink.literal(self.data[at]);
                 at += 1;
                 found = better;
@@ -150,7 +152,10 @@ impl Search<'_> {
     #[inline]
     fn enter(&mut self, at: usize, bytes: u32) -> u32 {
         let position = self.base.wrapping_add(at as u32);
-        let Some(head) = self.heads.get_mut((bytes.wrapping_mul(0x9e37_79b1) >> self.hash_shift) as usize) else { return u32::MAX };
+        let Some(head) = self.heads.get_mut((bytes.wrapping_mul(0x9e37_79b1) >> self.hash_shift) as usize)
+        else {
+            return u32::MAX;
+        };
         let distance = position.wrapping_sub(*head);
         *head = position;
         self.links[position as usize & (self.links.len() - 1)] = distance.min(u16::MAX.into()) as u16;
@@ -257,7 +262,11 @@ mod tests {
         assert_eq!(replay(&mut matcher, b"", b"abcdefg", 15), 0, "what another message said");
         assert_eq!(replay(&mut matcher, b"abcdefg", b"abcdefg", 15), 1);
         assert_eq!(replay(&mut matcher, b"", b"aaaaaaaaaaaaaaaa", 15), 1, "overlapping itself");
-        assert_eq!(replay(&mut matcher, &[&b"abcdefg"[..], &[0; 600]].concat(), b"abcdefg", 9), 0, "too far away");
+        assert_eq!(
+            replay(&mut matcher, &[&b"abcdefg"[..], &[0; 600]].concat(), b"abcdefg", 9),
+            0,
+            "too far away"
+        );
     }
 
     #[test]
