@@ -352,7 +352,8 @@ mod tests {
     fn large_windows_hold_what_their_names_say() {
         for (window_bits, kib) in [(13, 64), (14, 128), (15, 256)] {
             let mut shared = SharedDeflater::new();
-            let mut deflater = Deflater::new(Compressor::Dedicated { window_bits, memory_level: window_bits - 7 });
+            let mut deflater =
+                Deflater::new(Compressor::Dedicated { window_bits, memory_level: window_bits - 7 });
             assert_eq!(deflater.held(), 0, "nothing before the first message");
             for len in [1, 10_000, 3, 40_000, 100_000, 70_000, 5] {
                 deflater.deflate(&mut shared, &sample(len), &mut Vec::new());

@@ -167,7 +167,8 @@ impl Search<'_> {
     fn longest(&self, at: usize, distance: u32, beat: usize, depth: usize) -> Option<Found> {
         let limit = at.min(self.window);
         let max = MAX_MATCH.min(self.data.len() - at);
-        if distance as usize > limit || max <= beat {
+        // 0 is a position of four billion bytes ago.
+        if distance == 0 || distance as usize > limit || max <= beat {
             return None;
         }
         self.longest_in_chain(at, distance as usize, beat, depth)
@@ -285,6 +286,16 @@ mod tests {
         matcher.end = u32::MAX - 20;
         for _ in 0..10 {
             assert_eq!(replay(&mut matcher, b"abcdefg", b"hijkabcdefg", 15), 1);
+        }
+    }
+
+    #[test]
+    fn positions_that_come_round_are_not_taken_for_matches() {
+        let mut matcher = Matcher::new(15);
+        for _ in 0..3 {
+            let begin = matcher.end;
+            replay(&mut matcher, b"", b"abcdefgabcdefg", 15);
+            matcher.end = begin;
         }
     }
 
