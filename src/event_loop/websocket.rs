@@ -27,9 +27,6 @@ pub struct WebSocket {
     farewell: Vec<u8>,
 }
 
-/// The reason when a compressed message cannot be gone on with.
-const COMPRESSION_REASON: &[u8] = b"Compression failed";
-
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
         match &mut self.protocol {
@@ -246,11 +243,6 @@ impl Connection {
             }
         };
         match (outgoing, command.owned) {
-            (Outgoing::Failed, _) => {
-                self.tell_gone(ctx, 1006, COMPRESSION_REASON);
-                self.send(ctx, |out| frame::write_close(out, Some(1011), COMPRESSION_REASON));
-                return self.end_gracefully(ctx);
-            }
             (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
             (Outgoing::Plain, owned) => {
                 ctx.spare.give(deflated);
@@ -359,7 +351,7 @@ impl Connection {
             Outgoing::Deflated { rsv1 } => {
                 self.send_deflated(ctx, publication.opcode(), true, rsv1, deflated);
             }
-            Outgoing::Plain | Outgoing::Failed => {
+            Outgoing::Plain => {
                 ctx.spare.give(deflated);
                 publication.queue_plain(&mut self.out, &mut ctx.spare);
             }
