@@ -118,7 +118,12 @@ impl Connection {
         }
         if event.readable {
             self.readable = true;
-            self.drive(ctx, buffer);
+            if ctx.ready.is_empty() {
+                self.drive(ctx, buffer);
+            } else {
+                // Behind those that wait for room in JavaScript's queue, or it would be filled before their turn comes.
+                self.queue(ctx);
+            }
         }
     }
 
@@ -240,6 +245,10 @@ impl Connection {
         self.deadline = 0;
         if self.ending != Ending::No {
             return self.close_socket(ctx);
+        }
+        if self.queued {
+            // The peer has said something; that it is not read yet is not its fault.
+            return self.set_timeout(ctx, 1);
         }
         if self.is_handshaking() {
             self.note_failed_handshake(ctx, "timed out");
