@@ -454,8 +454,8 @@ impl Connection {
         }
     }
 
-    /// The first `n` bytes of the read buffer, which leaves with the one payload that fills most of it.
-    fn receive_read(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, n: usize) {
+    /// The first `n` bytes of a buffer with what one read brought; it leaves with the one payload that fills most of it.
+    pub(super) fn receive_read(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, n: usize) {
         self.receive_at(ctx, &mut buffer[..n], Some(0));
         if ctx.events.is_claimed() {
             let fresh = ctx.shared.blocks.take_filled(buffer.len());
