@@ -6,12 +6,14 @@
 //   UWS_2057              path of a uWebSockets.js 20.57 to compare with; without it those runs are skipped
 //   CHROMIUM              the browser, if not /usr/bin/chromium
 //   SVELTE_ADAPTER_UWS    archive or folder of another release of the adapter to run the browser tests with as well
+//   STACK_ADAPTER, STACK_REALTIME, STACK_EXTENSIONS    the same for the tests of the realtime stack
 
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { python: findPython } = require('../__test__/autobahn/suite.js');
 const { ecosystem } = require('../__test__/ecosystem/run.js');
+const { stack } = require('../__test__/stack/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
@@ -161,6 +163,7 @@ console.log('\n=== build');
 build();
 behaviour(peers);
 browser(peers);
+if (!peers) step('realtime stack', () => stack());
 
 console.log('\n=== summary');
 for (const { name, verdict, seconds } of results)
