@@ -35,4 +35,30 @@ class Topics {
   }
 }
 
-module.exports = { Topics };
+/**
+ * What one WebSocket is subscribed to: null for nothing, a topic, or a Map of topics by name. Nearly all have one or none,
+ * and a Map takes more memory than the rest of a WebSocket.
+ */
+const Memberships = {
+  get(held, name) {
+    if (held === null) return undefined;
+    if (held instanceof Map) return held.get(name);
+    return held.name === name ? held : undefined;
+  },
+  all(held) {
+    if (held === null) return [];
+    return held instanceof Map ? [...held.values()] : [held];
+  },
+  /** `held` and a topic that is not in it. */
+  with(held, topic) {
+    if (held === null) return topic;
+    if (held instanceof Map) return held.set(topic.name, topic);
+    return new Map([held, topic].map((each) => [each.name, each]));
+  },
+  /** `held` but for a topic that is in it. */
+  without(held, topic) {
+    return held instanceof Map && held.delete(topic.name) && held.size > 0 ? held : null;
+  },
+};
+
+module.exports = { Topics, Memberships };

@@ -12,6 +12,7 @@ const {
   requireArguments,
   requireFunction,
 } = require('./arguments');
+const { Memberships } = require('./topics');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
@@ -84,6 +85,7 @@ class WebSocket {
   #behaviour;
   #open = true;
   #closing = false;
+  /** See `Memberships`. */
   #topics = null;
 
   constructor(slot, generation, behaviour) {
@@ -206,10 +208,9 @@ class WebSocket {
     this.#check();
     const name = text(topic, 'topic');
     if (this.#closing) return false;
-    this.#topics ??= new Map();
-    if (this.#topics.has(name)) return true;
+    if (Memberships.get(this.#topics, name) !== undefined) return true;
     const joined = this.#behaviour.app.topics.join(name);
-    this.#topics.set(name, joined);
+    this.#topics = Memberships.with(this.#topics, joined);
     hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
     touched();
     this.#tellSubscription(joined, joined.count, joined.count - 1);
@@ -220,7 +221,7 @@ class WebSocket {
     requireArguments(arguments.length, 1);
     this.#check();
     const name = text(topic, 'topic');
-    const joined = this.#topics?.get(name);
+    const joined = Memberships.get(this.#topics, name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
     touched();
@@ -229,15 +230,14 @@ class WebSocket {
   }
 
   #leave(joined) {
-    this.#topics.delete(joined.name);
+    this.#topics = Memberships.without(this.#topics, joined);
     const count = joined.count - 1;
     this.#behaviour.app.topics.leave(joined);
     this.#tellSubscription(joined, count, count + 1);
   }
 
   #leaveTopics() {
-    if (this.#topics === null) return;
-    for (const joined of [...this.#topics.values()]) this.#leave(joined);
+    for (const joined of Memberships.all(this.#topics)) this.#leave(joined);
   }
 
   #tellSubscription(topic, newCount, oldCount) {
@@ -249,12 +249,12 @@ class WebSocket {
     requireArguments(arguments.length, 1);
     this.#check();
     const name = text(topic, 'topic');
-    return this.#topics?.has(name) ?? false;
+    return Memberships.get(this.#topics, name) !== undefined;
   }
 
   getTopics() {
     this.#check();
-    return this.#topics === null ? [] : [...this.#topics.keys()];
+    return Memberships.all(this.#topics).map((joined) => joined.name);
   }
 
   publish(topic, message, isBinary, compress) {
@@ -262,9 +262,10 @@ class WebSocket {
     this.#check();
     const name = text(topic, 'topic');
     const data = coerce(message, 'message');
-    if (this.#topics === null || this.#topics.size === 0) return false;
+    if (this.#topics === null) return false;
     const target = this.#behaviour.app.topics.get(name);
-    const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
+    const others =
+      target === undefined ? 0 : target.count - (Memberships.get(this.#topics, name) === undefined ? 0 : 1);
     if (others === 0) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
     hot.publish(target.id, this.#slot, data, flags);
