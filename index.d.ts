@@ -538,7 +538,10 @@ export interface AppOptions {
   passphrase?: RecognizedString;
   /** Accepted for the original's sake; key exchange is by elliptic curves only, which need no such file. */
   dh_params_file_name?: RecognizedString;
-  /** Cipher suites, in OpenSSL's notation. */
+  /**
+   * Cipher suites, in OpenSSL's notation; of these the client's first one is taken. Without this option AES-128-GCM goes
+   * before AES-256-GCM, which costs more and is of no use to most, and ChaCha20 before both where the client has it first.
+   */
   ssl_ciphers?: RecognizedString;
   /** Accepted for the original's sake; buffers of idle connections are released in any case. */
   ssl_prefer_low_memory_usage?: boolean;
@@ -750,6 +753,11 @@ export function getParts(body: RecognizedString, contentType: RecognizedString):
  * to 65535. {@link end} returns the program, which takes the place of a handler.
  */
 export class DeclarativeResponse {
+  /**
+   * The status, such as `404 Not Found`; `200 OK` without. The first one counts, and none after {@link writeHeader}.
+   * Releases up to 20.57 do not have it.
+   */
+  writeStatus(status: string): this;
   /** A header field. */
   writeHeader(key: string, value: string): this;
   /** Appends the request's body to the response's. */

@@ -4,48 +4,38 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** Where the runtime's executable names its dynamic linker, in the first segments of the file. */
-const ELF_START = 4096;
+const PLATFORM = `${process.platform}-${process.arch}`;
 
-/**
- * musl and glibc binaries are not interchangeable. The runtime's dynamic linker tells which it is; Node's own report, for
- * an executable that names none, takes as long as everything else here together.
- */
+/** musl and glibc binaries are not interchangeable; Node reports a glibc version only when it runs on one. */
 function libc() {
-  if (process.platform !== 'linux') return '';
-  const start = executableStart();
-  if (start.includes('/ld-musl-')) return '-musl';
-  if (start.includes('/ld-linux')) return '-gnu';
   const { report } = process;
-  if (!report?.getReport) return '-gnu';
-  // Without this the report would look up the name of every open connection's peer.
+  if (process.platform !== 'linux' || !report?.getReport) return '';
+  const { excludeNetwork } = report;
+  // Otherwise the report would look up the name of every open connection's peer.
   report.excludeNetwork = true;
-  return report.getReport().header.glibcVersionRuntime ? '-gnu' : '-musl';
-}
-
-function executableStart() {
-  const bytes = Buffer.alloc(ELF_START);
-  try {
-    const file = fs.openSync(process.execPath);
-    fs.readSync(file, bytes, 0, ELF_START, 0);
-    fs.closeSync(file);
-  } catch {
-    // Not readable: the report has to tell.
-  }
-  return bytes;
+  const { glibcVersionRuntime } = report.getReport().header;
+  report.excludeNetwork = excludeNetwork;
+  return glibcVersionRuntime ? '-gnu' : '-musl';
 }
 
 function fileName() {
-  return `uws-rs.${process.platform}-${process.arch}${libc()}.node`;
+  return `uws-rs.${PLATFORM}${libc()}.node`;
+}
+
+/** The report takes longer than all the rest of starting, so it is asked only where there is a choice. */
+function present() {
+  const names = ['', '-gnu', '-musl'].map((abi) => `uws-rs.${PLATFORM}${abi}.node`);
+  const there = names.filter((name) => fs.existsSync(path.join(__dirname, '..', name)));
+  return there.length === 1 ? there[0] : fileName();
 }
 
 function find() {
-  const file = path.join(__dirname, '..', fileName());
+  const name = present();
   try {
-    return require(file);
+    return require(path.join(__dirname, '..', name));
   } catch (error) {
     if (error.code !== 'MODULE_NOT_FOUND') throw error;
-    throw new Error(`uws-rs has no binary for this platform (${fileName()}); 'npm run build' makes one.`, {
+    throw new Error(`uws-rs has no binary for this platform (${name}); 'npm run build' makes one.`, {
       cause: error,
     });
   }
@@ -58,4 +48,4 @@ function load() {
   return (loaded ??= find());
 }
 
-module.exports = { load, fileName };
+module.exports = { load };

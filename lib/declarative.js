@@ -3,10 +3,18 @@
 
 const { types } = require('node:util');
 const { bytes, coerce, text, requireArguments } = require('./arguments');
-const { lowerCaseName, checkHeaderValue } = require('./response');
+const { lowerCaseName, checkHeaderValue, checkStatus } = require('./response');
 
 /** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then UTF-8. */
-const Step = Object.freeze({ HEADER: 1, BODY: 2, QUERY: 3, REQUEST_HEADER: 4, TEXT: 5, PARAMETER: 6 });
+const Step = Object.freeze({
+  HEADER: 1,
+  BODY: 2,
+  QUERY: 3,
+  REQUEST_HEADER: 4,
+  TEXT: 5,
+  PARAMETER: 6,
+  STATUS: 7,
+});
 
 /** The largest request body an answer may contain; the same in the loop (src/event_loop/declared.rs). */
 const MAX_BODY = 16 * 1024 * 1024;
@@ -24,6 +32,12 @@ class DeclarativeResponse {
       this.#parts.push(length, Buffer.from(data));
     }
     return this;
+  }
+
+  writeStatus(status) {
+    const value = text(status, 'status');
+    checkStatus(value);
+    return this.#step(Step.STATUS, value);
   }
 
   writeHeader(key, value) {
@@ -82,19 +96,27 @@ function* stepsOf(program) {
 /** A handler that does what the loop does, for when a handler before it has yielded. */
 function handlerOf(arrayBuffer) {
   const steps = [...stepsOf(Buffer.from(arrayBuffer))];
+  const head = steps.filter(([step]) => isOfHead(step));
+  const content = steps.filter(([step]) => !isOfHead(step));
   return (res, req) => {
-    const pieces = [];
-    for (const [step, first, second] of steps) {
-      if (step === Step.HEADER) res.writeHeader(first, second);
-      else pieces.push(step === Step.BODY ? null : pieceOf(step, first, req));
-    }
-    if (!pieces.includes(null)) return void res.end(Buffer.concat(pieces));
+    const pieces = content.map(([step, key]) => (step === Step.BODY ? null : pieceOf(step, key, req)));
+    if (!pieces.includes(null)) return void writeHead(res, head).end(Buffer.concat(pieces));
     res.onAborted(() => {});
     res.collectBody(MAX_BODY, (body) => {
       if (body === null) return void res.writeStatus('413 Content Too Large').end(undefined, true);
-      res.end(Buffer.concat(pieces.map((piece) => piece ?? Buffer.from(body))));
+      writeHead(res, head).end(Buffer.concat(pieces.map((piece) => piece ?? Buffer.from(body))));
     });
   };
+}
+
+const isOfHead = (step) => step === Step.STATUS || step === Step.HEADER;
+
+function writeHead(res, steps) {
+  for (const [step, first, second] of steps) {
+    if (step === Step.STATUS) res.writeStatus(first);
+    else res.writeHeader(first, second);
+  }
+  return res;
 }
 
 function pieceOf(step, value, req) {
@@ -105,4 +127,4 @@ function pieceOf(step, value, req) {
   return Buffer.from(req.getParameter(key) ?? '');
 }
 
-module.exports = { DeclarativeResponse, isProgram, handlerOf };
+module.exports = { DeclarativeResponse, Step, MAX_BODY, isProgram, handlerOf };

@@ -60,7 +60,7 @@ const hot = {};
 const handlers = [];
 /** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
 const connections = [];
-/** Apps by number. */
+/** By app: { id, topics, secure, ownsDefault, filters, missing }; see lib/app.js. */
 const apps = [];
 /** Open listen sockets by number. */
 const listeners = new Map();
@@ -270,6 +270,7 @@ receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
 module.exports = {
   Kind,
   Op,
+  EVENT_WORDS,
   hot,
   handlers,
   connections,

@@ -48,12 +48,12 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     }
   }
   requestInternals.invalidate(req);
-  if (apps[app].app.ownsDefault) responseInternals.abortAndClose(res);
+  if (apps[app].ownsDefault) responseInternals.abortAndClose(res);
   else responseInternals.notFound(res);
 };
 
 function newResponse(slot, generation, flags, app) {
-  const Response = apps[app].app.secure ? SSLHttpResponse : HttpResponse;
+  const Response = apps[app].secure ? SSLHttpResponse : HttpResponse;
   return new Response(slot, generation, flags, app);
 }
 

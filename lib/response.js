@@ -533,6 +533,8 @@ module.exports = {
   SSLHttpResponse,
   responseInternals: internals,
   Flag,
+  Respond,
   lowerCaseName,
   checkHeaderValue,
+  checkStatus,
 };

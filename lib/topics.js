@@ -35,30 +35,38 @@ class Topics {
   }
 }
 
-/**
- * What one WebSocket is subscribed to: null for nothing, a topic, or a Map of topics by name. Nearly all have one or none,
- * and a Map takes more memory than the rest of a WebSocket.
- */
-const Memberships = {
-  get(held, name) {
-    if (held === null) return undefined;
-    if (held instanceof Map) return held.get(name);
-    return held.name === name ? held : undefined;
-  },
-  all(held) {
-    if (held === null) return [];
-    return held instanceof Map ? [...held.values()] : [held];
-  },
-  /** `held` and a topic that is not in it. */
-  with(held, topic) {
-    if (held === null) return topic;
-    if (held instanceof Map) return held.set(topic.name, topic);
-    return new Map([held, topic].map((each) => [each.name, each]));
-  },
-  /** `held` but for a topic that is in it. */
-  without(held, topic) {
-    return held instanceof Map && held.delete(topic.name) && held.size > 0 ? held : null;
-  },
-};
+/** What one connection subscribes to. Most subscribe to one topic, and a Map for that would be most of their memory. */
+class Subscriptions {
+  #first = null;
+  #more = null;
 
-module.exports = { Topics, Memberships };
+  get(name) {
+    return this.#first !== null && this.#first.name === name ? this.#first : this.#more?.get(name);
+  }
+
+  has(name) {
+    return this.get(name) !== undefined;
+  }
+
+  get size() {
+    return (this.#first === null ? 0 : 1) + (this.#more?.size ?? 0);
+  }
+
+  add(topic) {
+    if (this.#first === null) this.#first = topic;
+    else (this.#more ??= new Map()).set(topic.name, topic);
+  }
+
+  delete(topic) {
+    if (this.#first === topic) this.#first = null;
+    else this.#more?.delete(topic.name);
+  }
+
+  /** A copy, so that handlers may subscribe and unsubscribe while it is walked through. */
+  all() {
+    const more = this.#more === null ? [] : this.#more.values();
+    return this.#first === null ? [...more] : [this.#first, ...more];
+  }
+}
+
+module.exports = { Topics, Subscriptions };

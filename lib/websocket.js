@@ -3,6 +3,7 @@
 // state is private.
 
 const { hot, handlers, connections, touched, guarded, Op } = require('./engine');
+const { Subscriptions } = require('./topics');
 const {
   coerce,
   text,
@@ -12,7 +13,6 @@ const {
   requireArguments,
   requireFunction,
 } = require('./arguments');
-const { Memberships } = require('./topics');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
@@ -85,7 +85,6 @@ class WebSocket {
   #behaviour;
   #open = true;
   #closing = false;
-  /** See `Memberships`. */
   #topics = null;
 
   constructor(slot, generation, behaviour) {
@@ -208,9 +207,10 @@ class WebSocket {
     this.#check();
     const name = text(topic, 'topic');
     if (this.#closing) return false;
-    if (Memberships.get(this.#topics, name) !== undefined) return true;
+    this.#topics ??= new Subscriptions();
+    if (this.#topics.has(name)) return true;
     const joined = this.#behaviour.app.topics.join(name);
-    this.#topics = Memberships.with(this.#topics, joined);
+    this.#topics.add(joined);
     hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
     touched();
     this.#tellSubscription(joined, joined.count, joined.count - 1);
@@ -221,7 +221,7 @@ class WebSocket {
     requireArguments(arguments.length, 1);
     this.#check();
     const name = text(topic, 'topic');
-    const joined = Memberships.get(this.#topics, name);
+    const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
     touched();
@@ -230,14 +230,15 @@ class WebSocket {
   }
 
   #leave(joined) {
-    this.#topics = Memberships.without(this.#topics, joined);
+    this.#topics.delete(joined);
     const count = joined.count - 1;
     this.#behaviour.app.topics.leave(joined);
     this.#tellSubscription(joined, count, count + 1);
   }
 
   #leaveTopics() {
-    for (const joined of Memberships.all(this.#topics)) this.#leave(joined);
+    if (this.#topics === null) return;
+    for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
   #tellSubscription(topic, newCount, oldCount) {
@@ -249,12 +250,12 @@ class WebSocket {
     requireArguments(arguments.length, 1);
     this.#check();
     const name = text(topic, 'topic');
-    return Memberships.get(this.#topics, name) !== undefined;
+    return this.#topics?.has(name) ?? false;
   }
 
   getTopics() {
     this.#check();
-    return Memberships.all(this.#topics).map((joined) => joined.name);
+    return this.#topics === null ? [] : this.#topics.all().map(({ name }) => name);
   }
 
   publish(topic, message, isBinary, compress) {
@@ -262,10 +263,9 @@ class WebSocket {
     this.#check();
     const name = text(topic, 'topic');
     const data = coerce(message, 'message');
-    if (this.#topics === null) return false;
+    if (this.#topics === null || this.#topics.size === 0) return false;
     const target = this.#behaviour.app.topics.get(name);
-    const others =
-      target === undefined ? 0 : target.count - (Memberships.get(this.#topics, name) === undefined ? 0 : 1);
+    const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
     if (others === 0) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
     hot.publish(target.id, this.#slot, data, flags);
@@ -330,4 +330,12 @@ function behaviourAt(id) {
   return handlers[id];
 }
 
-module.exports = { Behaviour, WebSocket, Send, websocketInternals: internals, openWebSocket, behaviourAt };
+module.exports = {
+  Behaviour,
+  WebSocket,
+  Send,
+  WANTS,
+  websocketInternals: internals,
+  openWebSocket,
+  behaviourAt,
+};

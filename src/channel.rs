@@ -357,9 +357,11 @@ impl CommandBatch {
     pub fn begin(&mut self, op: Op, flags: u32, id: ConnId, arg: u32, extra: u32) -> usize {
         let start = self.bytes.len();
         let words = [op as u32 | flags << 8, id.slot, id.generation, arg, extra, 0, 0];
-        for word in words {
-            self.bytes.extend_from_slice(&word.to_le_bytes());
+        let mut header = [0; COMMAND_HEADER];
+        for (place, word) in header.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
         }
+        self.bytes.extend_from_slice(&header);
         start
     }
 

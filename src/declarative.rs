@@ -8,12 +8,16 @@
 #![forbid(unsafe_code)]
 
 use crate::protocol::request::{RequestHead, Span, query_value};
-use crate::protocol::response::{OwnHeader, check_header_name, check_header_value, write_header};
+use crate::protocol::response::{
+    OwnHeader, check_header_name, check_header_value, check_status, write_header,
+};
 use crate::router::parameter_names;
 use smallvec::SmallVec;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Program {
+    /// Empty: `200 OK`.
+    pub status: Vec<u8>,
     /// Lines for the response's head.
     pub headers: Vec<u8>,
     /// The program wrote a `Date` header.
@@ -70,16 +74,29 @@ impl Program {
                         .steps
                         .extend(parameter_names(pattern).position(|n| n == name).map(Step::Parameter));
                 }
+                7 => program.status(text(&mut rest)?)?,
                 _ => return None,
             }
         }
         Some(program)
     }
 
+    /// The first one counts, and none behind a header: as in a handler.
+    fn status(&mut self, status: &[u8]) -> Option<()> {
+        check_status(status).ok()?;
+        if self.status.is_empty() {
+            self.status = status.to_vec();
+        }
+        Some(())
+    }
+
     /// Headers that frame the message are the loop's business.
     fn header(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         check_header_name(name).ok()?;
         check_header_value(value).ok()?;
+        if self.status.is_empty() {
+            self.status = b"200 OK".to_vec();
+        }
         match OwnHeader::of(name) {
             Some(OwnHeader::ContentLength | OwnHeader::TransferEncoding) => return Some(()),
             Some(OwnHeader::Connection) => {
@@ -219,9 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn the_first_status_counts_and_none_behind_a_header() {
+        let [created, gone] = [instruction(7, &["201 Created"]), instruction(7, &["410"])];
+        let header = instruction(1, &["a", "b"]);
+        let text = instruction(5, &["text"]);
+        for (instructions, expected) in [
+            (&[text.clone()][..], ""),
+            (&[text, created.clone(), header.clone()], "201 Created"),
+            (&[gone.clone(), created.clone()], "410"),
+            (&[header, created, gone], "200 OK"),
+        ] {
+            assert_eq!(program(instructions).status, expected.as_bytes());
+        }
+        for status in ["", "20", "201Created", "201 a\r\nb: c"] {
+            assert_eq!(Program::parse(&instruction(7, &[status]), b"/"), None, "{status:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_program_is_refused() {
         for bytes in
-            [&[0][..], &[7], &[5], &[5, 1, 0, 0], &[5, 2, 0, 0, 0, b'a'], &[1, 0, 0, 0, 0], &[255; 40]]
+            [&[0][..], &[8], &[7], &[5], &[5, 1, 0, 0], &[5, 2, 0, 0, 0, b'a'], &[1, 0, 0, 0, 0], &[255; 40]]
         {
             assert_eq!(Program::parse(bytes, b"/"), None, "{bytes:?}");
         }
@@ -230,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_do_no_harm(bytes in prop::collection::vec(0u8..9, 0..60)) {
+        fn random_bytes_do_no_harm(bytes in prop::collection::vec(0u8..10, 0..60)) {
             if let Some(program) = Program::parse(&bytes, b"/:a") {
                 let request = Request { head: &RequestHead::default(), bytes: b"", parameters: &[] };
                 prop_assert!(program.evaluate(&request).with_body(b"").len() <= bytes.len());

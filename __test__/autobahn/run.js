@@ -155,14 +155,14 @@ async function main() {
   const expected = fs.existsSync(EXPECTED) ? JSON.parse(fs.readFileSync(EXPECTED, 'utf8')) : {};
   const known = total(Object.keys(AGENTS), expected);
   const python = suite.python();
-  if (!python) {
-    console.log(
-      'Autobahn is skipped: its suite wants Python 2.7 with pip, and there is none (PYTHON2 may name it)',
-    );
-    console.log(`0 passed, 0 failed, ${known} skipped`);
-    return;
+  const skip = (why) => console.log(`Autobahn is skipped: ${why}\n0 passed, 0 failed, ${known} skipped`);
+  if (!python) return skip('its suite wants Python 2.7 with pip, and there is none (PYTHON2 may name it)');
+  let wstest;
+  try {
+    wstest = suite.install(python);
+  } catch (error) {
+    return skip(`its suite could not be installed: ${error.message}`);
   }
-  const wstest = suite.install(python);
   const output = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-autobahn-reports-'));
   const { passed, failed, found } = await runAll(options, wstest, expected, output);
   if (options.record) record(found, expected);

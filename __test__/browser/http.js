@@ -3,6 +3,7 @@
 // A client that takes responses as they come, two Content-Length fields included, which Node's own refuse.
 
 const net = require('node:net');
+const tls = require('node:tls');
 const { once } = require('node:events');
 
 /** One connection on which responses are read one after the other. */
@@ -11,9 +12,12 @@ class Connection {
   #chunks;
   #buffer = Buffer.alloc(0);
 
-  static async open(port) {
-    const socket = net.connect(port, '127.0.0.1');
-    await once(socket, 'connect');
+  /** Over TLS where there is a certificate to trust. */
+  static async open(port, { ca } = {}) {
+    const socket = ca
+      ? tls.connect({ port, host: '127.0.0.1', servername: 'localhost', ca })
+      : net.connect(port, '127.0.0.1');
+    await once(socket, ca ? 'secureConnect' : 'connect');
     return new Connection(socket);
   }
 
@@ -104,8 +108,8 @@ class Connection {
 }
 
 /** One request on a connection of its own. */
-async function request(port, method, target, fields, body) {
-  const connection = await Connection.open(port);
+async function request(port, method, target, fields, body, options) {
+  const connection = await Connection.open(port, options);
   try {
     return await connection.request(method, target, fields, body);
   } finally {

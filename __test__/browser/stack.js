@@ -42,6 +42,15 @@ class Deployment {
     provide(this.#at('node_modules/uWebSockets.js'));
   }
 
+  /** Gives the adapter's `websocket` option another value than the app was built with. */
+  configure(option, value) {
+    const file = this.#at('build/handler.js');
+    const built = fs.readFileSync(file, 'utf8');
+    const pattern = new RegExp(`"${option}":(true|false|[0-9]+)`, 'g');
+    if (!pattern.test(built)) throw new Error(`the adapter writes no option ${option}`);
+    fs.writeFileSync(file, built.replace(pattern, `"${option}":${JSON.stringify(value)}`));
+  }
+
   /** Starts the app and waits until it listens. */
   async start({ env = {}, port, workers = 0 } = {}) {
     const server = await this.launch({ env, port, workers });
@@ -76,7 +85,9 @@ class Server {
 
   constructor(cwd, port, env) {
     this.port = port;
-    this.url = `http://127.0.0.1:${port}`;
+    /** The certificate to trust, where the app is served over TLS. */
+    this.ca = env.SSL_CERT && fs.readFileSync(env.SSL_CERT);
+    this.url = this.ca ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
     const inherited = { ...process.env };
     delete inherited.CLUSTER_WORKERS;
     this.process = spawn(process.execPath, ['serve.js'], {
@@ -97,6 +108,19 @@ class Server {
       if (Date.now() > deadline) throw new Error(`server did not print ${pattern}:\n${this.output}`);
       await Promise.race([once(this.process.stdout, 'data'), this.exited, delay(1000)]);
     }
+  }
+
+  /** Waits for a condition, for as long as the test may take and the server lives. */
+  async until(condition) {
+    while (!condition()) {
+      if (this.ended !== undefined) throw new Error(`server ended (${this.ended}):\n${this.output}`);
+      await Promise.race([this.exited, delay(20)]);
+    }
+  }
+
+  /** How often it has printed that. */
+  count(pattern) {
+    return this.output.match(pattern)?.length ?? 0;
   }
 
   /** Sends the signal and tells how the process ended. */
@@ -122,13 +146,23 @@ function peerPath() {
   return path.join(require.resolve('@trufflesuite/uws-js-unofficial'), '../../binaries', name);
 }
 
+/**
+ * A port nobody uses, below those that outgoing connections are given: the server starts to listen some time later, and other
+ * specs run beside this one.
+ */
 async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const server = net.createServer().listen(16000 + Math.floor(Math.random() * 16000), '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue;
+    }
+    const { port } = server.address();
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());

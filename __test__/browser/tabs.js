@@ -33,8 +33,11 @@ async function openTab(browser, url, options = {}) {
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
   });
-  await page.goto(url);
-  return { page, complaints, room: new Room(page) };
+  page.setDefaultTimeout(60000);
+  const sockets = [];
+  page.on('websocket', (socket) => sockets.push(socket));
+  const response = await page.goto(url);
+  return { page, complaints, response, sockets, room: new Room(page) };
 }
 
 /** The live page as a visitor handles it. */

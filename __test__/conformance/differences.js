@@ -275,6 +275,12 @@ add(
   'a `DeclarativeResponse` waits while JavaScript is busy',
   'it is served by the loop all the same',
 );
+add(
+  'cipher-choice',
+  '§2',
+  "the cipher is the client's first",
+  'without `ssl_ciphers` AES-128-GCM goes before AES-256-GCM',
+);
 add('alpn', '§2', 'ALPN is ignored', '`http/1.1` is chosen; an offer without it is refused');
 add(
   'plain-http-on-tls',

@@ -119,10 +119,12 @@ it('filter and a connection that was upgraded', filtered, async (t) => {
   await counts.count(1);
   peer.destroy();
   await closed.count(1);
+  const expected = differs('filter-upgraded', { original: [1], ours: [1, -1] });
+  await counts.count(expected.length);
   await once(get('/')); // accepted after the close was seen
   await counts.when((list) => list.filter((count) => count === 1).length === 2);
   const before = counts.list.slice(0, counts.list.lastIndexOf(1));
-  assert.deepEqual(before, differs('filter-upgraded', { original: [1], ours: [1, -1] }));
+  assert.deepEqual(before, expected);
 });
 
 it('filter runs for a connection that never sends anything', filtered, async (t) => {

@@ -63,7 +63,7 @@ it('answers routes that are declarative inside uWebSockets.js', async (t) => {
   const http = await serve(t, (app) => {
     registered = t.mock.method(app.uwsApp, 'get').mock;
     app.set('etag', false);
-    app.get('/fixed', (req, res) => res.send('Hello'));
+    app.get('/fixed', (req, res) => res.status(201).send('Hello'));
     app.get('/greet/:name', (req, res) => res.set('x-a', '1').send(`Hi ${req.params.name}, ${req.query.q}`));
     app.get('/object', (req, res) => res.send({ a: 1 }));
     app.get('/dynamic', (req, res) => res.json(req.query));
@@ -76,7 +76,7 @@ it('answers routes that are declarative inside uWebSockets.js', async (t) => {
   const agent = oneConnection(t);
   for (const reused of [false, true]) {
     const fixed = await http.get('/fixed', { agent });
-    assert.deepEqual([fixed.status, fixed.statusText, fixed.text], [200, 'OK', 'Hello']);
+    assert.deepEqual([fixed.status, fixed.statusText, fixed.text], [201, 'Created', 'Hello']);
     assert.equal(fixed.reused, reused);
   }
   const greeted = await http.get('/greet/Ann?q=why', { agent });

@@ -2,7 +2,7 @@
 // Child apps: connections accepted in one thread are served in others.
 
 const { Worker } = require('node:worker_threads');
-const { it, assert, uWS, ours, v57, serve, child, get, Peer, WsPeer } = require('../support');
+const { it, assert, uWS, ours, v57, serve, child, frame, get, Peer, WsPeer } = require('../support');
 
 const SUPPORT = require.resolve('../support');
 const needsChildren = (options = {}) => ({
@@ -131,7 +131,8 @@ it('children are ended and replaced under load', { ...OURS, timeout: 60000 }, as
   const server = acceptor(t);
   const children = await Promise.all([1, 2].map(start));
   for (const { descriptor } of children) server.app.addChildAppDescriptor(descriptor);
-  const state = { over: false, answered: 0, cut: 0 };
+  const state = { over: false, answered: 0, cut: 0, heard: 0, closed: 0 };
+  const sockets = Array.from({ length: 4 }, () => floods(server, state));
   const load = Array.from({ length: 8 }, async () => {
     while (!state.over) {
       const peer = await Peer.connect(server.port);
@@ -151,16 +152,38 @@ it('children are ended and replaced under load', { ...OURS, timeout: 60000 }, as
     server.app.addChildAppDescriptor(next.descriptor);
     const old = children.shift();
     children.push(next);
-    const before = state.answered;
+    const [before, heard] = [state.answered, state.heard];
     if (round % 2) server.app.removeChildAppDescriptor(old.descriptor);
     await old.thread.terminate();
-    while (state.answered < before + 200) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (state.answered < before + 200 || state.heard < heard + 200)
+      await new Promise((resolve) => setTimeout(resolve, 5));
   }
   state.over = true;
-  await Promise.all(load);
+  await Promise.all([...load, ...sockets]);
   assert.ok(state.answered >= 1600);
+  assert.ok(state.closed >= 4, 'WebSockets were busy when their thread ended');
   for (const { thread } of children) await thread.terminate();
 });
+
+/** A WebSocket with messages of all sizes on their way in both directions, opened again where its thread ended. */
+async function floods(server, state) {
+  const batch = Buffer.concat(
+    Array.from({ length: 20 }, (_, n) => frame({ payload: Buffer.alloc(n * 1000, 'm') })),
+  );
+  while (!state.over) {
+    const socket = await WsPeer.open(server.port).catch(() => null);
+    if (!socket) continue;
+    const gone = socket.gone().then(() => state.closed++);
+    // Nothing of it is kept.
+    socket.socket.removeAllListeners('data').on('data', () => state.heard++);
+    while (!state.over && socket.state === 'open') {
+      if (socket.socket.writableLength === 0) socket.socket.write(batch);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    socket.destroy();
+    await gone;
+  }
+}
 
 it('nonsense for a descriptor is an error', { skip: ours ? false : 'it crashes there' }, () => {
   const app = uWS.App();

@@ -76,6 +76,82 @@ it('nothing, texts of data, and long ones', async (t) => {
   assert.equal(answer.get('x'.repeat(300)), 'y'.repeat(300));
 });
 
+const STATUS = { skip: ours ? false : 'the originals compared with have no writeStatus here' };
+
+it('a status; the first counts, and none behind a header', STATUS, async (t) => {
+  const yields = (res, req) => void req.setYield(true);
+  const server = serve(t, (app) => {
+    const programs = {
+      created: respond().write('made ').writeStatus('201 Created').writeHeader('x', 'y').end('it'),
+      first: respond().writeStatus('418').writeStatus('500 No').end('short'),
+      late: respond().writeHeader('x', 'y').writeStatus('404 Not Found').end('late'),
+      data: respond().writeStatus(Buffer.from('202 Accepted')).end('data'),
+      body: respond().writeStatus('203 Other').writeHeader('x', 'y').writeBody().end(),
+    };
+    for (const [name, program] of Object.entries(programs)) {
+      app.any(`/${name}`, program);
+      app.get(`/yield/${name}`, yields).post(`/yield/${name}`, yields).any(`/yield/${name}`, program);
+    }
+  });
+  for (const path of ['/', '/yield/']) {
+    const peer = await server.connect();
+    const seen = [];
+    for (const name of ['created', 'first', 'late', 'data']) {
+      const answer = await peer.request(get(path + name));
+      seen.push([answer.status, answer.get('x'), answer.body]);
+    }
+    const body = await peer.request(post(`${path}body`, 'body'));
+    seen.push([body.status, body.get('x'), body.body]);
+    assert.deepEqual(seen, [
+      ['201 Created', 'y', 'made it'],
+      ['418 ', undefined, 'short'],
+      ['200 OK', 'y', 'late'],
+      ['202 Accepted', undefined, 'data'],
+      ['203 Other', 'y', 'body'],
+    ]);
+  }
+});
+
+it('a status that has no body has none, and the connection goes on', STATUS, async (t) => {
+  const server = serve(t, (app) => {
+    app
+      .any('/none', respond().writeStatus('204 No Content').writeHeader('x', 'y').end('left out'))
+      .get('/same', respond().writeStatus('304 Not Modified').end('left out'))
+      .get('/page', respond().end('page'));
+  });
+  const peer = await server.connect();
+  for (const [path, status] of [
+    ['/none', '204 No Content'],
+    ['/same', '304 Not Modified'],
+  ]) {
+    const answer = await peer.request(get(path));
+    assert.deepEqual([answer.status, answer.all('content-length'), answer.body], [status, [], '']);
+    assert.equal((await peer.request(get('/page'))).body, 'page');
+  }
+});
+
+it(
+  'a body too large is refused whatever the status, also behind a handler that yields',
+  STATUS,
+  async (t) => {
+    const program = respond().writeStatus('201 Created').writeHeader('x', 'y').writeBody().end();
+    const server = serve(t, (app) => {
+      app
+        .post('/now', program)
+        .post('/later', (res, req) => void req.setYield(true))
+        .any('/later', program);
+    });
+    for (const path of ['/now', '/later']) {
+      const peer = await server.connect();
+      await peer.send(request('POST', path, ['Transfer-Encoding: chunked']));
+      const chunk = `100000\r\n${'x'.repeat(1 << 20)}\r\n`;
+      for (let i = 0; i < 17; i++) peer.socket.write(chunk);
+      const answer = await peer.response();
+      assert.deepEqual([answer.code, answer.get('x')], [413, undefined], path);
+    }
+  },
+);
+
 it('exactly one content-length and a date', onlyOurs('double-content-length'), async (t) => {
   const server = serve(t, (app) => {
     app.get(
@@ -230,6 +306,10 @@ it('misuse is an error where it happens', { skip: ours ? false : 'the original c
   const app = uWS.App();
   assert.throws(() => respond().writeHeader('a', 'b\r\nc: d'), /line break/);
   assert.throws(() => respond().writeHeader('a b', 'c'), /header name/);
+  for (const status of ['', '20', '200OK', '200 a\r\nb: c', undefined]) {
+    assert.throws(() => respond().writeStatus(status), /is not three digits/);
+  }
+  assert.throws(() => respond().writeStatus(200), /Text and data/);
   assert.throws(() => respond().write({}), /Text and data/);
   assert.throws(() => respond().writeQueryValue(), /at least 1 arguments/);
   assert.throws(() => app.get('/*', new ArrayBuffer(3)), /DeclarativeResponse/);

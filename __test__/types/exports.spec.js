@@ -55,7 +55,7 @@ const LATER = {
     ],
     req: [],
     ws: ['getRemotePort'],
-    declarative: [],
+    declarative: ['writeStatus'],
   },
 };
 LATER['20.30'] = {
@@ -79,6 +79,7 @@ LATER['20.30'] = {
     'writeHeaderValue',
     'writeParameterValue',
     'writeQueryValue',
+    'writeStatus',
   ],
 };
 

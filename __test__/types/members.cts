@@ -104,6 +104,7 @@ const behavior: Required<uWS.WebSocketBehavior<Data>> = {
 const handler: uWS.RouteHandler = (res, req) => response(res, request(req));
 
 const declared: ArrayBuffer = new uWS.DeclarativeResponse()
+  .writeStatus('201 Created')
   .writeHeader('x', 'y')
   .writeQueryValue('q')
   .writeHeaderValue('host')

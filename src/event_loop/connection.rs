@@ -67,6 +67,8 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     No,
+    /// The peer has said its last: what JavaScript answers to that still goes out, until it has let go.
+    Answering,
     /// Close our side once everything is sent.
     Flushing,
     /// Our side is closed; what the peer still sends is discarded until it closes too.
@@ -117,7 +119,12 @@ impl Connection {
         }
         if event.readable {
             self.readable = true;
-            self.drive(ctx, buffer);
+            if ctx.ready.is_empty() {
+                self.drive(ctx, buffer);
+            } else {
+                // Behind those that wait for room in JavaScript's queue, or it would be filled before their turn comes.
+                self.queue(ctx);
+            }
         }
     }
 
@@ -132,8 +139,9 @@ impl Connection {
             if budget == 0 || ctx.events.bytes() >= EVENT_BATCH_BYTES || ctx.overloaded() {
                 return self.queue(ctx);
             }
+            let kept = self.lend_rest(buffer);
             let Some(stream) = &mut self.stream else { return };
-            match stream.read(buffer) {
+            match stream.read(&mut buffer[kept..]) {
                 Ok(0) => {
                     self.readable = false;
                     self.peer_ended = true;
@@ -142,11 +150,11 @@ impl Connection {
                 Ok(n) => {
                     // A short read has emptied the socket: the next bytes bring a new edge. An end that has been
                     // announced already does not, so then the read that returns 0 is needed.
-                    self.readable = n == buffer.len() || self.peer_ended;
+                    self.readable = kept + n == buffer.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
                     match self.tls {
                         None => self.receive_read(ctx, buffer, n),
-                        Some(_) => self.receive_records(ctx, &buffer[..n]),
+                        Some(_) => self.receive_records(ctx, &mut buffer[..kept + n]),
                     }
                     if self.queued {
                         return;
@@ -198,7 +206,7 @@ impl Connection {
                 Protocol::WebSocket(_) => self.websocket_flushed(ctx, before),
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
-            Ending::Flushing | Ending::Lingering => {}
+            Ending::Answering | Ending::Flushing | Ending::Lingering => {}
         }
     }
 
@@ -239,6 +247,10 @@ impl Connection {
         if self.ending != Ending::No {
             return self.close_socket(ctx);
         }
+        if self.queued {
+            // The peer has said something; that it is not read yet is not its fault.
+            return self.set_timeout(ctx, 1);
+        }
         if self.is_handshaking() {
             self.note_failed_handshake(ctx, "timed out");
             return self.close_socket(ctx);
@@ -253,6 +265,7 @@ impl Connection {
     pub fn release(&mut self, ctx: &mut Context) {
         self.gone = false;
         self.held = false;
+        self.websocket_farewell(ctx);
         ctx.reap.push(self.id.slot);
     }
 
@@ -265,7 +278,12 @@ impl Connection {
 
     /// Whether commands of JavaScript still mean anything here.
     pub fn is_open(&self) -> bool {
-        self.stream.is_some() && !self.gone && self.ending == Ending::No
+        self.stream.is_some()
+            && match self.ending {
+                Ending::No => !self.gone,
+                Ending::Answering => true,
+                Ending::Flushing | Ending::Lingering => false,
+            }
     }
 
     pub fn is_over(&self) -> bool {
@@ -334,7 +352,7 @@ impl Connection {
 
     /// Over from here on: send what is queued, close our side, discard what comes, close.
     pub fn end_gracefully(&mut self, ctx: &mut Context) {
-        if self.stream.is_none() || self.ending != Ending::No {
+        if self.stream.is_none() || !matches!(self.ending, Ending::No | Ending::Answering) {
             return;
         }
         self.ending = Ending::Flushing;
@@ -342,6 +360,18 @@ impl Connection {
         self.input = Vec::new();
         self.set_timeout(ctx, END_TIMEOUT);
         self.mark_dirty(ctx);
+    }
+
+    /// Nothing more is read, and what JavaScript has yet to answer still leaves; `release` ends it then. There is no
+    /// deadline, since it is ours to go on.
+    pub(super) fn answer_to_the_end(&mut self, ctx: &mut Context) {
+        self.ending = Ending::Answering;
+        self.input = Vec::new();
+        self.set_timeout(ctx, 0);
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.ending == Ending::Answering
     }
 
     /// Closes at once; what was not sent is lost.
@@ -416,7 +446,7 @@ impl Connection {
     fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
-            Ending::Flushing | Ending::Lingering => self.stream.is_some(),
+            Ending::Answering | Ending::Flushing | Ending::Lingering => self.stream.is_some(),
             Ending::No if self.tls.as_ref().is_some_and(|tls| tls.is_asking()) => false,
             Ending::No => match &self.protocol {
                 Protocol::Http(http) => http.wants_bytes() && !self.is_clogged(),
@@ -491,13 +521,10 @@ impl Connection {
         match self.ending {
             Ending::Lingering => self.close_socket(ctx),
             // The last bytes may still reach a peer that closed only its sending side.
-            Ending::Flushing => {}
+            Ending::Answering | Ending::Flushing => {}
             Ending::No => match self.protocol {
                 Protocol::Http(_) => self.http_peer_end(ctx),
-                Protocol::WebSocket(_) => {
-                    self.websocket_gone(ctx, 1006, "Received TCP FIN before WebSocket close frame");
-                    self.end_gracefully(ctx);
-                }
+                Protocol::WebSocket(_) => self.websocket_peer_end(ctx),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::context::Context;
+use super::http::is_bodiless;
 use crate::channel::{ResponseParts, respond_flag};
 use crate::declarative::{Answer, Program, Request};
 use crate::protocol::http_error::HttpError;
@@ -60,10 +61,12 @@ impl Connection {
     fn send_declared(&mut self, ctx: &mut Context, program: &Program, body: Vec<u8>) {
         let Some(http) = self.http() else { return };
         http.exchange.keep_alive &= !program.close;
-        let omit_body = http.exchange.head_request;
-        let parts = ResponseParts { status: b"", headers: &program.headers, body: b"" };
+        let bodiless = is_bodiless(&program.status);
+        let omit_body = http.exchange.head_request || bodiless;
+        let framing = if bodiless { BodyFraming::None } else { BodyFraming::Length(body.len() as u64) };
+        let parts = ResponseParts { status: &program.status, headers: &program.headers, body: b"" };
         let flags = if program.own_date { respond_flag::OWN_DATE } else { 0 };
-        self.write_head(ctx, &parts, flags, BodyFraming::Length(body.len() as u64));
+        self.write_head(ctx, &parts, flags, framing);
         if !omit_body {
             self.send_body(ctx, b"", Some(body));
         }

@@ -9,11 +9,13 @@ use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
 use crate::protocol::proxy::{self, Likeness};
 use crate::protocol::request::{self, RequestHead};
-use crate::protocol::response::{self, Page};
+use crate::protocol::response;
 use crate::router::RouteKind;
 use std::collections::VecDeque;
 
 mod respond;
+
+pub(super) use respond::is_bodiless;
 
 /// Bytes a body must bring in each second of the idle timeout.
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
@@ -342,7 +344,7 @@ impl Connection {
         let Exchange { keep_alive, close_known, head_request: omit_body, .. } = http.exchange;
         let close = !keep_alive && !close_known;
         let mut page = ctx.spare.take();
-        Page::NotFound.write(&mut page, Some(ctx.date()), close, omit_body);
+        response::write_not_found(&mut page, Some(ctx.date()), close, omit_body);
         self.send(ctx, |out| out.extend_from_slice(&page));
         ctx.spare.give(page);
         self.http_done(ctx);

@@ -14,7 +14,12 @@ pub const MAX_SLICES: usize = 32;
 
 #[derive(Default)]
 pub struct Outbound {
-    segments: VecDeque<Segment>,
+    /// What goes first. Most connections never need more than this, and hold nothing between two writes.
+    first: Vec<u8>,
+    /// Bytes of `first` that have been sent.
+    sent: usize,
+    /// What follows.
+    rest: VecDeque<Segment>,
     len: usize,
 }
 
@@ -49,14 +54,29 @@ impl Outbound {
 
     /// Lets `write` append bytes to the end of the queue. `spare` supplies buffers of earlier use.
     pub fn append(&mut self, spare: &mut Spare, write: impl FnOnce(&mut Vec<u8>)) {
-        let open = matches!(self.segments.back(), Some(Segment { bytes: Bytes::Own(b), .. }) if b.len() < OWN_SEGMENT);
-        if !open {
-            self.segments.push_back(Segment { bytes: Bytes::Own(spare.take()), sent: 0 });
+        let bytes = self.open_end(spare);
+        let before = bytes.len();
+        write(bytes);
+        let added = bytes.len() - before;
+        self.len += added;
+    }
+
+    /// The last buffer, or a new one where that is full or shared.
+    fn open_end(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
+        if self.rest.is_empty() && self.first.len() < OWN_SEGMENT {
+            if self.first.capacity() == 0 {
+                self.first = spare.take();
+            }
+            return &mut self.first;
         }
-        if let Some(Segment { bytes: Bytes::Own(bytes), .. }) = self.segments.back_mut() {
-            let before = bytes.len();
-            write(bytes);
-            self.len += bytes.len() - before;
+        let open =
+            matches!(self.rest.back(), Some(Segment { bytes: Bytes::Own(b), .. }) if b.len() < OWN_SEGMENT);
+        if !open {
+            self.rest.push_back(Segment { bytes: Bytes::Own(spare.take()), sent: 0 });
+        }
+        match self.rest.back_mut() {
+            Some(Segment { bytes: Bytes::Own(bytes), .. }) => bytes,
+            _ => unreachable!("such a buffer has just been put there"),
         }
     }
 
@@ -66,7 +86,7 @@ impl Outbound {
             self.append(spare, |out| out.extend_from_slice(&bytes));
         } else {
             self.len += bytes.len();
-            self.segments.push_back(Segment { bytes: Bytes::Own(bytes), sent: 0 });
+            self.rest.push_back(Segment { bytes: Bytes::Own(bytes), sent: 0 });
         }
     }
 
@@ -76,26 +96,26 @@ impl Outbound {
             self.append(spare, |out| out.extend_from_slice(bytes));
         } else {
             self.len += bytes.len();
-            self.segments.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
+            self.rest.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
         }
+    }
+
+    /// What is not sent yet, in order.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let first = Some(&self.first[self.sent..]).filter(|first| !first.is_empty());
+        first.into_iter().chain(self.rest.iter().map(Segment::rest))
     }
 
     /// Fills `slices` with what to write next; returns how many it used.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
-        let mut used = 0;
-        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
-            *slice = IoSlice::new(segment.rest());
-            used += 1;
-        }
-        used
+        self.slices_within(usize::MAX, slices)
     }
 
     /// Like `slices`, of at most `limit` bytes.
     pub fn slices_within<'a>(&'a self, limit: usize, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         let (mut room, mut used) = (limit, 0);
-        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
-            let rest = segment.rest();
-            let bytes = &rest[..rest.len().min(room)];
+        for (slice, piece) in slices.iter_mut().zip(self.pieces()) {
+            let bytes = &piece[..piece.len().min(room)];
             if bytes.is_empty() {
                 break;
             }
@@ -109,27 +129,34 @@ impl Outbound {
     /// `n` bytes of what `slices` lent have gone.
     pub fn consume(&mut self, spare: &mut Spare, mut n: usize) {
         self.len -= n.min(self.len);
-        while let Some(front) = self.segments.front_mut() {
+        let rest = self.first.len() - self.sent;
+        if n < rest {
+            self.sent += n;
+            return;
+        }
+        n -= rest;
+        self.sent = 0;
+        spare.give(std::mem::take(&mut self.first));
+        while let Some(front) = self.rest.front_mut() {
             let rest = front.rest().len();
             if n < rest {
                 front.sent += n;
                 return;
             }
             n -= rest;
-            if let Some(Segment { bytes: Bytes::Own(bytes), .. }) = self.segments.pop_front() {
+            if let Some(Segment { bytes: Bytes::Own(bytes), .. }) = self.rest.pop_front() {
                 spare.give(bytes);
             }
         }
         // A connection that has been idle since a burst should not keep the queue's memory.
-        if self.segments.capacity() > 8 {
-            self.segments = VecDeque::new();
+        if self.rest.capacity() > 8 {
+            self.rest = VecDeque::new();
         }
     }
 
     pub fn clear(&mut self, spare: &mut Spare) {
         self.consume(spare, self.len);
-        self.segments = VecDeque::new();
-        self.len = 0;
+        self.rest = VecDeque::new();
     }
 }
 
@@ -137,29 +164,37 @@ impl Outbound {
 #[derive(Default)]
 pub struct Spare {
     buffers: Vec<Vec<u8>>,
+    /// The capacity of all of them.
+    bytes: usize,
     /// Where large ones go.
     blocks: Arc<Blocks>,
 }
 
-const SPARE_BUFFERS: usize = 64;
+/// Enough that a publish to some thousand connections finds its buffers here each time.
+const SPARE_BYTES: usize = 1 << 20;
 /// Larger buffers are of use to others.
 const SPARE_CAPACITY: usize = 16 << 10;
+/// What most answers fit in; a buffer that had to grow is larger the next time.
+const FIRST_CAPACITY: usize = 128;
 
 impl Spare {
     pub fn new(blocks: Arc<Blocks>) -> Self {
-        Spare { buffers: Vec::new(), blocks }
+        Spare { blocks, ..Spare::default() }
     }
 
     pub fn take(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(1024))
+        let Some(buffer) = self.buffers.pop() else { return Vec::with_capacity(FIRST_CAPACITY) };
+        self.bytes -= buffer.capacity();
+        buffer
     }
 
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         match buffer.capacity() {
             0 => {}
             SPARE_CAPACITY.. => self.blocks.give(buffer),
-            _ if self.buffers.len() < SPARE_BUFFERS => {
+            capacity if self.bytes + capacity <= SPARE_BYTES => {
                 buffer.clear();
+                self.bytes += capacity;
                 self.buffers.push(buffer);
             }
             _ => {}

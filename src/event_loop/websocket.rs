@@ -24,12 +24,12 @@ pub struct WebSocket {
     ping_outstanding: bool,
     /// 0: no limit.
     lives_until: Tick,
+    /// The close frame that follows JavaScript's last answers; empty: none.
+    farewell: Vec<u8>,
 }
 
-/// The reason a connection gets that is too slow for what is sent to it (`closeOnBackpressureLimit`).
-const BACKPRESSURE_REASON: &str = "";
 /// The reason when a compressed message cannot be gone on with.
-const COMPRESSION_REASON: &str = "Compression failed";
+const COMPRESSION_REASON: &[u8] = b"Compression failed";
 
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
@@ -114,6 +114,7 @@ impl Connection {
             topics: SmallVec::new(),
             ping_outstanding: false,
             lives_until,
+            farewell: Vec::new(),
         }));
         self.restart_idle_timeout(ctx);
     }
@@ -171,9 +172,10 @@ impl Connection {
                     }
                 }
                 Ok(Some(Event::Close { code, reason })) => {
+                    let mut farewell = Vec::new();
+                    frame::write_close(&mut farewell, code, reason);
                     self.tell_gone(ctx, code.unwrap_or(1005), reason);
-                    self.send(ctx, |out| frame::write_close(out, code, reason));
-                    self.end_gracefully(ctx);
+                    self.websocket_over(ctx, farewell);
                     return bytes.len();
                 }
                 Err(error) => {
@@ -185,18 +187,43 @@ impl Connection {
         used
     }
 
-    /// The peer broke the protocol or a limit: say so in a close frame, then close.
+    /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006 with the
+    /// reason; the peer is told the code RFC 6455 §7.4.1 has for it.
     fn websocket_fail(&mut self, ctx: &mut Context, error: WsError) {
-        self.websocket_gone(ctx, error.close_code(), error.reason());
-        self.end_gracefully(ctx);
+        let (code, reason) = (error.close_code(), error.reason().as_bytes());
+        let mut farewell = Vec::new();
+        if code != 1006 {
+            frame::write_close(&mut farewell, Some(code), reason);
+        }
+        self.tell_gone(ctx, 1006, reason);
+        self.websocket_over(ctx, farewell);
     }
 
-    /// The handler sees 1006 with the reason; the peer is told the code RFC 6455 §7.4.1 has for it.
-    pub(super) fn websocket_gone(&mut self, ctx: &mut Context, code: u16, reason: &str) {
-        self.tell_gone(ctx, 1006, reason.as_bytes());
-        if code != 1006 {
-            self.send(ctx, |out| frame::write_close(out, Some(code), reason.as_bytes()));
+    pub(super) fn websocket_peer_end(&mut self, ctx: &mut Context) {
+        self.tell_gone(ctx, 1006, b"Received TCP FIN before WebSocket close frame");
+        self.websocket_over(ctx, Vec::new());
+    }
+
+    /// After the last that is read. JavaScript may have messages before it; its answers to them come before our close
+    /// frame, after which none may be sent (RFC 6455 §5.5.1).
+    fn websocket_over(&mut self, ctx: &mut Context, farewell: Vec<u8>) {
+        if let Some(websocket) = self.websocket() {
+            websocket.farewell = farewell;
         }
+        self.answer_to_the_end(ctx);
+        if !self.held {
+            self.websocket_farewell(ctx);
+        }
+    }
+
+    /// JavaScript has answered all it saw.
+    pub(super) fn websocket_farewell(&mut self, ctx: &mut Context) {
+        if !self.is_answering() {
+            return;
+        }
+        let farewell = self.websocket().map(|websocket| std::mem::take(&mut websocket.farewell));
+        self.send(ctx, |out| out.extend_from_slice(&farewell.unwrap_or_default()));
+        self.end_gracefully(ctx);
     }
 
     // ---- what JavaScript asks for
@@ -221,7 +248,8 @@ impl Connection {
         };
         match (outgoing, command.owned) {
             (Outgoing::Failed, _) => {
-                self.websocket_gone(ctx, 1011, COMPRESSION_REASON);
+                self.tell_gone(ctx, 1006, COMPRESSION_REASON);
+                self.send(ctx, |out| frame::write_close(out, Some(1011), COMPRESSION_REASON));
                 return self.end_gracefully(ctx);
             }
             (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
@@ -249,7 +277,8 @@ impl Connection {
         ctx.spare.give(payload);
     }
 
-    /// `ws.end`: JavaScript has run its `close` handler already.
+    /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer was faster; then
+    /// this is our close frame all the same.
     pub fn websocket_end(&mut self, ctx: &mut Context, command: &Command<'_>) {
         if !self.is_open() || self.websocket().is_none() {
             return;
@@ -262,7 +291,7 @@ impl Connection {
     /// Over `maxBackpressure` with `closeOnBackpressureLimit`.
     pub fn websocket_overflow(&mut self, ctx: &mut Context) {
         if self.is_open() && self.websocket().is_some() {
-            self.websocket_gone(ctx, 1006, BACKPRESSURE_REASON);
+            self.tell_gone(ctx, 1006, b"");
             self.close_socket(ctx);
         }
     }
@@ -288,14 +317,15 @@ impl Connection {
 
     /// A publish reaches this subscriber, unless it is too slow for it.
     pub fn deliver(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
-        let (id, waiting) = (self.id, if self.blocked { self.unsent() } else { 0 });
+        let (id, answering) = (self.id, self.is_answering());
+        let waiting = if self.blocked { self.unsent() } else { 0 };
         if !self.is_open() {
             return;
         }
         let Some(websocket) = self.websocket() else { return };
         let behaviour = &websocket.behaviour;
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
-            if behaviour.wants & wants::DROPPED != 0 {
+            if behaviour.wants & wants::DROPPED != 0 && !answering {
                 publication.dropped(ctx, id);
             }
             if behaviour.close_on_backpressure_limit {
@@ -350,9 +380,10 @@ impl Connection {
         let now = ctx.now();
         let Some(websocket) = self.websocket() else { return };
         if websocket.lives_until != 0 && now >= websocket.lives_until {
+            let mut farewell = Vec::new();
+            frame::write_close(&mut farewell, Some(1000), b"please reconnect");
             self.tell_gone(ctx, 1000, b"please reconnect");
-            self.send(ctx, |out| frame::write_close(out, Some(1000), b"please reconnect"));
-            return self.end_gracefully(ctx);
+            return self.websocket_over(ctx, farewell);
         }
         let behaviour = websocket.behaviour.clone();
         if behaviour.idle_timeout == 0 {
@@ -362,7 +393,7 @@ impl Connection {
             self.send_frame(ctx, OpCode::Control(Control::Ping), b"");
             return self.set_websocket_timeout(ctx, ping_margin(behaviour.idle_timeout));
         }
-        self.websocket_gone(ctx, 1006, "WebSocket timed out from inactivity");
+        self.tell_gone(ctx, 1006, b"WebSocket timed out from inactivity");
         self.close_socket(ctx);
     }
 
@@ -374,6 +405,9 @@ impl Connection {
     }
 
     fn restart_idle_timeout(&mut self, ctx: &mut Context) {
+        if self.is_answering() {
+            return;
+        }
         let Some(websocket) = self.websocket() else { return };
         websocket.ping_outstanding = false;
         let behaviour = &websocket.behaviour;

@@ -123,39 +123,23 @@ pub fn write_last_chunk(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }
 
-/// Answers the server gives by itself, without a program's doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
-    /// No route matched.
-    NotFound,
-    /// A handler failed.
-    InternalServerError,
-}
+const NOT_FOUND: &str = "404 File Not Found";
 
-impl Page {
-    pub fn status(self) -> &'static str {
-        match self {
-            Page::NotFound => "404 File Not Found",
-            Page::InternalServerError => "500 Internal Server Error",
-        }
-    }
-
-    /// Appends the whole response; for a HEAD request `omit_body` leaves out the body and keeps its length.
-    pub fn write(self, out: &mut Vec<u8>, date: Option<&[u8]>, connection_close: bool, omit_body: bool) {
-        let status = self.status();
-        let body = format!("<!doctype html><html><title>{status}</title><h1>{status}</h1></html>");
-        let head = Head {
-            status: status.as_bytes(),
-            headers: b"Content-Type: text/html\r\n",
-            date,
-            framing: BodyFraming::Length(body.len() as u64),
-            connection_close,
-            keep_alive_10: false,
-        };
-        write_head(out, &head);
-        if !omit_body {
-            out.extend_from_slice(body.as_bytes());
-        }
+/// Appends the answer to a request that no route matched; to a HEAD request `omit_body` leaves out the body and keeps
+/// its length.
+pub fn write_not_found(out: &mut Vec<u8>, date: Option<&[u8]>, connection_close: bool, omit_body: bool) {
+    let body = format!("<!doctype html><html><title>{NOT_FOUND}</title><h1>{NOT_FOUND}</h1></html>");
+    let head = Head {
+        status: NOT_FOUND.as_bytes(),
+        headers: b"Content-Type: text/html\r\n",
+        date,
+        framing: BodyFraming::Length(body.len() as u64),
+        connection_close,
+        keep_alive_10: false,
+    };
+    write_head(out, &head);
+    if !omit_body {
+        out.extend_from_slice(body.as_bytes());
     }
 }
 
@@ -257,20 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn pages_have_the_length_they_tell() {
-        for page in [Page::NotFound, Page::InternalServerError] {
-            let (mut whole, mut headless) = (Vec::new(), Vec::new());
-            page.write(&mut whole, Some(b"now"), true, false);
-            page.write(&mut headless, Some(b"now"), true, true);
-            let text = String::from_utf8(whole).unwrap();
-            let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert_eq!(headless, format!("{head}\r\n\r\n").into_bytes());
-            assert!(
-                head.contains(&format!("\r\nContent-Length: {}\r\nConnection: close", body.len())),
-                "{head}"
-            );
-            assert!(head.contains("\r\nDate: now\r\n"));
-        }
+    fn the_404_has_the_length_it_tells() {
+        let (mut whole, mut headless) = (Vec::new(), Vec::new());
+        write_not_found(&mut whole, Some(b"now"), true, false);
+        write_not_found(&mut headless, Some(b"now"), true, true);
+        let text = String::from_utf8(whole).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(headless, format!("{head}\r\n\r\n").into_bytes());
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\nConnection: close", body.len())), "{head}");
+        assert!(head.contains("\r\nDate: now\r\n"));
     }
 
     #[test]

@@ -210,6 +210,6 @@ impl Connection {
 }
 
 /// RFC 9110 §6.4.1: 1xx, 204 and 304 never have content.
-fn is_bodiless(status: &[u8]) -> bool {
+pub(in crate::event_loop) fn is_bodiless(status: &[u8]) -> bool {
     status.starts_with(b"1") || status.starts_with(b"204") || status.starts_with(b"304")
 }

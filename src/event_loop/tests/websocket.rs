@@ -225,11 +225,11 @@ fn the_peer_closes() {
         client.send(&masked(TEXT, true, b"late"));
         let gone = harness.expect(EventKind::Gone);
         assert_eq!((gone.id, gone.args[0], &gone.payload[..]), (id, code, reason));
+        harness.command(Op::Release, 0, id, 0, b"");
+        harness.command(Op::Send, 0, id, 0, b"late");
         assert_eq!(client.frame(), (CLOSE, true, payload));
         client.end();
         client.expect_closed();
-        harness.command(Op::Send, 0, id, 0, b"late");
-        harness.command(Op::Release, 0, id, 0, b"");
     }
     harness.expect_nothing();
 }
@@ -266,12 +266,61 @@ fn who_breaks_the_protocol_is_told_and_closed() {
         client.send(&bytes);
         let gone = harness.expect(EventKind::Gone);
         assert_eq!((gone.id, gone.args[0], &gone.payload[..]), (id, 1006, reason.as_bytes()));
+        harness.command(Op::Release, 0, id, 0, b"");
         let (opcode, _, payload) = client.frame();
         assert_eq!((opcode, &payload[..2]), (CLOSE, &u16::to_be_bytes(code)[..]), "{reason}");
-        harness.command(Op::Release, 0, id, 0, b"");
         client.end();
         client.expect_closed();
     }
+}
+
+#[test]
+fn what_came_before_the_end_is_answered_before_the_close_frame() {
+    let invalid = [0x81, 1, b'a'].to_vec();
+    let close = masked(CLOSE, true, &1000u16.to_be_bytes());
+    for (last, code) in [(invalid, 1002u16), (close, 1000)] {
+        let mut harness = Harness::with_behaviour(behaviour());
+        let (mut client, id) = open(&mut harness);
+        harness.command(Op::Subscribe, 0, id, 3, b"");
+        client.send(&[masked(TEXT, true, b"a question"), last].concat());
+        assert_eq!(harness.expect(EventKind::Message).payload, b"a question");
+        harness.expect(EventKind::Gone);
+        harness.command(Op::Send, 0, id, 0, b"an answer");
+        harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 3, b"to all");
+        assert_eq!(client.frame().2, b"an answer");
+        assert_eq!(client.frame().2, b"to all");
+        harness.command(Op::Release, 0, id, 0, b"");
+        harness.command(Op::Send, 0, id, 0, b"too late");
+        let (opcode, _, payload) = client.frame();
+        assert_eq!((opcode, &payload[..2]), (CLOSE, &code.to_be_bytes()[..]));
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn an_end_by_javascript_replaces_the_answer_to_that_of_the_peer() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    let (mut client, id) = open(&mut harness);
+    client.send(&masked(CLOSE, true, &1000u16.to_be_bytes()));
+    harness.expect(EventKind::Gone);
+    harness.command(Op::End, 0, id, 4000, b"first");
+    harness.command(Op::Release, 0, id, 0, b"");
+    assert_eq!(client.frame(), (CLOSE, true, [&4000u16.to_be_bytes()[..], b"first"].concat()));
+    client.expect_closed();
+}
+
+#[test]
+fn the_answer_to_who_closes_only_its_sending_side_arrives() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    let (mut client, id) = open(&mut harness);
+    client.send(&masked(TEXT, true, b"a question"));
+    client.end();
+    harness.expect(EventKind::Message);
+    harness.expect(EventKind::Gone);
+    harness.command(Op::Send, 0, id, 0, b"an answer");
+    harness.command(Op::Release, 0, id, 0, b"");
+    assert_eq!(client.frame().2, b"an answer");
+    client.expect_closed();
 }
 
 #[test]
@@ -286,6 +335,7 @@ fn an_end_without_close_frame_is_abnormal() {
         (gone.args[0], &gone.payload[..]),
         (1006, &b"Received TCP FIN before WebSocket close frame"[..])
     );
+    harness.command(Op::Release, 0, gone.id, 0, b"");
     client.expect_closed();
     let (client, _) = open(&mut harness);
     client.reset();
