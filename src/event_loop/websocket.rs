@@ -10,6 +10,7 @@ use crate::protocol::frame::{self, WsError};
 use crate::protocol::handshake::{self, CompressOptions};
 use crate::protocol::message::{Event, Payload, Receiver};
 use crate::protocol::request::RequestHead;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -19,7 +20,7 @@ pub struct WebSocket {
     /// `None`: permessage-deflate was not negotiated.
     compression: Option<Box<Compression>>,
     /// Topics this connection is subscribed to in the loop's table.
-    pub topics: Vec<u32>,
+    pub topics: SmallVec<[u32; 4]>,
     ping_outstanding: bool,
     /// 0: no limit.
     lives_until: Tick,
@@ -107,7 +108,7 @@ impl Connection {
             receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),
             compression: negotiated.map(|negotiated| Box::new(Compression::new(negotiated))),
             behaviour,
-            topics: Vec::new(),
+            topics: SmallVec::new(),
             ping_outstanding: false,
             lives_until,
             farewell: Vec::new(),
