@@ -11,7 +11,12 @@ module.exports = [
     languageOptions: { ecmaVersion: 2023, sourceType: 'commonjs', globals: globals.node },
   },
   {
-    files: ['**/*.mjs', 'examples/sveltekit/**/*.js', 'benchmark/sveltekit/**/*.js'],
+    files: [
+      '**/*.mjs',
+      'examples/*/**/*.js',
+      'benchmark/sveltekit/**/*.js',
+      '__test__/stack/{fixture,extensions}/**/*.js',
+    ],
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node },
   },
   {
@@ -20,7 +25,7 @@ module.exports = [
   },
   {
     // Functions of the page evaluated by Chromium stand inside Node's files.
-    files: ['__test__/browser/**/*.js'],
+    files: ['__test__/browser/**/*.js', '__test__/stack/**/*.js'],
     languageOptions: { globals: { ...globals.node, ...globals.browser } },
   },
   {

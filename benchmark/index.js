@@ -17,8 +17,8 @@ const targets = require('./targets.js');
 const RESULTS = path.join(__dirname, 'results');
 /** Cores used by others from which on a round is disturbed. */
 const FOREIGN_LIMIT = 0.1;
-/** The limit need not be known as exactly as what is held against it. */
-const RAW_ROUNDS = 2;
+/** Of the limit and of other kinds of servers when everything is run: they need not be known as exactly. */
+const CONTEXT_ROUNDS = 2;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -62,13 +62,18 @@ const runRound = async (trial, driver, context) => {
   }
 };
 
+const roundsOf = (driver, rounds) => {
+  const isContext = driver.raw || (driver.program && isWhole);
+  return isContext ? Math.min(CONTEXT_ROUNDS, Math.ceil(rounds / 2)) : rounds;
+};
+
 /** All rounds of a trial, the drivers taking turns. A driver that fails is out for the rest of the trial. */
 const runTrial = async (trial, competitors, context, failures) => {
   const runs = Object.fromEntries(competitors.map(({ name }) => [name, []]));
   const rounds = Math.min(context.rounds, trial.rounds ?? Infinity);
   for (let count = 0; count < rounds; count += 1) {
     for (const driver of competitors.filter(({ name }) => runs[name])) {
-      if (driver.raw && count >= RAW_ROUNDS) continue;
+      if (count >= roundsOf(driver, rounds)) continue;
       try {
         runs[driver.name].push(await runRound(trial, driver, context));
       } catch (error) {

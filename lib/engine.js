@@ -50,13 +50,17 @@ const EVENT_WORDS = 8;
 /** Events handled before timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
 
+/** An ArrayBuffer from here on has memory of the loop, which gets it back in a turn of the runtime's event loop. */
+const LARGE = 32 * 1024;
+const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
+
 /** Native functions called per event and per message; filled by `start`. */
 const hot = {};
 /** What the loop's handler ids stand for: a Route or a Behaviour. */
 const handlers = [];
 /** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
 const connections = [];
-/** Apps by number. */
+/** By app: { id, topics, secure, ownsDefault, filters, missing }; see lib/app.js. */
 const apps = [];
 /** Open listen sockets by number. */
 const listeners = new Map();
@@ -151,6 +155,7 @@ function pump() {
   pumping = true;
   let stride = hot.startStretch();
   let since = 0;
+  largeBytes = 0;
   let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
   for (;;) {
     const count = next();
@@ -163,12 +168,13 @@ function pump() {
       }
     }
     left -= count;
-    if (left <= 0) {
+    if (left <= 0 || largeBytes > LARGE_BYTES_PER_PUMP) {
       // Behind the immediates and the I/O that wait already.
       setImmediate(pump);
       break;
     }
   }
+  takeBack();
   pumping = false;
   hot.flush();
 }
@@ -187,6 +193,35 @@ function next() {
   words.set(spared.words.subarray(spared.at * EVENT_WORDS, (spared.at + 1) * EVENT_WORDS));
   spared.at++;
   return 1;
+}
+
+/** What a handler was lent last; undefined: nothing. */
+let lent;
+/** Bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
+let largeBytes = 0;
+
+/**
+ * Lends a handler an ArrayBuffer for its call and the microtasks it queued. It is detached, as in the original, when the
+ * next one is lent or the batch ends.
+ */
+function lend(buffer) {
+  takeBack();
+  if (buffer.byteLength >= LARGE) largeBytes += buffer.byteLength;
+  lent = buffer;
+  return buffer;
+}
+
+/** Lends the payload of an event. */
+function lendPayload(offset, length) {
+  if (length >= LARGE) largeBytes += length;
+  // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
+  if (runTicks === undefined) return hot.payload(offset, length);
+  return (lent = hot.payload(offset, length, lent));
+}
+
+function takeBack() {
+  if (lent !== undefined && runTicks !== undefined) hot.detach(lent);
+  lent = undefined;
 }
 
 function dispatch(at) {
@@ -235,6 +270,7 @@ receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
 module.exports = {
   Kind,
   Op,
+  EVENT_WORDS,
   hot,
   handlers,
   connections,
@@ -246,5 +282,7 @@ module.exports = {
   report,
   guarded,
   drainNow,
+  lend,
+  lendPayload,
   addListener,
 };

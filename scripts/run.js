@@ -8,6 +8,7 @@ const { spawnSync } = require('node:child_process');
 
 const ROOT = path.join(__dirname, '..');
 const EXAMPLE = path.join(ROOT, 'examples', 'sveltekit');
+const REALTIME = path.join(ROOT, 'examples', 'realtime');
 const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 
 /** Runs a command with our output; ends this process with its failure. */
@@ -40,24 +41,26 @@ function install(folder) {
   run(NPM, ['ci', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
-/** Builds the example app where it, or the adapter it is built with, has changed since, and returns the exit code. */
-function buildExample() {
-  const sources = [
-    'src',
-    'static/favicon.svg',
-    'scripts',
-    'package-lock.json',
-    'svelte.config.js',
-    'vite.config.js',
-  ];
-  const newest = Math.max(...sources.map((name) => newestBelow(path.join(EXAMPLE, name))));
-  if (modified(path.join(EXAMPLE, 'build', 'index.js')) > newest) return 0;
-  console.log('Building the example app');
-  return attempt(NPM, ['run', 'build', '--silent'], { cwd: EXAMPLE });
+const APP_SOURCES = [
+  'src',
+  'static/favicon.svg',
+  'scripts',
+  'package-lock.json',
+  'svelte.config.js',
+  'vite.config.js',
+  'vite.config.ts',
+];
+
+/** Builds an example app where it, or what it is built with, has changed since, and returns the exit code. */
+function buildExample(app = EXAMPLE) {
+  const newest = Math.max(...APP_SOURCES.map((name) => newestBelow(path.join(app, name))));
+  if (modified(path.join(app, 'build', 'index.js')) > newest) return 0;
+  console.log(`Building the example app ${path.basename(app)}`);
+  return attempt(NPM, ['run', 'build', '--silent'], { cwd: app });
 }
 
 function newestBelow(entry) {
-  if (!fs.statSync(entry).isDirectory()) return modified(entry);
+  if (!fs.statSync(entry, { throwIfNoEntry: false })?.isDirectory()) return modified(entry);
   return Math.max(...fs.readdirSync(entry).map((name) => newestBelow(path.join(entry, name))));
 }
 
@@ -65,4 +68,4 @@ function modified(file) {
   return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
-module.exports = { EXAMPLE, NPM, ROOT, attempt, buildExample, has, install, run };
+module.exports = { EXAMPLE, NPM, REALTIME, ROOT, attempt, buildExample, has, install, run };

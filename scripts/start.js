@@ -1,18 +1,18 @@
 'use strict';
 
-// `npm start`: builds what is missing and serves the example app on http://localhost:3000.
-// PORT, HOST, CLUSTER_WORKERS and the adapter's other variables are passed on.
+// `npm start`: builds what is missing and serves the realtime example on http://localhost:3000.
+// PORT, HOST, CLUSTER_WORKERS and the adapter's other variables are passed on, REDIS_URL and DATABASE_URL as well.
 
 const { spawn } = require('node:child_process');
 const { build } = require('./build.js');
-const { EXAMPLE, buildExample, install } = require('./run.js');
+const { REALTIME, buildExample, install } = require('./run.js');
 
 build();
-install(EXAMPLE);
-if (buildExample() !== 0) process.exit(1);
+install(REALTIME);
+if (buildExample(REALTIME) !== 0) process.exit(1);
 
 const env = { PORT: '3000', ...process.env };
-const server = spawn(process.execPath, ['serve.js'], { cwd: EXAMPLE, env, stdio: 'inherit' });
+const server = spawn(process.execPath, ['serve.js'], { cwd: REALTIME, env, stdio: 'inherit' });
 console.log(`Open http://localhost:${env.PORT}`);
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => server.kill(signal));

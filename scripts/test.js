@@ -6,12 +6,14 @@
 //   UWS_2057              path of a uWebSockets.js 20.57 to compare with; without it those runs are skipped
 //   CHROMIUM              the browser, if not /usr/bin/chromium
 //   SVELTE_ADAPTER_UWS    archive or folder of another release of the adapter to run the browser tests with as well
+//   STACK_ADAPTER, STACK_REALTIME, STACK_EXTENSIONS    the same for the tests of the realtime stack
 
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { python: findPython } = require('../__test__/autobahn/suite.js');
 const { ecosystem } = require('../__test__/ecosystem/run.js');
+const { stack } = require('../__test__/stack/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
@@ -21,6 +23,10 @@ const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 /** Folders of behaviour that only our addon has, or has in full. */
 const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
+/** Of robustness: what does not depend on the time handshakes take, or on what is in memory. */
+const ROBUST_OVER_TLS = ['exit', 'fuzz', 'reentrancy', 'workers'].map(
+  (name) => `__test__/robustness/${name}.spec.js`,
+);
 const results = [];
 
 /** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */
@@ -59,12 +65,8 @@ function behaviour(peers) {
   if (!peers) {
     step('Node tests', () => specs('ours', ...OURS));
     step('conformance', () => specs('ours', '__test__/conformance'));
-    step('conformance over TLS', () => {
-      process.env.UWS_TLS = '1';
-      const outcome = specs('ours', '__test__/conformance');
-      delete process.env.UWS_TLS;
-      return outcome;
-    });
+    step('conformance over TLS', () => overTls(() => specs('ours', '__test__/conformance')));
+    step('robustness over TLS', () => overTls(() => run('ours', ROBUST_OVER_TLS)));
     step('ecosystem', ecosystem);
   }
   if (!peers) step('Autobahn', autobahn);
@@ -118,7 +120,20 @@ function missing(peer) {
 
 function specs(module, ...folders) {
   const files = folders.flatMap((folder) => filesIn(folder, '.spec.js'));
-  if (files.length === 0) return `no tests in ${folders.join(', ')}`;
+  return files.length ? run(module, files) : `no tests in ${folders.join(', ')}`;
+}
+
+/** Every App of the specs is an SSLApp, and their clients speak TLS. */
+function overTls(check) {
+  process.env.UWS_TLS = '1';
+  try {
+    return check();
+  } finally {
+    delete process.env.UWS_TLS;
+  }
+}
+
+function run(module, files) {
   return attempt(process.execPath, ['--test', ...files], { env: { UWS_MODULE: module } });
 }
 
@@ -148,6 +163,7 @@ console.log('\n=== build');
 build();
 behaviour(peers);
 browser(peers);
+if (!peers) step('realtime stack', () => stack());
 
 console.log('\n=== summary');
 for (const { name, verdict, seconds } of results)

@@ -1,0 +1,74 @@
+import type { Visitor } from '$lib/visitor';
+import type { Platform as AdapterPlatform } from 'svelte-adapter-uws';
+import type { Person as StoredPerson, Status as StoreStatus } from '$lib/server/stores/types';
+
+declare global {
+  namespace App {
+    interface Locals {
+      visitor: Visitor;
+    }
+    interface Platform extends AdapterPlatform {}
+
+    // What travels between src/live and the pages. Global, because svelte-realtime copies the signatures of live functions
+    // into the types of `$live/*` as they are written, without their imports.
+
+    type Person = StoredPerson;
+
+    interface Message {
+      id: string;
+      text: string;
+      at: number;
+      from: Person;
+      /** Shown, but not yet known to be sent. */
+      pending?: boolean;
+    }
+
+    interface Todo {
+      id: string;
+      text: string;
+      done: boolean;
+      by: string;
+      pending?: boolean;
+    }
+
+    interface Typing {
+      key: string;
+      name: string;
+      at: number;
+    }
+
+    type Audience = 'everyone' | 'members' | 'admins';
+
+    interface Broadcast {
+      id: string;
+      text: string;
+      audience: Audience;
+      from: Person;
+      at: number;
+    }
+
+    type JobState = 'waiting' | 'running' | 'done' | 'cancelled';
+
+    interface Job {
+      id: string;
+      name: string;
+      by: string;
+      state: JobState;
+      /** Steps done, and how many there are. */
+      step: number;
+      steps: number;
+    }
+
+    interface Reading {
+      t: number;
+      values: number[];
+      /** Readings taken so far, and how many of them were sent. */
+      taken: number;
+      sent: number;
+    }
+
+    type Status = StoreStatus;
+  }
+}
+
+export {};

@@ -1,0 +1,44 @@
+/**
+ * COMPATIBILITY. svelte-realtime 0.5 asks for svelte-adapter-uws 0.5, the npm registry has 0.3.4. Its client lacks four
+ * names, `denials`, `onRequest`, `onDerived` and `failure`, and says `closed` where the later ones say `disconnected`.
+ *
+ * `vite-plugin.js` puts this module in the place of `svelte-adapter-uws/client`, only where the names are missing. Delete
+ * the folder (and its two lines in vite.config.ts) once the registry has the adapter 0.5.
+ */
+import * as client from 'virtual:svelte-adapter-uws-client';
+import { derived, readable } from 'svelte/store';
+
+export * from 'virtual:svelte-adapter-uws-client';
+
+/** The server of 0.3.4 does not tell when it refuses a topic. */
+export const denials = readable(null);
+
+/** Nor why a connection ended. */
+export const failure = readable(null);
+
+/** Nor does it ask its clients. */
+export const onRequest = () => () => {};
+
+export const status = derived(client.status, (/** @type {string} */ value) =>
+  value === 'closed' ? 'disconnected' : value,
+);
+
+/**
+ * The events of the topic that a store's value names; none while it names none.
+ *
+ * @template T
+ * @param {(value: T) => string} topicOf
+ * @param {import('svelte/store').Readable<T>} store
+ * @returns {import('svelte/store').Readable<import('svelte-adapter-uws/client').WSEvent | null>}
+ */
+export function onDerived(topicOf, store) {
+  return derived(
+    store,
+    (value, /** @type {(event: import('svelte-adapter-uws/client').WSEvent | null) => void} */ set) => {
+      const topic = value === undefined || value === null ? undefined : topicOf(value);
+      if (!topic) return set(null);
+      return client.on(topic).subscribe(set);
+    },
+    /** @type {import('svelte-adapter-uws/client').WSEvent | null} */ (null),
+  );
+}

@@ -1,0 +1,3 @@
+declare module 'virtual:svelte-adapter-uws-client' {
+  export * from 'svelte-adapter-uws/client';
+}

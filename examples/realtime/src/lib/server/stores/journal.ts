@@ -1,0 +1,117 @@
+/**
+ * Kept topics in one append-only file. The sequence number of an event is that of its line, so that worker threads that share
+ * the file agree on the order without talking, and a restarted server counts on where it stopped. Its first line says where
+ * the numbers begin: higher than in any file before, so that a number of another file is not taken for one of this.
+ */
+import {
+  appendFileSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { TopicState } from './topic-state';
+import type { Item, LogEvent, LogEventName } from './types';
+
+const NEWLINE = 10;
+
+export class Journal {
+  #topics = new Map<string, TopicState>();
+  #folder: string;
+  #file: number | undefined;
+  #offset = 0;
+  #seq = 0;
+  #partial = Buffer.alloc(0);
+  #chunk = Buffer.alloc(64 * 1024);
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  append(topic: string, event: LogEventName, data: Item): LogEvent {
+    // The line is recognised by its object when it is read again, for other threads append as well.
+    const ref = `${process.pid}.${Math.random().toString(36).slice(2)}`;
+    appendFileSync(this.#open(), JSON.stringify({ topic, event, data, ref }) + '\n');
+    return this.#catchUp(ref) ?? { seq: this.#seq, topic, event, data };
+  }
+
+  items<T extends Item>(topic: string): T[] {
+    return this.#topic(topic).items() as T[];
+  }
+
+  seq(topic: string): number {
+    return this.#topic(topic).seq;
+  }
+
+  since(topic: string, seq: number): LogEvent[] | null {
+    return this.#topic(topic).since(seq);
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+
+  #topic(name: string): TopicState {
+    this.#open();
+    this.#catchUp();
+    return this.#state(name);
+  }
+
+  #state(name: string): TopicState {
+    let state = this.#topics.get(name);
+    if (!state) this.#topics.set(name, (state = new TopicState()));
+    return state;
+  }
+
+  #open(): number {
+    if (this.#file === undefined) {
+      mkdirSync(this.#folder, { recursive: true });
+      const name = path.join(this.#folder, 'journal.jsonl');
+      begin(name);
+      this.#file = openSync(name, 'a+');
+    }
+    return this.#file;
+  }
+
+  /** Reads what was appended since the last call, by whichever thread, and tells the event of that `ref`. */
+  #catchUp(ref?: string): LogEvent | undefined {
+    let found: LogEvent | undefined;
+    for (let size; (size = readSync(this.#file!, this.#chunk, 0, this.#chunk.length, this.#offset)) > 0;) {
+      this.#offset += size;
+      this.#partial = Buffer.concat([this.#partial, this.#chunk.subarray(0, size)]);
+      for (
+        let end;
+        (end = this.#partial.indexOf(NEWLINE)) >= 0;
+        this.#partial = this.#partial.subarray(end + 1)
+      ) {
+        const { begin, ref: its, topic, event, data } = JSON.parse(this.#partial.toString('utf8', 0, end));
+        if (begin !== undefined) {
+          this.#seq = begin;
+          continue;
+        }
+        const entry: LogEvent = { seq: ++this.#seq, topic, event, data };
+        this.#state(topic).apply(entry);
+        if (its === ref) found = entry;
+      }
+    }
+    return found;
+  }
+}
+
+/** Creates the file with its first line, unless there is one: at once, for other threads may be about to do the same. */
+function begin(name: string): void {
+  const draft = `${name}.${process.pid}.${Math.random().toString(36).slice(2)}`;
+  writeFileSync(draft, JSON.stringify({ begin: Date.now() * 1000 }) + '\n');
+  try {
+    linkSync(draft, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(draft);
+  }
+}

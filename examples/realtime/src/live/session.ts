@@ -1,0 +1,26 @@
+import { guard, live } from 'svelte-realtime/server';
+import { visitorsOnly, type Context } from '$lib/server/context';
+import { stores } from '$lib/server/stores';
+
+export const _guard = guard(visitorsOnly);
+
+/** Answers at once: the client measures how long that takes. */
+export const ping = live((): number => Date.now());
+
+/** Which store is behind this connection, and how it is. Every instance tells its own clients. */
+export const status = live.stream(
+  'status',
+  async (ctx: Context): Promise<App.Status> => {
+    if (ctx.ws) tell(ctx);
+    return stores.status();
+  },
+  { merge: 'set' },
+);
+
+let telling = false;
+
+function tell({ platform }: Context): void {
+  if (telling) return;
+  telling = true;
+  stores.onStatus((now) => platform.publish('status', 'set', now, { relay: false }));
+}

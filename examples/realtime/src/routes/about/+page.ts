@@ -1,0 +1,2 @@
+/** Rendered on the server alone: this page sends no script. */
+export const csr = false;

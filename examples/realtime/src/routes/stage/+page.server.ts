@@ -1,0 +1,23 @@
+import { fail, redirect } from '@sveltejs/kit';
+import { audience, broadcasts } from '$live/stage';
+import { ROLE_COOKIE, ROLES } from '$lib/visitor';
+
+export async function load({ platform, locals }) {
+  const user = locals.visitor;
+  const [said, people] = await Promise.all([
+    broadcasts.load(platform, { args: [user.role], user }),
+    audience.load(platform, { user }),
+  ]);
+  return { broadcasts: said, people };
+}
+
+export const actions = {
+  /** A role is taken, not given: this is an example. The page is loaded anew, so that the WebSocket is opened with it. */
+  async role({ request, cookies, url }) {
+    const wanted = (await request.formData()).get('role');
+    const role = ROLES.find((one) => one === wanted);
+    if (!role) return fail(400);
+    cookies.set(ROLE_COOKIE, role, { path: '/', secure: url.protocol === 'https:' });
+    redirect(303, '/stage');
+  },
+};
