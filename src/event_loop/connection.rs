@@ -59,7 +59,8 @@ pub struct Connection {
 }
 
 pub enum Protocol {
-    Http(Http),
+    /// Boxed like the other, or each WebSocket would hold its room.
+    Http(Box<Http>),
     WebSocket(Box<WebSocket>),
 }
 
@@ -83,7 +84,7 @@ impl Connection {
             tls,
             input: Vec::new(),
             out: Outbound::default(),
-            protocol: Protocol::Http(Http::default()),
+            protocol: Protocol::Http(Box::default()),
             held: false,
             gone: false,
             readable: false,

@@ -16,13 +16,15 @@ import { createReplay } from 'svelte-adapter-uws-extensions/redis/replay';
 const decoder = new TextDecoder();
 const select = ({ id }) => ({ id });
 let parts;
+let active;
 
 /** With the first connection, so that a build connects to nothing. */
 function start() {
   const breaker = createCircuitBreaker({ failureThreshold: 1, resetTimeout: 500 });
   const redis = createRedisClient({
     url: process.env.REDIS_URL,
-    options: { enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy: () => 200 },
+    // Without a limit commands wait for Redis for ever, and the breaker never hears of it.
+    options: { commandTimeout: 3000, retryStrategy: () => 200 },
   });
   redis.redis.on('error', () => {});
   const pg = createPgClient({ connectionString: process.env.DATABASE_URL });
@@ -48,10 +50,10 @@ export function upgrade({ cookies }) {
   return cookies.user ? { id: cookies.user } : false;
 }
 
-export async function open(ws, { platform }) {
+export function open(ws, { platform }) {
   parts ??= start();
-  await parts.bus.hooks.open(ws, { platform });
-  await parts.bridge.activate(platform);
+  active = Promise.all([parts.bus.hooks.open(ws, { platform }), parts.bridge.activate(platform)]);
+  active.catch(() => {});
 }
 
 export async function message(ws, { data, platform }) {
@@ -71,7 +73,7 @@ export async function close(ws, { platform }) {
 }
 
 const ACTIONS = {
-  ready: () => true,
+  ready: () => active.then(() => true),
   state: () => parts.breaker.state,
   publish: (ws, { topic, data }, platform) => parts.bus.wrap(platform).publish(topic, 'said', data),
   batch: (ws, { topic, list }, platform) =>
