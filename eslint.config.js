@@ -11,7 +11,12 @@ module.exports = [
     languageOptions: { ecmaVersion: 2023, sourceType: 'commonjs', globals: globals.node },
   },
   {
-    files: ['**/*.mjs', 'examples/*/**/*.js', '__test__/stack/fixture/**/*.js'],
+    files: [
+      '**/*.mjs',
+      'examples/*/**/*.js',
+      'benchmark/sveltekit/**/*.js',
+      '__test__/stack/fixture/**/*.js',
+    ],
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node },
   },
   {

@@ -287,7 +287,7 @@ export interface HttpResponse {
 
   /**
    * Called with each piece of the request's body, the last time with `isLast`; once with an empty chunk when there is no
-   * body. The chunk is yours and stays readable (the original detaches it after the call).
+   * body. The chunk is lent for the call and is detached after it, as in the original: copy what you keep (`chunk.slice(0)`).
    *
    * May be attached at any time until the response is complete: until then the body waits, and the client is not read
    * further. A client that sent `Expect: 100-continue` is told to go on before the request's handler runs.
@@ -302,7 +302,7 @@ export interface HttpResponse {
 
   /**
    * Gathers the whole body and calls `handler` with it, or with `null` as soon as it is more than `maxSize` bytes; the
-   * rest is then read and thrown away.
+   * rest is then read and thrown away. The buffer is yours.
    */
   collectBody(maxSize: number, handler: (fullBody: ArrayBuffer | null) => void): HttpResponse;
 
@@ -419,7 +419,8 @@ export interface HttpRequest {
  * Options and handlers of a `ws` route; all optional. A handler may be `null` for none; anything that is no function
  * throws `Passed callback is not a valid function.` Numbers out of bounds throw a RangeError that names the option.
  *
- * The ArrayBuffers that handlers get are theirs and stay readable; the original detaches them after the call.
+ * The ArrayBuffer that `message` gets is lent for the call and is detached after it, as in the original: copy what you
+ * keep (`message.slice(0)`). Those of the other handlers are theirs.
  */
 export interface WebSocketBehavior<UserData> {
   /**
@@ -537,7 +538,10 @@ export interface AppOptions {
   passphrase?: RecognizedString;
   /** Accepted for the original's sake; key exchange is by elliptic curves only, which need no such file. */
   dh_params_file_name?: RecognizedString;
-  /** Cipher suites, in OpenSSL's notation. */
+  /**
+   * Cipher suites, in OpenSSL's notation; of these the client's first one is taken. Without this option AES-128-GCM goes
+   * before AES-256-GCM, which costs more and is of no use to most, and ChaCha20 before both where the client has it first.
+   */
   ssl_ciphers?: RecognizedString;
   /** Accepted for the original's sake; buffers of idle connections are released in any case. */
   ssl_prefer_low_memory_usage?: boolean;

@@ -1,10 +1,15 @@
 'use strict';
 
-// The servers that can be compared. A driver is the path of a module with the API of uWebSockets.js, or `raw`, the
-// generator's own server that only moves bytes. What is not installed here is left out, and said so.
+// The servers that can be compared: modules with the API of uWebSockets.js, other servers with programs of their own
+// (servers/peers/), and `raw`, the generator's own server that only moves bytes. What is not installed here is left out,
+// and said so; so is a server that cannot do what a trial asks for.
 
+const { spawnSync } = require('child_process');
 const fs = require('fs');
 const path = require('path');
+
+const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+const PACKAGES = path.join(__dirname, 'node_modules');
 
 const unofficial = () => {
   const main = require.resolve('@trufflesuite/uws-js-unofficial');
@@ -12,24 +17,81 @@ const unofficial = () => {
   return path.join(path.dirname(main), '..', 'binaries', name);
 };
 
-const drivers = {
+const modules = {
   ours: () => path.join(__dirname, '..', 'index.js'),
   'uws-20.30': unofficial,
   'uws-20.57': () => process.env.UWS_2057,
 };
 
+/** Bun's binary: in the package for this platform, or where that of the launcher has moved it to. */
+const bun = () => {
+  const kinds = process.arch === 'arm64' ? ['aarch64'] : ['x64', 'x64-baseline'];
+  const files = [
+    ...kinds.map((kind) => path.join(PACKAGES, '@oven', `bun-${process.platform}-${kind}`, 'bin/bun')),
+    path.join(PACKAGES, 'bun/bin/bun.exe'),
+  ];
+  const runs = (file) => fs.existsSync(file) && spawnSync(file, ['--version']).status === 0;
+  return files.find(runs) ?? null;
+};
+
+/**
+ * `programs` they have, `options` of programs they know, and what else a trial may ask of them. `load`: how the
+ * generator has to speak.
+ */
+const peers = {
+  ws: {
+    programs: ['ws-echo.js', 'ws-publish.js'],
+    options: ['burn', 'block'],
+    runtime: () => process.execPath,
+  },
+  node: {
+    programs: ['http.js'],
+    options: ['burn', 'block', 'download'],
+    runtime: () => process.execPath,
+  },
+  bun: {
+    programs: ['ws-echo.js', 'ws-publish.js', 'http.js'],
+    options: ['burn', 'block', 'download'],
+    runtime: bun,
+  },
+  'socket.io': {
+    programs: ['ws-echo.js', 'ws-publish.js'],
+    options: ['burn', 'block'],
+    runtime: () => process.execPath,
+    load: { dialect: 'socket.io' },
+    textOnly: true,
+  },
+};
+
 const RAW = 'raw';
 
-const names = [...Object.keys(drivers), RAW];
+const names = [...Object.keys(modules), ...Object.keys(peers), RAW];
 
-/** The module of a driver, or why there is none. */
-const resolve = (name) => {
-  if (name === RAW) return { name, raw: true };
-  if (!Object.hasOwn(drivers, name)) {
-    throw new Error(`unknown driver ${name}; there are: ${names.join(', ')}`);
-  }
+let installed;
+
+/** Installs what the peers and tools need, on first use; why it cannot, if it cannot. */
+const packages = () => {
+  if (installed !== undefined) return installed;
+  const modified = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const lock = path.join(__dirname, 'package-lock.json');
+  if (modified(path.join(PACKAGES, '.package-lock.json')) >= modified(lock)) return (installed = null);
+  console.error('installing the packages of the benchmark');
+  const options = { cwd: __dirname, stdio: ['ignore', 'ignore', 'inherit'] };
+  const { status } = spawnSync(NPM, ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], options);
+  return (installed = status === 0 ? null : 'its packages could not be installed');
+};
+
+const ofPeer = (name) => {
+  const missing = packages();
+  if (missing) return { name, missing };
+  const runtime = peers[name].runtime();
+  const program = path.join(__dirname, 'servers', 'peers', `${name}.js`);
+  return runtime ? { name, ...peers[name], runtime, program } : { name, missing: 'it does not run here' };
+};
+
+const ofModule = (name) => {
   try {
-    const module = drivers[name]();
+    const module = modules[name]();
     if (module && fs.existsSync(module)) return { name, module };
     return {
       name,
@@ -40,4 +102,36 @@ const resolve = (name) => {
   }
 };
 
-module.exports = { resolve };
+/** A driver by its name, or why there is none. */
+const resolve = (name) => {
+  if (name === RAW) return { name, raw: true };
+  if (Object.hasOwn(peers, name)) return ofPeer(name);
+  if (Object.hasOwn(modules, name)) return ofModule(name);
+  throw new Error(`unknown driver ${name}; there are: ${names.join(', ')}`);
+};
+
+/** Whether a driver has what a trial needs. */
+const isAble = (driver, trial) => {
+  if (driver.raw) return Boolean(trial.raw);
+  if (driver.program) return isPeerAble(driver, trial);
+  if (!trial.needs) return true;
+  try {
+    return trial.needs(require(driver.module));
+  } catch {
+    // It does not load: the trial will say so.
+    return true;
+  }
+};
+
+const isPeerAble = ({ programs, options, textOnly }, trial) => {
+  const [, load = {}] = trial.load ?? [];
+  return (
+    programs.includes(trial.server) &&
+    !trial.onlyModules &&
+    !trial.tls &&
+    Object.keys(trial.options ?? {}).every((option) => options.includes(option)) &&
+    !(textOnly && load.opcode && load.opcode !== 'text')
+  );
+};
+
+module.exports = { PACKAGES, isAble, packages, resolve };

@@ -7,82 +7,73 @@ const fs = require('fs');
 const path = require('path');
 const { parseArgs } = require('util');
 
-const drivers = require('./drivers.js');
 const machine = require('./machine.js');
 const { measure } = require('./measure.js');
 const { buildLoadgen, canPin } = require('./process.js');
 const report = require('./report.js');
+const { chooseDrivers, chooseTrials, competitorsOf } = require('./selection.js');
+const targets = require('./targets.js');
 
 const RESULTS = path.join(__dirname, 'results');
 /** Cores used by others from which on a round is disturbed. */
 const FOREIGN_LIMIT = 0.1;
+/** Of the limit and of other kinds of servers when everything is run: they need not be known as exactly. */
+const CONTEXT_ROUNDS = 2;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '3' },
-    warmup: { type: 'string', default: '1' },
-    retries: { type: 'string', default: '2' },
-    patience: { type: 'string', default: '10' },
+    seconds: { type: 'string' },
+    warmup: { type: 'string' },
+    retries: { type: 'string' },
+    patience: { type: 'string' },
     subject: { type: 'string', default: 'ours' },
-    peer: { type: 'string', default: 'uws-20.30' },
+    peer: { type: 'string' },
     name: { type: 'string' },
     list: { type: 'boolean', default: false },
     'no-write': { type: 'boolean', default: false },
   },
 });
 
+/** A part is measured at leisure; everything has to be done in some twenty minutes. */
+const isWhole = positionals.length === 0;
+const defaults = isWhole
+  ? { seconds: 0.7, warmup: 0.3, retries: 1, patience: 2 }
+  : { seconds: 3, warmup: 1, retries: 2, patience: 10 };
+
 const number = (name, least) => {
-  const value = Number(options[name]);
+  const value = Number(options[name] ?? defaults[name]);
   if (!(value >= least)) throw new Error(`--${name} must be a number from ${least} on`);
   return value;
-};
-
-const allTrials = () => {
-  const files = fs.readdirSync(path.join(__dirname, 'trials')).filter((file) => file.endsWith('.js'));
-  return files.sort().flatMap((file) => require(`./trials/${file}`));
-};
-
-/** Trials whose name starts with one of the words; all without words. */
-const chosenTrials = () => {
-  const trials = allTrials();
-  if (positionals.length === 0) return trials;
-  for (const word of positionals) {
-    if (!trials.some(({ name }) => name.startsWith(word)))
-      throw new Error(`no trial is called ${word}…; try --list`);
-  }
-  return trials.filter(({ name }) => positionals.some((word) => name.startsWith(word)));
-};
-
-/** The subject and its peers. A driver named twice is run twice, which shows the noise of the machine. */
-const chosenDrivers = () => {
-  const found = [options.subject, ...options.peer.split(',')].map(drivers.resolve);
-  for (const { name, missing } of found) if (missing) console.error(`without ${name}: ${missing}`);
-  const present = found.filter(({ missing }) => !missing);
-  const seen = new Map();
-  return present.map((driver) => {
-    const times = (seen.get(driver.name) ?? 0) + 1;
-    seen.set(driver.name, times);
-    return times === 1 ? driver : { ...driver, name: `${driver.name} (${times})` };
-  });
 };
 
 /** One round, when the machine is quiet. It is run again, some times, when something else used it meanwhile. */
 const runRound = async (trial, driver, context) => {
   for (let retry = 0; ; retry += 1) {
     await machine.quiet(context.patience, FOREIGN_LIMIT);
-    const round = await measure(trial, driver, context);
-    const disturbed = round.foreignCpu > FOREIGN_LIMIT;
+    const round = await measure(trial, driver, {
+      ...context,
+      seconds: Math.max(context.seconds, trial.least ?? 0),
+      warmup: Math.max(context.warmup, trial.leastWarmup ?? 0),
+    });
+    const disturbed = round.foreignCpu > FOREIGN_LIMIT || round.late === true;
     if (!disturbed || retry >= context.retries) return { ...round, disturbed };
   }
+};
+
+const roundsOf = (driver, rounds) => {
+  const isContext = driver.raw || (driver.program && isWhole);
+  return isContext ? Math.min(CONTEXT_ROUNDS, Math.ceil(rounds / 2)) : rounds;
 };
 
 /** All rounds of a trial, the drivers taking turns. A driver that fails is out for the rest of the trial. */
 const runTrial = async (trial, competitors, context, failures) => {
   const runs = Object.fromEntries(competitors.map(({ name }) => [name, []]));
-  for (let count = 0; count < context.rounds; count += 1) {
+  const rounds = Math.min(context.rounds, trial.rounds ?? Infinity);
+  for (let count = 0; count < rounds; count += 1) {
     for (const driver of competitors.filter(({ name }) => runs[name])) {
+      if (count >= roundsOf(driver, rounds)) continue;
       try {
         runs[driver.name].push(await runRound(trial, driver, context));
       } catch (error) {
@@ -92,42 +83,66 @@ const runTrial = async (trial, competitors, context, failures) => {
       }
     }
   }
-  return Object.keys(runs).length ? report.evaluate(trial, runs, competitors[0].name) : null;
+  return runs;
 };
 
-/** Whether a driver has what a trial needs. */
-const isAble = (trial, { module, raw }) => {
-  if (raw) return Boolean(trial.raw);
-  if (!trial.needs) return true;
+/** A trial with what has to be made for its server, once for all rounds; `null` if that fails. */
+const prepared = (trial, failures) => {
   try {
-    return trial.needs(require(module));
-  } catch {
-    // It does not load: the trial will say so.
-    return true;
+    return trial.prepare ? { ...trial, options: { ...trial.options, ...trial.prepare() } } : trial;
+  } catch (error) {
+    failures.push({ trial: trial.name, driver: 'all', error: error.message });
+    return null;
   }
 };
 
-const describeRun = ({ rounds, seconds, warmup }) => ({
+const describeRun = (context, started) => ({
   date: new Date().toISOString(),
+  minutes: Math.round((performance.now() - started) / 6000) / 10,
   ...machine.describe(),
   pinned: canPin,
-  rounds,
-  seconds,
-  warmup,
+  rounds: context.rounds,
+  seconds: context.seconds,
+  warmup: context.warmup,
 });
 
-const write = (run, results, failures, competitors) => {
-  const name = options.name ?? competitors.map((driver) => driver.name.replace(/[ ()]+/g, '-')).join('-vs-');
-  const stamp = run.date.slice(0, 16).replace(/:/g, '').replace('T', '-');
-  const file = path.join(RESULTS, `${stamp}-${name}`);
+const write = (run, results, failures, absent) => {
+  const day = run.date.slice(0, 10);
+  const time = isWhole ? '' : `-${run.date.slice(11, 16).replace(':', '')}`;
+  const file = path.join(RESULTS, `${day}${time}-${options.name ?? machine.name()}`);
   fs.mkdirSync(RESULTS, { recursive: true });
-  fs.writeFileSync(`${file}.json`, `${JSON.stringify({ run, failures, results }, null, 1)}\n`);
-  fs.writeFileSync(`${file}.md`, `${report.markdown(run, results, failures)}\n`);
+  fs.writeFileSync(`${file}.json`, `${JSON.stringify({ run, failures, absent, results }, null, 1)}\n`);
+  fs.writeFileSync(`${file}.md`, `${report.markdown(run, results, failures, absent)}\n`);
   console.log(`written: ${path.relative(process.cwd(), file)}.json and .md`);
 };
 
+const runAll = async (trials, { present, absent }, context) => {
+  const failures = [];
+  const results = [];
+  for (const trial of trials) {
+    const { able, unable } = competitorsOf(trial, present, options.peer !== undefined);
+    if (unable.length && options.peer) console.error(`${trial.name}: without ${unable.join(', ')}`);
+    if (able.length === 0) {
+      console.error(`skipped ${trial.name}: no driver here has what it needs`);
+      continue;
+    }
+    const ready = prepared(trial, failures);
+    if (!ready) continue;
+    const runs = await runTrial(ready, able, context, failures);
+    if (Object.keys(runs).length === 0) continue;
+    const result = report.evaluate(trial, runs, able[0].name, unable);
+    results.push(result);
+    console.log(`${report.text(result)}\n`);
+  }
+  const summary = targets.text(results);
+  if (summary) console.log(`${summary}\n`);
+  for (const { name, missing } of absent) console.error(`without ${name}: ${missing}`);
+  for (const { trial, driver, error } of failures) console.error(`FAILED: ${trial} with ${driver}: ${error}`);
+  return { results, failures };
+};
+
 const main = async () => {
-  const trials = chosenTrials();
+  const trials = chooseTrials(positionals);
   if (options.list) {
     for (const { name, about } of trials) console.log(`${name.padEnd(32)} ${about}`);
     return;
@@ -139,26 +154,15 @@ const main = async () => {
     retries: number('retries', 0),
     patience: number('patience', 0),
   };
-  const competitors = chosenDrivers();
-  if (competitors.length === 0) throw new Error('no driver is there');
+  const drivers = chooseDrivers(options.subject, options.peer?.split(','));
+  for (const { name, missing } of drivers.absent) console.error(`without ${name}: ${missing}`);
+  if (drivers.present.length === 0) throw new Error('no driver is there');
   if (!canPin) console.error('cannot pin processes to cores: expect more noise');
   context.loadgen = buildLoadgen();
-  const failures = [];
-  const results = [];
-  for (const trial of trials) {
-    const able = competitors.filter((driver) => isAble(trial, driver));
-    if (able.length === 0) {
-      console.error(`skipped ${trial.name}: no driver here has what it needs`);
-      continue;
-    }
-    const result = await runTrial(trial, able, context, failures);
-    if (!result) continue;
-    results.push(result);
-    console.log(`${report.text(result)}\n`);
-  }
-  if (!options['no-write']) write(describeRun(context), results, failures, competitors);
+  const started = performance.now();
+  const { results, failures } = await runAll(trials, drivers, context);
+  if (!options['no-write']) write(describeRun(context, started), results, failures, drivers.absent);
   if (failures.length) process.exitCode = 1;
-  for (const { trial, driver, error } of failures) console.error(`FAILED: ${trial} with ${driver}: ${error}`);
 };
 
 main().catch((error) => {

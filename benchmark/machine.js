@@ -6,7 +6,7 @@ const fs = require('fs');
 const os = require('os');
 
 const TICKS_PER_SECOND = 100;
-const QUIET_SAMPLE_MS = 300;
+const QUIET_SAMPLE_MS = 200;
 
 /** Busy seconds of all cores so far, and those the hypervisor gave to others. */
 const read = () => {
@@ -53,4 +53,13 @@ const describe = () => ({
   node: process.versions.node,
 });
 
-module.exports = { describe, foreign, quiet, read };
+/** For a file name: processor and number of cores. */
+const name = () => {
+  const model = os.cpus()[0].model.toLowerCase();
+  const words = model.replace(/\((r|tm)\)|@.*|\bcpu\b|\bprocessor\b/g, ' ').match(/[a-z0-9]+/g) ?? [
+    'machine',
+  ];
+  return [...words, `${os.cpus().length}c`].join('-');
+};
+
+module.exports = { describe, foreign, name, quiet, read };

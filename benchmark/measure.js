@@ -2,11 +2,14 @@
 
 // One run of one trial under one driver: what it measures, as plain numbers.
 
+const { certificate } = require('./certificate.js');
 const machine = require('./machine.js');
 const { Server, generate, program } = require('./process.js');
 
 const SERVER_CORE = 0;
 const GENERATOR_CORE = 1;
+/** How much the time between the server's readings may differ from the measured time. */
+const SPAN_TOLERANCE = 0.3;
 const MIB = 1024 * 1024;
 
 /** What is counted: replies or deliveries, or megabytes for bulk transfers. */
@@ -23,7 +26,9 @@ const costs = (trial, report, rate, before, after) => {
   const span = trial.timed === false ? report.messages / (rate * 1e-6) : after.time - before.time;
   const share = (key) => (before[key] === null ? null : (after[key] - before[key]) / span);
   const perUnit = (key) => (before[key] === null ? null : (share(key) * 1e6) / rate);
-  return { jsCpu: perUnit('threadCpu'), cpu: perUnit('cpu'), serverCores: share('cpu') };
+  // A server that answered late was not measured while it was loaded.
+  const late = trial.timed !== false && Math.abs(span / 1e6 / report.seconds - 1) > SPAN_TOLERANCE;
+  return { jsCpu: perUnit('threadCpu'), cpu: perUnit('cpu'), serverCores: share('cpu'), late };
 };
 
 const metrics = (trial, report, before, after) => {
@@ -38,14 +43,22 @@ const metrics = (trial, report, before, after) => {
     rssMiB: after.rss / MIB,
     generatorCpu: report.generator_cpu,
     generatorLimited: report.generator_limited,
+    compressedTo: report.compressed_to,
+    tls: report.tls ? Object.values(report.tls).join(' ') : undefined,
   };
 };
 
-const serverOf = (trial, driver, loadgen) => {
-  const core = trial.pinned === false ? null : SERVER_CORE;
-  const command = driver.raw ? [loadgen, 'server', trial.raw] : program(trial.server, driver.module, trial);
-  return new Server(command, core);
+const commandOf = (trial, driver, loadgen) => {
+  if (driver.raw) return [loadgen, 'server', trial.raw, ...rawArguments(trial)];
+  const options = trial.tls ? { ...trial.options, tls: certificate() } : trial.options;
+  return program(trial.server, driver, { options, flags: trial.flags });
 };
+
+const serverOf = (trial, driver, loadgen) =>
+  new Server(commandOf(trial, driver, loadgen), trial.pinned === false ? null : SERVER_CORE);
+
+/** What the generator is told of TLS. */
+const security = ({ tls }) => (tls ? { tls, certificate: certificate().certificate } : {});
 
 const withServer = async (trial, driver, loadgen, use) => {
   const server = serverOf(trial, driver, loadgen);
@@ -73,19 +86,28 @@ const load = (trial, driver, { loadgen, seconds, warmup }) =>
       readings.push(reading);
     };
     if (trial.timed === false) read();
-    const report = await generate(loadgen, [mode, { ...timing, ...options, port }], core, {
-      onPhase: trial.timed === false ? undefined : read,
-    });
+    const report = await generate(
+      loadgen,
+      [mode, { ...timing, ...security(trial), ...options, ...driver.load, port }],
+      core,
+      {
+        onPhase: trial.timed === false ? undefined : read,
+      },
+    );
     if (trial.timed === false) read();
     const [[before, machineBefore], [after, machineAfter]] = await Promise.all(readings);
     const result = metrics(trial, report, before, after);
     return { ...result, foreignCpu: machine.foreign(machineBefore, machineAfter, result) };
   });
 
+/** What the raw server has to answer with. */
+const rawArguments = ({ rawOptions = {} }) =>
+  Object.entries(rawOptions).flatMap(([name, value]) => [`--${name}`, String(value)]);
+
 /** Runs a trial once; a trial may bring its own way of measuring. */
 const measure = (trial, driver, context) =>
   trial.measure
-    ? trial.measure(trial, driver, { ...context, withServer, generate })
+    ? trial.measure(trial, driver, { ...context, withServer, generate, generatorCore: GENERATOR_CORE })
     : load(trial, driver, context);
 
 module.exports = { measure };

@@ -44,12 +44,12 @@ const within = (milliseconds, what, promise) => {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 
-/** The command that runs a server program with a module. */
-const program = (file, module, { options, flags = [] }) => [
-  process.execPath,
+/** The command that runs a server program with a module, or what another server has in its place. */
+const program = (file, driver, { options, flags = [] }) => [
+  driver.runtime ?? process.execPath,
   ...flags,
-  path.join(__dirname, 'servers', file),
-  JSON.stringify({ module, options }),
+  driver.program ?? path.join(__dirname, 'servers', file),
+  JSON.stringify({ module: driver.module, program: file, options }),
 ];
 
 /** A server; it talks in JSON lines (see servers/support.js). */
@@ -132,4 +132,4 @@ const generate = async (loadgen, [mode, options], core, { onPhase = () => {}, ho
   }
 };
 
-module.exports = { Server, buildLoadgen, canPin, generate, program };
+module.exports = { Server, buildLoadgen, canPin, generate, pinned, program };

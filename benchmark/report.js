@@ -2,6 +2,8 @@
 
 // Medians, spreads and ratios of the runs, as a table on the terminal and in Markdown.
 
+const targets = require('./targets.js');
+
 /** The columns; those for which no driver has a figure are left out. */
 const COLUMNS = [
   { key: 'rate', title: 'rate /s' },
@@ -11,7 +13,12 @@ const COLUMNS = [
   { key: 'p99', title: 'p99 µs' },
   { key: 'p999', title: 'p99.9 µs' },
   { key: 'rssMiB', title: 'RSS MiB' },
-  { key: 'kibPerConnection', title: 'KiB' },
+  { key: 'kibAt1000', title: 'KiB at 1,000' },
+  { key: 'kibPerConnection', title: 'KiB at 10,000' },
+  { key: 'kibAtMost', title: 'KiB at most' },
+  { key: 'most', title: 'most' },
+  { key: 'mibAt50000', title: 'MiB at 50,000 (fit)' },
+  { key: 'compressedTo', title: 'compressed to' },
   { key: 'requireMs', title: 'require ms' },
   { key: 'firstByteMs', title: 'first byte ms' },
 ];
@@ -49,7 +56,7 @@ const ratiosOf = (subject, peer) => {
 };
 
 /** The result of a trial: per driver the summary of its rounds, per peer the ratios. */
-const evaluate = (trial, runs, subject) => {
+const evaluate = (trial, runs, subject, unable) => {
   const rounds = Object.values(runs).flat();
   const peers = Object.keys(runs).filter((name) => name !== subject && runs[subject]);
   return {
@@ -57,6 +64,8 @@ const evaluate = (trial, runs, subject) => {
     about: trial.about,
     unit: trial.unit ?? 'message',
     subject,
+    must: trial.must,
+    unable,
     generatorLimited: rounds.some(({ generatorLimited }) => generatorLimited),
     disturbed: rounds.filter(({ disturbed }) => disturbed).length,
     drivers: Object.fromEntries(Object.entries(runs).map(([name, rounds]) => [name, metricsOf(rounds)])),
@@ -96,8 +105,19 @@ const rows = (result) => {
   ];
 };
 
+/** What of TLS was agreed on; where it differs, the drivers do not do the same. */
+const negotiated = (runs) => {
+  const found = Object.entries(runs).map(([name, rounds]) => [name, rounds[0]?.tls]);
+  const kinds = new Set(found.map(([, tls]) => tls).filter(Boolean));
+  if (kinds.size === 0) return [];
+  if (kinds.size === 1) return [`Negotiated: ${[...kinds][0]}.`];
+  return [`Negotiated differently: ${found.map((entry) => entry.join(': ')).join('; ')}.`];
+};
+
 /** What keeps a result from being taken at its word. */
-const notes = ({ generatorLimited, disturbed }) => [
+const notes = ({ generatorLimited, disturbed, runs, unable }) => [
+  ...(unable.length ? [`Cannot do this: ${unable.join(', ')}.`] : []),
+  ...negotiated(runs),
   ...(generatorLimited ? [LIMITED] : []),
   ...(disturbed ? [`${disturbed} rounds were disturbed by other programs, after all retries.`] : []),
 ];
@@ -120,7 +140,12 @@ const text = (result) => {
   );
 };
 
-const markdown = (run, results, failures) => {
+const targetTable = (results) => {
+  const table = targets.markdown(results);
+  return table ? ['## Targets', '', table, ''] : [];
+};
+
+const markdown = (run, results, failures, absent) => {
   const sections = results.map((result) => {
     const [head, ...body] = table(result).map((line) => `| ${line.join(' | ')} |`);
     const rule = `|${'---|'.repeat(table(result)[0].length)}`;
@@ -132,8 +157,10 @@ const markdown = (run, results, failures) => {
     `# Benchmark of ${run.date}`,
     '',
     `${run.cpu}, ${run.cores} cores, ${run.kernel}, Node ${run.node}; ${run.rounds} rounds of`,
-    `${run.seconds} s; pinned: ${run.pinned ? 'yes' : 'no'}. Median (least–most of the rounds).`,
+    `${run.seconds} s; pinned: ${run.pinned ? 'yes' : 'no'}. Median (least–most of the rounds). ${run.minutes} minutes.`,
+    ...absent.map(({ name, missing }) => `Without ${name}: ${missing}.`),
     '',
+    ...targetTable(results),
     ...(failed.length ? ['## FAILED', ...failed, ''] : []),
     ...sections,
   ].join('\n');

@@ -2,9 +2,17 @@
 // The body of a request on its way to the user: delivered at once to an attached handler, held (and the connection
 // paused) while there is none or while the user has paused.
 
-const { hot, touched, guarded, Op } = require('./engine');
+const { hot, touched, guarded, lend, Op } = require('./engine');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
+
+/** `bytes`, or a larger copy with room for `needed`: in proportion to what has come, not to what is announced. */
+function withRoom(bytes, needed, announced) {
+  if (bytes.length >= needed) return bytes;
+  const grown = new Uint8Array(Math.min(announced, Math.max(needed, 2 * bytes.length)));
+  grown.set(bytes);
+  return grown;
+}
 
 class RequestBody {
   #slot;
@@ -16,6 +24,8 @@ class RequestBody {
   #loopPaused = false;
   #deliveryDue = false;
   #over = false;
+  /** The handler is ours and keeps the chunks. */
+  #keeps = false;
   remaining;
 
   constructor(slot, generation, hasBody) {
@@ -29,15 +39,16 @@ class RequestBody {
   push(chunk, last, remaining) {
     this.remaining = remaining;
     if (this.#handler !== null && !this.#paused && this.#held.length === 0) {
-      this.#handler(chunk, last, remaining);
+      this.#handler(this.#keeps ? chunk : lend(chunk), last, remaining);
       return;
     }
     this.#held.push([chunk, last, remaining]);
     this.#pauseLoop(true);
   }
 
-  attach(handler) {
+  attach(handler, keeps = false) {
     this.#handler = handler;
+    this.#keeps = keeps;
     this.#deliverSoon();
   }
 
@@ -59,32 +70,23 @@ class RequestBody {
 
   /** Gathers the whole body; null when it is larger than `maxSize`. */
   collect(maxSize, handler) {
-    let chunks = [];
+    let gathered = new Uint8Array(0);
     let size = 0;
-    this.attach((chunk, last) => {
-      if (chunks === null) return;
-      size += chunk.byteLength;
-      if (size > maxSize) {
-        chunks = null;
-        handler(null);
-        return;
+    let over = false;
+    this.attach((chunk, last, remaining) => {
+      if (over) return;
+      const end = size + chunk.byteLength;
+      over = last || end > maxSize;
+      if (end > maxSize) handler(null);
+      else if (last && size === 0) handler(chunk);
+      else {
+        gathered = withRoom(gathered, end, end + Number(remaining));
+        gathered.set(new Uint8Array(chunk), size);
+        size = end;
+        lend(chunk);
+        if (last) handler(gathered.length === size ? gathered.buffer : gathered.buffer.slice(0, size));
       }
-      if (last && chunks.length === 0) {
-        chunks = null;
-        handler(chunk);
-        return;
-      }
-      chunks.push(chunk);
-      if (!last) return;
-      const whole = new Uint8Array(size);
-      let at = 0;
-      for (const part of chunks) {
-        whole.set(new Uint8Array(part), at);
-        at += part.byteLength;
-      }
-      chunks = null;
-      handler(whole.buffer);
-    });
+    }, true);
   }
 
   #deliverSoon() {
@@ -98,6 +100,8 @@ class RequestBody {
     while (this.#held.length > 0 && !this.#paused && !this.#over && this.#handler !== null) {
       const [chunk, last, remaining] = this.#held.shift();
       guarded(this.#handler, chunk, last, remaining);
+      // Behind the microtasks the handler queued.
+      if (!this.#keeps) setImmediate(hot.detach, chunk);
     }
     if (this.#held.length === 0 && !this.#paused && this.#handler !== null) this.#pauseLoop(false);
   }

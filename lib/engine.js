@@ -50,6 +50,10 @@ const EVENT_WORDS = 8;
 /** Events handled before timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
 
+/** An ArrayBuffer from here on has memory of the loop, which gets it back in a turn of the runtime's event loop. */
+const LARGE = 32 * 1024;
+const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
+
 /** Native functions called per event and per message; filled by `start`. */
 const hot = {};
 /** What the loop's handler ids stand for: a Route or a Behaviour. */
@@ -151,6 +155,7 @@ function pump() {
   pumping = true;
   let stride = hot.startStretch();
   let since = 0;
+  largeBytes = 0;
   let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
   for (;;) {
     const count = next();
@@ -163,7 +168,7 @@ function pump() {
       }
     }
     left -= count;
-    if (left <= 0) {
+    if (left <= 0 || largeBytes > LARGE_BYTES_PER_PUMP) {
       // Behind the immediates and the I/O that wait already.
       setImmediate(pump);
       break;
@@ -189,6 +194,25 @@ function next() {
   return 1;
 }
 
+/** What a handler has been lent; null: nothing. */
+let lent = null;
+/** Bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
+let largeBytes = 0;
+
+/** Lends a handler an ArrayBuffer for its call and the microtasks it queued; then it is detached, as in the original. */
+function lend(buffer) {
+  const length = buffer.byteLength;
+  if (length >= LARGE) largeBytes += length;
+  lent = buffer;
+  return buffer;
+}
+
+function takeBack() {
+  // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
+  if (runTicks !== undefined) hot.detach(lent);
+  lent = null;
+}
+
 function dispatch(at) {
   const kind = words[at];
   try {
@@ -205,6 +229,7 @@ function dispatch(at) {
     report(error);
   }
   drainNow();
+  if (lent !== null) takeBack();
 }
 
 /** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
@@ -246,5 +271,6 @@ module.exports = {
   report,
   guarded,
   drainNow,
+  lend,
   addListener,
 };

@@ -1,7 +1,7 @@
 'use strict';
 // What each event means: from numbers to the objects and handlers of users.
 
-const { Kind, Op, hot, handlers, connections, apps, receivers, report, drainNow } = require('./engine');
+const { Kind, Op, hot, handlers, connections, apps, receivers, report, drainNow, lend } = require('./engine');
 const { HttpRequest, requestInternals } = require('./request');
 const { HttpResponse, SSLHttpResponse, responseInternals, Flag } = require('./response');
 const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
@@ -122,7 +122,7 @@ receivers[Kind.OPEN] = (slot, generation, behaviour) => {
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined)
-    websocketInternals.behaviour(ws).message(ws, hot.payload(offset, length), binary === 1);
+    websocketInternals.behaviour(ws).message(ws, lend(hot.payload(offset, length)), binary === 1);
 };
 
 receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {

@@ -6,11 +6,13 @@
 //! sockets nor N-API.
 #![forbid(unsafe_code)]
 
+use crate::blocks::Blocks;
 use crate::mailbox::{Batch, Mailbox};
 use parking_lot::{Condvar, Mutex};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::OnceLock;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Events queued for JavaScript beyond which the loop stops reading from sockets (TCP then pushes back on the peers).
@@ -19,9 +21,14 @@ pub const EVENT_QUEUE_BYTES: usize = 4 << 20;
 /// what one slow client can hold in memory: its limit, one message, and twice this window.
 pub const COMMAND_QUEUE_BYTES: usize = 4 << 20;
 /// A batch of commands larger than this is handed over at once, not at the end of the tick.
-pub const COMMAND_BATCH_BYTES: usize = 64 << 10;
-/// Payloads from this size on are moved by ownership instead of through the arena.
+pub const COMMAND_BATCH_BYTES: usize = 256 << 10;
+/// Payloads of commands from this size on are moved by ownership instead of through the arena.
 pub const OWNED_PAYLOAD: usize = 8 << 10;
+/// The same for events, whose copies into JavaScript cost less than an ArrayBuffer over memory of ours up to here.
+pub const OWNED_EVENT: usize = 32 << 10;
+/// A batch of events larger than this is handed over at once, not at the end of the turn: what is read next finds
+/// memory that is still in the processor's cache.
+pub const EVENT_BATCH_BYTES: usize = 512 << 10;
 
 /// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -114,8 +121,23 @@ impl EventHeader {
 pub struct EventBatch {
     pub headers: Vec<EventHeader>,
     pub arena: Vec<u8>,
-    pub owned: Vec<Vec<u8>>,
+    pub owned: Vec<Owned>,
     owned_bytes: usize,
+    /// The last of `owned` waits for the buffer it is a part of.
+    claimed: bool,
+}
+
+/// A payload with a buffer of its own, of which it is a part.
+#[derive(Debug, Default)]
+pub struct Owned {
+    pub buffer: Vec<u8>,
+    pub range: Range<usize>,
+}
+
+impl Owned {
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.range.clone()).unwrap_or_default()
+    }
 }
 
 impl EventBatch {
@@ -139,11 +161,43 @@ impl EventBatch {
 
     /// An event whose payload moves by ownership.
     pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Vec<u8>) {
-        let len = payload.len() as u32;
-        let offset = self.owned.len() as u32 | OWNED;
-        self.owned_bytes += payload.len();
-        self.owned.push(payload);
-        self.push_header(kind, id, args, offset, len);
+        let range = 0..payload.len();
+        self.push_part(kind, id, args, payload, range);
+    }
+
+    /// An event whose payload is in the read buffer, at `range`. The caller gives the buffer away with
+    /// [`give_claimed`](Self::give_claimed) before it reads again or hands the batch over.
+    pub fn push_claim(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], range: Range<usize>) {
+        self.push_part(kind, id, args, Vec::new(), range);
+        self.claimed = true;
+    }
+
+    /// Whether an event waits for the read buffer.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed
+    }
+
+    pub fn give_claimed(&mut self, buffer: Vec<u8>) {
+        if let Some(owned) = self.owned.last_mut().filter(|_| self.claimed) {
+            // All of the buffer is held for it.
+            self.owned_bytes += buffer.capacity() - owned.range.len();
+            owned.buffer = buffer;
+        }
+        self.claimed = false;
+    }
+
+    fn push_part(
+        &mut self,
+        kind: EventKind,
+        id: ConnId,
+        args: [u32; 3],
+        buffer: Vec<u8>,
+        range: Range<usize>,
+    ) {
+        let (len, offset) = (range.len(), self.owned.len() as u32 | OWNED);
+        self.owned_bytes += len;
+        self.owned.push(Owned { buffer, range });
+        self.push_header(kind, id, args, offset, len as u32);
     }
 
     fn push_header(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], offset: u32, len: u32) {
@@ -164,6 +218,7 @@ impl Batch for EventBatch {
         self.headers.clear();
         self.owned.clear();
         self.owned_bytes = 0;
+        self.claimed = false;
     }
 }
 
@@ -329,6 +384,14 @@ impl CommandBatch {
         self.bytes[start + 24..start + 28].copy_from_slice(&index.to_le_bytes());
     }
 
+    /// Like `finish_owned`, with the last `len` bytes of what was appended.
+    pub fn finish_moving(&mut self, start: usize, len: usize, blocks: &Blocks) {
+        let rest = self.bytes.len() - len;
+        let owned = blocks.copy(&self.bytes[rest..]);
+        self.bytes.truncate(rest);
+        self.finish_owned(start, owned);
+    }
+
     /// Takes back a record begun at `start` (its payload could not be read).
     pub fn cancel(&mut self, start: usize) {
         self.bytes.truncate(start);
@@ -470,6 +533,7 @@ pub struct Shared {
     pub events: Mailbox<EventBatch>,
     pub commands: Mailbox<CommandBatch>,
     pub slots: SlotTable,
+    pub blocks: Arc<Blocks>,
     /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
     pub stalled: AtomicBool,
     /// The environment ends: the loop returns.
@@ -489,6 +553,7 @@ impl Default for Shared {
             events: Mailbox::new(true),
             commands: Mailbox::new(false),
             slots: SlotTable::default(),
+            blocks: Arc::default(),
             stalled: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
@@ -659,7 +724,19 @@ mod tests {
         batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10]);
         assert_eq!(batch.headers[0].words(), [6, 0, 0, 1, 0, 0, 0, 3]);
         assert_eq!(batch.headers[1].offset, OWNED);
-        assert_eq!(batch.owned[0], [9; 10]);
+        assert_eq!(batch.owned[0].bytes(), [9; 10]);
         assert_eq!(batch.bytes(), 3 + 10 + 64);
+    }
+
+    #[test]
+    fn an_event_can_claim_the_buffer_its_payload_was_read_into() {
+        let mut batch = EventBatch::default();
+        batch.push_claim(EventKind::Data, ConnId::default(), [0; 3], 2..5);
+        assert!(batch.is_claimed());
+        batch.give_claimed(b"abcdefgh".to_vec());
+        assert!(!batch.is_claimed());
+        assert_eq!(batch.owned[0].bytes(), b"cde");
+        assert_eq!(batch.headers[0].len, 3);
+        assert_eq!(batch.bytes(), 8 + 32, "the whole buffer counts");
     }
 }

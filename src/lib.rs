@@ -4,9 +4,10 @@
 //! the JavaScript thread (`bridge`, feature `binding`) owns what must be answered synchronously. Between them are two
 //! queues (`mailbox`) of events and commands (`channel`) and a few atomics.
 //!
-//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel`, `router` and `topics`;
-//! nothing points back.
+//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel`, `blocks`, `router` and
+//! `topics`; nothing points back.
 
+pub mod blocks;
 pub mod channel;
 pub mod declarative;
 pub mod event_loop;

@@ -42,7 +42,7 @@ struct Queue<T> {
 }
 
 /// Spare batches kept for reuse; more would only hold memory after a burst.
-const SPARE_BATCHES: usize = 2;
+const SPARE_BATCHES: usize = 6;
 
 impl<T: Batch> Mailbox<T> {
     /// `asleep`: whether the receiver has to be woken for the very first batch.

@@ -68,7 +68,6 @@ add(
   '`end(body, true)` after `write` puts `Connection: close` into the middle of the body',
   'the connection closes after the body, which stays whole',
 );
-add('chunk-after-call', '§4.4', 'a chunk of `onData` is detached after the call', 'it stays readable');
 add(
   'late-body-handler',
   '§4.4',
@@ -156,12 +155,6 @@ add(
   '§4.6',
   '`upgrade` with less than five arguments does nothing',
   'an error is thrown',
-);
-add(
-  'message-after-call',
-  '§5',
-  'the ArrayBuffer of a message is detached after the call',
-  'it stays readable',
 );
 add(
   'close-frame-on-violation',
@@ -281,6 +274,12 @@ add(
   '§4.9',
   'a `DeclarativeResponse` waits while JavaScript is busy',
   'it is served by the loop all the same',
+);
+add(
+  'cipher-choice',
+  '§2',
+  "the cipher is the client's first",
+  'without `ssl_ciphers` AES-128-GCM goes before AES-256-GCM',
 );
 add('alpn', '§2', 'ALPN is ignored', '`http/1.1` is chosen; an offer without it is refused');
 add(

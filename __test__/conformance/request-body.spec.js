@@ -168,7 +168,7 @@ it('a chunk after its call', async (t) => {
     }),
   );
   await server.once(post('/', 'hello'));
-  assert.deepEqual(await lengths.count(2), differs('chunk-after-call', { original: [5, 0], ours: [5, 5] }));
+  assert.deepEqual(await lengths.count(2), [5, 0]);
 });
 
 it('a copy made in the call stays', async (t) => {

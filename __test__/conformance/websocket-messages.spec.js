@@ -123,10 +123,7 @@ it('a message after its call', async (t) => {
   const peer = await server.ws('/');
   await peer.text('hello');
   await peer.text('x'.repeat(9000));
-  assert.deepEqual(
-    await lengths.count(2),
-    differs('message-after-call', { original: [0, 0], ours: [5, 9000] }),
-  );
+  assert.deepEqual(await lengths.count(2), [0, 0]);
 });
 
 it('a message changed by the handler changes nothing else', async (t) => {

@@ -49,6 +49,24 @@ it('TLS 1.2 and 1.3 with each suite, chosen by openssl', async (t) => {
   }
 });
 
+it('AES-128 goes before AES-256, and ChaCha20 before both where the client has it first', async (t) => {
+  const { port } = secure(t, hello);
+  const chosen = async (version, ...names) => {
+    const options = { minVersion: version, maxVersion: version, ciphers: names.join(':') };
+    return (await handshake(port, options)).cipher;
+  };
+  const aes = differs('cipher-choice', { original: 'AES_256_GCM_SHA384', ours: 'AES_128_GCM_SHA256' });
+  const tls13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256'];
+  assert.equal(await chosen('TLSv1.3', ...tls13), `TLS_${aes}`);
+  assert.equal(await chosen('TLSv1.3', tls13[1], tls13[2], tls13[0]), tls13[1]);
+  const [large, small] = ['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-AES128-GCM-SHA256'];
+  assert.equal(await chosen('TLSv1.2', large, small), `TLS_ECDHE_ECDSA_WITH_${aes}`);
+  assert.equal(
+    await chosen('TLSv1.2', 'ECDHE-ECDSA-CHACHA20-POLY1305', small),
+    'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256',
+  );
+});
+
 it('TLS 1.0, 1.1 and weak suites are refused, and say so', async (t) => {
   const { port } = secure(t, hello);
   const rsa = secure(t, hello, certificate('rsa', { algorithm: 'rsa' }));

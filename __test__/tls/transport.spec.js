@@ -5,6 +5,7 @@ const https = require('node:https');
 const tls = require('node:tls');
 const net = require('node:net');
 const crypto = require('node:crypto');
+const { spawn } = require('node:child_process');
 const {
   it,
   assert,
@@ -192,6 +193,37 @@ it('pipelined requests in one record, and one request in many', async (t) => {
   for (const n of ['1', '2', '3']) assert.equal((await peer.response()).body, n);
   await peer.sendPieces(get('/pieces'));
   assert.equal((await peer.response()).body, 'pieces');
+});
+
+it('openssl changes its key, alone and together with ours, and data goes on', async (t) => {
+  const { port } = secure(t, (app) =>
+    app.get('/*', (res, req) => {
+      res.end(`answer ${req.getUrl()}`);
+    }),
+  );
+  const child = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_3']);
+  t.after(() => child.kill('SIGKILL'));
+  let output = '';
+  let look = () => {};
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data) => {
+      output += data;
+      look();
+    });
+  const seen = (pattern) =>
+    new Promise((resolve) => {
+      look = () => pattern.test(output) && resolve();
+      look();
+    });
+  await seen(/Verify return code/);
+  // k changes the key of the client; K asks for one of the server, too.
+  for (const [i, command] of ['k', 'K', 'K', 'k'].entries()) {
+    output = '';
+    child.stdin.write(`${command}\n`);
+    await seen(/KEYUPDATE/);
+    child.stdin.write(get(`/${i}`));
+    await seen(new RegExp(`answer /${i}`));
+  }
 });
 
 // ---- ends

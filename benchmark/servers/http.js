@@ -1,7 +1,8 @@
 'use strict';
 
 // All HTTP trials. `burn`: microseconds of JavaScript work per hello. `block: [busy, period]`: the thread is busy that
-// many milliseconds of every period. `download`: size of what /download sends.
+// many milliseconds of every period. `download`: size of what /download sends. `backlog`: size of what /backlog sends,
+// before the thread is busy for a while.
 
 const { PERIOD, pattern } = require('./pattern.js');
 const { block, burn, counters, serve } = require('./support.js');
@@ -61,6 +62,16 @@ const upload = (res) => {
   });
 };
 
+/** Sends more than the kernel takes at once, and leaves it alone for a while. */
+const backlog = (body) => (res) => {
+  counters.messages += 1;
+  res.onAborted(() => {});
+  res.end(body);
+  setImmediate(burn, BACKLOG_BUSY_US);
+};
+
+const BACKLOG_BUSY_US = 50000;
+
 serve((uWS, options) => {
   if (options.block) block(...options.block);
   const app = uWS
@@ -68,13 +79,10 @@ serve((uWS, options) => {
     .get('/', hello(options.burn))
     .get('/static', fixed(pattern(64 * 1024)))
     .get('/download', download(pattern(options.download ?? 0)))
+    .get('/backlog', backlog(Buffer.alloc(options.backlog ?? 0)))
     .post('/json', json)
     .post('/upload', upload);
-  if (uWS.DeclarativeResponse) {
-    const declared = new uWS.DeclarativeResponse()
-      .writeHeader('Content-Type', 'text/plain')
-      .end('Hello World!');
-    app.get('/declared', declared);
-  }
-  return app;
+  // Where there are no declarative responses the handler stands in, so that the two can be compared.
+  const declared = uWS.DeclarativeResponse && new uWS.DeclarativeResponse().end('Hello World!');
+  return app.get('/declared', declared ?? hello(options.burn));
 });

@@ -1,13 +1,14 @@
 'use strict';
 
-// What every server program shares: it gets `{module, options}` as JSON in its first argument, prints `{port}` once
-// it listens, answers each line `stats` on stdin with its counters,
-// collects garbage on `gc` (where the flag allows it), and ends when stdin ends.
+// What every server program shares: it gets `{module, program, options}` as JSON in its first argument, prints `{port}`
+// once it listens, answers each line `stats` on stdin with its counters, collects garbage on `gc` (where the flag allows
+// it), and ends when stdin ends. `module` is what to require for uWebSockets.js; servers that are something else
+// (peers/) get the name of the program they stand in for.
 
 const fs = require('fs');
 const readline = require('readline');
 
-const { module: modulePath, options } = JSON.parse(process.argv[2]);
+const { module: modulePath, program, options = {} } = JSON.parse(process.argv[2]);
 
 /** CPU of the JavaScript thread in microseconds: the main thread's id is the process id. */
 const threadCpu = () => {
@@ -47,21 +48,31 @@ const stats = () => {
 
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
+/** `{tls: {key, certificate}}` makes it an SSLApp, and `App` in the programs stands for either. */
+const secured = (uWS, { tls }) => {
+  if (!tls) return uWS;
+  const SSLApp = () => uWS.SSLApp({ key_file_name: tls.key, cert_file_name: tls.certificate });
+  return Object.assign(Object.create(uWS), { App: SSLApp });
+};
+
 /** Starts the app that `build(uWS, options)` returns. */
 const serve = (build) => {
   const uWS = require(modulePath);
-  const app = build(uWS, options ?? {});
+  const app = build(secured(uWS, options), options);
   app.listen('127.0.0.1', 0, (token) => {
     if (!token) throw new Error('listen failed');
     print({ port: uWS.us_socket_local_port(token) });
   });
 };
 
+/** Node's, with its flag; Bun's. */
+const collectGarbage = global.gc ?? global.Bun?.gc;
+
 readline
   .createInterface({ input: process.stdin })
   .on('line', (line) => {
     if (line === 'stats') print(stats());
-    if (line === 'gc' && global.gc) global.gc();
+    if (line === 'gc') collectGarbage?.(true);
   })
   .on('close', () => process.exit());
 
@@ -83,4 +94,7 @@ const block = (busy, period) => {
 /** WebSocket options under which no message of a trial may be dropped. */
 const roomy = { maxPayloadLength: 16 * 1024 * 1024, maxBackpressure: 64 * 1024 * 1024, idleTimeout: 0 };
 
-module.exports = { block, burn, counters, modulePath, options, print, roomy, serve };
+/** The `compression` of WebSockets: names of constants of uWebSockets.js, none without any. */
+const compression = (uWS, names = []) => names.reduce((sum, name) => sum | uWS[name], 0);
+
+module.exports = { block, burn, compression, counters, modulePath, options, print, program, roomy, serve };

@@ -1,23 +1,29 @@
 'use strict';
 
 // `sub` subscribes and is answered `ok`; every other message is published to all subscribers as it came.
+// `fill` is answered with more than the kernel takes from a client that does not read. `compression`: names of constants;
+// then all publishes are compressed. `maxBackpressure`: bytes from which on a slow subscriber gets nothing more.
 
-const { counters, roomy, serve } = require('./support.js');
+const { compression, counters, roomy, serve } = require('./support.js');
 
 const TOPIC = 'all';
+const FILL = Buffer.alloc(6 * 1024 * 1024);
 
-serve((uWS) => {
+serve((uWS, options) => {
   const app = uWS.App();
+  const compress = Boolean(options.compression);
   return app.ws('/*', {
     ...roomy,
+    ...(options.maxBackpressure && { maxBackpressure: options.maxBackpressure }),
+    compression: compression(uWS, options.compression),
     message(ws, message, isBinary) {
       if (message.byteLength === 3) {
         ws.subscribe(TOPIC);
-        ws.send('ok');
-        return;
+        return ws.send('ok');
       }
+      if (message.byteLength === 4) return ws.send(FILL, true);
       counters.messages += 1;
-      app.publish(TOPIC, message, isBinary);
+      app.publish(TOPIC, message, isBinary, compress);
     },
   });
 });

@@ -3,17 +3,27 @@
 // What the JavaScript thread has left for the program: handlers that work, and a thread that is busy with other things.
 // Not pinned: a second core is what a server with a second thread is for, and the generator has little to do here.
 
-const working = [5, 20].map((burn) => ({
+const working = [
+  { burn: 5, rate: 1.6 },
+  { burn: 20, rate: 1.2 },
+].map(({ burn, rate }) => ({
   name: `js-work/echo-${burn}us`,
   about: `echo of 20 B, 64 connections, each message costs the handler ${burn} µs`,
   server: 'ws-echo.js',
   options: { burn },
   load: ['ws-echo', { size: 20, connections: 64 }],
   pinned: false,
+  must: { rate },
 }));
 
 const BLOCKED = 'the thread busy 50 ms of every 100 ms';
-const blocked = { options: { block: [50, 100] }, pinned: false };
+/** A round has to see some of the busy times. */
+const blocked = {
+  options: { block: [50, 100] },
+  pinned: false,
+  must: { is: { p99: 3000 } },
+  least: 2,
+};
 
 module.exports = [
   ...working,
@@ -23,14 +33,37 @@ module.exports = [
     about: `1,000 pings/s on 8 connections, ${BLOCKED}`,
     server: 'ws-echo.js',
     load: ['ws-echo', { size: 20, connections: 8, opcode: 'ping', rate: 1000 }],
+    others: true,
   },
   {
     ...blocked,
     name: 'js-blocked/declared',
-    about: `1,000 requests/s of a DeclarativeResponse on 8 connections, ${BLOCKED}`,
+    about: `1,000 requests/s on 8 connections, of a DeclarativeResponse or what stands in for it, ${BLOCKED}`,
     server: 'http.js',
     load: ['http', { path: '/declared', connections: 8, rate: 1000, 'expect-body': 'Hello World!' }],
     unit: 'request',
-    needs: (uWS) => Boolean(uWS.DeclarativeResponse),
+    onlyModules: true,
+  },
+  {
+    ...blocked,
+    name: 'js-blocked/backlog',
+    about: 'responses of 8 MiB, the thread busy for 50 ms after each: from the first byte to the last',
+    server: 'http.js',
+    options: { backlog: 8 * 1024 * 1024 },
+    load: [
+      'http',
+      { path: '/backlog', connections: 2, rate: 10, latency: 'body', 'expect-length': 8 * 1024 * 1024 },
+    ],
+    unit: 'request',
+    must: { is: { p99: 20000 } },
+  },
+  {
+    ...blocked,
+    name: 'js-blocked/handshake',
+    about: `200 connections/s accepted and secured with TLS 1.3, ${BLOCKED}`,
+    server: 'http.js',
+    tls: '1.3',
+    load: ['handshake', { connections: 64, rate: 200, request: false }],
+    unit: 'handshake',
   },
 ];

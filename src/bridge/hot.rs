@@ -66,6 +66,7 @@ macro_rules! hot {
 hot! {
     "take" => take as take_callback,
     "payload" => payload as payload_callback,
+    "detach" => detach as detach_callback,
     "park" => park as park_callback,
     "unpark" => unpark as unpark_callback,
     "flush" => flush as flush_callback,
@@ -126,9 +127,15 @@ fn take(call: Call<'_>) -> Value {
 fn payload(call: Call<'_>) -> Value {
     let (offset, len) = (call.args.u32(0), call.args.u32(1));
     match call.state.take_owned(offset) {
-        Some(bytes) => value::external_array_buffer(call.env(), bytes),
+        Some(owned) => value::external_array_buffer(call.env(), owned, call.state.blocks()),
         None => value::array_buffer(call.env(), call.state.payload(offset, len)),
     }
+}
+
+/// `detach(buffer)`
+fn detach(call: Call<'_>) -> Value {
+    value::detach(call.env(), call.args.value(0));
+    value::undefined()
 }
 
 /// `park(offset, length) → offset` that stays valid until `unpark`
@@ -179,22 +186,22 @@ fn command(call: Call<'_>) -> Value {
 /// Appends the data argument as the payload of the record begun at `start`. `None`: neither text nor data.
 fn finish_with_data(call: &mut Call<'_>, start: usize, index: usize) -> Option<usize> {
     let (env, data) = (call.env(), call.args.value(index));
-    let commands = call.state.commands();
     if let Some(bytes) = value::view_bytes(env, data).filter(|bytes| bytes.len() >= OWNED_PAYLOAD) {
-        commands.finish_owned(start, bytes.to_vec());
+        let copy = call.state.blocks().copy(bytes);
+        call.state.commands().finish_owned(start, copy);
         return Some(bytes.len());
     }
+    let commands = call.state.commands();
     let Some(len) = value::append_data(env, data, commands.payload()) else {
         commands.cancel(start);
         return None;
     };
-    if len >= OWNED_PAYLOAD {
-        let arena = commands.payload();
-        let owned = arena.split_off(arena.len() - len);
-        commands.finish_owned(start, owned);
-    } else {
+    if len < OWNED_PAYLOAD {
         commands.finish(start);
+        return Some(len);
     }
+    let blocks = call.state.blocks().clone();
+    call.state.commands().finish_moving(start, len, &blocks);
     Some(len)
 }
 
@@ -303,7 +310,8 @@ fn try_end(mut call: Call<'_>) -> Value {
     };
     let accepted = &bytes[..bytes.len().min(room)];
     if accepted.len() >= OWNED_PAYLOAD {
-        call.state.commands().finish_owned(start, accepted.to_vec());
+        let copy = call.state.blocks().copy(accepted);
+        call.state.commands().finish_owned(start, copy);
     } else {
         call.state.commands().payload().extend_from_slice(accepted);
         call.state.commands().finish(start);

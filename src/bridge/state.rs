@@ -1,12 +1,14 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
+use crate::blocks::Blocks;
 use crate::channel::{
     COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, EventHeader, OWNED, Op, PARKED, command_cost,
+    EventBatch, EventHeader, OWNED, Op, Owned, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
 use slab::Slab;
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -67,6 +69,7 @@ impl State {
     pub fn take(&mut self, words: &mut [u32]) -> usize {
         while self.cursor == self.batch.headers.len() {
             self.cursor = 0;
+            self.keep_buffers();
             let events = &self.event_loop.shared.events;
             if events.take(&mut self.batch) {
                 self.wake_stalled_loop();
@@ -81,6 +84,17 @@ impl State {
         }
         self.cursor += count;
         count
+    }
+
+    /// Of payloads that nobody wanted.
+    fn keep_buffers(&mut self) {
+        for owned in self.batch.owned.drain(..) {
+            self.event_loop.shared.blocks.give(owned.buffer);
+        }
+    }
+
+    pub fn blocks(&self) -> &Arc<Blocks> {
+        &self.event_loop.shared.blocks
     }
 
     fn wake_stalled_loop(&self) {
@@ -99,7 +113,7 @@ impl State {
     /// an empty payload.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
-            return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], |bytes| bytes);
+            return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
             return self.parked.get((offset & !PARKED) as usize).map_or(&[], |bytes| bytes);
@@ -121,7 +135,7 @@ impl State {
     }
 
     /// Like `payload`, taking an owned one out of the batch.
-    pub fn take_owned(&mut self, offset: u32) -> Option<Vec<u8>> {
+    pub fn take_owned(&mut self, offset: u32) -> Option<Owned> {
         if offset & OWNED == 0 {
             return None;
         }

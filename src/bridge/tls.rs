@@ -4,7 +4,6 @@ use super::Engine;
 use crate::event_loop::{Control, tls};
 use napi::Result;
 use napi_derive::napi;
-use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,7 +18,7 @@ pub struct TlsOptions {
     pub ssl_ciphers: Option<String>,
 }
 
-fn server_config(options: TlsOptions) -> Result<Option<Arc<ServerConfig>>> {
+fn settings(options: TlsOptions) -> Result<Option<Arc<tls::Settings>>> {
     let options = tls::Options {
         key_file_name: options.key_file_name,
         cert_file_name: options.cert_file_name,
@@ -28,7 +27,7 @@ fn server_config(options: TlsOptions) -> Result<Option<Arc<ServerConfig>>> {
         dh_params_file_name: options.dh_params_file_name,
         ssl_ciphers: options.ssl_ciphers,
     };
-    tls::server_config(&options).map_err(|error| napi::Error::from_reason(error.to_string()))
+    tls::settings(&options).map_err(|error| napi::Error::from_reason(error.to_string()))
 }
 
 #[napi]
@@ -36,15 +35,15 @@ impl Engine {
     /// A new SSLApp. The error's text is the cause.
     #[napi]
     pub fn add_secure_app(&mut self, app: u32, options: TlsOptions) -> Result<()> {
-        let config = server_config(options)?;
+        let settings = settings(options)?;
         self.state().control(Control::AddApp { app });
-        self.state().control(Control::Secure { app, config });
+        self.state().control(Control::Secure { app, settings });
         Ok(())
     }
 
     #[napi]
     pub fn add_server_name(&mut self, app: u32, name: String, options: TlsOptions) -> Result<()> {
-        let change = tls::Change::Add { name, config: server_config(options)? };
+        let change = tls::Change::Add { name, settings: settings(options)? };
         self.state().control(Control::ServerNames { app, change });
         Ok(())
     }

@@ -3,9 +3,12 @@
 //! Nearly all `unsafe` of the crate is here. The functions are safe to call from a native callback with the `env`
 //! and the values it was given; they check types, so that a wrong argument is a `None`, never undefined behaviour.
 
+use crate::blocks::Blocks;
+use crate::channel::Owned;
 use napi_sys as sys;
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::Arc;
 
 pub type Env = sys::napi_env;
 pub type Value = sys::napi_value;
@@ -202,27 +205,50 @@ pub fn array_buffer(env: Env, bytes: &[u8]) -> Value {
     result
 }
 
-/// An ArrayBuffer over `bytes` itself, or a copy where the runtime allows no external memory (Electron).
-pub fn external_array_buffer(env: Env, bytes: Vec<u8>) -> Value {
-    let mut bytes = Box::new(bytes);
+/// Memory of ours that JavaScript sees.
+struct Lent {
+    owned: Owned,
+    home: Arc<Blocks>,
+}
+
+/// An ArrayBuffer over `owned` itself, or a copy where the runtime allows no external memory (Electron). Its buffer goes
+/// back to `home` when the ArrayBuffer is detached or collected.
+pub fn external_array_buffer(env: Env, owned: Owned, home: &Arc<Blocks>) -> Value {
+    let mut lent = Box::new(Lent { owned, home: home.clone() });
+    let range = lent.owned.range.clone();
+    let Some(bytes) = lent.owned.buffer.get_mut(range) else { return array_buffer(env, &[]) };
     let (data, len) = (bytes.as_mut_ptr(), bytes.len());
-    let hint = Box::into_raw(bytes);
+    let hint = Box::into_raw(lent);
     let mut result = ptr::null_mut();
-    // SAFETY: the memory lives until `free_vec` is called with the hint, once, when the buffer is collected.
+    // SAFETY: the memory lives until `take_back` is called with the hint, once, when the buffer is collected.
     let status = unsafe {
-        sys::napi_create_external_arraybuffer(env, data.cast(), len, Some(free_vec), hint.cast(), &mut result)
+        sys::napi_create_external_arraybuffer(
+            env,
+            data.cast(),
+            len,
+            Some(take_back),
+            hint.cast(),
+            &mut result,
+        )
     };
     if status == sys::Status::napi_ok {
         return result;
     }
     // SAFETY: Node did not take the memory, so it is still ours.
-    let bytes = unsafe { Box::from_raw(hint) };
-    array_buffer(env, &bytes)
+    let lent = unsafe { Box::from_raw(hint) };
+    array_buffer(env, lent.owned.bytes())
 }
 
-unsafe extern "C" fn free_vec(_env: Env, _data: *mut c_void, hint: *mut c_void) {
+unsafe extern "C" fn take_back(_env: Env, _data: *mut c_void, hint: *mut c_void) {
     // SAFETY: the hint is the box `external_array_buffer` leaked, and Node calls a finalizer once.
-    drop(unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) });
+    let lent = unsafe { Box::from_raw(hint.cast::<Lent>()) };
+    lent.home.give(lent.owned.buffer);
+}
+
+/// Takes an ArrayBuffer's memory away from JavaScript, which sees it with a length of 0 from then on.
+pub fn detach(env: Env, buffer: Value) {
+    // SAFETY: a value of the current scope; what is no ArrayBuffer, or may not be detached, is a status.
+    unsafe { sys::napi_detach_arraybuffer(env, buffer) };
 }
 
 /// Emits `uncaughtException` for an error a handler threw; ends the process when nobody listens.

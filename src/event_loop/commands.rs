@@ -27,9 +27,9 @@ impl EventLoop {
                     let apps = &mut self.ctx.apps;
                     apps.resize_with(apps.len().max(app as usize + 1), Default::default);
                 }
-                Control::Secure { app, config } => {
+                Control::Secure { app, settings } => {
                     if let Some(app) = self.app(app) {
-                        app.names = Some(tls::Names::new(config));
+                        app.names = Some(tls::Names::new(settings));
                     }
                 }
                 Control::ServerNames { app, change } => {

@@ -10,7 +10,8 @@ use super::socket::Stream;
 use super::timer::Tick;
 use super::tls::Tls;
 use super::websocket::WebSocket;
-use crate::channel::{ConnId, EventKind};
+use crate::channel::{ConnId, EVENT_BATCH_BYTES, EventKind};
+use crate::mailbox::Batch;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
 
@@ -100,7 +101,7 @@ impl Connection {
 
     // ---- what the event loop calls
 
-    pub fn on_event(&mut self, ctx: &mut Context, scratch: &mut [u8], event: Readiness) {
+    pub fn on_event(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, event: Readiness) {
         if self.stream.is_none() {
             return;
         }
@@ -117,23 +118,24 @@ impl Connection {
         }
         if event.readable {
             self.readable = true;
-            self.drive(ctx, scratch);
+            self.drive(ctx, buffer);
         }
     }
 
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
-    pub fn drive(&mut self, ctx: &mut Context, scratch: &mut [u8]) {
+    pub fn drive(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>) {
         self.queued = false;
         if !self.catch_up(ctx) {
             return;
         }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
-            if budget == 0 || ctx.overloaded() {
+            if budget == 0 || ctx.events.bytes() >= EVENT_BATCH_BYTES || ctx.overloaded() {
                 return self.queue(ctx);
             }
+            let kept = self.lend_rest(buffer);
             let Some(stream) = &mut self.stream else { return };
-            match stream.read(scratch) {
+            match stream.read(&mut buffer[kept..]) {
                 Ok(0) => {
                     self.readable = false;
                     self.peer_ended = true;
@@ -142,11 +144,11 @@ impl Connection {
                 Ok(n) => {
                     // A short read has emptied the socket: the next bytes bring a new edge. An end that has been
                     // announced already does not, so then the read that returns 0 is needed.
-                    self.readable = n == scratch.len() || self.peer_ended;
+                    self.readable = kept + n == buffer.len() || self.peer_ended;
                     budget = budget.saturating_sub(n);
                     match self.tls {
-                        None => self.receive(ctx, &mut scratch[..n]),
-                        Some(_) => self.receive_records(ctx, &scratch[..n]),
+                        None => self.receive_read(ctx, buffer, n),
+                        Some(_) => self.receive_records(ctx, &mut buffer[..kept + n]),
                     }
                     if self.queued {
                         return;
@@ -386,7 +388,7 @@ impl Connection {
     pub fn resume(&mut self, ctx: &mut Context) {
         if !self.input.is_empty() {
             let mut input = std::mem::take(&mut self.input);
-            let used = self.process(ctx, &mut input);
+            let used = self.process(ctx, &mut input, None);
             self.keep(input, used);
         }
         if self.readable && self.wants_bytes() {
@@ -443,19 +445,33 @@ impl Connection {
         }
     }
 
+    /// The first `n` bytes of the read buffer, which leaves with the one payload that fills most of it.
+    fn receive_read(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, n: usize) {
+        self.receive_at(ctx, &mut buffer[..n], Some(0));
+        if ctx.events.is_claimed() {
+            let fresh = ctx.shared.blocks.take_filled(buffer.len());
+            ctx.events.give_claimed(std::mem::replace(buffer, fresh));
+        }
+    }
+
     pub(super) fn receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
+        self.receive_at(ctx, bytes, None);
+    }
+
+    /// `at`: where in the read buffer the bytes are; `None`: elsewhere.
+    fn receive_at(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) {
         if self.ending != Ending::No {
             return;
         }
         if self.input.is_empty() {
-            let used = self.process(ctx, bytes);
+            let used = self.process(ctx, bytes, at);
             if self.ending == Ending::No && self.stream.is_some() {
                 self.input.extend_from_slice(&bytes[used..]);
             }
         } else {
             let mut input = std::mem::take(&mut self.input);
             input.extend_from_slice(bytes);
-            let used = self.process(ctx, &mut input);
+            let used = self.process(ctx, &mut input, None);
             self.keep(input, used);
         }
     }
@@ -468,13 +484,13 @@ impl Connection {
     }
 
     /// Gives `bytes` to the protocol, which may change on the way; returns how many were used.
-    fn process(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
+    fn process(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
         let mut used = 0;
         while self.ending == Ending::No && self.stream.is_some() {
-            let rest = &mut bytes[used..];
+            let (rest, at) = (&mut bytes[used..], at.map(|at| at + used));
             let n = match &self.protocol {
-                Protocol::Http(_) => self.http_receive(ctx, rest),
-                Protocol::WebSocket(_) => return used + self.websocket_receive(ctx, rest),
+                Protocol::Http(_) => self.http_receive(ctx, rest, at),
+                Protocol::WebSocket(_) => return used + self.websocket_receive(ctx, rest, at),
             };
             used += n;
             let upgraded = matches!(self.protocol, Protocol::WebSocket(_));

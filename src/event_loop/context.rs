@@ -5,7 +5,7 @@ use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use super::tls;
-use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, Shared};
+use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED_EVENT, Shared};
 use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
@@ -131,6 +131,7 @@ pub struct Context {
 impl Context {
     pub fn new(shared: Arc<Shared>, limits: Limits) -> Self {
         Context {
+            spare: Spare::new(shared.blocks.clone()),
             shared,
             limits,
             events: EventBatch::default(),
@@ -138,7 +139,6 @@ impl Context {
             behaviours: Vec::new(),
             programs: Vec::new(),
             topics: Topics::default(),
-            spare: Spare::default(),
             codecs: Codecs::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),
@@ -150,6 +150,22 @@ impl Context {
             tls: tls::Scratch::default(),
             clock: Clock::new(),
         }
+    }
+
+    /// An event with a payload of any size.
+    pub fn large_event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
+        if payload.len() < OWNED_EVENT {
+            self.events.push(kind, id, args, payload);
+        } else {
+            let copy = self.shared.blocks.copy(payload);
+            self.events.push_owned(kind, id, args, copy);
+        }
+    }
+
+    /// Whether a payload leaves with the read buffer it is in instead of being copied: it fills most of what one read
+    /// brought, and no other does.
+    pub fn may_claim(&self, payload: usize, read: usize) -> bool {
+        payload >= OWNED_EVENT && payload > read / 2 && !self.events.is_claimed()
     }
 
     pub fn event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {

@@ -4,7 +4,7 @@ use super::connection::{Connection, Protocol};
 use super::context::Context;
 use super::declared::{Collecting, MAX_DECLARED_BODY};
 use crate::channel::{BODY_LAST, EventKind, NO_HANDLER, request_flag};
-use crate::protocol::body::BodyDecoder;
+use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
 use crate::protocol::proxy::{self, Likeness};
@@ -148,8 +148,9 @@ impl Connection {
         }
     }
 
-    /// Understands as much of `bytes` as it can now; returns how many it used.
-    pub(super) fn http_receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
+    /// Understands as much of `bytes` as it can now; returns how many it used. `at`: their place in the read buffer, if
+    /// they are there.
+    pub(super) fn http_receive(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
         let mut used = 0;
         loop {
             let clogged = self.is_clogged();
@@ -165,7 +166,7 @@ impl Connection {
                     None => break,
                 },
                 Phase::Body(_) if http.paused || used == bytes.len() => break,
-                Phase::Body(_) => self.http_body(ctx, &bytes[used..]),
+                Phase::Body(_) => self.http_body(ctx, &mut bytes[used..], at.map(|at| at + used)),
                 Phase::Responding if http.may_look_ahead() => {
                     match self.http_ahead(ctx, &mut bytes[used..]) {
                         Some(n) => n,
@@ -349,42 +350,33 @@ impl Connection {
         self.http_done(ctx);
     }
 
-    fn http_body(&mut self, ctx: &mut Context, bytes: &[u8]) -> usize {
-        let id = self.id;
+    fn http_body(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
         let Protocol::Http(http) = &mut self.protocol else { return 0 };
         let Phase::Body(decoder) = &mut http.phase else { return 0 };
-        let (offset, mut used) = (ctx.events.arena.len(), 0);
-        let mut failed = None;
-        while used < bytes.len() && !decoder.is_done() {
-            match decoder.decode(&bytes[used..]) {
-                Ok(decoded) => {
-                    used += decoded.used;
-                    match &mut http.collecting {
-                        Some(collecting) => collecting.body.extend_from_slice(decoded.data),
-                        None if http.pending => ctx.events.arena.extend_from_slice(decoded.data),
-                        None => {}
-                    }
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-        }
-        http.window_bytes += used;
+        let decoded = decoder.decode_in_place(bytes);
         let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(u64::MAX));
-        let collecting = http.collecting.as_ref();
-        if collecting.is_some_and(|collecting| collecting.body.len() > MAX_DECLARED_BODY) {
-            failed = Some(HttpError::ContentTooLarge);
-        }
-        if let Some(error) = failed {
-            ctx.events.arena.truncate(offset);
-            self.http_refuse(ctx, error);
-            return bytes.len();
-        }
-        if http.pending && http.collecting.is_none() && (last || ctx.events.arena.len() > offset) {
+        let InPlace { used, data } = match decoded {
+            Ok(in_place) => in_place,
+            Err(error) => {
+                self.http_refuse(ctx, error);
+                return bytes.len();
+            }
+        };
+        http.window_bytes += used;
+        if let Some(collecting) = &mut http.collecting {
+            collecting.body.extend_from_slice(&bytes[data]);
+            if collecting.body.len() > MAX_DECLARED_BODY {
+                self.http_refuse(ctx, HttpError::ContentTooLarge);
+                return bytes.len();
+            }
+        } else if http.pending && (last || !data.is_empty()) {
             let args = [if last { BODY_LAST } else { 0 }, remaining as u32, (remaining >> 32) as u32];
-            ctx.events.push_from(EventKind::Data, id, args, offset);
+            match at.filter(|_| ctx.may_claim(data.len(), bytes.len())) {
+                Some(at) => {
+                    ctx.events.push_claim(EventKind::Data, self.id, args, at + data.start..at + data.end);
+                }
+                None => ctx.large_event(EventKind::Data, self.id, args, &bytes[data]),
+            }
         }
         if last {
             self.http_body_complete(ctx);

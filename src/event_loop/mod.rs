@@ -27,7 +27,8 @@ pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
+    Command, CommandBatch, ConnId, EVENT_BATCH_BYTES, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs,
+    send_flag,
 };
 use crate::declarative::Program;
 use crate::mailbox::Batch;
@@ -55,7 +56,7 @@ pub enum Control {
     /// Makes an app an SSLApp, with the certificate for clients that ask for no name we know.
     Secure {
         app: u32,
-        config: Option<Arc<rustls::ServerConfig>>,
+        settings: Option<Arc<tls::Settings>>,
     },
     ServerNames {
         app: u32,
@@ -228,7 +229,8 @@ const WAKER: Token = Token(0);
 const EVENTS_PER_POLL: usize = 1024;
 /// Connections accepted from one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
-/// What one read may bring; connections keep no buffer of their own.
+/// What one read may bring; connections keep no buffer of their own. Larger ones fall out of the processor's cache
+/// before JavaScript has seen them.
 const READ_BUFFER: usize = 128 << 10;
 /// How long a listener rests after the process ran out of file descriptors, at first and at most.
 const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -243,7 +245,8 @@ struct EventLoop {
     listeners: Vec<Option<Listening>>,
     /// Listeners with more to accept in the next turn.
     accepting: Vec<usize>,
-    read_buffer: Box<[u8]>,
+    /// Given away, and replaced, when most of it is one payload.
+    read_buffer: Vec<u8>,
     commands: CommandBatch,
     /// Batches of commands taken, wrapping.
     batches: usize,
@@ -281,12 +284,12 @@ impl EventLoop {
             poll,
             control,
             wake_js,
+            read_buffer: shared.blocks.take_filled(READ_BUFFER),
             ctx: Context::new(shared, limits),
             slots: Vec::new(),
             free: Vec::new(),
             listeners: Vec::new(),
             accepting: Vec::new(),
-            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             commands: CommandBatch::default(),
             batches: 0,
             quiet: true,
@@ -313,6 +316,7 @@ impl EventLoop {
             self.carry_out_control();
             for event in &events {
                 self.dispatch(event);
+                self.publish_large_batch();
             }
             self.catch_up();
             self.publish_events();
@@ -369,6 +373,7 @@ impl EventLoop {
                 if let Some(connection) = connection_at(slots, *slot as usize) {
                     connection.drive(ctx, read_buffer);
                 }
+                self.publish_large_batch();
             }
         }
         for index in std::mem::take(&mut self.accepting) {
@@ -429,6 +434,12 @@ impl EventLoop {
         if !self.quiet && self.ctx.connections == 0 && self.listeners.iter().all(Option::is_none) {
             self.quiet = true;
             self.ctx.event(EventKind::Quiet, ConnId::default(), [0; 3], b"");
+        }
+    }
+
+    fn publish_large_batch(&mut self) {
+        if self.ctx.events.bytes() >= EVENT_BATCH_BYTES {
+            self.publish_events();
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of sockets: it lends slices for a vectored write and is told how much of them went.
 
+use crate::blocks::Blocks;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -165,15 +166,22 @@ pub struct Spare {
     buffers: Vec<Vec<u8>>,
     /// The capacity of all of them.
     bytes: usize,
+    /// Where large ones go.
+    blocks: Arc<Blocks>,
 }
 
 /// Enough that a publish to some thousand connections finds its buffers here each time.
 const SPARE_BYTES: usize = 1 << 20;
-const SPARE_CAPACITY: usize = 64 << 10;
+/// Larger buffers are of use to others.
+const SPARE_CAPACITY: usize = 16 << 10;
 /// What most answers fit in; a buffer that had to grow is larger the next time.
 const FIRST_CAPACITY: usize = 128;
 
 impl Spare {
+    pub fn new(blocks: Arc<Blocks>) -> Self {
+        Spare { blocks, ..Spare::default() }
+    }
+
     pub fn take(&mut self) -> Vec<u8> {
         let Some(buffer) = self.buffers.pop() else { return Vec::with_capacity(FIRST_CAPACITY) };
         self.bytes -= buffer.capacity();
@@ -181,11 +189,15 @@ impl Spare {
     }
 
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if (1..=SPARE_CAPACITY).contains(&capacity) && self.bytes + capacity <= SPARE_BYTES {
-            buffer.clear();
-            self.bytes += capacity;
-            self.buffers.push(buffer);
+        match buffer.capacity() {
+            0 => {}
+            SPARE_CAPACITY.. => self.blocks.give(buffer),
+            capacity if self.bytes + capacity <= SPARE_BYTES => {
+                buffer.clear();
+                self.bytes += capacity;
+                self.buffers.push(buffer);
+            }
+            _ => {}
         }
     }
 }

@@ -1,40 +1,62 @@
-//! TLS between a socket and its connection: bytes of records in, plain bytes out, and the reverse. Owns the rustls
-//! session of one connection, from the ClientHello on; neither the socket nor what the plain bytes mean.
+//! TLS between a socket and its connection: bytes of records in, plain bytes out, and the reverse. Owns the state of
+//! one connection from the ClientHello on; neither the socket nor what the plain bytes mean.
 //!
-//! The handshake stops after the ClientHello until a context is chosen by the name in it (`names`), for which
-//! JavaScript may have to be asked. What follows meanwhile stays in the kernel.
+//! Three stages: the ClientHello is looked at (`hello`) until settings are chosen by the name in it (`names`), for
+//! which JavaScript may have to be asked; rustls carries out the handshake (`handshake`); then records are opened and
+//! sealed here (`session`). What comes while JavaScript is asked stays in the kernel.
 
+mod buffer;
 mod ciphers;
 mod config;
+mod handshake;
+mod hello;
 mod names;
+mod record;
+mod session;
 mod transport;
+mod violation;
 
-pub use config::{ConfigError, Options, server_config};
+#[cfg(test)]
+mod tests;
+
+pub use config::{ConfigError, Options, Settings, settings};
 pub use names::{Change, DomainRouter, Names};
 pub use transport::Scratch;
 
-use rustls::ServerConnection;
-use rustls::server::{Accepted, Acceptor};
-use std::io::{BufRead, IoSlice, Write};
+use buffer::Buffer;
+use hello::Wishes;
+use rustls::server::UnbufferedServerConnection;
+use session::Session;
+use std::io::IoSlice;
+use thiserror::Error;
+use violation::Violation;
 
+#[derive(Default)]
 pub struct Tls {
     state: State,
-    /// Records the kernel has refused, from `sent` on.
+    /// The start of a record or a message whose rest has not come.
+    rest: Vec<u8>,
+    /// Records the kernel has refused or has not been offered, from `sent` on.
     pending: Vec<u8>,
     sent: usize,
     /// The routes of the name the client asked for.
     router: Option<DomainRouter>,
     established: bool,
+    /// The peer has said that nothing follows.
+    peer_closed: bool,
     /// Nothing more is to be said: close_notify or a fatal alert is on its way.
     closing: bool,
 }
 
+#[derive(Default)]
 enum State {
-    /// The ClientHello is not complete; true until its first byte.
-    Hello(Box<Acceptor>, bool),
-    /// It is, and no context has been chosen. What came behind it follows.
-    Asking(Box<Accepted>, Vec<u8>),
-    Session(Box<ServerConnection>),
+    /// The ClientHello is not complete.
+    #[default]
+    Hello,
+    /// It is, and no settings have been chosen.
+    Asking(Wishes),
+    Handshake(Box<UnbufferedServerConnection>),
+    Session(Box<Session>),
     Failed,
 }
 
@@ -49,21 +71,25 @@ pub enum Hello {
     Passed,
 }
 
-/// The alerts we send ourselves (RFC 8446 §6).
-const UNRECOGNIZED_NAME: u8 = 112;
-
-impl Default for Tls {
-    fn default() -> Self {
-        Tls {
-            state: State::Hello(Box::default(), true),
-            pending: Vec::new(),
-            sent: 0,
-            router: None,
-            established: false,
-            closing: false,
-        }
-    }
+/// Why a connection cannot go on.
+#[derive(Debug, Error)]
+pub enum Failure {
+    #[error("no certificate for the name the client asks for")]
+    NoCertificate,
+    #[error("a handshake that is too long")]
+    TooLong,
+    #[error("{0}")]
+    Handshake(#[from] rustls::Error),
+    #[error("{0}")]
+    Session(#[from] Violation),
 }
+
+/// The alerts of the handshake we send ourselves (RFC 8446 §6).
+const UNRECOGNIZED_NAME: u8 = 112;
+/// Bytes in which the wishes of a client must be found.
+const MAX_HELLO: usize = 20 << 10;
+/// Bytes of an unfinished message that are kept during the handshake.
+const MAX_HANDSHAKE: usize = 80 << 10;
 
 impl Tls {
     // ---- handshake
@@ -72,137 +98,141 @@ impl Tls {
         !self.established
     }
 
-    /// Whether the handshake waits for a context.
+    /// Whether the handshake waits for settings.
     pub fn is_asking(&self) -> bool {
-        matches!(self.state, State::Asking(..))
+        matches!(self.state, State::Asking(_))
     }
 
-    /// Reads the ClientHello.
-    pub fn read_hello(&mut self, mut bytes: &[u8]) -> Result<Hello, rustls::Error> {
-        let State::Hello(acceptor, fresh) = &mut self.state else { return Ok(Hello::Passed) };
+    /// Looks at the ClientHello; all bytes so far are given each time.
+    pub fn read_hello(&mut self, bytes: &[u8]) -> Hello {
+        if !matches!(self.state, State::Hello) {
+            return Hello::Passed;
+        }
         // No record begins with a letter (RFC 8446 §5.1), and every HTTP request does.
-        if std::mem::replace(fresh, false) && bytes.first().is_some_and(u8::is_ascii_alphabetic) {
-            return Ok(Hello::PlainText);
+        if bytes.first().is_some_and(u8::is_ascii_alphabetic) {
+            return Hello::PlainText;
         }
-        while !bytes.is_empty() {
-            if let Err(error) = acceptor.read_tls(&mut bytes) {
-                return Err(rustls::Error::General(error.to_string()));
-            }
-            match acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    self.state = State::Asking(Box::new(accepted), bytes.to_vec());
-                    return Ok(Hello::Complete);
-                }
-                Err((error, mut alert)) => {
-                    // Writing to memory does not fail.
-                    let _ = alert.write_all(&mut self.pending);
-                    return Err(error);
-                }
+        match hello::look(bytes) {
+            // One that is longer is not looked at again and again, but left to rustls.
+            None if bytes.len() <= MAX_HELLO => Hello::Incomplete,
+            wishes => {
+                self.state = State::Asking(wishes.unwrap_or_default());
+                Hello::Complete
             }
         }
-        Ok(Hello::Incomplete)
     }
 
-    /// The name the client asks for.
-    pub fn asked_name(&self) -> Option<String> {
-        let State::Asking(accepted, _) = &self.state else { return None };
-        accepted.client_hello().server_name().map(str::to_owned)
+    /// What the client asks for, while settings are to be chosen.
+    pub fn wishes(&self) -> Option<&Wishes> {
+        match &self.state {
+            State::Asking(wishes) => Some(wishes),
+            _ => None,
+        }
     }
 
-    /// Goes on with a context; returns what came behind the ClientHello.
-    pub fn choose(&mut self, choice: names::Choice) -> Result<Vec<u8>, rustls::Error> {
-        let State::Asking(accepted, rest) = std::mem::replace(&mut self.state, State::Failed) else {
-            return Ok(Vec::new());
-        };
+    /// Goes on with the settings chosen; the ClientHello itself is for `decrypt`, then.
+    pub fn choose(&mut self, choice: names::Choice) -> Result<(), Failure> {
+        let State::Asking(wishes) = std::mem::replace(&mut self.state, State::Failed) else { return Ok(()) };
         self.router = choice.router;
-        let Some(config) = choice.config else {
+        let Some(settings) = choice.settings else {
             self.pending.extend_from_slice(&[21, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME]);
-            return Err(rustls::Error::General("no certificate for the name the client asks for".into()));
+            return Err(Failure::NoCertificate);
         };
-        match accepted.into_connection(config) {
-            Ok(mut session) => {
-                // What may be buffered is bounded by whoever writes: nothing is encrypted before it can leave.
-                session.set_buffer_limit(None);
-                self.state = State::Session(Box::new(session));
-                Ok(rest)
-            }
-            Err((error, mut alert)) => {
-                let _ = alert.write_all(&mut self.pending);
-                Err(error)
-            }
-        }
+        let handshake = UnbufferedServerConnection::new(settings.for_client(wishes.prefers_chacha))?;
+        self.state = State::Handshake(Box::new(handshake));
+        Ok(())
     }
 
     pub fn router(&self) -> Option<&DomainRouter> {
         self.router.as_ref()
     }
 
-    // ---- session
+    // ---- receiving
 
-    /// Appends the plain bytes of `records` to `plain`. True: the peer has said that nothing follows.
-    pub fn decrypt(&mut self, mut records: &[u8], plain: &mut Vec<u8>) -> Result<bool, rustls::Error> {
-        let State::Session(session) = &mut self.state else { return Ok(false) };
-        let mut ended = false;
-        while !records.is_empty() && !ended {
-            // Reading from memory fails only when rustls has a full buffer, which `take_plain` empties.
-            match session.read_tls(&mut records) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => return Err(rustls::Error::General(error.to_string())),
-            }
-            let state = session.process_new_packets();
-            // Also what came in front of a record that is wrong.
-            take_plain(session, plain);
-            ended = state?.peer_has_closed();
-            self.established = self.established || !session.is_handshaking();
-        }
-        Ok(ended)
+    /// What was kept of earlier reads; it stands in front of what is given to `read_hello` and `decrypt`.
+    pub fn rest(&self) -> &[u8] {
+        &self.rest
     }
 
-    /// Encrypts as much of `slices` as one turn of writing is worth; returns how much that was. 0 during the handshake.
-    pub fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> usize {
-        match &mut self.state {
-            // Writing to an unlimited buffer does not fail.
-            State::Session(session) if !session.is_handshaking() => {
-                session.writer().write_vectored(slices).unwrap_or(0)
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.rest)
+    }
+
+    pub fn keep_rest(&mut self, bytes: &[u8]) {
+        self.rest.clear();
+        if bytes.is_empty() {
+            self.rest = Vec::new();
+        } else {
+            self.rest.extend_from_slice(bytes);
+        }
+    }
+
+    /// Appends the plain bytes of `records` to `plain`. True: the peer has said that nothing follows.
+    pub fn decrypt(&mut self, mut records: &mut [u8], plain: &mut Buffer) -> Result<bool, Failure> {
+        if self.peer_closed || matches!(self.state, State::Failed) {
+            return Ok(false);
+        }
+        if let State::Handshake(handshake) = &mut self.state {
+            let advanced = handshake::advance(handshake, records, plain, &mut self.pending);
+            records = &mut records[advanced.used..];
+            self.peer_closed = advanced.ended;
+            if advanced.result? {
+                self.establish()?;
+            } else if records.len() > MAX_HANDSHAKE {
+                return Err(Failure::TooLong);
             }
-            _ => 0,
+        }
+        if let State::Session(session) = &mut self.state {
+            let opened = session.open(records, plain, &mut self.pending);
+            records = &mut records[opened.used..];
+            self.peer_closed |= opened.result?;
+        }
+        self.keep_rest(records);
+        Ok(self.peer_closed)
+    }
+
+    fn establish(&mut self) -> Result<(), Failure> {
+        if let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Failed) {
+            self.state = State::Session(Box::new(Session::new(*handshake)?));
+            self.established = true;
+        }
+        Ok(())
+    }
+
+    // ---- sending
+
+    /// Appends what waits for `records`: first what the kernel was not offered yet, then `slices`, of which it returns
+    /// how many bytes it took. Nothing of them during the handshake.
+    pub fn encrypt(&mut self, slices: &[IoSlice<'_>], records: &mut Buffer) -> Result<usize, Failure> {
+        records.extend(&self.pending[self.sent..]);
+        self.sent(self.unsent());
+        match &mut self.state {
+            State::Session(session) if !self.closing => Ok(session.seal(slices, records)?),
+            _ => Ok(0),
         }
     }
 
     /// Says that nothing follows.
-    pub fn close(&mut self) {
+    pub fn close(&mut self, records: &mut Buffer) {
         if !std::mem::replace(&mut self.closing, true)
             && let State::Session(session) = &mut self.state
         {
-            session.send_close_notify();
+            let mut alert = Vec::new();
+            session.seal_close(&mut alert);
+            records.extend(&alert);
         }
     }
 
     /// The session is over by an error, whose alert is the last to be sent.
     pub fn fail(&mut self) {
         self.closing = true;
+        self.state = State::Failed;
+        self.rest = Vec::new();
     }
 
     // ---- records on their way out
 
-    pub fn wants_write(&self) -> bool {
-        matches!(&self.state, State::Session(session) if session.wants_write()) || self.unsent() > 0
-    }
-
-    /// Moves the records of the session to `records`.
-    pub fn take_records(&mut self, records: &mut Vec<u8>) {
-        if let State::Session(session) = &mut self.state {
-            while session.wants_write() {
-                if session.write_tls(records).is_err() {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Bytes the kernel has refused.
+    /// Bytes the kernel has not taken.
     pub fn unsent(&self) -> usize {
         self.pending.len() - self.sent
     }
@@ -224,17 +254,9 @@ impl Tls {
             self.sent = 0;
         }
     }
-}
 
-fn take_plain(session: &mut ServerConnection, plain: &mut Vec<u8>) {
-    let mut reader = session.reader();
-    // "Would block" means that there is no more for now.
-    while let Ok(chunk) = reader.fill_buf() {
-        let len = chunk.len();
-        if len == 0 {
-            return;
-        }
-        plain.extend_from_slice(chunk);
-        reader.consume(len);
+    /// Whether what is to be sent may wait for the next data: tickets do not hurry.
+    pub fn may_wait(&self) -> bool {
+        matches!(&self.state, State::Session(session) if session.is_tls13()) && !self.closing
     }
 }

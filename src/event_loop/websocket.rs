@@ -5,7 +5,7 @@ use super::connection::{Connection, Protocol};
 use super::context::{Behaviour, Context, wants};
 use super::publication::Publication;
 use super::timer::Tick;
-use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag};
+use crate::channel::{Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag};
 use crate::protocol::frame::{self, WsError};
 use crate::protocol::handshake::{self, CompressOptions};
 use crate::protocol::message::{Event, Payload, Receiver};
@@ -120,9 +120,15 @@ impl Connection {
 
     // ---- receiving
 
-    /// Understands as much of `bytes` as it can; returns how many it used.
-    pub(super) fn websocket_receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> usize {
-        let id = self.id;
+    /// Understands as much of `bytes` as it can; returns how many it used. `at`: their place in the read buffer, if they
+    /// are there.
+    pub(super) fn websocket_receive(
+        &mut self,
+        ctx: &mut Context,
+        bytes: &mut [u8],
+        at: Option<usize>,
+    ) -> usize {
+        let (id, len) = (self.id, bytes.len());
         let mut used = 0;
         if !bytes.is_empty() {
             self.restart_idle_timeout(ctx);
@@ -148,7 +154,9 @@ impl Connection {
                 }
                 Ok(Some(Event::Message { binary, compressed: false, data })) => {
                     if wanted & wants::MESSAGE != 0 {
-                        message_event(ctx, id, binary, data);
+                        // A frame ends with its payload.
+                        let place = at.filter(|_| ctx.may_claim(data.len(), len)).map(|at| at + used);
+                        message_event(ctx, id, binary, data, place);
                     }
                 }
                 Ok(Some(Event::Ping(payload))) => {
@@ -444,7 +452,7 @@ fn inflated_event(
     compression.inflate(codecs, binary, data, websocket.behaviour.max_payload, &mut events.arena)?;
     if websocket.behaviour.wants & wants::MESSAGE == 0 {
         events.arena.truncate(start);
-    } else if events.arena.len() - start < OWNED_PAYLOAD {
+    } else if events.arena.len() - start < OWNED_EVENT {
         events.push_from(EventKind::Message, id, args, start);
     } else {
         let message = events.arena.split_off(start);
@@ -453,17 +461,17 @@ fn inflated_event(
     Ok(())
 }
 
-fn message_event(ctx: &mut Context, id: ConnId, binary: bool, data: Payload<'_>) {
+/// `end`: where in the read buffer the payload ends, if it is to leave with it.
+fn message_event(ctx: &mut Context, id: ConnId, binary: bool, data: Payload<'_>, end: Option<usize>) {
     let args = [u32::from(binary), 0, 0];
-    match data {
-        Payload::Owned(bytes) if bytes.len() >= OWNED_PAYLOAD => {
+    match (data, end) {
+        (Payload::Owned(bytes), _) if bytes.len() >= OWNED_EVENT => {
             ctx.events.push_owned(EventKind::Message, id, args, bytes);
         }
-        Payload::Owned(bytes) => ctx.event(EventKind::Message, id, args, &bytes),
-        Payload::Borrowed(bytes) if bytes.len() >= OWNED_PAYLOAD => {
-            ctx.events.push_owned(EventKind::Message, id, args, bytes.to_vec());
+        (Payload::Borrowed(bytes), Some(end)) => {
+            ctx.events.push_claim(EventKind::Message, id, args, end - bytes.len()..end);
         }
-        Payload::Borrowed(bytes) => ctx.event(EventKind::Message, id, args, bytes),
+        (data, _) => ctx.large_event(EventKind::Message, id, args, &data),
     }
 }
 

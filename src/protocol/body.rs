@@ -4,6 +4,7 @@
 
 use super::http_error::HttpError;
 use super::request::{Framing, hex_digit};
+use std::ops::Range;
 
 /// Bytes of chunk extensions in one body; they carry nothing, so more of them is an attack.
 pub const MAX_EXTENSION_BYTES: u32 = 16 * 1024;
@@ -30,6 +31,15 @@ pub struct Decoded<'a> {
     pub used: usize,
     /// The body is complete; what follows in the input is the next request.
     pub done: bool,
+}
+
+/// What `decode_in_place` made of its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPlace {
+    /// Bytes of input consumed.
+    pub used: usize,
+    /// Where in the input the data is now.
+    pub data: Range<usize>,
 }
 
 impl BodyDecoder {
@@ -62,6 +72,25 @@ impl BodyDecoder {
                 Ok(decoded)
             }
         }
+    }
+
+    /// Decodes as much of `bytes` as belongs to the body, moving its data together.
+    pub fn decode_in_place(&mut self, bytes: &mut [u8]) -> Result<InPlace, HttpError> {
+        let mut all = InPlace { used: 0, data: 0..0 };
+        while all.used < bytes.len() && !self.is_done() {
+            let decoded = self.decode(&bytes[all.used..])?;
+            let len = decoded.data.len();
+            all.used += decoded.used;
+            // The data is the last of what was used.
+            let from = all.used - len;
+            if all.data.is_empty() {
+                all.data = from..from + len;
+            } else {
+                bytes.copy_within(from..from + len, all.data.end);
+                all.data.end += len;
+            }
+        }
+        Ok(all)
     }
 
     /// Bytes of data still to come; unknown for a chunked body that is not done.

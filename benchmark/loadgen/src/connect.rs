@@ -7,7 +7,7 @@ use std::thread;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::fanout::{SUBSCRIBE, SUBSCRIBED};
+use crate::content::Content;
 use crate::meter::{GENERATOR_LIMIT, cpu_ns, histogram, quantiles};
 use crate::net::{Load, Net, Target, Turn, run as run_net};
 use crate::options::Options;
@@ -15,8 +15,9 @@ use crate::ws::{self, Masks};
 use crate::{Failure, Result};
 
 pub fn run_storm(options: &mut Options) -> Result<Value> {
-    let mut net = Net::new(target(options, 10_000)?)?;
+    let (target, _) = target(options, 10_000)?;
     options.finish()?;
+    let mut net = Net::new(target)?;
     let mut load = Storm { last: 0, cpu_ns: 0, latency: histogram() };
     let cpu_start = cpu_ns();
     eprintln!("measure-start");
@@ -36,8 +37,9 @@ pub fn run_storm(options: &mut Options) -> Result<Value> {
 }
 
 pub fn run_idle(options: &mut Options) -> Result<Value> {
-    let mut net = Net::new(target(options, 1000)?)?;
+    let (target, content) = target(options, 1000)?;
     options.finish()?;
+    let mut net = Net::new(target)?;
     let waker = net.waker()?;
     let held = thread::spawn(move || {
         let mut sink = Vec::new();
@@ -45,18 +47,15 @@ pub fn run_idle(options: &mut Options) -> Result<Value> {
         let _ = std::io::stdin().read_to_end(&mut sink);
         waker.wake()
     });
-    let mut load = Idle { masks: Masks::new(), subscribed: 0, holder: Some(held), pings: 0 };
+    let mut load = Idle { content, masks: Masks::new(), subscribed: 0, holder: Some(held), pings: 0 };
     run_net(&mut net, &mut load)?;
     Ok(json!({ "connections": net.count(), "pings": load.pings, "done": true }))
 }
 
-fn target(options: &mut Options, count: usize) -> Result<Target> {
-    Ok(Target {
-        address: options.take_address()?,
-        count: options.take_count("connections", count)?,
-        in_progress: options.take_count("in-progress", 128)?,
-        upgrade: Some(options.take_or("path", "/".to_owned())?),
-    })
+fn target(options: &mut Options, count: usize) -> Result<(Target, Content)> {
+    let count = options.take_count("connections", count)?;
+    let content = Content::take(options, 256, true)?;
+    Ok((Target::websocket(options, count, 128, &content)?, content))
 }
 
 struct Storm {
@@ -90,6 +89,7 @@ impl Load for Storm {
 }
 
 struct Idle {
+    content: Content,
     masks: Masks,
     subscribed: usize,
     holder: Option<thread::JoinHandle<std::io::Result<()>>>,
@@ -98,7 +98,7 @@ struct Idle {
 
 impl Load for Idle {
     fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()> {
-        ws::append_frame(net.out(conn), ws::TEXT, SUBSCRIBE, self.masks.next());
+        self.content.subscribe(net.out(conn), self.masks.next());
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Load for Idle {
                     self.pings += 1;
                     ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next());
                 }
-                _ if frame.payload == SUBSCRIBED => {
+                _ if self.content.is_subscribed(&frame) => {
                     self.subscribed += 1;
                     if self.subscribed == net.count() {
                         println!("{}", json!({ "connections": net.count() }))

@@ -5,33 +5,31 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
+use crate::content::Content;
 use crate::meter::{Meter, Phase};
 use crate::net::{Load, Net, Target, Turn, run as run_net};
 use crate::options::Options;
-use crate::payload::{Payload, excerpt};
+use crate::payload::excerpt;
 use crate::schedule::Schedule;
 use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
 pub fn run(options: &mut Options) -> Result<Value> {
-    let target = Target {
-        address: options.take_address()?,
-        count: options.take_count("connections", 1)?,
-        in_progress: options.take_count("in-progress", 64)?,
-        upgrade: Some(options.take_or("path", "/".to_owned())?),
-    };
+    let count = options.take_count("connections", 1)?;
     let pipeline = options.take_count("pipeline", 1)?;
-    let size = options.take_or("size", 20)?;
-    let (opcode, reply) = match options.take_or("opcode", "text".to_owned())?.as_str() {
+    let kind = options.take_or("opcode", "text".to_owned())?;
+    let content = Content::take(options, 20, kind == "text")?;
+    let (opcode, reply) = match kind.as_str() {
         "text" => (ws::TEXT, ws::TEXT),
-        "binary" => (ws::BINARY, ws::BINARY),
-        "ping" if size <= 125 => (ws::PING, ws::PONG),
-        other => return Err(Failure::Usage(format!("--opcode cannot be {other} with {size} bytes"))),
+        "binary" if content.is_binary() => (ws::BINARY, ws::BINARY),
+        "ping" if content.is_binary() && content.size() <= 125 => (ws::PING, ws::PONG),
+        other => return Err(Failure::Usage(format!("--opcode cannot be {other} with this content"))),
     };
+    let target = Target::websocket(options, count, 64, &content)?;
     let mut load = Echo {
-        conns: (0..target.count).map(|_| Conn::default()).collect(),
+        conns: (0..count).map(|_| Conn::default()).collect(),
         pipeline,
-        payload: Payload::new(size, opcode == ws::TEXT),
+        content,
         opcode,
         reply,
         masks: Masks::new(),
@@ -43,7 +41,7 @@ pub fn run(options: &mut Options) -> Result<Value> {
     let mut net = Net::new(target)?;
     run_net(&mut net, &mut load)?;
     let mut report = load.meter.report(&net);
-    report["size"] = json!(size);
+    load.content.report(&mut report);
     match &load.schedule {
         Some(schedule) => schedule.report(&mut report),
         None => report["pipeline"] = json!(pipeline),
@@ -54,7 +52,7 @@ pub fn run(options: &mut Options) -> Result<Value> {
 struct Echo {
     conns: Vec<Conn>,
     pipeline: usize,
-    payload: Payload,
+    content: Content,
     opcode: u8,
     reply: u8,
     masks: Masks,
@@ -74,11 +72,11 @@ struct Conn {
 impl Echo {
     fn send(&mut self, net: &mut Net, conn: usize, since: u64) {
         let entry = &mut self.conns[conn];
-        let payload = self.payload.stamped(stamp(conn, entry.sent));
+        let stamp = stamp(conn, entry.sent);
         entry.sent += 1;
         entry.since.push_back(since);
         self.in_flight += 1;
-        ws::append_frame(net.out(conn), self.opcode, payload, self.masks.next());
+        self.content.append(net.out(conn), self.opcode, stamp, self.masks.next());
     }
 
     fn start(&mut self, net: &mut Net, now: u64) {
@@ -95,20 +93,20 @@ impl Echo {
         }
     }
 
-    fn answered(&mut self, conn: usize, frame: &Frame<'_>, now: u64) -> Result<()> {
+    fn answered(&mut self, net: &Net, conn: usize, frame: &Frame<'_>, now: u64) -> Result<()> {
         let entry = &mut self.conns[conn];
-        let expected = self.payload.stamped(stamp(conn, entry.answered));
+        let stamp = stamp(conn, entry.answered);
         let Some(since) = entry.since.pop_front() else {
             return Err(Failure::Server(format!("connection {conn}: reply nobody waits for")));
         };
-        if frame.opcode != self.reply || frame.payload != expected {
+        if !self.content.matches(net, conn, frame, self.reply, stamp)? {
             return Err(Failure::Server(format!(
                 "connection {conn}, message {}: opcode {} with {} instead of opcode {} with {}",
                 entry.answered,
                 frame.opcode,
                 excerpt(frame.payload),
                 self.reply,
-                excerpt(expected)
+                self.content.expected(stamp)
             )));
         }
         entry.answered += 1;
@@ -135,7 +133,7 @@ impl Load for Echo {
                 ws::CLOSE => return Err(ws::closed(&frame)),
                 ws::PING => ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next()),
                 _ => {
-                    self.answered(conn, &frame, now)?;
+                    self.answered(net, conn, &frame, now)?;
                     if self.schedule.is_none() && self.meter.sending() {
                         self.send(net, conn, now)
                     }

@@ -2,21 +2,22 @@
 //!
 //! Work goes in rounds: in each, every sender sends a burst, and the round is over when every subscriber has every
 //! message of it. `ws-publish` is one sender that subscribes to nothing, `ws-mixed` some of the subscribers.
-//! Per subscriber and sender the messages must come complete and in order.
+//! Per subscriber and sender the messages must come complete and in order. Slow subscribers (`--slow N`) come on top:
+//! they ask for more than the kernel takes, read nothing, and nothing is expected of what the server does with them.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::content::Content;
 use crate::meter::{Meter, Phase, histogram, quantiles};
 use crate::net::{Load, Net, Target, Turn, run as run_net};
 use crate::options::Options;
-use crate::payload::{Payload, STAMP, excerpt, parse_stamp};
+use crate::payload::{STAMP, excerpt};
 use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
-/// What a client sends once to get all that is published, and what the server answers then.
-pub const SUBSCRIBE: &[u8] = b"sub";
-pub const SUBSCRIBED: &[u8] = b"ok";
+/// What a slow subscriber asks for: so many bytes at once that it has a backlog ever after.
+const FILL: &[u8] = b"fill";
 
 pub fn run_publish(options: &mut Options) -> Result<Value> {
     let subscribers = options.take_count("subscribers", 1000)?;
@@ -24,6 +25,7 @@ pub fn run_publish(options: &mut Options) -> Result<Value> {
         subscribers,
         first_sender: subscribers,
         senders: 1,
+        slow: options.take_or("slow", 0)?,
         burst: 1,
         rounds_in_flight: options.take_count("in-flight", 4)?,
     };
@@ -34,6 +36,7 @@ pub fn run_mixed(options: &mut Options) -> Result<Value> {
     let shape = Shape {
         subscribers: options.take_count("clients", 50)?,
         first_sender: 0,
+        slow: 0,
         senders: options.take_count("senders", 10)?,
         burst: options.take_count("burst", 50)?,
         rounds_in_flight: options.take_count("in-flight", 1)?,
@@ -45,18 +48,16 @@ pub fn run_mixed(options: &mut Options) -> Result<Value> {
 }
 
 fn run(options: &mut Options, shape: Shape) -> Result<Value> {
-    let size = options.take_or("size", 100)?;
-    if size < STAMP {
+    let content = Content::take(options, 100, true)?;
+    if !content.is_distinct() {
         return Err(Failure::Usage(format!("--size must be at least {STAMP}")));
     }
-    let target = Target {
-        address: options.take_address()?,
-        count: shape.subscribers.max(shape.first_sender + shape.senders),
-        in_progress: options.take_count("in-progress", 128)?,
-        upgrade: Some(options.take_or("path", "/".to_owned())?),
-    };
+    if content.is_compressed() && shape.senders > 1 {
+        return Err(Failure::Usage("compressed messages tell no sender: one only".into()));
+    }
+    let target = Target::websocket(options, shape.first_slow() + shape.slow, 128, &content)?;
     let mut load = Fanout {
-        payload: Payload::new(size, true),
+        content,
         masks: Masks::new(),
         meter: Meter::new(options)?,
         complete: histogram(),
@@ -71,7 +72,7 @@ fn run(options: &mut Options, shape: Shape) -> Result<Value> {
     let mut net = Net::new(target)?;
     run_net(&mut net, &mut load)?;
     let mut report = load.meter.report(&net);
-    report["size"] = json!(size);
+    load.content.report(&mut report);
     report["subscribers"] = json!(load.shape.subscribers);
     report["published"] = json!(load.finished * load.shape.messages_per_round() as u64);
     report["last_latency_us"] = quantiles(&load.complete);
@@ -82,11 +83,17 @@ struct Shape {
     subscribers: usize,
     first_sender: usize,
     senders: usize,
+    /// The last ones of all connections.
+    slow: usize,
     burst: usize,
     rounds_in_flight: usize,
 }
 
 impl Shape {
+    fn first_slow(&self) -> usize {
+        self.subscribers.max(self.first_sender + self.senders)
+    }
+
     fn messages_per_round(&self) -> usize {
         self.senders * self.burst
     }
@@ -98,7 +105,7 @@ impl Shape {
 
 struct Fanout {
     shape: Shape,
-    payload: Payload,
+    content: Content,
     masks: Masks,
     meter: Meter,
     /// From the start of a round to its last delivery.
@@ -131,17 +138,20 @@ impl Fanout {
             self.started += 1;
             for sender in 0..self.shape.senders {
                 for number in first..first + self.shape.burst as u64 {
-                    let payload = self.payload.stamped((sender as u64) << NUMBER_BITS | number);
+                    let stamp = (sender as u64) << NUMBER_BITS | number;
                     let out = net.out(self.shape.first_sender + sender);
-                    ws::append_frame(out, ws::TEXT, payload, self.masks.next());
+                    self.content.append(out, ws::TEXT, stamp, self.masks.next());
                 }
             }
         }
     }
 
-    fn subscribed(&mut self, net: &mut Net) {
+    fn subscribed(&mut self, net: &mut Net, conn: usize) {
         self.subscribed += 1;
-        if self.subscribed == self.shape.subscribers && net.all_open() {
+        if conn >= self.shape.first_slow() {
+            net.pause(conn)
+        }
+        if self.subscribed == self.shape.subscribers + self.shape.slow && net.all_open() {
             self.begin(net)
         }
     }
@@ -153,9 +163,6 @@ impl Fanout {
     }
 
     fn delivered(&mut self, net: &mut Net, conn: usize, frame: &Frame<'_>, now: u64) -> Result<()> {
-        let stamp = parse_stamp(frame.payload)?;
-        let (sender, number) = ((stamp >> NUMBER_BITS) as usize, stamp & ((1 << NUMBER_BITS) - 1));
-        let round = number / self.shape.burst as u64;
         let wrong = |what: &str| {
             let shown = excerpt(frame.payload);
             Failure::Server(format!("subscriber {conn}: {what}: opcode {}, {shown}", frame.opcode))
@@ -163,11 +170,15 @@ impl Fanout {
         if conn >= self.shape.subscribers {
             return Err(wrong("delivered to who did not subscribe"));
         }
+        // Looked at only where there is one sender.
+        let next = self.expected[conn * self.shape.senders];
+        let Some(stamp) = self.content.stamp_of(net, conn, frame, next)? else {
+            return Err(wrong("wrong content"));
+        };
+        let (sender, number) = ((stamp >> NUMBER_BITS) as usize, stamp & ((1 << NUMBER_BITS) - 1));
+        let round = number / self.shape.burst as u64;
         if sender >= self.shape.senders || round >= self.started {
             return Err(wrong("never sent"));
-        }
-        if frame.opcode != ws::TEXT || !self.payload.filler_matches(frame.payload) {
-            return Err(wrong("wrong content"));
         }
         let expected = &mut self.expected[conn * self.shape.senders + sender];
         if number != *expected {
@@ -191,9 +202,13 @@ impl Fanout {
 
 impl Load for Fanout {
     fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()> {
-        if conn < self.shape.subscribers {
-            ws::append_frame(net.out(conn), ws::TEXT, SUBSCRIBE, self.masks.next());
-        } else if net.all_open() && self.subscribed == self.shape.subscribers {
+        let slow = conn >= self.shape.first_slow();
+        if conn < self.shape.subscribers || slow {
+            self.content.subscribe(net.out(conn), self.masks.next());
+        }
+        if slow {
+            ws::append_frame(net.out(conn), ws::TEXT, FILL, self.masks.next());
+        } else if net.all_open() && self.subscribed == self.shape.subscribers + self.shape.slow {
             self.begin(net);
         }
         Ok(())
@@ -206,8 +221,11 @@ impl Load for Fanout {
             match frame.opcode {
                 ws::CLOSE => return Err(ws::closed(&frame)),
                 ws::PING => ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next()),
-                _ if self.meter.phase() == Phase::Setup && frame.payload == SUBSCRIBED => {
-                    self.subscribed(net)
+                _ if self.meter.phase() == Phase::Setup && self.content.is_subscribed(&frame) => {
+                    self.subscribed(net, conn);
+                    if conn >= self.shape.first_slow() {
+                        return Ok(input.len());
+                    }
                 }
                 _ => self.delivered(net, conn, &frame, now)?,
             }
@@ -230,13 +248,16 @@ const NUMBER_BITS: u32 = 48;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Payload;
 
     fn fanout() -> (Fanout, Net) {
         let mut options = Options::parse(std::iter::empty()).unwrap();
-        let shape = Shape { subscribers: 2, first_sender: 0, senders: 2, burst: 2, rounds_in_flight: 1 };
-        let target = Target { address: ([127, 0, 0, 1], 1).into(), count: 2, in_progress: 1, upgrade: None };
+        let shape =
+            Shape { subscribers: 2, first_sender: 0, senders: 2, slow: 0, burst: 2, rounds_in_flight: 1 };
+        let mut aim = Options::parse(["--port", "1"].map(str::to_owned).into_iter()).unwrap();
+        let target = Target::http(&mut aim, 2, 1).unwrap();
         let load = Fanout {
-            payload: Payload::new(20, true),
+            content: Content::Stamped(Payload::new(20, true)),
             masks: Masks::new(),
             meter: Meter::new(&mut options).unwrap(),
             complete: histogram(),

@@ -2,8 +2,10 @@
 //! where given, the content expected; large bodies in either direction are the pattern of [`crate::payload`] and are
 //! sent and checked as they stream.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 
+use memchr::memmem;
 use serde_json::{Value, json};
 
 use crate::meter::{Meter, Phase};
@@ -14,19 +16,15 @@ use crate::schedule::Schedule;
 use crate::{Failure, Result};
 
 pub fn run(options: &mut Options) -> Result<Value> {
-    let target = Target {
-        address: options.take_address()?,
-        count: options.take_count("connections", 1)?,
-        in_progress: options.take_count("in-progress", 64)?,
-        upgrade: None,
-    };
+    let count = options.take_count("connections", 1)?;
+    let target = Target::http(options, count, 64)?;
     let pipeline = options.take_count("pipeline", 1)?;
     let request = Request::new(options)?;
     if request.streamed > 0 && pipeline > 1 {
         return Err(Failure::Usage("large uploads cannot be pipelined".into()));
     }
     let mut load = Http {
-        conns: (0..target.count).map(|_| Conn::default()).collect(),
+        conns: (0..count).map(|_| Conn::default()).collect(),
         pipeline,
         request,
         expected: Expected::new(options)?,
@@ -34,6 +32,8 @@ pub fn run(options: &mut Options) -> Result<Value> {
         meter: Meter::new(options)?,
         schedule: Schedule::new(options)?,
         in_flight: 0,
+        drain: options.take_or("drain", true)?,
+        of_body: options.take_or("latency", "request".to_owned())? == "body",
     };
     options.finish()?;
     let mut net = Net::new(target)?;
@@ -94,7 +94,12 @@ struct Expected {
     status: u16,
     length: Option<usize>,
     body: Option<String>,
+    /// What the first response must contain; all others must be equal to it.
+    same: Option<String>,
+    first: OnceCell<Vec<u8>>,
     pattern: bool,
+    /// A length that is given twice is the server's mistake, but may be read (RFC 9112 section 6.3).
+    repeated_length: bool,
 }
 
 impl Expected {
@@ -104,8 +109,28 @@ impl Expected {
             status: options.take_or("expect-status", 200)?,
             length: options.take("expect-length")?.or(body.as_ref().map(String::len)),
             body,
+            same: options.take("expect-same")?,
+            first: OnceCell::new(),
             pattern: options.take_or("expect-pattern", false)?,
+            repeated_length: options.take_or("repeated-length", false)?,
         })
+    }
+}
+
+impl Expected {
+    /// Bodies are compared as a whole: short ones only.
+    fn is_whole(&self) -> bool {
+        self.body.is_some() || self.same.is_some()
+    }
+
+    fn matches(&self, body: &[u8]) -> bool {
+        match (&self.body, &self.same) {
+            (Some(expected), _) => body == expected.as_bytes(),
+            (None, Some(text)) if self.first.get().is_none() => {
+                memmem::find(body, text.as_bytes()).is_some() && self.first.set(body.to_vec()).is_ok()
+            }
+            _ => self.first.get().is_none_or(|first| first == body),
+        }
     }
 }
 
@@ -119,6 +144,10 @@ struct Http {
     meter: Meter,
     schedule: Option<Schedule>,
     in_flight: usize,
+    /// Wait at the end for what is under way.
+    drain: bool,
+    /// Latency is from the first byte of a response to its last.
+    of_body: bool,
 }
 
 #[derive(Default)]
@@ -134,6 +163,8 @@ struct Conn {
 struct Body {
     length: usize,
     seen: usize,
+    /// When its first byte came.
+    since: u64,
 }
 
 impl Http {
@@ -175,21 +206,21 @@ impl Http {
         if response.code != Some(self.expected.status) {
             return Err(wrong("wrong status"));
         }
-        let length = content_length(response.headers).ok_or_else(|| wrong("no single content-length"))?;
+        let length = content_length(response.headers, self.expected.repeated_length)
+            .ok_or_else(|| wrong("no single content-length"))?;
         if self.expected.length.is_some_and(|expected| expected != length) {
             return Err(wrong("wrong length"));
         }
-        Ok(Some((Body { length, seen: 0 }, size)))
+        Ok(Some((Body { length, seen: 0, since: 0 }, size)))
     }
 
     /// Checks the next bytes of a body and says how many of `input` belong to it.
     fn body(&self, conn: usize, body: &mut Body, input: &[u8]) -> Result<usize> {
         let wanted = body.length - body.seen;
         let wrong = || Failure::Server(format!("connection {conn}: wrong body: {}", excerpt(input)));
-        if let Some(expected) = &self.expected.body {
-            // Compared as a whole: short bodies only.
+        if self.expected.is_whole() {
             let Some(whole) = input.get(..wanted) else { return Ok(0) };
-            if whole != expected.as_bytes() {
+            if !self.expected.matches(whole) {
                 return Err(wrong());
             }
             body.seen = body.length;
@@ -216,13 +247,13 @@ impl Http {
         true
     }
 
-    fn answered(&mut self, net: &mut Net, conn: usize, now: u64) -> Result<()> {
+    fn answered(&mut self, net: &mut Net, conn: usize, body: &Body, now: u64) -> Result<()> {
         let entry = &mut self.conns[conn];
         if entry.unsent > 0 {
             return Err(Failure::Server(format!("connection {conn}: answered too early")));
         }
         if let Some(since) = entry.since.pop_front() {
-            self.meter.record(since, now)
+            self.meter.record(if self.of_body { body.since } else { since }, now)
         }
         self.in_flight -= 1;
         if self.schedule.is_none() && self.meter.sending() {
@@ -251,7 +282,7 @@ impl Load for Http {
                     None => return Ok(used),
                     Some((body, size)) => {
                         used += size;
-                        body
+                        Body { since: now, ..body }
                     }
                 },
             };
@@ -260,7 +291,7 @@ impl Load for Http {
                 self.conns[conn].body = Some(body);
                 return Ok(used);
             }
-            self.answered(net, conn, now)?;
+            self.answered(net, conn, &body, now)?;
         }
     }
 
@@ -277,7 +308,7 @@ impl Load for Http {
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
         let phase = self.meter.advance(net, now)?;
-        if phase == Phase::Draining && self.in_flight == 0 {
+        if phase == Phase::Draining && (self.in_flight == 0 || !self.drain) {
             return Ok(Turn::Done);
         }
         if !self.meter.sending() || self.schedule.is_none() {
@@ -291,11 +322,11 @@ impl Load for Http {
     }
 }
 
-/// The one `Content-Length`; none or several are the server's mistake (RFC 9112 section 6.3).
-fn content_length(headers: &[httparse::Header<'_>]) -> Option<usize> {
+/// The `Content-Length`; several different ones are none. `repeated`: the same may stand there more than once.
+pub fn content_length(headers: &[httparse::Header<'_>], repeated: bool) -> Option<usize> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = lengths.next()?;
-    if lengths.next().is_some() {
+    if lengths.any(|other| !repeated || other.value != length.value) {
         return None;
     }
     std::str::from_utf8(length.value).ok()?.parse().ok()
@@ -321,6 +352,8 @@ mod tests {
             meter: Meter::new(&mut options).unwrap(),
             schedule: None,
             in_flight: 1,
+            drain: true,
+            of_body: false,
         }
     }
 
@@ -337,16 +370,29 @@ mod tests {
         assert!(head(&["--expect-length", "6"], good).is_err());
         assert!(head(&["--expect-body", "four"], good).is_err());
         assert!(head(&[], &good.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n")).is_err());
+        let twice = good.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n");
+        assert!(head(&["--repeated-length", "true"], &twice).is_ok());
+        let different = good.replace("\r\n\r\n", "\r\nContent-Length: 6\r\n\r\n");
+        assert!(head(&["--repeated-length", "true"], &different).is_err());
         assert!(head(&[], "HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
     #[test]
     fn bodies_are_compared() {
         let http = http(&["--expect-body", "hello"]);
-        let body = || Body { length: 5, seen: 0 };
+        let body = || Body { length: 5, seen: 0, since: 0 };
         assert_eq!(http.body(0, &mut body(), b"hell").unwrap(), 0);
         assert_eq!(http.body(0, &mut body(), b"hello and more").unwrap(), 5);
         assert!(http.body(0, &mut body(), b"hullo").is_err());
+    }
+
+    #[test]
+    fn the_first_body_is_the_measure_of_the_others() {
+        let expected = http(&["--expect-same", "ell"]).expected;
+        assert!(!expected.matches(b"nothing"));
+        assert!(expected.matches(b"hello"));
+        assert!(expected.matches(b"hello"));
+        assert!(!expected.matches(b"hello there"));
     }
 
     #[test]

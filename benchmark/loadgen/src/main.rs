@@ -5,8 +5,11 @@
 //! `measure-start` and `measure-end` lines on stderr let the runner read the server's counters at the same moments.
 
 mod connect;
+mod content;
+mod corpus;
 mod echo;
 mod fanout;
+mod handshake;
 mod http;
 mod meter;
 mod net;
@@ -14,6 +17,8 @@ mod options;
 mod payload;
 mod schedule;
 mod server;
+mod socketio;
+mod tls;
 mod ws;
 
 use std::fmt;
@@ -53,8 +58,8 @@ impl From<io::Error> for Failure {
 }
 
 const USAGE: &str =
-    "usage: loadgen ws-echo|http|ws-publish|ws-mixed|ws-storm|ws-idle --port N [--option value…]
-       loadgen server ws-echo|http --port N";
+    "usage: loadgen ws-echo|http|handshake|ws-publish|ws-mixed|ws-storm|ws-idle --port N [--option value…]
+       loadgen server ws-echo|ws-publish|http --port N";
 
 fn main() -> ExitCode {
     let nofile = raise_nofile();
@@ -85,6 +90,7 @@ fn run(nofile: Option<u64>) -> Result<Value> {
     let mut report = match mode.as_str() {
         "ws-echo" => echo::run(&mut options),
         "http" => http::run(&mut options),
+        "handshake" => handshake::run(&mut options),
         "ws-publish" => fanout::run_publish(&mut options),
         "ws-mixed" => fanout::run_mixed(&mut options),
         "ws-storm" => connect::run_storm(&mut options),

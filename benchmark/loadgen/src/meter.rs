@@ -124,6 +124,7 @@ impl Meter {
             "latency_us": quantiles(&self.latency),
             "generator_cpu": (cpu * 1000.0).round() / 1000.0,
             "generator_limited": cpu >= GENERATOR_LIMIT,
+            "tls": net.negotiated(),
         })
     }
 }

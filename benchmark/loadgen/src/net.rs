@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,13 @@ use rustix::fd::OwnedFd;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use socket2::SockRef;
+use serde_json::Value;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::content::Content;
+use crate::options::Options;
 use crate::payload::excerpt;
+use crate::tls::{Security, Session};
 use crate::ws;
 use crate::{Failure, Result};
 
@@ -44,14 +48,74 @@ pub enum Turn {
     Until(u64),
 }
 
-/// Where to connect to, how often, and how many handshakes at a time.
+/// Where to connect to, how often, how many handshakes at a time, and what the connections become.
 pub struct Target {
-    pub address: SocketAddr,
-    pub count: usize,
-    pub in_progress: usize,
-    /// Path to upgrade to a WebSocket on; `None` leaves the connection to the mode.
-    pub upgrade: Option<String>,
+    address: SocketAddr,
+    count: usize,
+    in_progress: usize,
+    security: Option<Security>,
+    /// Request of an upgrade to a WebSocket; `None` leaves the connection to the mode.
+    upgrade: Option<Vec<u8>>,
+    deflate: bool,
+    /// What is to be said on a new WebSocket before it may be used.
+    greeting: Option<Greeting>,
+    /// Of the kernel, in bytes, where it is not left to the kernel.
+    receive_buffer: Option<usize>,
 }
+
+impl Target {
+    pub fn http(options: &mut Options, count: usize, in_progress: usize) -> Result<Self> {
+        Ok(Target {
+            address: options.take_address()?,
+            count,
+            in_progress: options.take_count("in-progress", in_progress)?,
+            security: Security::take(options)?,
+            upgrade: None,
+            deflate: false,
+            greeting: None,
+            receive_buffer: options.take("receive-buffer")?,
+        })
+    }
+
+    pub fn websocket(
+        options: &mut Options,
+        count: usize,
+        in_progress: usize,
+        content: &Content,
+    ) -> Result<Self> {
+        let path = options.take_or("path", content.path().to_owned())?;
+        // Offered where it is wanted, and then the server must take it.
+        let deflate = content.is_compressed();
+        Ok(Target {
+            upgrade: Some(ws::upgrade_request(&path, deflate)),
+            deflate,
+            greeting: content.greeting(),
+            ..Target::http(options, count, in_progress)?
+        })
+    }
+
+    /// A socket that is connecting.
+    fn connect(&self, conn: usize) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(size) = self.receive_buffer {
+            socket.set_recv_buffer_size(size)?
+        }
+        if let (true, IpAddr::V4(host)) = (self.count > PORTS, self.address.ip()) {
+            // The ports of one address would not do.
+            let source = Ipv4Addr::from_bits(host.to_bits() + (conn / PORTS) as u32);
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        match socket.connect(&self.address.into()) {
+            Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+            _ => Ok(TcpStream::from_std(socket.into())),
+        }
+    }
+}
+
+/// Takes messages from the front of the bytes received and appends what is to be said to them: how many bytes those
+/// were, and whether the connection may be used now.
+pub type Greeting = fn(&[u8], &mut Vec<u8>) -> Result<(usize, bool)>;
 
 pub struct Net {
     poll: Poll,
@@ -59,33 +123,49 @@ pub struct Net {
     timer: OwnedFd,
     timer_set_to: u64,
     target: Target,
-    request: Vec<u8>,
     conns: Vec<Conn>,
     dirty: VecDeque<usize>,
     opened: usize,
     clock: Instant,
+    /// What came out of the TLS records of one read.
+    plain: Vec<u8>,
+    /// What the first TLS session agreed on.
+    negotiated: Value,
     bytes_in: u64,
     bytes_out: u64,
 }
 
 struct Conn {
     stream: TcpStream,
+    tls: Option<Box<Session>>,
     stage: Stage,
+    /// The server keeps the context of its compressor from message to message.
+    takeover: bool,
     /// When connecting began.
     since: u64,
     /// Start of a unit whose end has not arrived.
     rest: Vec<u8>,
     out: Vec<u8>,
+    /// How much of `out` is on its way; with TLS, how much has been sealed since everything was.
     written: usize,
     dirty: bool,
+    /// Nothing is read any more.
+    paused: bool,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Stage {
     Connecting,
+    Securing,
     Upgrading,
+    Greeting,
     Open,
 }
+
+/// Connections per source address: some 28,000 ports are there, and finding a free one gets slow from half of that on.
+const PORTS: usize = 14_000;
+/// What a connecting socket that does not block answers.
+const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 /// Of the timer and the waker: they end the sleep and nothing else.
 const WAKE: Token = Token(usize::MAX);
@@ -100,12 +180,13 @@ impl Net {
             poll,
             timer,
             timer_set_to: 0,
-            request: target.upgrade.as_deref().map(ws::upgrade_request).unwrap_or_default(),
             conns: Vec::with_capacity(target.count),
             target,
             dirty: VecDeque::new(),
             opened: 0,
             clock: Instant::now(),
+            plain: Vec::new(),
+            negotiated: Value::Null,
             bytes_in: 0,
             bytes_out: 0,
         })
@@ -143,7 +224,41 @@ impl Net {
         self.conns[conn].since
     }
 
-    /// Bytes read and written so far.
+    /// Whether the server's compressor refers to earlier messages (RFC 7692 section 7.1.1.1).
+    pub fn takeover(&self, conn: usize) -> bool {
+        self.conns[conn].takeover
+    }
+
+    /// The TLS session, where there is one.
+    pub fn session(&self, conn: usize) -> Option<&Session> {
+        self.conns[conn].tls.as_deref()
+    }
+
+    /// Reads no more from the connection, whatever the server sends.
+    pub fn pause(&mut self, conn: usize) {
+        self.conns[conn].paused = true
+    }
+
+    /// What the first TLS session agreed on; null without TLS.
+    pub fn negotiated(&self) -> &Value {
+        &self.negotiated
+    }
+
+    /// Ends an open connection, with a reset or in order, and begins a new one under its number.
+    pub fn reconnect(&mut self, conn: usize, reset: bool) -> Result<()> {
+        let entry = &mut self.conns[conn];
+        if reset {
+            SockRef::from(&entry.stream).set_linger(Some(Duration::ZERO))?
+        } else if let Some(tls) = &mut entry.tls {
+            // The end of the handshake may still be due.
+            tls.flush(&mut entry.stream)?
+        }
+        self.opened -= 1;
+        self.conns[conn] = self.connect(conn)?;
+        Ok(())
+    }
+
+    /// Bytes read and written so far, before encryption.
     pub fn traffic(&self) -> (u64, u64) {
         (self.bytes_in, self.bytes_out)
     }
@@ -151,21 +266,29 @@ impl Net {
     fn connect_more(&mut self) -> Result<()> {
         while self.conns.len() < self.target.count && self.conns.len() - self.opened < self.target.in_progress
         {
-            let mut stream = TcpStream::connect(self.target.address)?;
-            let token = Token(self.conns.len());
-            self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            let since = self.now();
-            self.conns.push(Conn {
-                stream,
-                stage: Stage::Connecting,
-                since,
-                rest: Vec::new(),
-                out: Vec::new(),
-                written: 0,
-                dirty: false,
-            });
+            let conn = self.connect(self.conns.len())?;
+            self.conns.push(conn);
         }
         Ok(())
+    }
+
+    fn connect(&mut self, conn: usize) -> Result<Conn> {
+        let since = self.now();
+        let mut stream = self.target.connect(conn)?;
+        self.poll.registry().register(&mut stream, Token(conn), Interest::READABLE | Interest::WRITABLE)?;
+        let tls = self.target.security.as_mut().map(|security| security.session(conn)).transpose()?;
+        Ok(Conn {
+            stream,
+            tls: tls.map(Box::new),
+            stage: Stage::Connecting,
+            takeover: false,
+            since,
+            rest: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+            dirty: false,
+            paused: false,
+        })
     }
 
     fn handle<L: Load>(&mut self, load: &mut L, event: &Event, buffer: &mut Vec<u8>) -> Result<()> {
@@ -178,8 +301,11 @@ impl Net {
         } else if event.is_writable() {
             self.flush(load, conn)?;
         }
-        if event.is_readable() {
-            self.read(load, conn, buffer)?;
+        if event.is_readable() && self.conns[conn].stage != Stage::Connecting {
+            match self.conns[conn].tls {
+                None => self.read(load, conn, buffer)?,
+                Some(_) => self.read_sealed(load, conn, buffer)?,
+            }
         }
         self.flush_dirty(load)
     }
@@ -195,11 +321,19 @@ impl Net {
             Err(error) => return Err(error.into()),
         }
         entry.stream.set_nodelay(true)?;
-        if self.target.upgrade.is_none() {
-            return self.open(load, conn);
+        if entry.tls.is_none() {
+            return self.connected(load, conn);
         }
+        entry.stage = Stage::Securing;
+        self.flush(load, conn)
+    }
+
+    /// Bytes can be exchanged.
+    fn connected<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
+        let Some(request) = &self.target.upgrade else { return self.open(load, conn) };
+        let entry = &mut self.conns[conn];
         entry.stage = Stage::Upgrading;
-        entry.out.extend_from_slice(&self.request);
+        entry.out.extend_from_slice(request);
         self.flush(load, conn)
     }
 
@@ -214,6 +348,9 @@ impl Net {
     fn read<L: Load>(&mut self, load: &mut L, conn: usize, buffer: &mut Vec<u8>) -> Result<()> {
         loop {
             let entry = &mut self.conns[conn];
+            if entry.paused {
+                return Ok(());
+            }
             let kept = entry.rest.len();
             // A unit may be larger than the buffer: it grows until one fits.
             if buffer.len() < kept * 2 {
@@ -242,11 +379,72 @@ impl Net {
         }
     }
 
+    /// The same for a connection with TLS.
+    fn read_sealed<L: Load>(&mut self, load: &mut L, conn: usize, buffer: &mut [u8]) -> Result<()> {
+        loop {
+            let entry = &mut self.conns[conn];
+            let read = match entry.stream.read(buffer) {
+                Ok(0) => return Err(self.hung_up(conn, "closed by the server", b"")),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(self.hung_up(conn, &error.to_string(), b"")),
+            };
+            let mut plain = std::mem::take(&mut self.plain);
+            plain.append(&mut entry.rest);
+            let kept = plain.len();
+            if let Some(tls) = &mut entry.tls {
+                tls.open(&buffer[..read], &mut plain)?
+            }
+            self.bytes_in += (plain.len() - kept) as u64;
+            self.opened_records(load, conn, &plain)?;
+            plain.clear();
+            self.plain = plain;
+            if read < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn opened_records<L: Load>(&mut self, load: &mut L, conn: usize, plain: &[u8]) -> Result<()> {
+        let entry = &mut self.conns[conn];
+        let Some(tls) = &entry.tls else { return Ok(()) };
+        let wants_write = tls.wants_write();
+        if entry.stage == Stage::Securing && !tls.is_handshaking() {
+            if self.negotiated.is_null() {
+                self.negotiated = tls.report()
+            }
+            self.connected(load, conn)?
+        }
+        let used = if plain.is_empty() { 0 } else { self.consume(load, conn, plain)? };
+        self.conns[conn].rest.extend_from_slice(&plain[used..]);
+        if wants_write { self.flush(load, conn) } else { Ok(()) }
+    }
+
     fn consume<L: Load>(&mut self, load: &mut L, conn: usize, input: &[u8]) -> Result<usize> {
         let mut used = 0;
         if self.conns[conn].stage == Stage::Upgrading {
-            let Some(head) = ws::upgrade_response(input)? else { return Ok(0) };
+            let Some((head, extension)) = ws::upgrade_response(input)? else { return Ok(0) };
             used = head;
+            if extension.is_some() != self.target.deflate {
+                return Err(Failure::Server(format!(
+                    "permessage-deflate not negotiated: {}",
+                    excerpt(input)
+                )));
+            }
+            let entry = &mut self.conns[conn];
+            entry.takeover = extension.is_some_and(|extension| extension.takeover);
+            match self.target.greeting {
+                None => self.open(load, conn)?,
+                Some(_) => entry.stage = Stage::Greeting,
+            }
+        }
+        if let (Stage::Greeting, Some(greeting)) = (self.conns[conn].stage, self.target.greeting) {
+            let (size, open) = greeting(&input[used..], self.out(conn))?;
+            used += size;
+            if !open {
+                return Ok(used);
+            }
             self.open(load, conn)?;
         }
         if used < input.len() {
@@ -270,6 +468,12 @@ impl Net {
 
     fn flush<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
         let entry = &mut self.conns[conn];
+        if entry.stage == Stage::Connecting {
+            return Ok(());
+        }
+        if entry.tls.is_some() {
+            return self.flush_sealed(load, conn);
+        }
         while entry.written < entry.out.len() {
             match entry.stream.write(&entry.out[entry.written..]) {
                 Ok(written) => {
@@ -287,6 +491,26 @@ impl Net {
         entry.written = 0;
         entry.out.clear();
         if entry.stage == Stage::Open {
+            load.drained(self, conn)
+        }
+        Ok(())
+    }
+
+    fn flush_sealed<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
+        let entry = &mut self.conns[conn];
+        let Some(tls) = &mut entry.tls else { return Ok(()) };
+        if entry.stage > Stage::Securing && !entry.out.is_empty() {
+            tls.seal(&entry.out)?;
+            entry.written += entry.out.len();
+            self.bytes_out += entry.out.len() as u64;
+            entry.out.clear();
+        }
+        match tls.flush(&mut entry.stream) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(self.hung_up(conn, &error.to_string(), b"")),
+        }
+        if std::mem::take(&mut entry.written) > 0 && entry.stage == Stage::Open {
             load.drained(self, conn)
         }
         Ok(())

@@ -31,6 +31,11 @@ impl Options {
         }
     }
 
+    /// Gives back what another part takes as well.
+    pub fn put(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
     pub fn take_or<T: FromStr>(&mut self, name: &str, default: T) -> Result<T> {
         Ok(self.take(name)?.unwrap_or(default))
     }

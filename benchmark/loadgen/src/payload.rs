@@ -16,8 +16,13 @@ pub struct Payload {
 
 impl Payload {
     pub fn new(size: usize, text: bool) -> Self {
-        let filler = |i: usize| if text { b' ' + (i % 95) as u8 } else { (i * 7 % PATTERN_PERIOD) as u8 };
+        // Letters and signs that JSON does not escape.
+        let filler = |i: usize| if text { b'#' + (i % 57) as u8 } else { (i * 7 % PATTERN_PERIOD) as u8 };
         Payload { bytes: (0..size).map(filler).collect() }
+    }
+
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The payload with this stamp.

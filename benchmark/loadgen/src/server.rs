@@ -1,5 +1,6 @@
-//! `server ws-echo|http`: moves bytes and does nothing else, as the limit a real server can be held against.
-//! It answers this generator only: the accept key is the constant one, requests have no bodies.
+//! `server ws-echo|ws-publish|http`: moves bytes and does nothing else, as the limit a real server can be held against.
+//! It answers this generator only: the accept key is the constant one, and what requests and responses look like is said
+//! on the command line (`http`: `--body N` of the responses, `--upload N` of the requests).
 //! Like the servers under test it answers `stats` on stdin and ends when stdin ends.
 
 use std::fs;
@@ -15,13 +16,15 @@ use serde_json::{Value, json};
 
 use crate::meter::cpu_ns;
 use crate::options::Options;
+use crate::payload::pattern;
 use crate::ws;
 use crate::{Failure, Result};
 
 pub fn run(kind: &str, mut options: Options) -> Result<Value> {
-    let echo = match kind {
-        "ws-echo" => true,
-        "http" => false,
+    let work = match kind {
+        "ws-echo" => Work::Echo,
+        "ws-publish" => Work::Publish,
+        "http" => Work::Http(Answers::take(&mut options)?),
         other => return Err(Failure::Usage(format!("no raw server {other}"))),
     };
     let port = options.take_or("port", 0u16)?;
@@ -31,7 +34,7 @@ pub fn run(kind: &str, mut options: Options) -> Result<Value> {
     thread::spawn(answer_stats);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut server = Server { poll, conns: Vec::new(), echo };
+    let mut server = Server { poll, conns: Vec::new(), work };
     server.serve(&listener)?;
     Ok(Value::Null)
 }
@@ -57,18 +60,53 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
+enum Work {
+    Echo,
+    Publish,
+    Http(Answers),
+}
+
+/// What each request is answered with.
+struct Answers {
+    /// Head and body, or the head alone before a body that is too large to be queued.
+    bytes: Vec<u8>,
+    large: Vec<u8>,
+    /// Size of the body of each request.
+    upload: usize,
+}
+
+impl Answers {
+    fn take(options: &mut Options) -> Result<Self> {
+        let upload = options.take_or("upload", 0)?;
+        let body = match (options.take::<usize>("body")?, upload) {
+            (Some(size), _) => pattern(size)[..size].to_vec(),
+            (None, 0) => b"Hello World!".to_vec(),
+            (None, size) => size.to_string().into_bytes(),
+        };
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
+        let (queued, large) = if body.len() > LARGE { (vec![], body) } else { (body, vec![]) };
+        Ok(Answers { bytes: [head.into_bytes(), queued].concat(), large, upload })
+    }
+}
+
 struct Server {
     poll: Poll,
     /// Never reused: a run is short.
     conns: Vec<Option<Conn>>,
-    echo: bool,
+    work: Work,
 }
 
 struct Conn {
     stream: TcpStream,
     rest: Vec<u8>,
     out: Vec<u8>,
+    /// Bytes of the large body still to be sent after `out`.
+    large_left: usize,
+    /// Bytes of a request body still to come.
+    upload_left: usize,
     upgraded: bool,
+    subscribed: bool,
 }
 
 impl Server {
@@ -105,7 +143,10 @@ impl Server {
                         stream,
                         rest: Vec::new(),
                         out: Vec::new(),
+                        large_left: 0,
+                        upload_left: 0,
                         upgraded: false,
+                        subscribed: false,
                     }));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -116,15 +157,25 @@ impl Server {
 
     fn handle(&mut self, number: usize, buffer: &mut [u8]) {
         let Some(conn) = &mut self.conns[number] else { return };
-        if conn.turn(buffer, self.echo).is_err() {
+        let mut published = Vec::new();
+        if conn.turn(buffer, &self.work, &mut published).is_err() {
             self.conns[number] = None
+        }
+        if published.is_empty() {
+            return;
+        }
+        for conn in self.conns.iter_mut().flatten().filter(|conn| conn.subscribed) {
+            conn.out.extend_from_slice(&published);
+            // A broken connection is seen when it is read.
+            let _ = conn.flush(&[]);
         }
     }
 }
 
 impl Conn {
-    /// Reads what is there, answers it, writes what the kernel takes.
-    fn turn(&mut self, buffer: &mut [u8], echo: bool) -> io::Result<()> {
+    /// Reads what is there, answers it, writes what the kernel takes. Frames for all subscribers go to `published`.
+    fn turn(&mut self, buffer: &mut [u8], work: &Work, published: &mut Vec<u8>) -> io::Result<()> {
+        let large = if let Work::Http(answers) = work { &answers.large[..] } else { &[] };
         loop {
             let kept = self.rest.len();
             if kept * 2 > buffer.len() {
@@ -134,30 +185,49 @@ impl Conn {
             let read = match self.stream.read(&mut buffer[kept..]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.flush(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.flush(large),
                 Err(error) => return Err(error),
             };
             self.rest.clear();
             let filled = kept + read;
-            let used = if echo { self.echo(&buffer[..filled])? } else { self.answer(&buffer[..filled]) };
+            let input = &buffer[..filled];
+            let used = match work {
+                Work::Http(answers) => self.answer(input, answers),
+                Work::Echo => self.websocket(input, None)?,
+                Work::Publish => self.websocket(input, Some(published))?,
+            };
             self.rest.extend_from_slice(&buffer[used..filled]);
-            self.flush()?;
+            self.flush(large)?;
             if filled < buffer.len() {
                 return Ok(());
             }
         }
     }
 
-    fn answer(&mut self, input: &[u8]) -> usize {
+    fn answer(&mut self, input: &[u8], answers: &Answers) -> usize {
         let mut used = 0;
-        for at in memmem::find_iter(input, b"\r\n\r\n") {
-            used = at + 4;
-            self.out.extend_from_slice(HELLO);
+        loop {
+            let body = self.upload_left.min(input.len() - used);
+            used += body;
+            self.upload_left -= body;
+            if body > 0 && self.upload_left == 0 {
+                self.out.extend_from_slice(&answers.bytes)
+            }
+            if self.upload_left > 0 {
+                return used;
+            }
+            let Some(at) = memmem::find(&input[used..], b"\r\n\r\n") else { return used };
+            used += at + 4;
+            if answers.upload > 0 {
+                self.upload_left = answers.upload
+            } else {
+                self.out.extend_from_slice(&answers.bytes);
+                self.large_left = answers.large.len()
+            }
         }
-        used
     }
 
-    fn echo(&mut self, input: &[u8]) -> io::Result<usize> {
+    fn websocket(&mut self, input: &[u8], mut published: Option<&mut Vec<u8>>) -> io::Result<usize> {
         let mut used = 0;
         if !self.upgraded {
             let Some(end) = memmem::find(input, b"\r\n\r\n") else { return Ok(0) };
@@ -167,10 +237,19 @@ impl Conn {
             self.out.extend_from_slice(head.as_bytes());
             self.out.extend_from_slice(format!("Sec-WebSocket-Accept: {}\r\n\r\n", ws::ACCEPT).as_bytes());
         }
-        while let Some(size) = self.echo_frame(&input[used..])? {
+        loop {
+            let start = self.out.len();
+            let Some(size) = self.echo_frame(&input[used..])? else { return Ok(used) };
             used += size;
+            let Some(published) = &mut published else { continue };
+            let frame = self.out.split_off(start);
+            if frame[2..] == *SUBSCRIBE {
+                self.subscribed = true;
+                self.out.extend_from_slice(SUBSCRIBED)
+            } else {
+                published.extend_from_slice(&frame)
+            }
         }
-        Ok(used)
     }
 
     fn echo_frame(&mut self, input: &[u8]) -> io::Result<Option<usize>> {
@@ -193,9 +272,12 @@ impl Conn {
         Ok(Some(end))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.out.is_empty() {
-            match self.stream.write(&self.out) {
+    fn flush(&mut self, large: &[u8]) -> io::Result<()> {
+        while !self.out.is_empty() || self.large_left > 0 {
+            let queued = !self.out.is_empty();
+            let bytes = if queued { &self.out[..] } else { &large[large.len() - self.large_left..] };
+            match self.stream.write(bytes) {
+                Ok(written) if !queued => self.large_left -= written,
                 Ok(written) if written == self.out.len() => self.out.clear(),
                 Ok(written) => drop(self.out.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -208,4 +290,8 @@ impl Conn {
 
 const LISTENER: Token = Token(usize::MAX);
 const BUFFER: usize = 1024 * 1024;
-const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nHello World!";
+/// Bodies from this size on are not copied into a queue.
+const LARGE: usize = 1024 * 1024;
+const SUBSCRIBE: &[u8] = b"sub";
+/// A frame: text, not masked.
+const SUBSCRIBED: &[u8] = b"\x81\x02ok";

@@ -17,16 +17,28 @@ pub const PONG: u8 = 10;
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-pub fn upgrade_request(path: &str) -> Vec<u8> {
+/// `deflate`: with the offer of permessage-deflate that browsers make.
+pub fn upgrade_request(path: &str, deflate: bool) -> Vec<u8> {
+    let offer = match deflate {
+        true => "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+        false => "",
+    };
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{offer}\r\n"
     )
     .into_bytes()
 }
 
-/// Bytes of a complete and correct 101 response; `None` means more is needed.
-pub fn upgrade_response(input: &[u8]) -> Result<Option<usize>> {
+/// What a server said of permessage-deflate (RFC 7692 section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extension {
+    /// It keeps the context of its compressor.
+    pub takeover: bool,
+}
+
+/// Size of a complete and correct 101 response and the extension in it; `None` means more is needed.
+pub fn upgrade_response(input: &[u8]) -> Result<Option<(usize, Option<Extension>)>> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else { return Ok(None) };
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -39,10 +51,42 @@ pub fn upgrade_response(input: &[u8]) -> Result<Option<usize>> {
     if response.code != Some(101) || !accepted {
         return Err(wrong());
     }
-    Ok(Some(end + 4))
+    let extensions =
+        response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-extensions"));
+    let extension = extensions.map(|header| extension(header.value)).transpose()?;
+    Ok(Some((end + 4, extension)))
 }
 
-/// Appends a final, masked frame.
+fn extension(value: &[u8]) -> Result<Extension> {
+    let wrong = || Failure::Server(format!("extension not asked for: {}", excerpt(value)));
+    let text = std::str::from_utf8(value).map_err(|_| wrong())?;
+    let mut parts = text.split(';').map(str::trim);
+    if parts.next() != Some("permessage-deflate") {
+        return Err(wrong());
+    }
+    let mut extension = Extension { takeover: true };
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name.trim() {
+            "server_no_context_takeover" => extension.takeover = false,
+            // What is sent here refers to nothing further back than this.
+            "client_max_window_bits" if value.parse().is_ok_and(|bits: u8| bits < WINDOW_BITS) => {
+                return Err(wrong());
+            }
+            "client_no_context_takeover" | "client_max_window_bits" | "server_max_window_bits" => {}
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(extension)
+}
+
+/// Window of the compressor of this client.
+pub const WINDOW_BITS: u8 = 10;
+
+/// First reserved bit: the message is compressed (RFC 7692 section 6).
+pub const COMPRESSED: u8 = 0x40;
+
+/// Appends a final, masked frame; `opcode` may come with [`COMPRESSED`].
 pub fn append_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: u32) {
     out.push(0x80 | opcode);
     match payload.len() {
@@ -76,21 +120,22 @@ pub fn apply_mask(bytes: &mut [u8], key: [u8; 4]) {
 
 #[derive(Debug, PartialEq)]
 pub struct Frame<'a> {
+    /// With [`COMPRESSED`] where that is set.
     pub opcode: u8,
     pub payload: &'a [u8],
 }
 
 /// The first frame of what a server sent and its size; `None` means more is needed.
-/// Fragments, reserved bits and masks are failures: no server under test has a reason to send them.
+/// Fragments, other reserved bits and masks are failures: no server under test has a reason to send them.
 pub fn parse_frame(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>> {
     let [first, second, ..] = *input else { return Ok(None) };
-    if first & 0xf0 != 0x80 || second & 0x80 != 0 {
+    if first & 0xb0 != 0x80 || second & 0x80 != 0 {
         return Err(Failure::Server(format!("unexpected frame: {}", excerpt(input))));
     }
     let Some((length, header)) = payload_length(second, input) else { return Ok(None) };
     match input.get(header..header + length) {
         None => Ok(None),
-        Some(payload) => Ok(Some((Frame { opcode: first & 15, payload }, header + length))),
+        Some(payload) => Ok(Some((Frame { opcode: first & (COMPRESSED | 15), payload }, header + length))),
     }
 }
 
@@ -170,7 +215,7 @@ mod tests {
 
     #[test]
     fn fragments_masks_and_reserved_bits_are_refused() {
-        for start in [[0x01, 1], [0xc1, 1], [0x81, 0x81]] {
+        for start in [[0x01, 1], [0xa1, 1], [0x91, 1], [0x81, 0x81]] {
             assert!(parse_frame(&start).is_err(), "{start:?}");
         }
         assert!(parse_frame(&[0x81, 127, 255, 255, 255, 255, 255, 255, 255, 255]).unwrap().is_none());
@@ -179,9 +224,24 @@ mod tests {
     #[test]
     fn upgrade_needs_101_and_the_right_accept() {
         let good = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\nrest");
-        assert_eq!(upgrade_response(good.as_bytes()).unwrap(), Some(good.len() - 4));
+        assert_eq!(upgrade_response(good.as_bytes()).unwrap(), Some((good.len() - 4, None)));
         assert_eq!(upgrade_response(&good.as_bytes()[..40]).unwrap(), None);
         assert!(upgrade_response(good.replace("101", "200").as_bytes()).is_err());
         assert!(upgrade_response(good.replace("s3p", "S3p").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn extensions_are_those_offered() {
+        let takeover = |text: &str| extension(text.as_bytes()).map(|extension| extension.takeover);
+        assert!(takeover("permessage-deflate").unwrap());
+        assert!(
+            takeover("permessage-deflate; server_max_window_bits=12; client_max_window_bits=10").unwrap()
+        );
+        assert!(
+            !takeover("permessage-deflate; client_no_context_takeover; server_no_context_takeover").unwrap()
+        );
+        assert!(takeover("permessage-deflate; client_max_window_bits=9").is_err());
+        assert!(takeover("permessage-deflate; other").is_err());
+        assert!(takeover("x-webkit-deflate-frame").is_err());
     }
 }

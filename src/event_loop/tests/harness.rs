@@ -133,7 +133,7 @@ impl Harness {
         for header in &self.batch.headers {
             let owned = header.offset & OWNED != 0;
             let payload = if owned {
-                self.batch.owned[(header.offset & !OWNED) as usize].clone()
+                self.batch.owned[(header.offset & !OWNED) as usize].bytes().to_vec()
             } else {
                 self.batch.arena[header.offset as usize..][..header.len as usize].to_vec()
             };

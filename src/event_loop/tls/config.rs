@@ -71,8 +71,23 @@ impl From<rustls::Error> for ConfigError {
     }
 }
 
+/// What handshakes are carried out with.
+#[derive(Debug)]
+pub struct Settings {
+    usual: Arc<ServerConfig>,
+    for_chacha: Arc<ServerConfig>,
+}
+
+impl Settings {
+    /// The cipher is chosen by the list of the options, else in our order; a client that prefers ChaCha20, which is
+    /// one without hardware for AES, has its way.
+    pub fn for_client(&self, prefers_chacha: bool) -> Arc<ServerConfig> {
+        if prefers_chacha { self.for_chacha.clone() } else { self.usual.clone() }
+    }
+}
+
 /// `None`: the options name neither key nor certificate.
-pub fn server_config(options: &Options) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
+pub fn settings(options: &Options) -> Result<Option<Arc<Settings>>, ConfigError> {
     if let Some(path) = &options.dh_params_file_name {
         read("dh_params_file_name", path)?;
     }
@@ -87,10 +102,14 @@ pub fn server_config(options: &Options) -> Result<Option<Arc<ServerConfig>>, Con
     let mut config = builder.with_cert_resolver(Arc::new(Always(Arc::new(certified))));
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    Ok(Some(Arc::new(config)))
+    // The records of an established session are ours (`session`).
+    config.enable_secret_extraction = true;
+    let for_chacha = Arc::new(config.clone());
+    config.ignore_client_order = options.ssl_ciphers.is_none();
+    Ok(Some(Arc::new(Settings { usual: Arc::new(config), for_chacha })))
 }
 
-/// The certificate of one context, whatever the client names: the context was chosen by the name already.
+/// One certificate, whatever the client names: the settings were chosen by the name already.
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
 
@@ -102,8 +121,9 @@ impl ResolvesServerCert for Always {
 
 fn provider(options: &Options) -> Result<Arc<CryptoProvider>, ConfigError> {
     let mut provider = aws_lc_rs::default_provider();
-    if let Some(list) = &options.ssl_ciphers {
-        provider.cipher_suites = ciphers::parse(list)?;
+    match &options.ssl_ciphers {
+        Some(list) => provider.cipher_suites = ciphers::parse(list)?,
+        None => ciphers::prefer_aes_128(&mut provider.cipher_suites),
     }
     Ok(Arc::new(provider))
 }

@@ -1,10 +1,10 @@
 //! The server names of one SSLApp: which certificate a handshake gets, and which router its requests go to.
 //!
-//! Owned by the loop thread. A change is for handshakes to come: connections keep the context and the router they
+//! Owned by the loop thread. A change is for handshakes to come: connections keep the settings and the router they
 //! have.
 
+use super::config::Settings;
 use crate::router::Router;
-use rustls::ServerConfig;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub enum Change {
     /// Adds a name or replaces its certificate; without one the app's own is used.
     Add {
         name: String,
-        config: Option<Arc<ServerConfig>>,
+        settings: Option<Arc<Settings>>,
     },
     Remove {
         name: String,
@@ -28,34 +28,34 @@ pub enum Change {
 }
 
 pub struct Names {
-    default: Option<Arc<ServerConfig>>,
+    default: Option<Arc<Settings>>,
     /// By name in lower case; `*` may stand for the left-most label.
     names: HashMap<String, Name>,
     asks: bool,
 }
 
 struct Name {
-    config: Option<Arc<ServerConfig>>,
+    settings: Option<Arc<Settings>>,
     router: DomainRouter,
 }
 
 pub struct Choice {
-    pub config: Option<Arc<ServerConfig>>,
+    pub settings: Option<Arc<Settings>>,
     /// `None`: the app's own.
     pub router: Option<DomainRouter>,
 }
 
 impl Names {
-    pub fn new(default: Option<Arc<ServerConfig>>) -> Self {
+    pub fn new(default: Option<Arc<Settings>>) -> Self {
         Names { default, names: HashMap::new(), asks: false }
     }
 
     pub fn change(&mut self, change: Change) {
         match change {
-            Change::Add { name, config } => match self.names.get_mut(&name) {
-                Some(known) => known.config = config,
+            Change::Add { name, settings } => match self.names.get_mut(&name) {
+                Some(known) => known.settings = settings,
                 None => {
-                    self.names.insert(name, Name { config, router: DomainRouter::default() });
+                    self.names.insert(name, Name { settings, router: DomainRouter::default() });
                 }
             },
             Change::Remove { name } => {
@@ -79,10 +79,10 @@ impl Names {
     pub fn choose(&self, name: Option<&str>) -> Choice {
         match name.and_then(|name| self.find(name)) {
             Some(found) => Choice {
-                config: found.config.clone().or_else(|| self.default.clone()),
+                settings: found.settings.clone().or_else(|| self.default.clone()),
                 router: Some(found.router.clone()),
             },
-            None => Choice { config: self.default.clone(), router: None },
+            None => Choice { settings: self.default.clone(), router: None },
         }
     }
 
@@ -103,7 +103,7 @@ mod tests {
     fn names(of: &[&str]) -> Names {
         let mut names = Names::new(None);
         for name in of {
-            names.change(Change::Add { name: (*name).to_owned(), config: None });
+            names.change(Change::Add { name: (*name).to_owned(), settings: None });
         }
         names
     }
@@ -132,7 +132,7 @@ mod tests {
         let mut names = names(&["a.example"]);
         let router = names.choose(Some("a.example")).router.expect("router");
         router.borrow_mut().add(Method::Get, b"/", Priority::Medium, 1);
-        names.change(Change::Add { name: "a.example".into(), config: None });
+        names.change(Change::Add { name: "a.example".into(), settings: None });
         assert!(!names.choose(Some("a.example")).router.expect("router").borrow().is_empty());
         names.change(Change::Remove { name: "a.example".into() });
         assert!(names.choose(Some("a.example")).router.is_none());

@@ -1,12 +1,14 @@
 //! The TLS side of a connection: what `connection.rs` does with a plain socket, with records in between.
 
-use super::{Hello, Tls};
+use super::buffer::Buffer;
+use super::{Failure, Hello, Tls};
 use crate::channel::EventKind;
 use crate::event_loop::connection::{Connection, WRITE_BUDGET};
 use crate::event_loop::context::Context;
 use crate::event_loop::outbound::{MAX_SLICES, Outbound};
 use crate::event_loop::timer::Tick;
 use crate::protocol::http_error::HttpError;
+use std::fmt::Display;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
 
@@ -14,20 +16,16 @@ use std::sync::atomic::Ordering;
 const HANDSHAKE_TIMEOUT: Tick = 10;
 /// Plain bytes encrypted for one write. What the kernel refuses of it waits as records, so this bounds those.
 const ENCRYPT_AT_ONCE: usize = 128 << 10;
+/// Records that wait and are no longer than this leave in one write with what follows.
+const JOINED: usize = 16 << 10;
 /// Capacity the scratch buffers keep.
 const KEPT_SCRATCH: usize = 256 << 10;
 
 /// Buffers for one read or write, used by all connections of a loop in turn.
 #[derive(Default)]
 pub struct Scratch {
-    plain: Vec<u8>,
-    records: Vec<u8>,
-}
-
-fn recycle(mut buffer: Vec<u8>) -> Vec<u8> {
-    buffer.clear();
-    buffer.shrink_to(KEPT_SCRATCH);
-    buffer
+    plain: Buffer,
+    records: Buffer,
 }
 
 impl Connection {
@@ -41,41 +39,49 @@ impl Connection {
 
     // ---- receiving
 
-    /// Bytes from the socket of a TLS connection.
-    pub(in crate::event_loop) fn receive_records(&mut self, ctx: &mut Context, bytes: &[u8]) {
+    /// Puts the start of a record that was kept to the front of the buffer for the next read; returns how long it is.
+    pub(in crate::event_loop) fn lend_rest(&self, buffer: &mut [u8]) -> usize {
+        let rest = self.tls.as_ref().map_or(&[][..], |tls| tls.rest());
+        buffer[..rest.len()].copy_from_slice(rest);
+        rest.len()
+    }
+
+    /// Bytes from the socket of a TLS connection, behind what was kept.
+    pub(in crate::event_loop) fn receive_records(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
         let Some(tls) = &mut self.tls else { return };
         match tls.read_hello(bytes) {
-            Ok(Hello::Incomplete) => {}
-            Ok(Hello::Complete) => self.choose_or_ask(ctx),
-            Ok(Hello::Passed) => self.decrypt(ctx, bytes),
-            Ok(Hello::PlainText) => self.refuse_plain_text(ctx),
-            Err(error) => self.tls_failed(ctx, &error.to_string()),
+            Hello::Incomplete => tls.keep_rest(bytes),
+            Hello::Complete => self.choose_or_ask(ctx, bytes),
+            Hello::Passed => self.decrypt(ctx, bytes),
+            Hello::PlainText => self.refuse_plain_text(ctx),
         }
     }
 
-    fn decrypt(&mut self, ctx: &mut Context, records: &[u8]) {
+    fn decrypt(&mut self, ctx: &mut Context, records: &mut [u8]) {
         let Some(tls) = &mut self.tls else { return };
         let was_handshaking = tls.is_handshaking();
         let mut plain = std::mem::take(&mut ctx.tls.plain);
         let result = tls.decrypt(records, &mut plain);
         let is_established = was_handshaking && !tls.is_handshaking();
-        if tls.wants_write() {
+        // Behind the handshake come tickets; a request that came with its end will soon have an answer to go with.
+        let waits = is_established && !plain.is_empty() && tls.may_wait();
+        if tls.unsent() > 0 && !waits {
             self.mark_dirty(ctx);
         }
         if is_established {
             self.restart_http_timeout(ctx);
         }
         if !plain.is_empty() {
-            self.receive(ctx, &mut plain);
+            self.receive(ctx, plain.filled_mut());
         }
-        ctx.tls.plain = recycle(plain);
+        ctx.tls.plain = plain.recycle(KEPT_SCRATCH);
         match result {
             Ok(true) if self.stream.is_some() => {
                 self.peer_ended = true;
                 self.on_peer_end(ctx);
             }
             Ok(_) => {}
-            Err(error) => self.tls_failed(ctx, &error.to_string()),
+            Err(failure) => self.tls_failed(ctx, &failure),
         }
     }
 
@@ -88,32 +94,39 @@ impl Connection {
         self.end_gracefully(ctx);
     }
 
-    // ---- the context of a handshake
+    // ---- the settings of a handshake
 
-    fn choose_or_ask(&mut self, ctx: &mut Context) {
-        let name = self.tls.as_ref().and_then(|tls| tls.asked_name());
+    fn choose_or_ask(&mut self, ctx: &mut Context, hello: &mut [u8]) {
+        let Some(tls) = &mut self.tls else { return };
         let names = ctx.apps.get(self.app as usize).and_then(|app| app.names.as_ref());
-        match name.as_deref().filter(|name| names.is_some_and(|names| names.asks_for(name))) {
-            Some(name) => ctx.event(EventKind::ServerName, self.id, [self.app, 0, 0], name.as_bytes()),
-            None => self.choose_context(ctx),
+        let name = tls.wishes().and_then(|wishes| wishes.name.as_deref());
+        match name.filter(|name| names.is_some_and(|names| names.asks_for(name))) {
+            Some(name) => {
+                ctx.event(EventKind::ServerName, self.id, [self.app, 0, 0], name.as_bytes());
+                tls.keep_rest(hello);
+            }
+            None => self.choose_settings(ctx, hello),
         }
     }
 
     /// JavaScript has been asked for the name, and may have added it.
     pub(in crate::event_loop) fn server_name_answered(&mut self, ctx: &mut Context) {
-        if self.is_open() && self.tls.as_ref().is_some_and(|tls| tls.is_asking()) {
-            self.choose_context(ctx);
+        if self.is_open()
+            && let Some(tls) = self.tls.as_mut().filter(|tls| tls.is_asking())
+        {
+            let mut hello = tls.take_rest();
+            self.choose_settings(ctx, &mut hello);
             self.resume(ctx);
         }
     }
 
-    fn choose_context(&mut self, ctx: &mut Context) {
+    fn choose_settings(&mut self, ctx: &mut Context, hello: &mut [u8]) {
         let Some(tls) = &mut self.tls else { return };
         let Some(names) = ctx.apps.get(self.app as usize).and_then(|app| app.names.as_ref()) else { return };
-        let choice = names.choose(tls.asked_name().as_deref());
+        let choice = names.choose(tls.wishes().and_then(|wishes| wishes.name.as_deref()));
         match tls.choose(choice) {
-            Ok(rest) => self.decrypt(ctx, &rest),
-            Err(error) => self.tls_failed(ctx, &error.to_string()),
+            Ok(()) => self.decrypt(ctx, hello),
+            Err(failure) => self.tls_failed(ctx, &failure),
         }
     }
 
@@ -124,17 +137,17 @@ impl Connection {
     }
 
     /// A failed handshake is the peer's affair; JavaScript has no object for it.
-    pub(in crate::event_loop) fn note_failed_handshake(&self, ctx: &Context, reason: &str) {
+    pub(in crate::event_loop) fn note_failed_handshake(&self, ctx: &Context, reason: impl Display) {
         ctx.shared.failed_handshakes.fetch_add(1, Ordering::Relaxed);
         log::debug!("connection {}: TLS handshake failed: {reason}", self.id.slot);
     }
 
     /// The alert that is waiting is the last thing the peer gets.
-    fn tls_failed(&mut self, ctx: &mut Context, reason: &str) {
+    fn tls_failed(&mut self, ctx: &mut Context, failure: &Failure) {
         if self.is_handshaking() {
-            self.note_failed_handshake(ctx, reason);
+            self.note_failed_handshake(ctx, failure);
         } else {
-            log::debug!("connection {}: TLS: {reason}", self.id.slot);
+            log::debug!("connection {}: TLS: {failure}", self.id.slot);
         }
         if let Some(tls) = &mut self.tls {
             tls.fail();
@@ -152,6 +165,17 @@ impl Connection {
             return;
         }
         let mut records = std::mem::take(&mut ctx.tls.records);
+        let result = self.write_all(ctx, &mut records);
+        ctx.tls.records = records.recycle(KEPT_SCRATCH);
+        match result {
+            Ok(()) => self.after_flush(ctx),
+            Err(Some(failure)) => self.tls_failed(ctx, &failure),
+            Err(None) => self.on_reset(ctx),
+        }
+    }
+
+    /// As far as the kernel and the turn's budget allow. An error without failure is one of the socket.
+    fn write_all(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Option<Failure>> {
         let mut budget = WRITE_BUDGET;
         while !self.blocked {
             if budget == 0 {
@@ -159,33 +183,35 @@ impl Connection {
                 break;
             }
             records.clear();
-            let ends = self.is_flushing();
-            let Some(tls) = &mut self.tls else { break };
-            let waiting = tls.unsent() > 0;
-            if !waiting {
-                let taken = encrypt_some(tls, &self.out);
-                self.out.consume(&mut ctx.spare, taken);
-                if ends && self.out.is_empty() {
-                    tls.close();
-                }
-                tls.take_records(&mut records);
-            }
-            if !waiting && records.is_empty() {
+            self.fill_records(ctx, records).map_err(Some)?;
+            let unsent = self.tls.as_ref().map_or(0, |tls| tls.unsent());
+            if records.is_empty() && unsent == 0 {
                 break;
             }
-            match self.write_records(&records) {
-                Ok(n) => budget = budget.saturating_sub(n),
-                Err(()) => {
-                    ctx.tls.records = recycle(records);
-                    return self.on_reset(ctx);
-                }
-            }
+            budget = budget.saturating_sub(self.write_records(records.filled()).map_err(|()| None)?);
         }
-        ctx.tls.records = recycle(records);
-        self.after_flush(ctx);
+        Ok(())
     }
 
-    /// Writes what is unsent, or `records`; what the kernel refuses of those becomes unsent.
+    /// Moves what is to be sent next to `records`; nothing while many of them wait already.
+    fn fill_records(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Failure> {
+        let ends = self.is_flushing();
+        let Some(tls) = self.tls.as_mut().filter(|tls| tls.unsent() <= JOINED) else { return Ok(()) };
+        match encrypt_some(tls, &self.out, records) {
+            Ok(taken) => self.out.consume(&mut ctx.spare, taken),
+            Err(failure) => {
+                tls.close(records);
+                tls.keep(records.filled());
+                return Err(failure);
+            }
+        }
+        if ends && self.out.is_empty() {
+            tls.close(records);
+        }
+        Ok(())
+    }
+
+    /// Writes `records`, or what is unsent; what the kernel refuses of those becomes unsent.
     fn write_records(&mut self, records: &[u8]) -> Result<usize, ()> {
         let (Some(tls), Some(stream)) = (&mut self.tls, &mut self.stream) else { return Err(()) };
         let bytes = if records.is_empty() { tls.unsent_records() } else { records };
@@ -208,11 +234,8 @@ impl Connection {
 }
 
 /// Encrypts the front of what waits; returns how many plain bytes that was.
-fn encrypt_some(tls: &mut Tls, out: &Outbound) -> usize {
-    if out.is_empty() {
-        return 0;
-    }
+fn encrypt_some(tls: &mut Tls, out: &Outbound, records: &mut Buffer) -> Result<usize, Failure> {
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let used = out.slices_within(ENCRYPT_AT_ONCE, &mut slices);
-    tls.encrypt(&slices[..used])
+    tls.encrypt(&slices[..used], records)
 }

@@ -1,0 +1,519 @@
+//! Whole sessions in memory: a client of rustls against ours, and one that seals whatever it likes.
+
+use super::config::{Options, settings};
+use super::names::Choice;
+use super::record::{ALERT, DATA, HANDSHAKE, HEADER, MAX_OVERHEAD, RecordKey};
+use super::*;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
+    SupportedCipherSuite,
+};
+use std::io::{Read, Write};
+use std::sync::{Arc, LazyLock};
+
+/// Of nobody: made for these tests.
+const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyJQx+CLN/UZHThbj
+Iq2FikjBYLALuViydEiYN7z8Dg6hRANCAAQ1qA7d124NSP4gxBM3hsgi8hyM+Mmq
+gGqk6HEjRI16kiraeFZJ/+uN231pvWLNqot0XZTGC3bPI8tOGxTtY+9o
+-----END PRIVATE KEY-----
+";
+const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBjjCCATSgAwIBAgIUOqD1aTB3fMXuVzDrl59GD4Razy0wCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjUwMzA2MTZaGA8yMTI2MTEwMTAzMDYx
+NlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDWo
+Dt3Xbg1I/iDEEzeGyCLyHIz4yaqAaqTocSNEjXqSKtp4Vkn/643bfWm9Ys2qi3Rd
+lMYLds8jy04bFO1j72ijbDBqMB0GA1UdDgQWBBQ5OVYDj2+PXe0bmUoRfSUDwEKn
+RDAfBgNVHSMEGDAWgBQ5OVYDj2+PXe0bmUoRfSUDwEKnRDAPBgNVHRMBAf8EBTAD
+AQH/MBcGA1UdEQQQMA6CDHRlc3QuZXhhbXBsZTAKBggqhkjOPQQDAgNIADBFAiBk
+sjm5DqxoPpE19HjFjN8GQbByLCwDc6z8Cxd/wpG4wwIhAPpkjY/fJT94J4+KsRUu
+ZFw9SREP0K6jwLkYBf1HgScy
+-----END CERTIFICATE-----
+";
+
+static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
+    let file = |name: &str, content: &str| {
+        let path = std::env::temp_dir().join(format!("uws-rs-tls-{}-{name}.pem", std::process::id()));
+        std::fs::write(&path, content).expect("temporary file");
+        path.to_str().expect("path").to_owned()
+    };
+    let (key, cert) = (file("key", KEY), file("cert", CERTIFICATE));
+    let options = Options {
+        key_file_name: Some(key.clone()),
+        cert_file_name: Some(cert.clone()),
+        ..Options::default()
+    };
+    let settings = settings(&options).expect("settings").expect("certificate");
+    for path in [key, cert] {
+        std::fs::remove_file(path).expect("temporary file");
+    }
+    settings
+});
+
+#[derive(Debug)]
+struct Trusting;
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let provider = aws_lc_rs::default_provider();
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let provider = aws_lc_rs::default_provider();
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+/// Every suite that goes with the key.
+fn suites() -> Vec<SupportedCipherSuite> {
+    let all = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+    all.copied().filter(|suite| !format!("{:?}", suite.suite()).contains("_RSA_")).collect()
+}
+
+fn suite_of(version: ProtocolVersion) -> SupportedCipherSuite {
+    suites().into_iter().find(|suite| suite.version().version == version).expect("suite")
+}
+
+struct Pair {
+    server: Tls,
+    client: ClientConnection,
+    /// What the server has got.
+    plain: Buffer,
+    /// The server is given so many bytes at a time.
+    step: usize,
+}
+
+impl Pair {
+    fn new(suite: SupportedCipherSuite, step: usize) -> Self {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites = vec![suite];
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[suite.version()])
+            .expect("versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting))
+            .with_no_client_auth();
+        config.enable_secret_extraction = true;
+        let name = ServerName::try_from("Test.Example").expect("name");
+        let client = ClientConnection::new(Arc::new(config), name).expect("client");
+        Pair { server: Tls::default(), client, plain: Buffer::default(), step }
+    }
+
+    fn established(suite: SupportedCipherSuite) -> Self {
+        let mut pair = Pair::new(suite, usize::MAX);
+        pair.exchange().expect("handshake");
+        assert!(!pair.server.is_handshaking() && !pair.client.is_handshaking());
+        pair
+    }
+
+    /// As the connection does it with what it reads.
+    fn give(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        let mut ended = false;
+        for piece in bytes.chunks(self.step) {
+            let mut all = [self.server.rest(), piece].concat();
+            match self.server.read_hello(&all) {
+                Hello::Incomplete => self.server.keep_rest(&all),
+                Hello::PlainText => panic!("plain text"),
+                Hello::Complete => {
+                    assert_eq!(self.server.wishes().expect("wishes").name.as_deref(), Some("test.example"));
+                    self.server.choose(Choice { settings: Some(SETTINGS.clone()), router: None })?;
+                    ended |= self.server.decrypt(&mut all, &mut self.plain)?;
+                }
+                Hello::Passed => ended |= self.server.decrypt(&mut all, &mut self.plain)?,
+            }
+        }
+        Ok(ended)
+    }
+
+    /// What the server has to send, with `data` behind it.
+    fn take(&mut self, data: &[u8]) -> Result<Vec<u8>, Failure> {
+        let mut records = Buffer::default();
+        let (front, back) = data.split_at(data.len() / 3);
+        let taken = self.server.encrypt(&[IoSlice::new(front), IoSlice::new(back)], &mut records)?;
+        assert_eq!(taken, data.len());
+        Ok(records.filled().to_vec())
+    }
+
+    fn client_gets(&mut self, mut records: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let mut got = Vec::new();
+        while !records.is_empty() {
+            self.client.read_tls(&mut records).expect("memory");
+            let state = self.client.process_new_packets()?;
+            let mut part = vec![0; state.plaintext_bytes_to_read()];
+            self.client.reader().read_exact(&mut part).expect("plain text");
+            got.extend(part);
+        }
+        Ok(got)
+    }
+
+    fn client_records(&mut self) -> Vec<u8> {
+        let mut records = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut records).expect("memory");
+        }
+        records
+    }
+
+    /// Until neither side has anything to say.
+    fn exchange(&mut self) -> Result<bool, Failure> {
+        let mut ended = false;
+        loop {
+            let from_client = self.client_records();
+            ended |= self.give(&from_client)?;
+            let from_server = self.take(b"")?;
+            self.client_gets(&from_server).expect("client");
+            if from_client.is_empty() && from_server.is_empty() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn client_sends(&mut self, data: &[u8]) -> Result<bool, Failure> {
+        for part in data.chunks(32 << 10) {
+            self.client.writer().write_all(part).expect("memory");
+            let records = self.client_records();
+            self.give(&records)?;
+        }
+        Ok(false)
+    }
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31) as u8).collect()
+}
+
+#[test]
+fn every_suite_in_both_directions_in_pieces_of_any_size() {
+    for suite in suites() {
+        for step in [1, 7, 1000, usize::MAX] {
+            let mut pair = Pair::new(suite, step);
+            pair.exchange().expect("handshake");
+            assert_eq!(pair.client.negotiated_cipher_suite().expect("suite").suite(), suite.suite());
+            for len in [1, 2, 20, 16383, 16384, 16385, 50_000] {
+                let data = pattern(len);
+                pair.client_sends(&data).expect("sound records");
+                assert_eq!(pair.plain.filled(), data, "{suite:?} {step} {len}");
+                pair.plain.clear();
+                let records = pair.take(&data).expect("records");
+                assert_eq!(pair.client_gets(&records).expect("client"), data, "{suite:?} {step} {len}");
+            }
+            assert!(pair.server.rest().is_empty());
+        }
+    }
+}
+
+#[test]
+fn data_in_the_same_read_as_the_end_of_the_handshake_is_not_lost() {
+    for version in [ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2] {
+        let mut pair = Pair::new(suite_of(version), usize::MAX);
+        pair.client.writer().write_all(b"early bird").expect("memory");
+        pair.exchange().expect("handshake");
+        assert_eq!(pair.plain.filled(), b"early bird");
+    }
+}
+
+#[test]
+fn our_cipher_is_aes_128_unless_the_client_has_no_hardware_for_it() {
+    let order = |first: &str| {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains(first));
+        let mut pair = Pair::new(provider.cipher_suites[0], usize::MAX);
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting))
+            .with_no_client_auth();
+        let name = ServerName::try_from("test.example").expect("name");
+        pair.client = ClientConnection::new(Arc::new(config), name).expect("client");
+        pair.exchange().expect("handshake");
+        format!("{:?}", pair.client.negotiated_cipher_suite().expect("suite").suite())
+    };
+    assert_eq!(order("AES_256"), "TLS13_AES_128_GCM_SHA256");
+    assert_eq!(order("CHACHA20"), "TLS13_CHACHA20_POLY1305_SHA256");
+}
+
+// ---- keys
+
+#[test]
+fn the_client_may_change_its_key_and_have_ours_changed() {
+    let mut pair = Pair::established(suite_of(ProtocolVersion::TLSv1_3));
+    for round in 0..50 {
+        pair.client.refresh_traffic_keys().expect("TLS 1.3");
+        pair.client_sends(&[round]).expect("new key");
+        // Our new key comes with the next data, not before.
+        assert!(pair.take(b"").expect("nothing").is_empty());
+        let records = pair.take(b"answer").expect("records");
+        assert_eq!(pair.client_gets(&records).expect("new key"), b"answer");
+    }
+    assert_eq!(pair.plain.filled().len(), 50);
+}
+
+#[test]
+fn a_key_that_is_worn_out_is_changed_in_tls_1_3_and_ends_the_session_in_1_2() {
+    let mut pair = Pair::established(suite_of(ProtocolVersion::TLSv1_3));
+    let State::Session(session) = &mut pair.server.state else { panic!("session") };
+    session.wear_out_after(20);
+    for round in 0..100u8 {
+        let records = pair.take(&[round; 3]).expect("records");
+        assert_eq!(pair.client_gets(&records).expect("key"), [round; 3]);
+    }
+    pair.client_sends(b"still here").expect("key of the client");
+    let mut pair = Pair::established(suite_of(ProtocolVersion::TLSv1_2));
+    let State::Session(session) = &mut pair.server.state else { panic!("session") };
+    session.wear_out_after(20);
+    let failed = (0..100).find_map(|_| pair.take(b"x").err());
+    assert!(matches!(failed, Some(Failure::Session(Violation::WornOut))));
+}
+
+// ---- a client that seals whatever it likes
+
+/// The client's side of an established session as its bare keys.
+struct Forger {
+    pair: Pair,
+    sealer: RecordKey,
+    opener: RecordKey,
+}
+
+impl Forger {
+    fn new(version: ProtocolVersion) -> Self {
+        let mut pair = Pair::established(suite_of(version));
+        let other = Pair::new(suite_of(version), usize::MAX).client;
+        let client = std::mem::replace(&mut pair.client, other);
+        let secrets = client.dangerous_extract_secrets().expect("secrets");
+        let key = |(sequence, secrets)| {
+            RecordKey::new(version == ProtocolVersion::TLSv1_3, sequence, &secrets).expect("key")
+        };
+        Forger { pair, sealer: key(secrets.tx), opener: key(secrets.rx) }
+    }
+
+    fn sends(&mut self, kind: u8, content: &[u8]) -> Result<bool, Failure> {
+        let mut record = vec![0; content.len() + MAX_OVERHEAD];
+        let len = self
+            .sealer
+            .seal(kind, content.len(), &mut record, |to| to.copy_from_slice(content))
+            .expect("sealed");
+        self.pair.give(&record[..len])
+    }
+
+    /// The records of the server, opened.
+    fn gets(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let records = self.pair.take(b"").expect("records");
+        let (mut rest, mut all) = (&records[..], Vec::new());
+        while !rest.is_empty() {
+            let end = HEADER + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
+            let mut out = vec![0; end];
+            let (kind, len) = self.opener.open(rest[0], &rest[HEADER..end], &mut out).expect("opened");
+            all.push((kind, out[..len].to_vec()));
+            rest = &rest[end..];
+        }
+        all
+    }
+}
+
+const BOTH: [ProtocolVersion; 2] = [ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2];
+
+#[test]
+fn violations_are_told_with_their_alert() {
+    let hello = [1, 0, 0, 0];
+    let all: [(u8, &[u8], u8, Option<u8>); 7] = [
+        // Kind, content, alert in TLS 1.3 and in 1.2.
+        (DATA, &[1; (1 << 14) + 1], 22, Some(22)),
+        (20, &[1], 10, Some(10)),
+        (HANDSHAKE, &[20, 0, 0, 0], 10, Some(10)),
+        (HANDSHAKE, &hello, 10, None),
+        (HANDSHAKE, &[24, 0, 0, 1, 2], 47, Some(10)),
+        (HANDSHAKE, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0], 10, Some(10)),
+        (ALERT, &[2], 50, Some(50)),
+    ];
+    for (kind, content, alert13, alert12) in all {
+        for version in BOTH {
+            let mut forger = Forger::new(version);
+            let result = forger.sends(kind, content);
+            let alert = if version == ProtocolVersion::TLSv1_3 { Some(alert13) } else { alert12 };
+            let Some(alert) = alert else { continue };
+            assert!(matches!(result, Err(Failure::Session(_))), "{kind} {version:?}");
+            assert_eq!(forger.gets(), [(ALERT, vec![2, alert])], "{kind} {version:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_nobody_sealed_or_in_clear_text_is_refused() {
+    for version in BOTH {
+        for record in
+            [&[DATA, 3, 3, 0, 24][..], &[ALERT, 3, 3, 0, 2], &[DATA, 3, 3, 0xff, 0xff], b"GET / HTTP/1.1"]
+        {
+            let mut forger = Forger::new(version);
+            let record = [record, &[1; 24]].concat();
+            assert!(forger.pair.give(&record).is_err());
+            let [(ALERT, alert)] = &forger.gets()[..] else { panic!("one alert") };
+            assert!(matches!(alert[..], [2, 10 | 20 | 22 | 50]), "{alert:?}");
+            forger.pair.server.fail();
+            assert!(!forger.sends(DATA, b"more").expect("ignored"));
+            assert!(forger.pair.plain.is_empty());
+        }
+    }
+}
+
+#[test]
+fn records_without_data_are_borne_only_so_many_times() {
+    for version in BOTH {
+        let mut forger = Forger::new(version);
+        for round in 0..100 {
+            assert!(forger.sends(DATA, b"").is_ok());
+            if round % 20 == 0 {
+                forger.sends(DATA, b"!").expect("data");
+            }
+        }
+        let failed = (0..100).find_map(|_| forger.sends(DATA, b"").err());
+        assert!(matches!(failed, Some(Failure::Session(Violation::Idle))));
+    }
+}
+
+#[test]
+fn renegotiation_is_refused_once_and_then_ends_the_session() {
+    let mut forger = Forger::new(ProtocolVersion::TLSv1_2);
+    let hello = [1, 0, 0, 0];
+    assert!(!forger.sends(HANDSHAKE, &hello).expect("refused"));
+    assert_eq!(forger.gets(), [(ALERT, vec![1, 100])]);
+    forger.sends(DATA, b"data").expect("the session goes on");
+    assert_eq!(forger.pair.plain.filled(), b"data");
+    assert!(forger.sends(HANDSHAKE, &hello).is_err());
+}
+
+#[test]
+fn alerts_end_the_session_but_for_those_that_do_not() {
+    for version in BOTH {
+        let mut forger = Forger::new(version);
+        assert!(!forger.sends(ALERT, &[1, 90]).expect("user_canceled"));
+        assert!(forger.sends(ALERT, &[1, 0]).expect("close_notify"));
+        // What follows is not looked at, and our side may still send.
+        assert!(!forger.pair.give(b"anything").expect("ignored"));
+        assert_eq!(forger.pair.take(b"data").expect("records")[0], DATA);
+        let mut forger = Forger::new(version);
+        assert!(matches!(forger.sends(ALERT, &[2, 40]), Err(Failure::Session(Violation::Alert(40)))));
+        assert!(forger.gets().is_empty());
+    }
+}
+
+#[test]
+fn close_notify_is_the_last_we_say_and_is_said_once() {
+    for version in BOTH {
+        let mut forger = Forger::new(version);
+        let mut records = Buffer::default();
+        forger.pair.server.close(&mut records);
+        forger.pair.server.close(&mut records);
+        forger.pair.server.keep(records.filled());
+        assert_eq!(forger.gets(), [(ALERT, vec![1, 0])]);
+        let data = [IoSlice::new(b"data")];
+        assert_eq!(forger.pair.server.encrypt(&data, &mut Buffer::default()).expect("nothing"), 0);
+    }
+}
+
+// ---- handshakes that fail
+
+#[test]
+fn a_handshake_that_fails_leaves_the_alert_of_rustls() {
+    for bytes in [&[22, 3, 1, 0, 4, 20, 0, 0, 0][..], &[22, 3, 1, 0, 4, 1, 0, 0, 0], &[23, 3, 3, 0, 1, 1]] {
+        let mut server = Tls::default();
+        assert_eq!(server.read_hello(bytes), Hello::Complete);
+        server.choose(Choice { settings: Some(SETTINGS.clone()), router: None }).expect("settings");
+        assert!(matches!(
+            server.decrypt(&mut bytes.to_vec(), &mut Buffer::default()),
+            Err(Failure::Handshake(_))
+        ));
+        assert!(server.is_handshaking());
+        assert_eq!(server.unsent_records().first(), Some(&ALERT), "{bytes:?}");
+    }
+}
+
+#[test]
+fn without_certificate_the_name_is_unknown() {
+    let mut server = Tls::default();
+    let mut pair = Pair::new(suite_of(ProtocolVersion::TLSv1_3), usize::MAX);
+    assert_eq!(server.read_hello(&pair.client_records()), Hello::Complete);
+    assert!(matches!(server.choose(Choice { settings: None, router: None }), Err(Failure::NoCertificate)));
+    assert!(matches!(pair.client_gets(server.unsent_records()), Err(rustls::Error::AlertReceived(_))));
+}
+
+#[test]
+fn a_hello_without_end_is_not_kept() {
+    let mut server = Tls::default();
+    let record = [&[22, 3, 1, 0, 1], &[1][..]].concat();
+    let mut records = [record.clone(), [22, 3, 1, 0, 3, 0, 0xff, 0xff].into()].concat();
+    while server.read_hello(&records) == Hello::Incomplete {
+        assert!(records.len() < 200 << 10);
+        records.extend(record.repeat(100));
+    }
+    server.choose(Choice { settings: Some(SETTINGS.clone()), router: None }).expect("settings");
+    while server.decrypt(&mut records, &mut Buffer::default()).is_ok() {
+        assert!(records.len() < 200 << 10);
+        records = [server.rest(), &record.repeat(1000)].concat();
+    }
+}
+
+#[test]
+fn text_is_told_from_tls() {
+    assert_eq!(Tls::default().read_hello(b"GET / HTTP/1.1"), Hello::PlainText);
+    assert_eq!(Tls::default().read_hello(b""), Hello::Incomplete);
+    assert_eq!(Tls::default().read_hello(&[22]), Hello::Incomplete);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_do_harm_to_a_session(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), at in 0usize..100, flip in 1u8..) {
+        let mut pair = Pair::established(suites()[at % suites().len()]);
+        pair.client.writer().write_all(&bytes).expect("memory");
+        let mut records = pair.client_records();
+        if !records.is_empty() {
+            let at = at % records.len();
+            records[at] ^= flip;
+            let _ = pair.give(&records);
+            assert!(pair.plain.is_empty());
+        }
+        let _ = pair.give(&bytes);
+    }
+}
