@@ -15,7 +15,7 @@ module.exports = [
       '**/*.mjs',
       'examples/*/**/*.js',
       'benchmark/sveltekit/**/*.js',
-      '__test__/stack/fixture/**/*.js',
+      '__test__/stack/{fixture,extensions}/**/*.js',
     ],
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node },
   },

@@ -14,6 +14,7 @@ const COLUMNS = [
   { key: 'p999', title: 'p99.9 µs' },
   { key: 'rssMiB', title: 'RSS MiB' },
   { key: 'kibAt1000', title: 'KiB at 1,000' },
+  { key: 'kibUsed', title: 'KiB once used' },
   { key: 'kibPerConnection', title: 'KiB at 10,000' },
   { key: 'kibAtMost', title: 'KiB at most' },
   { key: 'most', title: 'most' },

@@ -80,26 +80,31 @@ function serverName(value) {
 class TemplatedApp {
   #id;
   #engine;
-  #filters = [];
+  /** What the modules behind the events need of it. */
+  #shared;
   /** Server names that have been added. */
   #names = new Set();
   /** The server name whose router routes go to; none: the app's own. */
   #domain;
   #idleTimeout = DEFAULT_TIMEOUT_S;
   #responseTimeout = DEFAULT_TIMEOUT_S;
-  topics;
 
   /** @param {object | null} tls the options of an SSLApp */
   constructor(tls) {
     this.#engine = start();
     this.#id = apps.length;
-    Object.defineProperty(this, 'topics', { value: new Topics(), enumerable: false });
-    Object.defineProperty(this, 'id', { value: this.#id, enumerable: false });
-    Object.defineProperty(this, 'ownsDefault', { value: false, writable: true, enumerable: false });
-    Object.defineProperty(this, 'secure', { value: tls !== null, enumerable: false });
+    this.#shared = {
+      id: this.#id,
+      topics: new Topics(),
+      secure: tls !== null,
+      /** Has a route that takes the place of the 404 that every app has. */
+      ownsDefault: false,
+      filters: [],
+      missing: null,
+    };
     if (tls === null) this.#engine.addApp(this.#id);
     else this.#secure(tls);
-    apps.push({ app: this, filters: this.#filters, missing: null });
+    apps.push(this.#shared);
   }
 
   #secure(tls) {
@@ -119,9 +124,9 @@ class TemplatedApp {
       this.#engine.removeRoute(this.#id, this.#domain, method, path);
       return this;
     }
-    // In the original this takes the place of the 404 that every app has; yielding out of it closes the connection.
+    // In the original yielding out of this route closes the connection.
     if (method === 'any' && (path === '/*' || path === '*') && this.#domain === undefined)
-      this.ownsDefault = true;
+      this.#shared.ownsDefault = true;
     if (declared) this.#engine.declare(handlers.length, path, handler);
     handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
     this.#engine.addRoute(this.#id, this.#domain, method, path, handlers.length - 1);
@@ -136,7 +141,7 @@ class TemplatedApp {
       return this;
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
-    const behaviour = new Behaviour(handlers.length, this, parameterNames(path), behavior);
+    const behaviour = new Behaviour(handlers.length, this.#shared, parameterNames(path), behavior);
     handlers.push(behaviour);
     this.#engine.addBehaviour(behaviour.native);
     this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);
@@ -173,7 +178,7 @@ class TemplatedApp {
 
   publish(topic, message, isBinary, compress) {
     if (message === undefined) requireArguments(arguments.length, 2);
-    const target = this.topics.get(text(topic, 'topic'));
+    const target = this.#shared.topics.get(text(topic, 'topic'));
     const data = coerce(message, 'message');
     if (target === undefined) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
@@ -184,12 +189,12 @@ class TemplatedApp {
 
   numSubscribers(topic) {
     requireArguments(arguments.length, 1);
-    return this.topics.count(text(topic, 'topic'));
+    return this.#shared.topics.count(text(topic, 'topic'));
   }
 
   filter(callback) {
     requireFunction(callback, 'callback');
-    this.#filters.push(callback);
+    this.#shared.filters.push(callback);
     this.#engine.filter(this.#id);
     return this;
   }
@@ -199,7 +204,7 @@ class TemplatedApp {
       if (listener.app === this.#id) listeners.delete(id);
     }
     this.#engine.closeApp(this.#id);
-    endAll(this);
+    endAll(this.#shared);
     return this;
   }
 
@@ -252,7 +257,7 @@ class TemplatedApp {
     requireArguments(arguments.length, 1);
     const name = serverName(hostname);
     const native = tlsOptions(options);
-    if (!this.secure) return this;
+    if (!this.#shared.secure) return this;
     try {
       this.#engine.addServerName(this.#id, name, native);
       this.#names.add(name);
@@ -278,8 +283,8 @@ class TemplatedApp {
   missingServerName(callback) {
     requireArguments(arguments.length, 1);
     requireFunction(callback);
-    if (!this.secure) return this;
-    apps[this.#id].missing = callback;
+    if (!this.#shared.secure) return this;
+    this.#shared.missing = callback;
     this.#engine.askForMissingNames(this.#id);
     return this;
   }

@@ -127,4 +127,4 @@ function pieceOf(step, value, req) {
   return Buffer.from(req.getParameter(key) ?? '');
 }
 
-module.exports = { DeclarativeResponse, isProgram, handlerOf };
+module.exports = { DeclarativeResponse, Step, MAX_BODY, isProgram, handlerOf };

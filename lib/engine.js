@@ -60,7 +60,7 @@ const hot = {};
 const handlers = [];
 /** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
 const connections = [];
-/** Apps by number. */
+/** By app: { id, topics, secure, ownsDefault, filters, missing }; see lib/app.js. */
 const apps = [];
 /** Open listen sockets by number. */
 const listeners = new Map();
@@ -174,6 +174,7 @@ function pump() {
       break;
     }
   }
+  takeBack();
   pumping = false;
   hot.flush();
 }
@@ -194,23 +195,33 @@ function next() {
   return 1;
 }
 
-/** What a handler has been lent; null: nothing. */
-let lent = null;
+/** What a handler was lent last; undefined: nothing. */
+let lent;
 /** Bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
 let largeBytes = 0;
 
-/** Lends a handler an ArrayBuffer for its call and the microtasks it queued; then it is detached, as in the original. */
+/**
+ * Lends a handler an ArrayBuffer for its call and the microtasks it queued. It is detached, as in the original, when the
+ * next one is lent or the batch ends.
+ */
 function lend(buffer) {
-  const length = buffer.byteLength;
-  if (length >= LARGE) largeBytes += length;
+  takeBack();
+  if (buffer.byteLength >= LARGE) largeBytes += buffer.byteLength;
   lent = buffer;
   return buffer;
 }
 
-function takeBack() {
+/** Lends the payload of an event. */
+function lendPayload(offset, length) {
+  if (length >= LARGE) largeBytes += length;
   // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
-  if (runTicks !== undefined) hot.detach(lent);
-  lent = null;
+  if (runTicks === undefined) return hot.payload(offset, length);
+  return (lent = hot.payload(offset, length, lent));
+}
+
+function takeBack() {
+  if (lent !== undefined && runTicks !== undefined) hot.detach(lent);
+  lent = undefined;
 }
 
 function dispatch(at) {
@@ -229,7 +240,6 @@ function dispatch(at) {
     report(error);
   }
   drainNow();
-  if (lent !== null) takeBack();
 }
 
 /** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
@@ -260,6 +270,7 @@ receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
 module.exports = {
   Kind,
   Op,
+  EVENT_WORDS,
   hot,
   handlers,
   connections,
@@ -272,5 +283,6 @@ module.exports = {
   guarded,
   drainNow,
   lend,
+  lendPayload,
   addListener,
 };

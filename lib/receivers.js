@@ -1,7 +1,18 @@
 'use strict';
 // What each event means: from numbers to the objects and handlers of users.
 
-const { Kind, Op, hot, handlers, connections, apps, receivers, report, drainNow, lend } = require('./engine');
+const {
+  Kind,
+  Op,
+  hot,
+  handlers,
+  connections,
+  apps,
+  receivers,
+  report,
+  drainNow,
+  lendPayload,
+} = require('./engine');
 const { HttpRequest, requestInternals } = require('./request');
 const { HttpResponse, SSLHttpResponse, responseInternals, Flag } = require('./response');
 const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
@@ -37,12 +48,12 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     }
   }
   requestInternals.invalidate(req);
-  if (apps[app].app.ownsDefault) responseInternals.abortAndClose(res);
+  if (apps[app].ownsDefault) responseInternals.abortAndClose(res);
   else responseInternals.notFound(res);
 };
 
 function newResponse(slot, generation, flags, app) {
-  const Response = apps[app].app.secure ? SSLHttpResponse : HttpResponse;
+  const Response = apps[app].secure ? SSLHttpResponse : HttpResponse;
   return new Response(slot, generation, flags, app);
 }
 
@@ -122,7 +133,7 @@ receivers[Kind.OPEN] = (slot, generation, behaviour) => {
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined)
-    websocketInternals.behaviour(ws).message(ws, lend(hot.payload(offset, length)), binary === 1);
+    websocketInternals.behaviour(ws).message(ws, lendPayload(offset, length), binary === 1);
 };
 
 receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {

@@ -533,6 +533,7 @@ module.exports = {
   SSLHttpResponse,
   responseInternals: internals,
   Flag,
+  Respond,
   lowerCaseName,
   checkHeaderValue,
   checkStatus,

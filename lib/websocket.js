@@ -330,4 +330,12 @@ function behaviourAt(id) {
   return handlers[id];
 }
 
-module.exports = { Behaviour, WebSocket, Send, websocketInternals: internals, openWebSocket, behaviourAt };
+module.exports = {
+  Behaviour,
+  WebSocket,
+  Send,
+  WANTS,
+  websocketInternals: internals,
+  openWebSocket,
+  behaviourAt,
+};

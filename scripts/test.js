@@ -23,6 +23,10 @@ const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 /** Folders of behaviour that only our addon has, or has in full. */
 const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
+/** Of robustness: what does not depend on the time handshakes take, or on what is in memory. */
+const ROBUST_OVER_TLS = ['exit', 'fuzz', 'reentrancy', 'workers'].map(
+  (name) => `__test__/robustness/${name}.spec.js`,
+);
 const results = [];
 
 /** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */
@@ -61,12 +65,8 @@ function behaviour(peers) {
   if (!peers) {
     step('Node tests', () => specs('ours', ...OURS));
     step('conformance', () => specs('ours', '__test__/conformance'));
-    step('conformance over TLS', () => {
-      process.env.UWS_TLS = '1';
-      const outcome = specs('ours', '__test__/conformance');
-      delete process.env.UWS_TLS;
-      return outcome;
-    });
+    step('conformance over TLS', () => overTls(() => specs('ours', '__test__/conformance')));
+    step('robustness over TLS', () => overTls(() => run('ours', ROBUST_OVER_TLS)));
     step('ecosystem', ecosystem);
   }
   if (!peers) step('Autobahn', autobahn);
@@ -120,7 +120,20 @@ function missing(peer) {
 
 function specs(module, ...folders) {
   const files = folders.flatMap((folder) => filesIn(folder, '.spec.js'));
-  if (files.length === 0) return `no tests in ${folders.join(', ')}`;
+  return files.length ? run(module, files) : `no tests in ${folders.join(', ')}`;
+}
+
+/** Every App of the specs is an SSLApp, and their clients speak TLS. */
+function overTls(check) {
+  process.env.UWS_TLS = '1';
+  try {
+    return check();
+  } finally {
+    delete process.env.UWS_TLS;
+  }
+}
+
+function run(module, files) {
   return attempt(process.execPath, ['--test', ...files], { env: { UWS_MODULE: module } });
 }
 

@@ -10,7 +10,7 @@ const { serve, uWS } = require('../support.js');
 const { Deployment } = require('./stack.js');
 const { openBrowser, openTab } = require('./tabs.js');
 
-const it = (name, body, options) => test(name, { timeout: 60000, ...options }, body);
+const it = (name, body, options) => test(name, { timeout: 120000, ...options }, body);
 
 /** Between the browser and the server: keeps what both say on the connection that became a WebSocket. */
 class Tap {

@@ -11,7 +11,7 @@ const { Deployment, needsDescriptors, onlyOurs } = require('./stack.js');
 const { Connection, request } = require('./http.js');
 const { openBrowser, openTab, picture } = require('./tabs.js');
 
-const it = (name, body, options) => test(name, { timeout: 60000, ...options }, body);
+const it = (name, body, options) => test(name, { timeout: 120000, ...options }, body);
 
 const { key_file_name: key, cert_file_name: cert } = shared();
 const ANY_CERTIFICATE = { ignoreHTTPSErrors: true };

@@ -146,13 +146,23 @@ function peerPath() {
   return path.join(require.resolve('@trufflesuite/uws-js-unofficial'), '../../binaries', name);
 }
 
+/**
+ * A port nobody uses, below those that outgoing connections are given: the server starts to listen some time later, and other
+ * specs run beside this one.
+ */
 async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const server = net.createServer().listen(16000 + Math.floor(Math.random() * 16000), '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue;
+    }
+    const { port } = server.address();
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());

@@ -33,6 +33,7 @@ async function openTab(browser, url, options = {}) {
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
   });
+  page.setDefaultTimeout(60000);
   const sockets = [];
   page.on('websocket', (socket) => sockets.push(socket));
   const response = await page.goto(url);

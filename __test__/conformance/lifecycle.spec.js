@@ -407,8 +407,11 @@ it('a handler that throws after it has responded', async () => {
 
 it('an async handler that rejects: unhandledRejection, the response stays pending', async () => {
   const run = await child(async ({ listening, get, turn }) => {
-    process.on('unhandledRejection', (error) => {
-      console.log('rejection', error.message);
+    const rejected = new Promise((resolve) => {
+      process.on('unhandledRejection', (error) => {
+        console.log('rejection', error.message);
+        resolve();
+      });
     });
     const server = listening((app) =>
       app.get('/*', async (res) => {
@@ -418,6 +421,7 @@ it('an async handler that rejects: unhandledRejection, the response stays pendin
     );
     const peer = await server.connect();
     await peer.send(get('/'));
+    await rejected;
     for (let i = 0; i < 50; i++) await turn();
     console.log(peer.state, peer.size);
     process.exit(0);

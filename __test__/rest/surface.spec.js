@@ -31,7 +31,7 @@ const LESS = {
 /** What ours has beyond it: in the types of the original, or in newer versions. */
 const MORE = {
   exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions'],
-  app: ['topics', 'id', 'ownsDefault', 'secure'],
+  app: [],
   res: [
     'beginWrite',
     'collectBody',

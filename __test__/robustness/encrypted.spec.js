@@ -168,11 +168,11 @@ async function attack(port, dice) {
 }
 
 /** Sound traffic beside it, every answer looked at. */
-async function behave(port, dice, running) {
+async function behave(port, dice, running, totals = {}) {
   const plain = await Peer.connect(port, TLS);
   const socket = await WsPeer.open(port, '/ws', TLS);
   let rounds = 0;
-  for (; running(); rounds++) {
+  for (; running(); totals.rounds = ++rounds) {
     const [a, b] = [dice.below(1e6), dice.below(1e6)];
     assert.equal((await plain.request(get(`/sum/${a}/${b}`))).body, String(a + b));
     assert.equal((await plain.request(get(`/declared/${a}`))).body, String(a));
@@ -193,14 +193,16 @@ async function behave(port, dice, running) {
 
 it(
   'TLS clients whose bytes go wrong on the way; sound ones notice nothing',
-  { timeout: 40000 },
+  { timeout: 90000 },
   async (t) => {
     t.diagnostic(`FUZZ_SEED=${SEED}`);
     const { program, port, descriptors } = await start(t);
     const end = Date.now() + SECONDS * 1000;
-    const running = () => Date.now() < end && program.end === null;
-    const sound = behave(port, random(SEED), running);
-    const totals = { attacks: 0, encrypted: 0, heard: 0 };
+    const totals = { attacks: 0, encrypted: 0, heard: 0, rounds: 0 };
+    // On a machine that is busy with other things it takes longer to have seen anything.
+    const enough = () => totals.attacks >= 50 && totals.encrypted >= 5 && totals.rounds >= 5;
+    const running = () => program.end === null && (Date.now() < end || !enough());
+    const sound = behave(port, random(SEED), running, totals);
     const attackers = Array.from({ length: AT_ONCE }, async (_, number) => {
       const dice = random(SEED + 1 + number);
       for (; running(); totals.attacks++) {
@@ -210,9 +212,9 @@ it(
       }
     });
     try {
-      const [rounds] = await Promise.all([sound, ...attackers]);
-      t.diagnostic(`${JSON.stringify(totals)}, ${rounds} sound rounds`);
-      assert.ok(totals.attacks > 30 && totals.encrypted > 3 && rounds > 5, JSON.stringify(totals));
+      await Promise.all([sound, ...attackers]);
+      t.diagnostic(JSON.stringify(totals));
+      assert.ok(enough(), JSON.stringify(totals));
     } catch (error) {
       await Promise.race([program.ended, sleep(1000)]);
       if (program.end !== null)

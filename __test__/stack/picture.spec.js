@@ -53,8 +53,8 @@ it('the picture of the realtime example', { timeout: 300000, ...needsBrowser }, 
   ]) {
     const area = await page.getByTestId('cursor-area').boundingBox();
     await page.mouse.move(area.x + area.width * x, area.y + area.height * y, { steps: 3 });
+    await desk.locator(`[data-testid=cursor][data-x="${x}"][data-y="${y}"]`).waitFor();
   }
-  await shows(desk, 'cursor', 2);
   await third.getByTestId('chat-input').pressSequentially('Let');
   await desk.getByTestId('typing').filter({ hasText: 'is writing' }).waitFor();
   for (const page of [desk, phone]) {

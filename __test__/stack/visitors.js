@@ -39,9 +39,10 @@ function live(page) {
   return page.locator('[data-testid=connection][data-state=open]').waitFor();
 }
 
+/** By keyboard: a click would move the visitor's cursor. */
 async function say(page, text) {
   await page.getByTestId('chat-input').fill(text);
-  await page.getByTestId('chat-send').click();
+  await page.getByTestId('chat-input').press('Enter');
 }
 
 function texts(page) {

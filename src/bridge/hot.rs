@@ -123,8 +123,9 @@ fn take(call: Call<'_>) -> Value {
     value::integer(call.env(), count as i32)
 }
 
-/// `payload(offset, length) → ArrayBuffer`
+/// `payload(offset, length, done) → ArrayBuffer`; `done` is one that is to be detached first, if any
 fn payload(call: Call<'_>) -> Value {
+    value::detach(call.env(), call.args.value(2));
     let (offset, len) = (call.args.u32(0), call.args.u32(1));
     match call.state.take_owned(offset) {
         Some(owned) => value::external_array_buffer(call.env(), owned, call.state.blocks()),

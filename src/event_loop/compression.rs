@@ -41,8 +41,6 @@ pub enum Outgoing {
     Plain,
     /// What was appended to the buffer, in its place.
     Deflated { rsv1: bool },
-    /// Not at all: the peer has the beginning of a compressed message that cannot be gone on with.
-    Failed,
 }
 
 impl Compression {
@@ -74,14 +72,8 @@ impl Compression {
         if !compressed {
             return Outgoing::Plain;
         }
-        match (self.deflater.deflate_part(codecs.deflater(), data, last, out), first) {
-            (true, rsv1) => Outgoing::Deflated { rsv1 },
-            (false, true) => {
-                self.fragments = false;
-                Outgoing::Plain
-            }
-            (false, false) => Outgoing::Failed,
-        }
+        self.deflater.deflate_part(codecs.deflater(), data, last, out);
+        Outgoing::Deflated { rsv1: first }
     }
 
     /// Appends the inflated message to `out`, or leaves that as it was.

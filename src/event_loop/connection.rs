@@ -59,7 +59,8 @@ pub struct Connection {
 }
 
 pub enum Protocol {
-    Http(Http),
+    /// Boxed like the other, or each WebSocket would hold its room.
+    Http(Box<Http>),
     WebSocket(Box<WebSocket>),
 }
 
@@ -83,7 +84,7 @@ impl Connection {
             tls,
             input: Vec::new(),
             out: Outbound::default(),
-            protocol: Protocol::Http(Http::default()),
+            protocol: Protocol::Http(Box::default()),
             held: false,
             gone: false,
             readable: false,
@@ -118,7 +119,12 @@ impl Connection {
         }
         if event.readable {
             self.readable = true;
-            self.drive(ctx, buffer);
+            if ctx.ready.is_empty() {
+                self.drive(ctx, buffer);
+            } else {
+                // Behind those that wait for room in JavaScript's queue, or it would be filled before their turn comes.
+                self.queue(ctx);
+            }
         }
     }
 
@@ -240,6 +246,10 @@ impl Connection {
         self.deadline = 0;
         if self.ending != Ending::No {
             return self.close_socket(ctx);
+        }
+        if self.queued {
+            // The peer has said something; that it is not read yet is not its fault.
+            return self.set_timeout(ctx, 1);
         }
         if self.is_handshaking() {
             self.note_failed_handshake(ctx, "timed out");
@@ -445,8 +455,8 @@ impl Connection {
         }
     }
 
-    /// The first `n` bytes of the read buffer, which leaves with the one payload that fills most of it.
-    fn receive_read(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, n: usize) {
+    /// The first `n` bytes of a buffer with what one read brought; it leaves with the one payload that fills most of it.
+    pub(super) fn receive_read(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, n: usize) {
         self.receive_at(ctx, &mut buffer[..n], Some(0));
         if ctx.events.is_claimed() {
             let fresh = ctx.shared.blocks.take_filled(buffer.len());

@@ -289,7 +289,7 @@ impl Connection {
         let has_body = !decoder.is_done();
         let exchange = Exchange::new(head, bytes);
         let Protocol::Http(http) = &mut self.protocol else { return };
-        *http = Http {
+        **http = Http {
             phase: if has_body { Phase::Body(decoder) } else { Phase::Responding },
             exchange,
             ..Http::default()

@@ -364,17 +364,21 @@ impl EventLoop {
 
     /// What was left over from the last turn: sockets with more to read, listeners with more to accept.
     fn catch_up(&mut self) {
-        let ready = std::mem::take(&mut self.ctx.ready);
-        if !ready.is_empty() && self.ctx.overloaded() {
-            self.ctx.ready = ready;
-        } else {
-            for slot in &ready {
-                let EventLoop { slots, ctx, read_buffer, .. } = self;
-                if let Some(connection) = connection_at(slots, *slot as usize) {
-                    connection.drive(ctx, read_buffer);
-                }
-                self.publish_large_batch();
+        let mut ready = std::mem::take(&mut self.ctx.ready);
+        let mut driven = 0;
+        while driven < ready.len() && !self.ctx.overloaded() {
+            let EventLoop { slots, ctx, read_buffer, .. } = self;
+            if let Some(connection) = connection_at(slots, ready[driven] as usize) {
+                connection.drive(ctx, read_buffer);
             }
+            self.publish_large_batch();
+            driven += 1;
+        }
+        // Who has had no turn comes before those that want another.
+        if driven < ready.len() {
+            ready.drain(..driven);
+            ready.append(&mut self.ctx.ready);
+            self.ctx.ready = ready;
         }
         for index in std::mem::take(&mut self.accepting) {
             self.accept(index);

@@ -66,9 +66,8 @@ impl<'a> Publication<'a> {
         let place = &mut self.compressed[usize::from(bits.min(MAX_WINDOW_BITS))];
         let frame = place.get_or_insert_with(|| {
             let mut deflated = spare.take();
-            let done = codecs.deflater().deflate(bits, payload, &mut deflated);
-            let content = if done { &deflated[..] } else { payload };
-            let frame = Frame::build(spare, opcode, done, content);
+            codecs.deflater().deflate(bits, payload, &mut deflated);
+            let frame = Frame::build(spare, opcode, true, &deflated);
             spare.give(deflated);
             frame
         });

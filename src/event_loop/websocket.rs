@@ -10,6 +10,7 @@ use crate::protocol::frame::{self, WsError};
 use crate::protocol::handshake::{self, CompressOptions};
 use crate::protocol::message::{Event, Payload, Receiver};
 use crate::protocol::request::RequestHead;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -19,16 +20,13 @@ pub struct WebSocket {
     /// `None`: permessage-deflate was not negotiated.
     compression: Option<Box<Compression>>,
     /// Topics this connection is subscribed to in the loop's table.
-    pub topics: Vec<u32>,
+    pub topics: SmallVec<[u32; 4]>,
     ping_outstanding: bool,
     /// 0: no limit.
     lives_until: Tick,
     /// The close frame that follows JavaScript's last answers; empty: none.
     farewell: Vec<u8>,
 }
-
-/// The reason when a compressed message cannot be gone on with.
-const COMPRESSION_REASON: &[u8] = b"Compression failed";
 
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
@@ -110,7 +108,7 @@ impl Connection {
             receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),
             compression: negotiated.map(|negotiated| Box::new(Compression::new(negotiated))),
             behaviour,
-            topics: Vec::new(),
+            topics: SmallVec::new(),
             ping_outstanding: false,
             lives_until,
             farewell: Vec::new(),
@@ -246,11 +244,6 @@ impl Connection {
             }
         };
         match (outgoing, command.owned) {
-            (Outgoing::Failed, _) => {
-                self.tell_gone(ctx, 1006, COMPRESSION_REASON);
-                self.send(ctx, |out| frame::write_close(out, Some(1011), COMPRESSION_REASON));
-                return self.end_gracefully(ctx);
-            }
             (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
             (Outgoing::Plain, owned) => {
                 ctx.spare.give(deflated);
@@ -359,7 +352,7 @@ impl Connection {
             Outgoing::Deflated { rsv1 } => {
                 self.send_deflated(ctx, publication.opcode(), true, rsv1, deflated);
             }
-            Outgoing::Plain | Outgoing::Failed => {
+            Outgoing::Plain => {
                 ctx.spare.give(deflated);
                 publication.queue_plain(&mut self.out, &mut ctx.spare);
             }

@@ -2,358 +2,39 @@
 //!
 //! Each loop owns one `SharedDeflater` and one `SharedInflater`, each connection a `Deflater` and an `Inflater` for what
 //! its handshake negotiated. What a connection keeps between messages is its LZ77 window and nothing else, presented to
-//! the loop's codec as a dictionary: zlib-rs keeps 128 KiB of hash table in every compressor and 32 KiB of window in
-//! every decompressor, whatever size is asked of them. Only compressors with a large window have a stream of their own,
-//! because there hashing the window anew for each message would take longer than compressing.
+//! the loop's codec as what came before. Only compressors with a large window have tables of their own, because there
+//! entering the window anew for each message would take longer than compressing.
 //!
 //! What a dedicated codec holds, from the first messages on: a decompressor its window (512 bytes to 32 KiB, as far as
 //! it has been filled); a compressor of up to "32KB" its window (512 bytes to 4 KiB); one of "64KB", "128KB" and "256KB"
-//! a stream of some 180, 230 and 320 KiB. Shared ones hold nothing.
+//! window and tables of these sizes. Shared ones hold nothing.
 //!
-//! zlib-rs is used without flate2, which passes on neither memory levels nor dictionaries.
+//! The compressor is our own: a general one clears tables of some 100 KiB before each message without context, which
+//! takes longer than compressing a short one.
 
-use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
+mod bits;
+mod block;
+mod compressor;
+mod decompressor;
+mod huffman;
+mod matcher;
+mod window;
 
-use super::frame::WsError;
-use super::handshake::{Compressor, DEFAULT_MEMORY_LEVEL, Decompressor, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+pub use compressor::{Deflater, SharedDeflater};
+pub use decompressor::{Inflater, SharedInflater};
+
+use super::handshake::MAX_WINDOW_BITS;
 
 /// What a flush ends with: removed after deflating, put back before inflating (RFC 7692 §7.2.1, §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// The tail and a last, empty block, whose end is only reached from the end of another block: not if a message was cut
 /// short.
 const TAIL_AND_END: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
-/// An empty message (RFC 7692 §7.2.3.6).
-const EMPTY: u8 = 0x00;
-/// zlib's default.
-const LEVEL: i32 = 6;
 /// RFC 7692 §7.2.3.4 lets a message have final blocks with more blocks after them. Each costs a restart, so that many of
 /// them are an attack.
 const MAX_FINAL_BLOCKS: usize = 16;
 /// Output is produced in steps of this size.
 const SCRATCH: usize = 32 * 1024;
-/// From this window on, a compressor has its own stream.
-const STREAM_WINDOW_BITS: u8 = 13;
-const WINDOW_SIZES: usize = (MAX_WINDOW_BITS - MIN_WINDOW_BITS + 1) as usize;
-
-/// Compressors of a loop: at most one for each window size, created when first needed.
-pub struct SharedDeflater {
-    streams: [Option<Deflate>; WINDOW_SIZES],
-    scratch: Vec<u8>,
-}
-
-impl SharedDeflater {
-    pub fn new() -> Self {
-        Self { streams: Default::default(), scratch: vec![0; SCRATCH] }
-    }
-
-    /// Appends `data` compressed without any context. False: it cannot be, and has to be sent as it is.
-    #[must_use]
-    pub fn deflate(&mut self, window_bits: u8, data: &[u8], out: &mut Vec<u8>) -> bool {
-        self.deflate_after(&[], window_bits, data, out)
-    }
-
-    /// As if `history` were what the same stream compressed before.
-    fn deflate_after(&mut self, history: &[u8], window_bits: u8, data: &[u8], out: &mut Vec<u8>) -> bool {
-        let window_bits = window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
-        let stream = self.streams[usize::from(window_bits - MIN_WINDOW_BITS)]
-            .get_or_insert_with(|| new_stream(window_bits, DEFAULT_MEMORY_LEVEL));
-        stream.reset();
-        if !history.is_empty() && stream.set_dictionary(history).is_err() {
-            return false;
-        }
-        deflate_message(stream, &mut self.scratch, data, out)
-    }
-}
-
-impl Default for SharedDeflater {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A connection's compressor.
-pub struct Deflater {
-    context: Context,
-}
-
-enum Context {
-    None { window_bits: u8 },
-    Window(Window),
-    Stream { window_bits: u8, memory_level: u8, stream: Option<Box<Deflate>> },
-}
-
-impl Deflater {
-    pub fn new(compressor: Compressor) -> Self {
-        let context = match compressor {
-            Compressor::Shared { window_bits } => Context::None { window_bits },
-            Compressor::Dedicated { window_bits, memory_level } if window_bits >= STREAM_WINDOW_BITS => {
-                Context::Stream { window_bits, memory_level, stream: None }
-            }
-            Compressor::Dedicated { window_bits, .. } => Context::Window(Window::new(window_bits)),
-        };
-        Self { context }
-    }
-
-    /// The window's bits if there is no context: then what `SharedDeflater::deflate` made with them may be sent to this
-    /// connection as to any other.
-    pub fn shared_window_bits(&self) -> Option<u8> {
-        match self.context {
-            Context::None { window_bits } => Some(window_bits),
-            _ => None,
-        }
-    }
-
-    /// Like `deflate`, for a message in parts: a part that others follow ends with what the whole ends without.
-    #[must_use]
-    pub fn deflate_part(
-        &mut self,
-        shared: &mut SharedDeflater,
-        data: &[u8],
-        last: bool,
-        out: &mut Vec<u8>,
-    ) -> bool {
-        if last {
-            return self.deflate(shared, data, out);
-        }
-        if data.is_empty() {
-            return true;
-        }
-        let done = self.deflate(shared, data, out);
-        if done {
-            out.extend_from_slice(&TAIL);
-        }
-        done
-    }
-
-    /// Appends `data` compressed. It has to be sent, or the peer's context no longer fits this one's.
-    /// False: it cannot be compressed and has to be sent as it is.
-    #[must_use]
-    pub fn deflate(&mut self, shared: &mut SharedDeflater, data: &[u8], out: &mut Vec<u8>) -> bool {
-        match &mut self.context {
-            Context::None { window_bits } => shared.deflate(*window_bits, data, out),
-            Context::Window(window) => {
-                let done = shared.deflate_after(&window.bytes, window.bits, data, out);
-                if done {
-                    window.push(data);
-                }
-                done
-            }
-            Context::Stream { window_bits, memory_level, stream } => {
-                let own = stream.get_or_insert_with(|| Box::new(new_stream(*window_bits, *memory_level)));
-                let done = deflate_message(own, &mut shared.scratch, data, out);
-                if !done {
-                    // A new stream refers to nothing the peer has not seen.
-                    *stream = None;
-                }
-                done
-            }
-        }
-    }
-}
-
-/// The decompressor of a loop.
-pub struct SharedInflater {
-    stream: Inflate,
-    scratch: Vec<u8>,
-}
-
-impl SharedInflater {
-    pub fn new() -> Self {
-        Self { stream: Inflate::new(false, MAX_WINDOW_BITS), scratch: vec![0; SCRATCH] }
-    }
-
-    /// Appends the inflated `data`, at most `max_payload` bytes.
-    fn inflate_after(
-        &mut self,
-        history: &[u8],
-        data: &[u8],
-        max_payload: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), WsError> {
-        let mut output = Bounded { start: out.len(), max: max_payload, out };
-        let mut data = data.strip_suffix(&TAIL).unwrap_or(data);
-        for _ in 0..MAX_FINAL_BLOCKS {
-            if data.is_empty() {
-                return Ok(());
-            }
-            self.restart(history, output.written())?;
-            let (rest, ended) = self.run(data, &mut output)?;
-            if !ended {
-                return self.finish(&mut output);
-            }
-            data = rest;
-        }
-        Err(WsError::InvalidDeflate)
-    }
-
-    /// Begins a stream that continues after `history` and then `written`.
-    fn restart(&mut self, history: &[u8], written: &[u8]) -> Result<(), WsError> {
-        self.stream.reset(false);
-        for dictionary in [history, written].into_iter().filter(|bytes| !bytes.is_empty()) {
-            self.stream.set_dictionary(dictionary).map_err(|_| WsError::InvalidDeflate)?;
-        }
-        Ok(())
-    }
-
-    /// The message's data is through; it has to stop at the end of a block.
-    fn finish(&mut self, output: &mut Bounded) -> Result<(), WsError> {
-        match self.run(&TAIL_AND_END, output)? {
-            ([], true) => Ok(()),
-            _ => Err(WsError::InvalidDeflate),
-        }
-    }
-
-    /// Inflates until the input is used up or a final block ends; returns what is left of the input and whether a final
-    /// block ended.
-    fn run<'a>(&mut self, mut input: &'a [u8], output: &mut Bounded) -> Result<(&'a [u8], bool), WsError> {
-        loop {
-            let (consumed, produced) = (self.stream.total_in(), self.stream.total_out());
-            let status = self
-                .stream
-                .decompress(input, &mut self.scratch, InflateFlush::SyncFlush)
-                .map_err(|_| WsError::InvalidDeflate)?;
-            let consumed = (self.stream.total_in() - consumed) as usize;
-            let produced = (self.stream.total_out() - produced) as usize;
-            input = &input[consumed..];
-            output.push(&self.scratch[..produced])?;
-            if status == Status::StreamEnd {
-                return Ok((input, true));
-            }
-            // A full buffer means that there may be more to come; nothing consumed is not expected, nor worth a hang.
-            if produced < self.scratch.len() && (input.is_empty() || consumed == 0) {
-                return Ok((input, false));
-            }
-        }
-    }
-}
-
-impl Default for SharedInflater {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A connection's decompressor.
-pub struct Inflater {
-    /// None: no context survives a message.
-    window: Option<Window>,
-}
-
-impl Inflater {
-    pub fn new(decompressor: Decompressor) -> Self {
-        match decompressor {
-            Decompressor::Shared => Self { window: None },
-            Decompressor::Dedicated { window_bits } => Self { window: Some(Window::new(window_bits)) },
-        }
-    }
-
-    /// Appends the inflated message to `out`. One of more than `max_payload` bytes is an error, found without holding
-    /// much more than that.
-    pub fn inflate(
-        &mut self,
-        shared: &mut SharedInflater,
-        data: &[u8],
-        max_payload: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), WsError> {
-        let start = out.len();
-        let history = self.window.as_ref().map_or(&[][..], |window| &window.bytes);
-        shared.inflate_after(history, data, max_payload, out)?;
-        if let Some(window) = &mut self.window {
-            window.push(&out[start..]);
-        }
-        Ok(())
-    }
-}
-
-/// The last bytes of a stream, as many as a distance can reach back to.
-struct Window {
-    bits: u8,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    fn new(bits: u8) -> Self {
-        Self { bits, bytes: Vec::new() }
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        let size = 1 << self.bits;
-        let data = &data[data.len().saturating_sub(size)..];
-        let surplus = (self.bytes.len() + data.len()).saturating_sub(size);
-        self.bytes.drain(..surplus);
-        let wanted = self.bytes.len() + data.len();
-        if wanted > self.bytes.capacity() {
-            let capacity = wanted.next_power_of_two().min(size);
-            self.bytes.reserve_exact(capacity - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(data);
-    }
-}
-
-/// Output that refuses to grow beyond `max` bytes from `start`.
-struct Bounded<'a> {
-    out: &'a mut Vec<u8>,
-    start: usize,
-    max: usize,
-}
-
-impl Bounded<'_> {
-    fn push(&mut self, data: &[u8]) -> Result<(), WsError> {
-        if self.out.len() - self.start + data.len() > self.max {
-            return Err(WsError::TooBigInflation);
-        }
-        self.out.extend_from_slice(data);
-        Ok(())
-    }
-
-    fn written(&self) -> &[u8] {
-        &self.out[self.start..]
-    }
-}
-
-fn new_stream(window_bits: u8, memory_level: u8) -> Deflate {
-    Deflate::new_with_config(DeflateConfig {
-        level: LEVEL,
-        // Negative: without zlib's header and checksum.
-        window_bits: -i32::from(window_bits),
-        mem_level: i32::from(memory_level),
-        ..DeflateConfig::default()
-    })
-}
-
-/// Compresses and flushes one message; leaves `out` as it was if that fails.
-fn deflate_message(stream: &mut Deflate, scratch: &mut [u8], data: &[u8], out: &mut Vec<u8>) -> bool {
-    if data.is_empty() {
-        // A second flush without input would produce nothing at all.
-        out.push(EMPTY);
-        return true;
-    }
-    let start = out.len();
-    let flushed = flush_into(stream, scratch, data, out);
-    if !flushed || !out[start..].ends_with(&TAIL) {
-        out.truncate(start);
-        return false;
-    }
-    out.truncate(out.len() - TAIL.len());
-    true
-}
-
-fn flush_into(stream: &mut Deflate, scratch: &mut [u8], mut data: &[u8], out: &mut Vec<u8>) -> bool {
-    loop {
-        let (consumed, produced) = (stream.total_in(), stream.total_out());
-        if stream.compress(data, scratch, DeflateFlush::SyncFlush).is_err() {
-            return false;
-        }
-        data = &data[(stream.total_in() - consumed) as usize..];
-        let produced = (stream.total_out() - produced) as usize;
-        out.extend_from_slice(&scratch[..produced]);
-        // A full buffer means that there may be more to come.
-        if produced < scratch.len() {
-            return data.is_empty();
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -361,7 +42,10 @@ mod tests {
     use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
     use proptest::prelude::*;
 
+    use super::super::frame::WsError;
+    use super::super::handshake::{Compressor, Decompressor};
     use super::*;
+    use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
     const SHARED: Decompressor = Decompressor::Shared;
 
@@ -385,7 +69,7 @@ mod tests {
 
     fn deflate(compressor: Compressor, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        assert!(Deflater::new(compressor).deflate(&mut SharedDeflater::new(), data, &mut out));
+        Deflater::new(compressor).deflate(&mut SharedDeflater::new(), data, &mut out);
         out
     }
 
@@ -423,6 +107,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A peer that compresses with zlib.
+    fn zlib_stream(window_bits: u8) -> Deflate {
+        Deflate::new_with_config(DeflateConfig {
+            // Negative: without zlib's header and checksum.
+            window_bits: -i32::from(window_bits),
+            ..DeflateConfig::default()
+        })
+    }
+
+    fn zlib_message(stream: &mut Deflate, data: &[u8], out: &mut Vec<u8>) {
+        if data.is_empty() {
+            // A second flush without input would produce nothing at all.
+            return out.push(0);
+        }
+        let mut flushed = vec![0; 2 * data.len() + 1000];
+        let before = stream.total_out();
+        stream.compress(data, &mut flushed, DeflateFlush::SyncFlush).unwrap();
+        flushed.truncate((stream.total_out() - before) as usize);
+        out.extend_from_slice(flushed.strip_suffix(&TAIL).unwrap());
     }
 
     /// Text that compresses somewhat and never repeats itself.
@@ -480,15 +185,17 @@ mod tests {
         for compressor in all_compressors() {
             let mut shared = SharedDeflater::new();
             let mut deflater = Deflater::new(compressor);
-            let mut out = Vec::new();
-            assert!(deflater.deflate(&mut shared, b"Hello", &mut out));
-            assert!(deflater.deflate(&mut shared, b"Hello", &mut out));
+            let [mut first, mut second] = [Vec::new(), Vec::new()];
+            deflater.deflate(&mut shared, b"Hello", &mut first);
+            deflater.deflate(&mut shared, b"Hello", &mut second);
+            assert_eq!(first, [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], "{compressor:?}");
+            // RFC 7692 §7.2.3.2 copies four bytes; all five are a byte shorter.
             let again = if let Compressor::Shared { .. } = compressor {
-                &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..]
+                &first[..]
             } else {
-                &[0xf2, 0x00, 0x11, 0x00, 0x00][..]
+                &[0x02, 0x13, 0x00, 0x00]
             };
-            assert_eq!(out, [&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], again].concat(), "{compressor:?}");
+            assert_eq!(second, again, "{compressor:?}");
         }
     }
 
@@ -499,7 +206,7 @@ mod tests {
             let (mut deflater, mut inflater) = (Deflater::new(compressor), Inflater::new(dedicated(15)));
             for message in [b"", &b"a"[..], b"", b"", b"aa", b""] {
                 let (mut compressed, mut out) = (Vec::new(), Vec::new());
-                assert!(deflater.deflate(&mut shared.0, message, &mut compressed));
+                deflater.deflate(&mut shared.0, message, &mut compressed);
                 assert_eq!(inflater.inflate(&mut shared.1, &compressed, 2, &mut out), Ok(()));
                 assert_eq!(out, message, "{compressor:?}");
             }
@@ -576,13 +283,13 @@ mod tests {
     #[test]
     fn output_is_appended() {
         let mut out = b"head".to_vec();
-        assert!(SharedDeflater::new().deflate(15, b"Hello", &mut out));
+        SharedDeflater::new().deflate(15, b"Hello", &mut out);
         assert_eq!(out, b"head\xf2\x48\xcd\xc9\xc9\x07\x00");
         let mut inflated = b"head".to_vec();
         let mut inflater = Inflater::new(dedicated(9));
         assert_eq!(inflater.inflate(&mut SharedInflater::new(), &out[4..], 5, &mut inflated), Ok(()));
         assert_eq!(inflated, b"headHello");
-        assert_eq!(inflater.window.map(|window| window.bytes), Some(b"Hello".to_vec()));
+        assert_eq!(inflater.held(), 8, "of the window only what is appended");
     }
 
     #[test]
@@ -592,7 +299,7 @@ mod tests {
             for len in around - 40..around + 10 {
                 let data = noise(len);
                 let mut compressed = Vec::new();
-                assert!(shared.0.deflate(15, &data, &mut compressed));
+                shared.0.deflate(15, &data, &mut compressed);
                 let mut out = Vec::new();
                 let result = Inflater::new(SHARED).inflate(&mut shared.1, &compressed, len, &mut out);
                 assert_eq!(result, Ok(()), "{len}");
@@ -612,7 +319,7 @@ mod tests {
                 let mut reference = Reference::new(window_bits);
                 for message in data.chunks(size) {
                     let mut compressed = Vec::new();
-                    assert!(deflater.deflate(&mut shared, message, &mut compressed));
+                    deflater.deflate(&mut shared, message, &mut compressed);
                     assert!(reference.inflate(&compressed).as_deref() == Some(message), "{compressor:?}");
                 }
             }
@@ -635,13 +342,23 @@ mod tests {
             let data = sample(len);
             let compressed = without_context(&data);
             assert_eq!(inflater.inflate(&mut shared.1, &compressed, len, &mut Vec::new()), Ok(()));
-            assert!(deflater.deflate(&mut shared.0, &data, &mut Vec::new()));
-            let window = inflater.window.as_ref().unwrap();
-            assert!(window.bytes.capacity() <= 1024, "{}", window.bytes.capacity());
-            let Context::Window(window) = &deflater.context else {
-                panic!("a small window is only a window")
-            };
-            assert!(window.bytes.capacity() <= 512, "{}", window.bytes.capacity());
+            deflater.deflate(&mut shared.0, &data, &mut Vec::new());
+            assert!(inflater.held() <= 1024, "{}", inflater.held());
+            assert!(deflater.held() <= 512, "{}", deflater.held());
+        }
+    }
+
+    #[test]
+    fn large_windows_hold_what_their_names_say() {
+        for (window_bits, kib) in [(13, 64), (14, 128), (15, 256)] {
+            let mut shared = SharedDeflater::new();
+            let mut deflater =
+                Deflater::new(Compressor::Dedicated { window_bits, memory_level: window_bits - 7 });
+            assert_eq!(deflater.held(), 0, "nothing before the first message");
+            for len in [1, 10_000, 3, 40_000, 100_000, 70_000, 5] {
+                deflater.deflate(&mut shared, &sample(len), &mut Vec::new());
+                assert!(deflater.held() <= kib * 1024, "{} after {len}", deflater.held());
+            }
         }
     }
 
@@ -677,7 +394,7 @@ mod tests {
             let mut reference = Reference::new(window_bits);
             for message in messages {
                 let mut compressed = Vec::new();
-                prop_assert!(deflater.deflate(&mut shared_deflater, &message, &mut compressed));
+                deflater.deflate(&mut shared_deflater, &message, &mut compressed);
                 prop_assert!(reference.inflate(&compressed).as_ref() == Some(&message));
                 let mut out = Vec::new();
                 prop_assert_eq!(inflater.inflate(&mut shared_inflater, &compressed, message.len(), &mut out), Ok(()));
@@ -690,12 +407,11 @@ mod tests {
             messages in proptest::collection::vec(any_message(), 1..12),
             window_bits in 9u8..=15,
         ) {
-            let mut peer = new_stream(window_bits, 8);
-            let mut scratch = vec![0; 1000];
+            let mut peer = zlib_stream(window_bits);
             let (mut shared, mut inflater) = (SharedInflater::new(), Inflater::new(dedicated(window_bits)));
             for message in messages {
                 let (mut compressed, mut out) = (Vec::new(), Vec::new());
-                prop_assert!(deflate_message(&mut peer, &mut scratch, &message, &mut compressed));
+                zlib_message(&mut peer, &message, &mut compressed);
                 prop_assert_eq!(inflater.inflate(&mut shared, &compressed, message.len(), &mut out), Ok(()));
                 prop_assert!(out == message);
             }
@@ -714,7 +430,7 @@ mod tests {
             for (index, message) in messages {
                 let (deflater, inflater) = &mut pairs[index];
                 let (mut compressed, mut out) = (Vec::new(), Vec::new());
-                prop_assert!(deflater.deflate(&mut shared_deflater, &message, &mut compressed));
+                deflater.deflate(&mut shared_deflater, &message, &mut compressed);
                 prop_assert_eq!(inflater.inflate(&mut shared_inflater, &compressed, message.len(), &mut out), Ok(()));
                 prop_assert!(out == message);
             }

@@ -6,8 +6,9 @@ use crate::event_loop::{Behaviour, Control};
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tungstenite::protocol::frame::coding::{Control as ControlCode, OpCode};
+use tungstenite::protocol::frame::coding::{Control as ControlCode, Data, OpCode};
 
 const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -264,12 +265,13 @@ fn a_panic_is_reported_and_ends_the_loop() {
 /// All that has to wait, at the same time whatever the number of test threads.
 #[test]
 fn deadlines() {
-    let cases: [fn(); 5] = [
+    let cases: [fn(); 6] = [
         http_connections_time_out_unless_a_response_is_pending,
         a_body_that_trickles_times_out_and_a_paused_one_does_not,
         websockets_time_out_from_inactivity,
         pings_keep_a_websocket_alive_as_long_as_they_are_answered,
         websockets_live_no_longer_than_they_may,
+        a_request_that_javascript_has_no_room_for_does_not_time_out,
     ];
     let running = cases.map(std::thread::spawn);
     let failed = running.into_iter().filter_map(|case| case.join().err()).count();
@@ -426,4 +428,32 @@ fn accept_with_few_files() {
     let id = harness.expect_request().id;
     harness.end(id, b"recovered");
     assert_eq!(client.response().1, b"recovered");
+}
+
+fn a_request_that_javascript_has_no_room_for_does_not_time_out() {
+    const MESSAGES: usize = 8_000;
+    let mut harness = Harness::with_behaviour(behaviour());
+    let mut flooding = harness.connect();
+    flooding.upgrade();
+    harness.expect(EventKind::Open);
+    let mut sending = flooding.second();
+    let sender = std::thread::spawn(move || {
+        sending.send(&masked(OpCode::Data(Data::Binary), true, &[0; 1024]).repeat(MESSAGES))
+    });
+    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    let mut late = harness.connect();
+    late.send(HELLO);
+    std::thread::sleep(Duration::from_secs(14));
+    let (mut messages, mut request) = (0, None);
+    while messages < MESSAGES || request.is_none() {
+        let event = harness.event_within(PATIENCE).expect("more events");
+        match () {
+            () if event.is(EventKind::Message) => messages += 1,
+            () if event.is(EventKind::Request) => request = Some(event.id),
+            () => panic!("unexpected: {event:?}"),
+        }
+    }
+    harness.end(request.expect("seen"), b"late");
+    assert_eq!(late.response().1, b"late");
+    sender.join().expect("sender");
 }

@@ -19,15 +19,21 @@ impl Buffer {
         &self.bytes[..self.len]
     }
 
-    pub fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.len]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The memory itself, for someone who may take it away and put other memory of the same size in its place.
+    pub fn memory(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     /// `len` bytes behind what is filled; `advance` says how many of them are, then.
     pub fn room(&mut self, len: usize) -> &mut [u8] {
         let end = self.len + len;
         if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
+            // In sizes that `Blocks` has, too.
+            self.bytes.resize(end.next_power_of_two(), 0);
         }
         &mut self.bytes[self.len..end]
     }
@@ -65,8 +71,9 @@ mod tests {
         buffer.advance(2);
         buffer.extend(b"!");
         assert_eq!(buffer.filled(), b"onetw!");
-        buffer.filled_mut()[0] = b'O';
+        buffer.memory()[0] = b'O';
         assert_eq!(buffer.filled(), b"Onetw!");
+        assert_eq!(buffer.len(), 6);
         let buffer = buffer.recycle(4);
         assert!(buffer.is_empty() && buffer.bytes.len() == 4);
     }

@@ -72,7 +72,8 @@ impl Connection {
             self.restart_http_timeout(ctx);
         }
         if !plain.is_empty() {
-            self.receive(ctx, plain.filled_mut());
+            let len = plain.len();
+            self.receive_read(ctx, plain.memory(), len);
         }
         ctx.tls.plain = plain.recycle(KEPT_SCRATCH);
         match result {

@@ -1,13 +1,53 @@
 /**
- * Which store is behind the app: Redis where REDIS_URL is set, Postgres where DATABASE_URL is, both where both are, memory
- * otherwise. On `globalThis`, because the server and its WebSocket hooks may be bundled apart.
+ * Which store is behind the app: Redis where REDIS_URL is set, Postgres where DATABASE_URL is, memory otherwise. Where both
+ * are set, the kept topics are in Postgres and all the rest in Redis. On `globalThis`, because the server and its WebSocket
+ * hooks may be bundled apart.
  */
 import { memoryStores } from './memory';
-import type { Stores } from './types';
+import { postgresStores } from './postgres';
+import { redisStores } from './redis';
+import type { Circuit, Stores } from './types';
 
 export type * from './types';
 
 const KEY = Symbol.for('uws-rs-example.stores');
 const anchor = globalThis as { [KEY]?: Stores };
 
-export const stores: Stores = (anchor[KEY] ??= memoryStores());
+export const stores: Stores = (anchor[KEY] ??= choose(process.env.REDIS_URL, process.env.DATABASE_URL));
+
+function choose(redis?: string, postgres?: string): Stores {
+  if (redis && postgres) return both(redis, postgresStores(postgres));
+  if (redis) return redisStores(redis);
+  return postgres ? postgresStores(postgres) : memoryStores();
+}
+
+function both(url: string, postgres: Stores): Stores {
+  const redis = redisStores(url, postgres.log);
+  const status = () => ({
+    ...redis.status(),
+    kind: 'redis+postgres' as const,
+    circuit: worse(redis.status().circuit, postgres.status().circuit),
+  });
+  return {
+    ...redis,
+    kind: 'redis+postgres',
+    bridge: {
+      wrap: redis.bridge.wrap,
+      activate(platform) {
+        postgres.bridge.activate(platform);
+        redis.bridge.activate(platform);
+      },
+    },
+    status,
+    onStatus(listener) {
+      for (const store of [redis, postgres]) store.onStatus(() => listener(status()));
+    },
+    async close() {
+      await Promise.all([redis.close(), postgres.close()]);
+    },
+  };
+}
+
+function worse(one: Circuit, other: Circuit): Circuit {
+  return (['open', 'half-open'] as const).find((state) => one === state || other === state) ?? 'closed';
+}

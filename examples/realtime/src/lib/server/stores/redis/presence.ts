@@ -1,0 +1,184 @@
+/**
+ * Who is in which room, on any instance. Each instance says now and then that it is alive; the first to find one silent for
+ * too long takes its people out and tells everybody. (Redis 7.4 can expire the fields of a hash by itself; this runs on
+ * older ones too, and tells who has left.)
+ */
+import type { Platform } from 'svelte-adapter-uws';
+import { INSTANCE } from '../instance';
+import { PRESENCE_TTL_MS, presenceTopic } from '../topics';
+import type { Person, Presence } from '../types';
+import { PREFIX, type RedisClient } from './client';
+
+export type PresenceMessage = { kind: 'presence'; room: string } & (
+  { event: 'join'; data: Person } | { event: 'leave'; data: { key: string } }
+);
+
+const HERE = { relay: false };
+
+export class RedisPresence implements Presence {
+  #redis: RedisClient;
+  #platform: Platform | undefined;
+  /** Connections of this instance, with the rooms they are in. */
+  #own = new Map<string, Map<string, Person>>();
+  /** Everybody in the rooms somebody here has asked for, as far as told. */
+  #known = new Map<string, Map<string, Person>>();
+  /** Who left while Redis was away. */
+  #unsaid: { room: string; connection: string; person: Person }[] = [];
+  /** Until then others may not have had the time to say that they are alive. */
+  #graceUntil = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(redis: RedisClient) {
+    this.#redis = redis;
+  }
+
+  activate(platform: Platform): void {
+    if (this.#platform) return;
+    this.#platform = platform;
+    void this.#beat();
+    this.#timer = setInterval(() => void this.#beat(), PRESENCE_TTL_MS / 3);
+    this.#timer.unref();
+  }
+
+  async join(room: string, connection: string, person: Person): Promise<void> {
+    let rooms = this.#own.get(connection);
+    if (!rooms) this.#own.set(connection, (rooms = new Map()));
+    rooms.set(room, person);
+    await this.#redis.circuit.attempt(
+      () => this.#enter(room, connection, person),
+      () => this.#tellHere({ kind: 'presence', room, event: 'join', data: person }),
+    );
+  }
+
+  async leave(room: string, connection: string): Promise<void> {
+    const rooms = this.#own.get(connection);
+    const person = rooms?.get(room);
+    if (!person) return;
+    rooms!.delete(room);
+    if (rooms!.size === 0) this.#own.delete(connection);
+    await this.#redis.circuit.attempt(
+      () => this.#exit(room, connection, person),
+      () => {
+        this.#unsaid.push({ room, connection, person });
+        const { key } = person;
+        if (!this.#ownPeople(room).has(key))
+          this.#tellHere({ kind: 'presence', room, event: 'leave', data: { key } });
+      },
+    );
+  }
+
+  async gone(connection: string): Promise<void> {
+    const rooms = [...(this.#own.get(connection)?.keys() ?? [])];
+    await Promise.all(rooms.map((room) => this.leave(room, connection)));
+  }
+
+  async list(room: string): Promise<Person[]> {
+    const found = await this.#redis.circuit.attempt(
+      async () => {
+        const list = await this.#fetch(room);
+        this.#known.set(room, list);
+        return list;
+      },
+      () => new Map([...(this.#known.get(room) ?? []), ...this.#ownPeople(room)]),
+    );
+    return [...found.values()];
+  }
+
+  /** Some instance tells who has come or gone. */
+  receive(message: PresenceMessage): void {
+    this.#tell(message, HERE);
+  }
+
+  /** Tells Redis who is here, and clients who has come and gone while it was away. */
+  async resync(): Promise<void> {
+    this.#graceUntil = Date.now() + PRESENCE_TTL_MS / 2;
+    await this.#beat(true);
+    for (const room of this.#known.keys()) {
+      const now = await this.#redis.circuit.attempt(
+        () => this.#fetch(room),
+        () => undefined,
+      );
+      if (!now) return;
+      const before = this.#known.get(room) ?? new Map<string, Person>();
+      for (const key of before.keys()) {
+        if (!now.has(key)) this.receive({ kind: 'presence', room, event: 'leave', data: { key } });
+      }
+      for (const person of now.values())
+        this.receive({ kind: 'presence', room, event: 'join', data: person });
+    }
+  }
+
+  /** The people of an instance that ends in good order are gone at once. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all([...this.#own.keys()].map((connection) => this.gone(connection)));
+  }
+
+  async #beat(anew = false): Promise<void> {
+    const sweep = Date.now() >= this.#graceUntil ? 1 : 0;
+    const args = [INSTANCE, PRESENCE_TTL_MS, this.#redis.channel, PREFIX, sweep];
+    await this.#redis.circuit.attempt(
+      async () => {
+        const unknown = await this.#redis.script('presenceBeat', [`${PREFIX}instances`], args);
+        if (unknown || anew) await this.#sayAll();
+      },
+      () => undefined,
+    );
+  }
+
+  async #sayAll(): Promise<void> {
+    for (let left; (left = this.#unsaid[0]); this.#unsaid.shift()) {
+      await this.#exit(left.room, left.connection, left.person);
+    }
+    const all: Promise<void>[] = [];
+    for (const [connection, rooms] of this.#own) {
+      for (const [room, person] of rooms) all.push(this.#enter(room, connection, person));
+    }
+    await Promise.all(all);
+  }
+
+  async #enter(room: string, connection: string, person: Person): Promise<void> {
+    const message: PresenceMessage = { kind: 'presence', room, event: 'join', data: person };
+    const args = [field(connection), JSON.stringify(person), person.key, room];
+    args.push(this.#redis.channel, JSON.stringify(message));
+    await this.#redis.script('presenceJoin', [people(room), count(room), `${PREFIX}rooms:${INSTANCE}`], args);
+  }
+
+  async #exit(room: string, connection: string, { key }: Person): Promise<void> {
+    const message: PresenceMessage = { kind: 'presence', room, event: 'leave', data: { key } };
+    const args = [field(connection), key, this.#redis.channel, JSON.stringify(message)];
+    await this.#redis.script('presenceLeave', [people(room), count(room)], args);
+  }
+
+  async #fetch(room: string): Promise<Map<string, Person>> {
+    const redis = await this.#redis.commands();
+    const list = Object.values(await redis.hgetall(people(room))).map((text) => JSON.parse(text) as Person);
+    return new Map(list.map((person) => [person.key, person]));
+  }
+
+  #ownPeople(room: string): Map<string, Person> {
+    const found = new Map<string, Person>();
+    for (const rooms of this.#own.values()) {
+      const person = rooms.get(room);
+      if (person) found.set(person.key, person);
+    }
+    return found;
+  }
+
+  /** To the clients of this process, its other workers included. */
+  #tellHere(message: PresenceMessage): void {
+    this.#tell(message, undefined);
+  }
+
+  #tell(message: PresenceMessage, options: { relay: boolean } | undefined): void {
+    const known = this.#known.get(message.room);
+    if (message.event === 'leave') known?.delete(message.data.key);
+    else if (known?.has(message.data.key)) return;
+    else known?.set(message.data.key, message.data);
+    this.#platform?.publish(presenceTopic(message.room), message.event, message.data, options);
+  }
+}
+
+const people = (room: string) => `${PREFIX}presence:{${room}}`;
+const count = (room: string) => `${people(room)}:count`;
+const field = (connection: string) => `${INSTANCE}|${connection}`;
