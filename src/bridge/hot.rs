@@ -187,13 +187,26 @@ fn command(call: Call<'_>) -> Value {
 /// Appends the data argument as the payload of the record begun at `start`. `None`: neither text nor data.
 fn finish_with_data(call: &mut Call<'_>, start: usize, index: usize) -> Option<usize> {
     let (env, data) = (call.env(), call.args.value(index));
-    if let Some(bytes) = value::view_bytes(env, data).filter(|bytes| bytes.len() >= OWNED_PAYLOAD) {
-        let copy = call.state.blocks().copy(bytes);
-        call.state.commands().finish_owned(start, copy);
-        return Some(bytes.len());
+    match value::view_bytes(env, data) {
+        Some(bytes) if bytes.len() >= OWNED_PAYLOAD => {
+            let copy = call.state.blocks().copy(bytes);
+            call.state.commands().finish_owned(start, copy);
+            Some(bytes.len())
+        }
+        Some(bytes) => {
+            let commands = call.state.commands();
+            commands.payload().extend_from_slice(bytes);
+            commands.finish(start);
+            Some(bytes.len())
+        }
+        None => finish_with_text(call, start, data),
     }
+}
+
+fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<usize> {
+    let env = call.env();
     let commands = call.state.commands();
-    let Some(len) = value::append_data(env, data, commands.payload()) else {
+    let Some(len) = value::append_string(env, text, commands.payload()) else {
         commands.cancel(start);
         return None;
     };
