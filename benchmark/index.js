@@ -142,7 +142,7 @@ const runAll = async (trials, { present, absent }, context) => {
 };
 
 const main = async () => {
-  const trials = chooseTrials(positionals);
+  const trials = chooseTrials(options.list && isWhole ? [''] : positionals);
   if (options.list) {
     for (const { name, about } of trials) console.log(`${name.padEnd(32)} ${about}`);
     return;

@@ -20,10 +20,10 @@ const allTrials = () => {
 /** `ws-echo`, `http/hello` are beginnings of names, `echo`, `publish`, `1KiB` parts of them. */
 const isNamed = ({ name }, word) => name.startsWith(word) || name.split(/[/-]/).includes(word);
 
-/** Trials that one of the words names; all without words. */
+/** Trials that one of the words names; without words all but those that want to be named. */
 const chooseTrials = (words) => {
   const trials = allTrials();
-  if (words.length === 0) return trials;
+  if (words.length === 0) return trials.filter(({ whole }) => whole !== false);
   for (const word of words) {
     if (!trials.some((trial) => isNamed(trial, word)))
       throw new Error(`no trial is called ${word}; try --list`);

@@ -28,7 +28,8 @@ const check = (key, value, bound, unit) => {
     title: TITLES[key],
     wanted: `${key === 'rate' ? '≥' : '≤'} ${bound}${unit}`,
     found: known ? `${digits(value)}${unit}` : '–',
-    met: known ? holds(key, value, bound) : null,
+    // As shown: a ratio of 1.003 is one of 1.
+    met: known ? holds(key, Number(digits(value)), bound) : null,
   };
 };
 

@@ -160,6 +160,7 @@ const trial = (name, about, more) => ({
   unit: 'connection',
   rounds: 2,
   onlyModules: true,
+  whole: false,
   ...more,
 });
 

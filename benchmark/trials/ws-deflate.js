@@ -23,6 +23,7 @@ const publish = (name, about, compression, must) => ({
   load: ['ws-publish', { size: 1024, subscribers: 1000, 'in-flight': 4, deflate: true }],
   unit: 'delivery',
   must,
+  least: 1.5,
 });
 
 module.exports = [

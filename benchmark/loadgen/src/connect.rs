@@ -15,10 +15,10 @@ use crate::ws::{self, Masks};
 use crate::{Failure, Result};
 
 pub fn run_storm(options: &mut Options) -> Result<Value> {
-    let (target, _) = target(options, 10_000)?;
+    let (target, content) = target(options, 10_000)?;
     options.finish()?;
     let mut net = Net::new(target)?;
-    let mut load = Storm { last: 0, cpu_ns: 0, latency: histogram() };
+    let mut load = Storm { content, masks: Masks::new(), last: 0, cpu_ns: 0, latency: histogram() };
     let cpu_start = cpu_ns();
     eprintln!("measure-start");
     run_net(&mut net, &mut load)?;
@@ -59,6 +59,8 @@ fn target(options: &mut Options, count: usize) -> Result<(Target, Content)> {
 }
 
 struct Storm {
+    content: Content,
+    masks: Masks,
     /// When the last connection was open.
     last: u64,
     /// CPU used by then.
@@ -74,8 +76,15 @@ impl Load for Storm {
         Ok(())
     }
 
-    fn received(&mut self, _net: &mut Net, conn: usize, _input: &[u8], _now: u64) -> Result<usize> {
-        Err(Failure::Server(format!("connection {conn}: a message nobody asked for")))
+    fn received(&mut self, net: &mut Net, conn: usize, input: &[u8], _now: u64) -> Result<usize> {
+        let mut used = 0;
+        while let Some((frame, size)) = ws::parse_frame(&input[used..])? {
+            used += size;
+            if !self.content.pong(&frame, net, conn, &mut self.masks) {
+                return Err(Failure::Server(format!("connection {conn}: a message nobody asked for")));
+            }
+        }
+        Ok(used)
     }
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Result<Turn> {
@@ -108,10 +117,7 @@ impl Load for Idle {
             used += size;
             match frame.opcode {
                 ws::CLOSE => return Err(ws::closed(&frame)),
-                ws::PING => {
-                    self.pings += 1;
-                    ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next());
-                }
+                _ if self.content.pong(&frame, net, conn, &mut self.masks) => self.pings += 1,
                 _ if self.content.is_subscribed(&frame) => {
                     self.subscribed += 1;
                     if self.subscribed == net.count() {

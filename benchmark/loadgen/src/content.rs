@@ -8,7 +8,7 @@ use crate::net::{Greeting, Net};
 use crate::options::Options;
 use crate::payload::{Payload, STAMP, excerpt, parse_stamp};
 use crate::socketio;
-use crate::ws::{self, Frame};
+use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
 /// What a client sends once to get all that is published, and what the server answers then.
@@ -124,6 +124,17 @@ impl Content {
             Content::SocketIo(_) => socketio::argument(frame.payload) == Some(SUBSCRIBED),
             _ => frame.payload == SUBSCRIBED,
         }
+    }
+
+    /// Answers a ping, of WebSocket or of socket.io; false if it is none.
+    pub fn pong(&self, frame: &Frame<'_>, net: &mut Net, conn: usize, masks: &mut Masks) -> bool {
+        let (opcode, payload) = match (self, frame.opcode) {
+            (_, ws::PING) => (ws::PONG, frame.payload),
+            (Content::SocketIo(_), ws::TEXT) if frame.payload == socketio::PING => (ws::TEXT, socketio::PONG),
+            _ => return false,
+        };
+        ws::append_frame(net.out(conn), opcode, payload, masks.next());
+        true
     }
 
     /// Whether every message can carry a whole stamp, or needs none.

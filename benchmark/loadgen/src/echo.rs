@@ -131,7 +131,7 @@ impl Load for Echo {
             used += size;
             match frame.opcode {
                 ws::CLOSE => return Err(ws::closed(&frame)),
-                ws::PING => ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next()),
+                _ if self.content.pong(&frame, net, conn, &mut self.masks) => {}
                 _ => {
                     self.answered(net, conn, &frame, now)?;
                     if self.schedule.is_none() && self.meter.sending() {

@@ -220,7 +220,7 @@ impl Load for Fanout {
             used += size;
             match frame.opcode {
                 ws::CLOSE => return Err(ws::closed(&frame)),
-                ws::PING => ws::append_frame(net.out(conn), ws::PONG, frame.payload, self.masks.next()),
+                _ if self.content.pong(&frame, net, conn, &mut self.masks) => {}
                 _ if self.meter.phase() == Phase::Setup && self.content.is_subscribed(&frame) => {
                     self.subscribed(net, conn);
                     if conn >= self.shape.first_slow() {

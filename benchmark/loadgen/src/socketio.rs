@@ -1,10 +1,12 @@
 //! socket.io over WebSocket as far as it is needed: Engine.IO 4 packets (`0` open, `4` message) with Socket.IO 5 in them
-//! (`0` connect, `2` event). The server's ping comes after 25 s; a run is shorter.
+//! (`0` connect, `2` event), and the ping that comes every 25 s.
 
 use crate::payload::excerpt;
 use crate::ws;
 use crate::{Failure, Result};
 
+pub const PING: &[u8] = b"2";
+pub const PONG: &[u8] = b"3";
 pub const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// The handshake: `0{…}` is answered with `40`, `40{…}` ends it.

@@ -15,7 +15,12 @@ fn text(size: usize) -> Vec<u8> {
             break;
         }
         let name = ["river", "lamp", "window", "garden", "silver"][i * 7 % 5];
-        text.push_str(&format!(r#"{{"id":{},"name":"{name}","price":{}.{:02}}},"#, i * 7919 % 9973, i % 200, i * 31 % 100));
+        text.push_str(&format!(
+            r#"{{"id":{},"name":"{name}","price":{}.{:02}}},"#,
+            i * 7919 % 9973,
+            i % 200,
+            i * 31 % 100
+        ));
     }
     text.truncate(size);
     text.into_bytes()

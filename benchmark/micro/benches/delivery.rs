@@ -9,12 +9,14 @@ use uws_rs::router::{Method, Priority, Router};
 use uws_rs::topics::Topics;
 
 const ROUTES: u32 = 1000;
-const PATHS: [&str; 4] = ["/api/v1/thing999", "/api/v1/thing500/17/edit", "/files/a/b/c.txt", "/nothing/like/it"];
+const PATHS: [&str; 4] =
+    ["/api/v1/thing999", "/api/v1/thing500/17/edit", "/files/a/b/c.txt", "/nothing/like/it"];
 
 fn router() -> Router {
     let mut router = Router::new();
     for i in 0..ROUTES {
-        let pattern = if i % 2 == 0 { format!("/api/v1/thing{i}/:id/edit") } else { format!("/api/v1/thing{i}") };
+        let pattern =
+            if i % 2 == 0 { format!("/api/v1/thing{i}/:id/edit") } else { format!("/api/v1/thing{i}") };
         router.add(Method::Get, pattern.as_bytes(), Priority::Medium, i);
     }
     router.add(Method::Any, b"/files/*", Priority::Low, ROUTES);
@@ -34,7 +36,8 @@ fn route_ours(bencher: Bencher, path: &str) {
 
 #[divan::bench(args = PATHS)]
 fn route_hash_map(bencher: Bencher, path: &str) {
-    let map: HashMap<Vec<u8>, u32> = (0..ROUTES).map(|i| (format!("/api/v1/thing{i}").into_bytes(), i)).collect();
+    let map: HashMap<Vec<u8>, u32> =
+        (0..ROUTES).map(|i| (format!("/api/v1/thing{i}").into_bytes(), i)).collect();
     bencher.bench_local(|| map.get(black_box(path.as_bytes())).copied());
 }
 

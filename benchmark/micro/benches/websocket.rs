@@ -43,19 +43,23 @@ fn frames(size: usize) -> Vec<u8> {
 #[divan::bench(args = SIZES)]
 fn receive_ours(bencher: Bencher, size: usize) {
     let bytes = frames(size);
-    bencher.counter(count()).counter(BytesCount::new(MESSAGES * size)).with_inputs(|| bytes.clone()).bench_local_refs(|input| {
-        let mut receiver = Receiver::new(1 << 20, false);
-        let (mut at, mut messages) = (0, 0);
-        while at < input.len() {
-            let (used, event) = receiver.receive(&mut input[at..]);
-            at += used;
-            if let Ok(Some(Event::Message { data, .. })) = &event {
-                messages += 1;
-                black_box(data.len());
+    bencher
+        .counter(count())
+        .counter(BytesCount::new(MESSAGES * size))
+        .with_inputs(|| bytes.clone())
+        .bench_local_refs(|input| {
+            let mut receiver = Receiver::new(1 << 20, false);
+            let (mut at, mut messages) = (0, 0);
+            while at < input.len() {
+                let (used, event) = receiver.receive(&mut input[at..]);
+                at += used;
+                if let Ok(Some(Event::Message { data, .. })) = &event {
+                    messages += 1;
+                    black_box(data.len());
+                }
             }
-        }
-        assert_eq!(messages, MESSAGES);
-    });
+            assert_eq!(messages, MESSAGES);
+        });
 }
 
 /// A stream that has all input and forgets all output.
@@ -81,8 +85,12 @@ impl Write for Memory {
 fn receive_tungstenite(bencher: Bencher, size: usize) {
     let bytes = frames(size);
     let config = WebSocketConfig::default();
-    bencher.counter(count()).counter(BytesCount::new(MESSAGES * size))
-        .with_inputs(|| WebSocket::from_raw_socket(Memory(Cursor::new(bytes.clone())), Role::Server, Some(config)))
+    bencher
+        .counter(count())
+        .counter(BytesCount::new(MESSAGES * size))
+        .with_inputs(|| {
+            WebSocket::from_raw_socket(Memory(Cursor::new(bytes.clone())), Role::Server, Some(config))
+        })
         .bench_local_refs(|socket| {
             for _ in 0..MESSAGES {
                 assert!(socket.read().is_ok_and(|message| black_box(message.len()) == size));
@@ -94,7 +102,10 @@ fn receive_tungstenite(bencher: Bencher, size: usize) {
 fn receive_memcpy(bencher: Bencher, size: usize) {
     let bytes = frames(size);
     let mut out = vec![0; bytes.len()];
-    bencher.counter(count()).counter(BytesCount::new(MESSAGES * size)).bench_local(|| out.copy_from_slice(black_box(&bytes)));
+    bencher
+        .counter(count())
+        .counter(BytesCount::new(MESSAGES * size))
+        .bench_local(|| out.copy_from_slice(black_box(&bytes)));
 }
 
 #[divan::bench(args = SIZES)]

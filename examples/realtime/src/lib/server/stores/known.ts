@@ -6,19 +6,17 @@ export class Known<Entry extends LogEvent = LogEvent> {
   /** Of the last event seen. */
   seq: number;
   #events: Entry[] = [];
-  #items = new Map<string, Item>();
-  /** The items come from the store: no older one is missing. */
-  #loaded = false;
-  /** Up to which event the items are. */
-  #itemsSeq: number;
+  /** After that event; undefined where they have not been asked for. */
+  #items: Map<string, Item> | undefined;
+  /** What the store had after an event that is still on its way here. */
+  #ahead: { seq: number; items: Map<string, Item> } | undefined;
 
   constructor(seq: number) {
     this.seq = seq;
-    this.#itemsSeq = seq;
   }
 
   get loaded(): boolean {
-    return this.#loaded;
+    return this.#items !== undefined;
   }
 
   /** The next event. */
@@ -26,32 +24,31 @@ export class Known<Entry extends LogEvent = LogEvent> {
     this.seq = entry.seq;
     this.#events.push(entry);
     if (this.#events.length > 2 * REPLAYED) this.#events.splice(0, this.#events.length - REPLAYED);
-    if (entry.seq <= this.#itemsSeq) return;
-    this.#itemsSeq = entry.seq;
-    apply(this.#items, entry);
+    if (this.#items) apply(this.#items, entry);
+    if (!this.#ahead || this.#ahead.seq > entry.seq) return;
+    if (this.#ahead.seq === entry.seq) this.#items = this.#ahead.items;
+    this.#ahead = undefined;
   }
 
-  /** The items as they are in the store after that event, which may be one that is still on its way here. */
+  /** The items as they are in the store after that event. */
   load(seq: number, items: Item[]): void {
-    if (seq < this.#itemsSeq) return;
-    this.#loaded = true;
-    this.#itemsSeq = seq;
-    this.#items = new Map(items.map((item) => [item.id, item]));
+    if (seq === this.seq) this.#items = byId(items);
+    else if (seq > this.seq) this.#ahead = { seq, items: byId(items) };
   }
 
   /** The store's state after events that cannot be had one by one; tells what they come to, for clients to catch up. */
   jump(topic: string, seq: number, items: Item[]): LogEvent[] {
-    const changes = this.#loaded ? changesBetween(topic, seq, this.#items, items) : [];
+    const before = this.#items ?? this.#ahead?.items;
     this.#events = [];
+    this.#ahead = undefined;
     this.seq = seq;
-    this.#itemsSeq = 0;
-    this.load(seq, items);
-    return changes;
+    this.#items = byId(items);
+    return before ? changesBetween(topic, seq, before, items) : [];
   }
 
-  /** `pending` are events that the store does not have yet. */
+  /** The latest there is. `pending` are events that the store does not have yet. */
   items(pending: LogEvent[] = []): Item[] {
-    const items = new Map(this.#items);
+    const items = new Map(this.#ahead?.items ?? this.#items);
     for (const entry of pending) apply(items, entry);
     return [...items.values()];
   }
@@ -66,6 +63,10 @@ export class Known<Entry extends LogEvent = LogEvent> {
     if (seq < first - 1 || seq > this.seq) return null;
     return this.#events.filter((entry) => entry.seq > seq);
   }
+}
+
+function byId(items: Item[]): Map<string, Item> {
+  return new Map(items.map((item) => [item.id, item]));
 }
 
 function apply(items: Map<string, Item>, { event, data }: LogEvent): void {
