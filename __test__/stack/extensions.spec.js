@@ -201,8 +201,12 @@ describe(
     it('cursors of one show at the other', async () => {
       const [ann, bob] = [await guest(left, 'ann'), await guest(right, 'bob')];
       for (const client of [ann, bob]) await client.do('watch', { topic: 'board' });
-      await ann.do('move', { topic: 'board', data: { x: 3, y: 4 } });
-      await bob.frames.when((list) => JSON.stringify(list).includes('"x":3'), 'the cursor');
+      // A process listens to the others from the first move of its own.
+      await bob.do('move', { topic: 'board', data: { x: 1, y: 2 } });
+      await until(async () => {
+        await ann.do('move', { topic: 'board', data: { x: 3, y: 4 } });
+        return JSON.stringify(bob.frames).includes('"x":3');
+      }, 'the cursor shows');
     });
 
     it('Redis away: the breaker opens, local delivery goes on; back: all is as before', async () => {
