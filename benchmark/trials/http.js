@@ -23,7 +23,7 @@ const http = (name, about, load, rest) => ({
 
 const PIPELINES = [1, 10];
 
-const hello = PIPELINES.map((pipeline) =>
+const hello = [...PIPELINES, 16].map((pipeline) =>
   http(
     `hello-c64-p${pipeline}`,
     `GET of "${HELLO}", 64 connections, ${pipeline} in flight each`,
