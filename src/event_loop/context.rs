@@ -124,6 +124,8 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
+    pub laboured: bool,
     pub tls: tls::Scratch,
     clock: Clock,
 }
@@ -147,6 +149,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            laboured: false,
             tls: tls::Scratch::default(),
             clock: Clock::new(),
         }

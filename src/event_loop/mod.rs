@@ -317,12 +317,13 @@ impl EventLoop {
             for event in &events {
                 self.dispatch(event);
                 self.publish_large_batch();
+                if std::mem::take(&mut self.ctx.laboured) {
+                    // Or the peers of a burst of handshakes would idle until the last one's half is done.
+                    self.hand_over();
+                }
             }
             self.catch_up();
-            self.publish_events();
-            self.carry_out_commands();
-            self.flush();
-            self.publish_events();
+            self.hand_over();
             self.ctx.shared.settled.set(self.batches);
             self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
@@ -409,6 +410,14 @@ impl EventLoop {
             }
         }
         self.reap();
+    }
+
+    /// Events to JavaScript, its commands to the sockets.
+    fn hand_over(&mut self) {
+        self.publish_events();
+        self.carry_out_commands();
+        self.flush();
+        self.publish_events();
     }
 
     fn flush(&mut self) {

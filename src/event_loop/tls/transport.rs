@@ -63,6 +63,7 @@ impl Connection {
         let mut plain = std::mem::take(&mut ctx.tls.plain);
         let result = tls.decrypt(records, &mut plain);
         let is_established = was_handshaking && !tls.is_handshaking();
+        ctx.laboured |= was_handshaking;
         // Behind the handshake come tickets; a request that came with its end will soon have an answer to go with.
         let waits = is_established && !plain.is_empty() && tls.may_wait();
         if tls.unsent() > 0 && !waits {
