@@ -318,8 +318,8 @@ impl EventLoop {
                 self.dispatch(event);
                 self.publish_large_batch();
                 if std::mem::take(&mut self.ctx.laboured) {
-                    // Or the peers of a burst of handshakes would idle until the last one's half is done.
-                    self.hand_over();
+                    // Or the peers of a burst of handshakes would idle until our half of the last one is done.
+                    self.flush();
                 }
             }
             self.catch_up();
