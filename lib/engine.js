@@ -75,12 +75,17 @@ let flushScheduled = false;
 function start() {
   if (engine !== null) return engine;
   const { Engine } = load();
-  engine = new Engine(pump);
+  engine = new Engine(pump, isNode());
   Object.assign(hot, engine.hot());
   words = new Uint32Array(engine.constants().eventsPerTake * EVENT_WORDS);
   // What was sent before process.exit() has been sent in the original.
   process.on('exit', () => hot.drain());
   return engine;
+}
+
+/** Whether the event loop is libuv, which others have not or only in part. */
+function isNode() {
+  return process.release.name === 'node' && !globalThis.Bun && !globalThis.Deno;
 }
 
 /** Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. */

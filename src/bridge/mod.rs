@@ -9,8 +9,9 @@ mod hot;
 mod state;
 mod tls;
 mod value;
+mod wake;
 
-use crate::channel::{ConnId, Op, WakeJs};
+use crate::channel::{ConnId, Op};
 use crate::declarative::Program;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry, socket};
 use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
@@ -18,56 +19,9 @@ use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
-use napi_sys as sys;
 use state::State;
-use std::ffi::c_void;
 use std::path::Path;
-use std::ptr;
-
-/// Wakes the JavaScript thread through a threadsafe function.
-struct ThreadsafeWake(sys::napi_threadsafe_function);
-
-// SAFETY: a threadsafe function may be called from any thread; it outlives the loop thread, which the cleanup hook
-// joins before Node finalizes the function.
-unsafe impl Send for ThreadsafeWake {}
-// SAFETY: as above; the call takes Node's own lock.
-unsafe impl Sync for ThreadsafeWake {}
-
-impl WakeJs for ThreadsafeWake {
-    fn wake(&self) {
-        // SAFETY: see above. The only failure is that the environment is closing, when nobody needs to be woken.
-        unsafe {
-            sys::napi_call_threadsafe_function(
-                self.0,
-                ptr::null_mut(),
-                sys::ThreadsafeFunctionCallMode::nonblocking,
-            )
-        };
-    }
-}
-
-unsafe extern "C" fn call_pump(
-    env: sys::napi_env,
-    pump: sys::napi_value,
-    _context: *mut c_void,
-    _data: *mut c_void,
-) {
-    if env.is_null() || pump.is_null() {
-        return;
-    }
-    // SAFETY: Node calls this on the JavaScript thread with a live env and function. An exception (the environment
-    // is being terminated; the pump catches all others) stays pending for Node to see.
-    unsafe {
-        let mut receiver = ptr::null_mut();
-        sys::napi_get_undefined(env, &mut receiver);
-        sys::napi_call_function(env, receiver, pump, 0, ptr::null(), ptr::null_mut());
-    }
-}
-
-unsafe extern "C" fn environment_ends(data: *mut c_void) {
-    // SAFETY: the pointer is the box `Engine::new` leaked; a cleanup hook runs once, and no JavaScript after it.
-    drop(unsafe { Box::from_raw(data.cast::<State>()) });
-}
+use wake::Wake;
 
 /// The options of a `ws` route, checked by JavaScript.
 #[napi(object)]
@@ -90,21 +44,22 @@ pub struct BehaviourOptions {
 #[napi]
 pub struct Engine {
     state: *mut State,
-    wake: sys::napi_threadsafe_function,
+    wake: Wake,
 }
 
 #[napi]
 impl Engine {
-    /// Starts a loop that calls `pump` when there are events.
+    /// Starts a loop that calls `pump` when there are events. `libuv`: the runtime is Node, whose event loop that is.
     #[napi(constructor)]
-    pub fn new(env: Env, pump: Function<'_, (), ()>) -> Result<Self> {
-        let wake = threadsafe_function(env.raw(), pump.raw())?;
-        let event_loop = Loop::start(head_limits(), Box::new(ThreadsafeWake(wake)))
-            .map_err(|error| napi::Error::from_reason(format!("the event loop could not start: {error}")))?;
+    pub fn new(env: Env, pump: Function<'_, (), ()>, libuv: bool) -> Result<Self> {
+        let wake = Wake::new(env.raw(), pump.raw(), libuv)?;
+        let event_loop = Loop::start(head_limits(), Box::new(wake)).map_err(|error| {
+            wake.at_end(env.raw(), Box::new(|| {}));
+            napi::Error::from_reason(format!("the event loop could not start: {error}"))
+        })?;
         let state = Box::into_raw(Box::new(State::new(event_loop)));
-        // SAFETY: the hook gets the pointer just leaked. It is added after the threadsafe function was made, hence
-        // runs before that is finalized.
-        unsafe { sys::napi_add_env_cleanup_hook(env.raw(), Some(environment_ends), state.cast()) };
+        // SAFETY: the box just leaked, after whose end no JavaScript runs.
+        wake.at_end(env.raw(), Box::new(move || drop(unsafe { Box::from_raw(state) })));
         Ok(Engine { state, wake })
     }
 
@@ -259,14 +214,7 @@ impl Engine {
     /// Keeps the process alive while something listens or is open.
     #[napi]
     pub fn keep_alive(&self, env: Env, keep: bool) {
-        // SAFETY: called on the JavaScript thread with the function of this environment.
-        unsafe {
-            if keep {
-                sys::napi_ref_threadsafe_function(env.raw(), self.wake);
-            } else {
-                sys::napi_unref_threadsafe_function(env.raw(), self.wake);
-            }
-        }
+        self.wake.keep_alive(env.raw(), keep);
     }
 
     /// Makes the loop thread panic, to test what JavaScript sees of it.
@@ -274,34 +222,6 @@ impl Engine {
     pub fn panic_for_test(&mut self, message: String) {
         self.state().control(Control::Panic(message));
     }
-}
-
-fn threadsafe_function(env: sys::napi_env, pump: sys::napi_value) -> Result<sys::napi_threadsafe_function> {
-    let (mut name, mut result) = (ptr::null_mut(), ptr::null_mut());
-    let text = "uws-rs";
-    // SAFETY: called on the JavaScript thread during a native call; all pointers are valid for its duration.
-    let status = unsafe {
-        sys::napi_create_string_utf8(env, text.as_ptr().cast(), text.len() as isize, &mut name);
-        sys::napi_create_threadsafe_function(
-            env,
-            pump,
-            ptr::null_mut(),
-            name,
-            0,
-            1,
-            ptr::null_mut(),
-            None,
-            ptr::null_mut(),
-            Some(call_pump),
-            &mut result,
-        )
-    };
-    if status != sys::Status::napi_ok {
-        return Err(napi::Error::from_reason("the threadsafe function could not be created"));
-    }
-    // SAFETY: as above; nothing listens yet, so the process may end.
-    unsafe { sys::napi_unref_threadsafe_function(env, result) };
-    Ok(result)
 }
 
 /// The head limit of the original, raised by the same environment variable.
