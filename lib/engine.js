@@ -47,6 +47,8 @@ const Op = Object.freeze({
 });
 
 const EVENT_WORDS = 8;
+/** Most events that one native call brings. */
+const EVENTS_PER_TAKE = 256;
 /** Events handled before timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
 
@@ -67,17 +69,20 @@ const listeners = new Map();
 /** By kind of event, filled in by the modules whose objects the events are for. */
 const receivers = [];
 
+/** The headers of the events being handled; the native side writes them here. */
+const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
+/** Where the numbers of the most frequent native calls are left, which is cheaper than passing them. */
+const registers = new Uint32Array(new ArrayBuffer(64));
+
 let engine = null;
-let words = null;
 let pumping = false;
 let flushScheduled = false;
 
 function start() {
   if (engine !== null) return engine;
   const { Engine } = load();
-  engine = new Engine(pump, isNode());
+  engine = new Engine(pump, isNode(), words, registers);
   Object.assign(hot, engine.hot());
-  words = new Uint32Array(engine.constants().eventsPerTake * EVENT_WORDS);
   // What was sent before process.exit() has been sent in the original.
   process.on('exit', () => hot.drain());
   return engine;
@@ -186,14 +191,15 @@ function pump() {
 
 let spared = null;
 
-/** Copies the next events into `words`; where queues are not drained by us, one at a time. */
+/** Brings the next events to `words`; where queues are not drained by us, one at a time. */
 function next() {
-  if (runTicks !== undefined) return hot.take(words);
+  if (runTicks !== undefined) return hot.take();
   spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
   if (spared.at === spared.count) {
-    spared.count = hot.take(spared.words);
+    spared.count = hot.take();
     spared.at = 0;
     if (spared.count === 0) return 0;
+    spared.words.set(words);
   }
   words.set(spared.words.subarray(spared.at * EVENT_WORDS, (spared.at + 1) * EVENT_WORDS));
   spared.at++;
@@ -221,7 +227,9 @@ function lendPayload(offset, length) {
   if (length >= LARGE) largeBytes += length;
   // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
   if (runTicks === undefined) return hot.payload(offset, length);
-  return (lent = hot.payload(offset, length, lent));
+  registers[0] = offset;
+  registers[1] = length;
+  return (lent = hot.lendPayload(lent));
 }
 
 function takeBack() {
@@ -277,6 +285,7 @@ module.exports = {
   Op,
   EVENT_WORDS,
   hot,
+  registers,
   handlers,
   connections,
   apps,

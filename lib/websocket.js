@@ -2,7 +2,7 @@
 // WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
 // state is private.
 
-const { hot, handlers, connections, touched, guarded, Op } = require('./engine');
+const { hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -121,13 +121,19 @@ class WebSocket {
   }
 
   #send(message, flags) {
-    const { send } = hot;
-    const limit = this.#behaviour.maxBackpressure;
-    let result = send(this.#slot, this.#generation, message, flags, limit);
-    if (result === -1) result = send(this.#slot, this.#generation, coerce(message, 'message'), flags, limit);
+    let result = this.#try(message, flags);
+    if (result === -1) result = this.#try(coerce(message, 'message'), flags);
     if (result === 2) this.#drop(message, flags);
     else touched();
     return result;
+  }
+
+  #try(message, flags) {
+    registers[0] = this.#slot;
+    registers[1] = this.#generation;
+    registers[2] = flags;
+    registers[3] = this.#behaviour.maxBackpressure;
+    return hot.send(message);
   }
 
   #drop(message, flags) {

@@ -4,9 +4,9 @@
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
 //! neither string nor buffer is answered with -1, and JavaScript sorts it out.
 
-use super::state::{EVENTS_PER_TAKE, State, TRY_END_WINDOW};
+use super::state::{State, TRY_END_WINDOW};
 use super::value::{self, Arguments, Env, Value};
-use crate::channel::{ConnId, EVENT_WORDS, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
+use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
 use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};
 use crate::protocol::request;
 use crate::protocol::request::Span;
@@ -66,6 +66,7 @@ macro_rules! hot {
 hot! {
     "take" => take as take_callback,
     "payload" => payload as payload_callback,
+    "lendPayload" => lend_payload as lend_payload_callback,
     "detach" => detach as detach_callback,
     "park" => park as park_callback,
     "unpark" => unpark as unpark_callback,
@@ -95,38 +96,27 @@ hot! {
 
 // ---- events
 
-/// `take(headers: Uint32Array) → number`
+/// `take() → number` of events whose headers are in the event words now
 fn take(call: Call<'_>) -> Value {
-    let mut words = [0; EVENTS_PER_TAKE * EVENT_WORDS];
-    let (mut data, mut len) = (ptr::null_mut(), 0);
-    let mut kind = 0;
-    // SAFETY: on success data and length are those of the typed array, which lives during the call.
-    let target = unsafe {
-        let status = sys::napi_get_typedarray_info(
-            call.env(),
-            call.args.value(0),
-            &mut kind,
-            &mut len,
-            &mut data,
-            ptr::null_mut(),
-            ptr::null_mut(),
-        );
-        let fits =
-            status == sys::Status::napi_ok && kind == sys::TypedarrayType::uint32_array && len >= words.len();
-        if !fits {
-            return value::integer(call.env(), 0);
-        }
-        std::slice::from_raw_parts_mut(data.cast::<u32>(), words.len())
-    };
-    let count = call.state.take(&mut words);
-    target[..count * EVENT_WORDS].copy_from_slice(&words[..count * EVENT_WORDS]);
+    let count = call.state.take();
     value::integer(call.env(), count as i32)
 }
 
-/// `payload(offset, length, done) → ArrayBuffer`; `done` is one that is to be detached first, if any
+/// `payload(offset, length) → ArrayBuffer`
 fn payload(call: Call<'_>) -> Value {
-    value::detach(call.env(), call.args.value(2));
     let (offset, len) = (call.args.u32(0), call.args.u32(1));
+    payload_at(call, offset, len)
+}
+
+/// `lendPayload(done) → ArrayBuffer`, with offset and length in the registers; `done` is one that is to be detached first,
+/// if any
+fn lend_payload(call: Call<'_>) -> Value {
+    value::detach(call.env(), call.args.value(0));
+    let (offset, len) = (call.state.registers.get(0), call.state.registers.get(1));
+    payload_at(call, offset, len)
+}
+
+fn payload_at(call: Call<'_>, offset: u32, len: u32) -> Value {
     match call.state.take_owned(offset) {
         Some(owned) => value::external_array_buffer(call.env(), owned, call.state.blocks()),
         None => value::array_buffer(call.env(), call.state.payload(offset, len)),
@@ -219,15 +209,17 @@ fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<us
     Some(len)
 }
 
-/// `send(slot, generation, data, flags, maxBackpressure) → 1 sent, 0 backpressure, 2 dropped, -1 neither text nor data`
+/// `send(data)`, with slot, generation, flags and maxBackpressure in the registers → 1 sent, 0 backpressure, 2 dropped, -1 neither text nor data`
 fn send(mut call: Call<'_>) -> Value {
-    let (env, id, flags, limit) = (call.env(), call.id(0), call.args.u32(3), call.args.f64(4));
-    let answer = call.state.admit(id.slot, limit);
+    let (env, registers) = (call.env(), &call.state.registers);
+    let id = ConnId { slot: registers.get(0), generation: registers.get(1) };
+    let (flags, limit) = (registers.get(2), registers.get(3));
+    let answer = call.state.admit(id.slot, limit as usize);
     if answer == 2 {
         return value::integer(env, answer);
     }
     let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
-    let Some(len) = finish_with_data(&mut call, start, 2) else { return value::integer(env, -1) };
+    let Some(len) = finish_with_data(&mut call, start, 0) else { return value::integer(env, -1) };
     call.state.count_sent(id.slot, len);
     call.state.after_command();
     value::integer(env, answer)

@@ -21,6 +21,7 @@ use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 use state::State;
 use std::path::Path;
+use value::Words;
 use wake::Wake;
 
 /// The options of a `ws` route, checked by JavaScript.
@@ -50,14 +51,25 @@ pub struct Engine {
 #[napi]
 impl Engine {
     /// Starts a loop that calls `pump` when there are events. `libuv`: the runtime is Node, whose event loop that is.
+    /// `events` and `registers` are memory shared with the hot functions, see there.
     #[napi(constructor)]
-    pub fn new(env: Env, pump: Function<'_, (), ()>, libuv: bool) -> Result<Self> {
+    pub fn new(
+        env: Env,
+        pump: Function<'_, (), ()>,
+        libuv: bool,
+        events: Unknown<'_>,
+        registers: Unknown<'_>,
+    ) -> Result<Self> {
+        let words = |array: Unknown<'_>| {
+            Words::of(env.raw(), array.raw()).ok_or_else(|| napi::Error::from_reason("no Uint32Array"))
+        };
+        let (events, registers) = (words(events)?, words(registers)?);
         let wake = Wake::new(env.raw(), pump.raw(), libuv)?;
         let event_loop = Loop::start(head_limits(), Box::new(wake)).map_err(|error| {
             wake.at_end(env.raw(), Box::new(|| {}));
             napi::Error::from_reason(format!("the event loop could not start: {error}"))
         })?;
-        let state = Box::into_raw(Box::new(State::new(event_loop)));
+        let state = Box::into_raw(Box::new(State::new(event_loop, events, registers)));
         // SAFETY: the box just leaked, after whose end no JavaScript runs.
         wake.at_end(env.raw(), Box::new(move || drop(unsafe { Box::from_raw(state) })));
         Ok(Engine { state, wake })
@@ -81,7 +93,6 @@ impl Engine {
     #[napi(ts_return_type = "object")]
     pub fn constants<'a>(&self, env: &'a Env) -> Result<Object<'a>> {
         let mut constants = Object::new(env)?;
-        constants.set("eventsPerTake", state::EVENTS_PER_TAKE as u32)?;
         constants.set("eventWords", crate::channel::EVENT_WORDS as u32)?;
         Ok(constants)
     }

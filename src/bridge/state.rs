@@ -1,9 +1,10 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
+use super::value::Words;
 use crate::blocks::Blocks;
 use crate::channel::{
     COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, EventHeader, OWNED, Op, Owned, PARKED, command_cost,
+    EventBatch, OWNED, Op, Owned, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-/// Events JavaScript reads with one native call.
-pub const EVENTS_PER_TAKE: usize = 256;
 /// Time between two hand-overs of commands while JavaScript works through a batch of events.
 const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
 /// The same where a handler takes longer than [`CHEAP_EVENT`]: then the loop has time to write beside it.
@@ -32,6 +31,10 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
 pub struct State {
     pub event_loop: Loop,
+    /// Where JavaScript finds the headers of the next events.
+    events: Words,
+    /// Where it leaves the numbers that the most frequent calls are about.
+    pub registers: Words,
     commands: CommandBatch,
     /// Batches of commands handed over, wrapping.
     handed_over: usize,
@@ -48,9 +51,11 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(event_loop: Loop) -> Self {
+    pub fn new(event_loop: Loop, events: Words, registers: Words) -> Self {
         State {
             event_loop,
+            events,
+            registers,
             commands: CommandBatch::default(),
             handed_over: 0,
             batch: EventBatch::default(),
@@ -65,8 +70,8 @@ impl State {
 
     // ---- events
 
-    /// Copies the headers of the next events into `words`; returns how many. 0: none, and JavaScript may sleep.
-    pub fn take(&mut self, words: &mut [u32]) -> usize {
+    /// Shows JavaScript the headers of the next events; returns how many. 0: none, and it may sleep.
+    pub fn take(&mut self) -> usize {
         while self.cursor == self.batch.headers.len() {
             self.cursor = 0;
             self.keep_buffers();
@@ -77,10 +82,10 @@ impl State {
                 return 0;
             }
         }
-        let headers: &[EventHeader] = &self.batch.headers[self.cursor..];
-        let count = headers.len().min(words.len() / EVENT_WORDS);
-        for (header, place) in headers.iter().zip(words.chunks_exact_mut(EVENT_WORDS)) {
-            place.copy_from_slice(&header.words());
+        let headers = &self.batch.headers[self.cursor..];
+        let count = headers.len().min(self.events.len() / EVENT_WORDS);
+        for (index, header) in headers[..count].iter().enumerate() {
+            self.events.put(index * EVENT_WORDS, &header.words());
         }
         self.cursor += count;
         count
@@ -185,7 +190,7 @@ impl State {
     ///
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
     /// all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, slot: u32, limit: f64) -> i32 {
+    pub fn admit(&mut self, slot: u32, limit: usize) -> i32 {
         let (backlog, flight) = self.backlog_and_flight(slot);
         if backlog == 0 && flight > SEND_WINDOW {
             // As long as the original's own system call would take; then the answer is as true as its.
@@ -197,7 +202,7 @@ impl State {
             *warned = false;
             return 1;
         }
-        let over = limit > 0.0 && buffered as f64 > limit;
+        let over = limit > 0 && buffered > limit;
         if over && *warned {
             return 2;
         }
