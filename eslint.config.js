@@ -4,7 +4,9 @@ const js = require('@eslint/js');
 const globals = require('globals');
 
 module.exports = [
-  { ignores: ['target/', '**/node_modules/', '**/build/', '**/.svelte-kit/', '**/static/'] },
+  {
+    ignores: ['target/', '**/node_modules/', '**/build/', '**/.svelte-kit/', '**/static/', 'lib/bundle.cjs'],
+  },
   js.configs.recommended,
   {
     files: ['**/*.js'],
