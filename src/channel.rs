@@ -29,6 +29,8 @@ pub const OWNED_EVENT: usize = 32 << 10;
 /// A batch of events larger than this is handed over at once, not at the end of the turn: what is read next finds
 /// memory that is still in the processor's cache.
 pub const EVENT_BATCH_BYTES: usize = 512 << 10;
+/// The same for what its arena holds, which is copied once more on each side.
+pub const EVENT_ARENA_BYTES: usize = 256 << 10;
 
 /// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -141,6 +143,11 @@ impl Owned {
 }
 
 impl EventBatch {
+    /// Whether it is to be handed over before more is added.
+    pub fn is_full(&self) -> bool {
+        self.arena.len() >= EVENT_ARENA_BYTES || self.bytes() >= EVENT_BATCH_BYTES
+    }
+
     /// An event with its payload copied into the arena.
     pub fn push(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], payload: &[u8]) {
         let offset = self.arena.len() as u32;

@@ -9,6 +9,7 @@ use crate::channel::WakeJs;
 use napi::{Error, Result};
 use napi_sys as sys;
 use std::ffi::{CStr, c_int, c_void};
+use std::mem::transmute;
 use std::ptr;
 
 /// Called once when the environment ends, before anything it owns goes away; no wake may follow it.
@@ -86,17 +87,24 @@ impl Wake {
 // ---- libuv
 
 type UvHandle = *mut c_void;
+/// Callbacks, and functions of one handle.
+type OfHandle = unsafe extern "C" fn(UvHandle);
+type HandleSize = unsafe extern "C" fn(kind: c_int) -> usize;
+type AsyncInit = unsafe extern "C" fn(*mut sys::uv_loop_s, UvHandle, OfHandle) -> c_int;
+type AsyncSend = unsafe extern "C" fn(UvHandle) -> c_int;
+type Close = unsafe extern "C" fn(UvHandle, OfHandle);
+type SetData = unsafe extern "C" fn(UvHandle, *mut c_void);
 
-/// The functions used, by their C names with `uv_` in front.
+/// The functions used, by their C names without `uv_`.
 #[derive(Clone, Copy)]
 struct Libuv {
-    handle_size: unsafe extern "C" fn(kind: c_int) -> usize,
-    async_init: unsafe extern "C" fn(*mut sys::uv_loop_s, UvHandle, unsafe extern "C" fn(UvHandle)) -> c_int,
-    async_send: unsafe extern "C" fn(UvHandle) -> c_int,
-    close: unsafe extern "C" fn(UvHandle, unsafe extern "C" fn(UvHandle)),
-    reference: unsafe extern "C" fn(UvHandle),
-    unreference: unsafe extern "C" fn(UvHandle),
-    set_data: unsafe extern "C" fn(UvHandle, *mut c_void),
+    handle_size: HandleSize,
+    async_init: AsyncInit,
+    async_send: AsyncSend,
+    close: Close,
+    reference: OfHandle,
+    unreference: OfHandle,
+    set_data: SetData,
 }
 
 /// `uv_handle_type` of an async handle; part of libuv's ABI.
@@ -106,7 +114,8 @@ impl Libuv {
     /// `None` where the process does not export them all.
     #[cfg(unix)]
     fn find() -> Option<Self> {
-        fn symbol(name: &CStr) -> Option<*mut c_void> {
+        type Symbol = *mut c_void;
+        fn symbol(name: &CStr) -> Option<Symbol> {
             // SAFETY: a plain look-up by name.
             let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
             (!found.is_null()).then_some(found)
@@ -114,13 +123,13 @@ impl Libuv {
         // SAFETY: the types are those of libuv 1.x, whose ABI is stable, for the functions of these names.
         unsafe {
             Some(Libuv {
-                handle_size: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_handle_size")?),
-                async_init: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_async_init")?),
-                async_send: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_async_send")?),
-                close: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_close")?),
-                reference: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_ref")?),
-                unreference: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_unref")?),
-                set_data: std::mem::transmute::<*mut c_void, _>(symbol(c"uv_handle_set_data")?),
+                handle_size: transmute::<Symbol, HandleSize>(symbol(c"uv_handle_size")?),
+                async_init: transmute::<Symbol, AsyncInit>(symbol(c"uv_async_init")?),
+                async_send: transmute::<Symbol, AsyncSend>(symbol(c"uv_async_send")?),
+                close: transmute::<Symbol, Close>(symbol(c"uv_close")?),
+                reference: transmute::<Symbol, OfHandle>(symbol(c"uv_ref")?),
+                unreference: transmute::<Symbol, OfHandle>(symbol(c"uv_unref")?),
+                set_data: transmute::<Symbol, SetData>(symbol(c"uv_handle_set_data")?),
             })
         }
     }

@@ -10,8 +10,7 @@ use super::socket::Stream;
 use super::timer::Tick;
 use super::tls::Tls;
 use super::websocket::WebSocket;
-use crate::channel::{ConnId, EVENT_BATCH_BYTES, EventKind};
-use crate::mailbox::Batch;
+use crate::channel::{ConnId, EventKind};
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
 
@@ -136,7 +135,7 @@ impl Connection {
         }
         let mut budget = READ_BUDGET;
         while self.readable && self.wants_bytes() {
-            if budget == 0 || ctx.events.bytes() >= EVENT_BATCH_BYTES || ctx.overloaded() {
+            if budget == 0 || ctx.events.is_full() || ctx.overloaded() {
                 return self.queue(ctx);
             }
             let kept = self.lend_rest(buffer);

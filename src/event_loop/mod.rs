@@ -27,8 +27,7 @@ pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EVENT_BATCH_BYTES, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs,
-    send_flag,
+    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
 };
 use crate::declarative::Program;
 use crate::mailbox::Batch;
@@ -316,7 +315,10 @@ impl EventLoop {
             self.carry_out_control();
             for event in &events {
                 self.dispatch(event);
-                self.publish_large_batch();
+                if self.ctx.events.is_full() {
+                    // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
+                    self.hand_over();
+                }
                 if std::mem::take(&mut self.ctx.laboured) {
                     // Or the peers of a burst of handshakes would idle until our half of the last one is done.
                     self.flush();
@@ -372,7 +374,9 @@ impl EventLoop {
             if let Some(connection) = connection_at(slots, ready[driven] as usize) {
                 connection.drive(ctx, read_buffer);
             }
-            self.publish_large_batch();
+            if self.ctx.events.is_full() {
+                self.publish_events();
+            }
             driven += 1;
         }
         // Who has had no turn comes before those that want another.
@@ -447,12 +451,6 @@ impl EventLoop {
         if !self.quiet && self.ctx.connections == 0 && self.listeners.iter().all(Option::is_none) {
             self.quiet = true;
             self.ctx.event(EventKind::Quiet, ConnId::default(), [0; 3], b"");
-        }
-    }
-
-    fn publish_large_batch(&mut self) {
-        if self.ctx.events.bytes() >= EVENT_BATCH_BYTES {
-            self.publish_events();
         }
     }
 
