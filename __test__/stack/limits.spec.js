@@ -22,6 +22,8 @@ const QUEUED = 1000;
 const IDENTITIES = 5000;
 const TIMERS = 5000;
 const TOPIC_LENGTH = 256;
+/** Until svelte-realtime 0.5, which counts up to a million. */
+const PRESENCES = 10000;
 
 describe('backpressure and limits', { timeout: 300000 }, () => {
   const t = suite();
@@ -195,6 +197,28 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
     const [{ data }] = await ann.topic(`settle:${TIMERS}`).count(1);
     assert.equal(data, TIMERS);
     assert.equal(ann.topic('settle:0').length, 0);
+  });
+
+  const old = since('svelte-realtime', '0.5.0') ? { skip: 'svelte-realtime 0.5 counts up to a million' } : {};
+  it(`of ${PRESENCES} who are present in rooms the next is not told of, but served`, old, async () => {
+    const ann = await client('ann');
+    const watcher = await client('watcher');
+    const enter = (number) => ann.stream('limits/room/__data', [number]);
+    for (let number = 0; number < PRESENCES; number += 500) {
+      await Promise.all(Array.from({ length: 500 }, (_, n) => enter(number + n)));
+    }
+    const told = (number) => watcher.topic(`room:${number}:presence`);
+    for (const number of [PRESENCES, 0]) await watcher.subscribe(`room:${number}:presence`);
+    assert.deepEqual((await enter(PRESENCES)).response.data, []);
+    await watcher.settled();
+    assert.equal(told(PRESENCES).length, 0);
+    // Who leaves makes room: after the grace period, or at once for somebody who needs it.
+    await ann.drop();
+    const ben = await client('ben');
+    await ben.stream('limits/room/__data', [PRESENCES]);
+    const [{ event, data }] = await told(PRESENCES).count(1);
+    assert.deepEqual([event, data.key], ['join', 'ben']);
+    await told(0).when((list) => list.some((each) => each.event === 'leave' && each.data.key === 'ann'));
   });
 
   it(`an address may connect ${UPGRADES} times in the window, others go on`, async () => {
