@@ -1,7 +1,7 @@
 'use strict';
 
 // Builds the addon: `node scripts/build.js [--debug]`. Cargo decides what there is to do.
-// The results are uws-rs.<platform>-<arch>[-<libc>].node in the root and lib/bundle.cjs, where index.js looks for them.
+// The result is uws-rs.<platform>-<arch>[-<libc>].node in the root, where index.js looks for it.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -25,30 +25,6 @@ function build({ debug = process.argv.includes('--debug') } = {}) {
   run('cargo', ['build', ...(debug ? [] : ['--release'])]);
   const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
   replace(path.join(target, debug ? 'debug' : 'release', LIBRARY), path.join(ROOT, addonName()));
-  bundle();
-}
-
-/** The modules of lib/ in one file, which loads faster. An old one must not stay behind where there is no bundler. */
-function bundle() {
-  const outfile = path.join(ROOT, 'lib/bundle.cjs');
-  fs.rmSync(outfile, { force: true });
-  let esbuild;
-  try {
-    esbuild = require('esbuild');
-  } catch {
-    console.log('Without esbuild the modules of lib/ are loaded one by one; npm install brings it.');
-    return;
-  }
-  esbuild.buildSync({
-    entryPoints: [path.join(ROOT, 'lib/index.js')],
-    outfile: `${outfile}.new`,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    external: ['bun:jsc'],
-    legalComments: 'none',
-  });
-  fs.renameSync(`${outfile}.new`, outfile);
 }
 
 /** By renaming: a process that has the old file mapped keeps it. */
