@@ -93,7 +93,6 @@ type HandleSize = unsafe extern "C" fn(kind: c_int) -> usize;
 type AsyncInit = unsafe extern "C" fn(*mut sys::uv_loop_s, UvHandle, OfHandle) -> c_int;
 type AsyncSend = unsafe extern "C" fn(UvHandle) -> c_int;
 type Close = unsafe extern "C" fn(UvHandle, OfHandle);
-type SetData = unsafe extern "C" fn(UvHandle, *mut c_void);
 
 /// The functions used, by their C names without `uv_`.
 #[derive(Clone, Copy)]
@@ -104,7 +103,6 @@ struct Libuv {
     close: Close,
     reference: OfHandle,
     unreference: OfHandle,
-    set_data: SetData,
 }
 
 /// `uv_handle_type` of an async handle; part of libuv's ABI.
@@ -129,7 +127,6 @@ impl Libuv {
                 close: transmute::<Symbol, Close>(symbol(c"uv_close")?),
                 reference: transmute::<Symbol, OfHandle>(symbol(c"uv_ref")?),
                 unreference: transmute::<Symbol, OfHandle>(symbol(c"uv_unref")?),
-                set_data: transmute::<Symbol, SetData>(symbol(c"uv_handle_set_data")?),
             })
         }
     }
@@ -176,7 +173,7 @@ impl Async {
             sys::napi_create_reference(env, pump, 1, &mut function);
             let hook = ptr::null_mut();
             let pump = Pump { env, function, _handle: memory, hook, at_end: None };
-            (uv.set_data)(handle, Box::into_raw(Box::new(pump)).cast());
+            *data_of(handle) = Box::into_raw(Box::new(pump));
             // Nothing listens yet, so the process may end.
             (uv.unreference)(handle);
             Ok(Async { uv, handle })
@@ -187,7 +184,7 @@ impl Async {
         // SAFETY: on the JavaScript thread, where alone the data of the handle is used. The hook gets the handle, which
         // lives until that has closed it.
         unsafe {
-            let pump = data_of(self.handle).cast::<Pump>();
+            let pump = *data_of(self.handle);
             (*pump).at_end = Some(at_end);
             let data = Box::into_raw(Box::new(self)).cast();
             // Asynchronous, since the environment has to run its event loop until the handle is closed.
@@ -200,16 +197,14 @@ unsafe extern "C" fn on_wake(handle: UvHandle) {
     // SAFETY: libuv calls this on the JavaScript thread with the handle of an `Async` that is not closed; the data is
     // its Pump.
     unsafe {
-        let pump = data_of(handle).cast::<Pump>();
+        let pump = *data_of(handle);
         call(&*pump);
     }
 }
 
-/// # Safety
-/// `handle` must be one of libuv's.
-unsafe fn data_of(handle: UvHandle) -> *mut c_void {
-    // SAFETY: the data is the first member of every handle, by libuv's ABI.
-    unsafe { *handle.cast::<*mut c_void>() }
+/// The place of its data, which is the first member of every handle by libuv's ABI.
+fn data_of(handle: UvHandle) -> *mut *mut Pump {
+    handle.cast()
 }
 
 /// Calls `pump` as Node calls the callbacks of its own handles.
@@ -242,7 +237,7 @@ unsafe extern "C" fn close(_hook: sys::napi_async_cleanup_hook_handle, data: *mu
     // SAFETY: the data is the box `at_end` leaked; a hook runs once, on the JavaScript thread.
     unsafe {
         let Async { uv, handle } = *Box::from_raw(data.cast::<Async>());
-        let pump = data_of(handle).cast::<Pump>();
+        let pump = *data_of(handle);
         if let Some(at_end) = (*pump).at_end.take() {
             at_end();
         }
@@ -254,7 +249,7 @@ unsafe extern "C" fn close(_hook: sys::napi_async_cleanup_hook_handle, data: *mu
 unsafe extern "C" fn on_closed(handle: UvHandle) {
     // SAFETY: libuv is done with the handle, whose data is the box `new` leaked; nobody else has either any more.
     unsafe {
-        let pump = Box::from_raw(data_of(handle).cast::<Pump>());
+        let pump = Box::from_raw(*data_of(handle));
         sys::napi_remove_async_cleanup_hook(pump.hook);
     }
 }

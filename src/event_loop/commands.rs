@@ -17,7 +17,6 @@ impl EventLoop {
             }
         }
         self.commands = batch;
-        self.reap();
     }
 
     pub(super) fn carry_out_control(&mut self) {

@@ -326,6 +326,8 @@ impl EventLoop {
             }
             self.catch_up();
             self.hand_over();
+            self.reap();
+            self.publish_events();
             self.ctx.shared.settled.set(self.batches);
             self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
@@ -396,7 +398,6 @@ impl EventLoop {
                 self.accept(index);
             }
         }
-        self.reap();
     }
 
     // ---- ends of a turn
@@ -413,7 +414,6 @@ impl EventLoop {
                 connection.on_deadline(ctx);
             }
         }
-        self.reap();
     }
 
     /// Events to JavaScript, its commands to the sockets.
@@ -421,7 +421,6 @@ impl EventLoop {
         self.publish_events();
         self.carry_out_commands();
         self.flush();
-        self.publish_events();
     }
 
     fn flush(&mut self) {
@@ -436,10 +435,10 @@ impl EventLoop {
         if self.ctx.dirty.is_empty() {
             self.ctx.dirty = dirty;
         }
-        self.reap();
     }
 
-    /// Frees the slots of connections that are over.
+    /// Frees the slots of connections that are over. Only at the end of a turn: what the kernel has told of a connection that
+    /// ends within one must not be taken for news of the next in its place.
     fn reap(&mut self) {
         while let Some(slot) = self.ctx.reap.pop() {
             let place = &mut self.slots[slot as usize];
