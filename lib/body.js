@@ -43,7 +43,7 @@ class RequestBody {
       return;
     }
     this.#held.push([chunk, last, remaining]);
-    this.#pauseLoop(true);
+    if (!last) this.#pauseLoop(true);
   }
 
   attach(handler, keeps = false) {

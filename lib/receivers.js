@@ -10,11 +10,12 @@ const {
   apps,
   receivers,
   report,
+  guarded,
   drainNow,
   lendPayload,
 } = require('./engine');
 const { HttpRequest, requestInternals } = require('./request');
-const { HttpResponse, SSLHttpResponse, responseInternals, Flag } = require('./response');
+const { HttpResponse, SSLHttpResponse, responseInternals, Flag, BODY_SHIFT } = require('./response');
 const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
@@ -32,6 +33,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
   if (responseInternals.isClosed(slot, generation)) return;
   const res = newResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
+  const body = flags >>> BODY_SHIFT;
   connections[slot] = res;
   let match = 0;
   for (let id = handler; id !== -1; id = hot.requestMatch(offset, length, ++match)) {
@@ -42,8 +44,11 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
-      if (responseInternals.isOpen(res) && !responseInternals.hasAbortHandler(res))
-        forgotten(res, req, route);
+      if (!responseInternals.isOpen(res)) return;
+      if (!responseInternals.hasAbortHandler(res)) forgotten(res, req, route);
+      else if (body !== 0) {
+        guarded(responseInternals.data, res, hot.requestBody(offset, length, body), true, 0n);
+      }
       return;
     }
   }

@@ -11,6 +11,8 @@ const INVALID =
 
 /** Flags of a Request event and of response commands; the numbers of src/channel.rs. */
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
+/** From this bit on the flags of a Request event are the length of the body, if all of it came with the head. */
+const BODY_SHIFT = 8;
 const Respond = Object.freeze({ CLOSE: 1, NO_LENGTH: 2, REPORTED_LENGTH: 4, OWN_DATE: 8 });
 
 /** How the body is delimited once the head has left. */
@@ -533,6 +535,7 @@ module.exports = {
   SSLHttpResponse,
   responseInternals: internals,
   Flag,
+  BODY_SHIFT,
   Respond,
   lowerCaseName,
   checkHeaderValue,

@@ -87,6 +87,7 @@ hot! {
     "requestHeaders" => request_headers as request_headers_callback,
     "requestPart" => request_part as request_part_callback,
     "requestQuery" => request_query as request_query_callback,
+    "requestBody" => request_body as request_body_callback,
     "requestMatch" => request_match as request_match_callback,
     "requestParameter" => request_parameter as request_parameter_callback,
     "address" => address as address_callback,
@@ -466,6 +467,13 @@ fn request_query(call: Call<'_>) -> Value {
     let block = RequestBlock::of(&call);
     let found = block.query().and_then(|query| request::query_value(query, &key));
     found.map_or(value::undefined(), |decoded| value::utf8(call.env(), &decoded))
+}
+
+/// `requestBody(offset, length, bytes) → ArrayBuffer` of the last `bytes` of the block
+fn request_body(call: Call<'_>) -> Value {
+    let block = call.state.payload(call.args.u32(0), call.args.u32(1));
+    let start = block.len().saturating_sub(call.args.u32(2) as usize);
+    value::array_buffer(call.env(), &block[start..])
 }
 
 /// `requestMatch(offset, length, index) → handler id, or -1`

@@ -8,7 +8,7 @@ use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
 use crate::protocol::proxy::{self, Likeness};
-use crate::protocol::request::{self, RequestHead};
+use crate::protocol::request::{self, Framing, RequestHead};
 use crate::protocol::response;
 use crate::router::RouteKind;
 use std::collections::VecDeque;
@@ -26,6 +26,10 @@ const CLOGGED_ABOVE: usize = 256 << 10;
 
 /// Requests handed to JavaScript before the first of them is answered; the rest of a pipeline waits unread.
 const MAX_AHEAD: usize = 31;
+/// A body of a known length up to here goes with its head, if it has arrived with it.
+const BODY_WITH_HEAD: usize = 16 << 10;
+/// The same for all bodies together of the requests handed over ahead: JavaScript keeps them until their turn.
+const BODIES_AHEAD: usize = 64 << 10;
 
 #[derive(Default)]
 pub struct Http {
@@ -38,6 +42,8 @@ pub struct Http {
     collecting: Option<Box<Collecting>>,
     /// Pipelined requests JavaScript has been handed, too; it answers them in order.
     ahead: VecDeque<Exchange>,
+    /// Body bytes handed over since `ahead` was last empty.
+    ahead_bytes: usize,
     /// JavaScript asked not to be given body bytes for now.
     paused: bool,
     /// JavaScript asked to be told when there is room.
@@ -213,10 +219,7 @@ impl Connection {
         let mut head = std::mem::take(&mut ctx.head);
         let result = request::parse(bytes, &ctx.limits, &mut head);
         let used = match result {
-            Ok(Some(used)) => {
-                self.http_dispatch(ctx, &head, &bytes[..used]);
-                Some(used)
-            }
+            Ok(Some(used)) => Some(self.http_dispatch(ctx, &head, bytes, used)),
             Ok(None) => {
                 self.head_is_partial(ctx);
                 None
@@ -231,28 +234,45 @@ impl Connection {
     }
 
     /// Hands over a pipelined request behind the ones JavaScript has. `None`: not yet whole, or one that has to wait
-    /// until the others are answered: with a body, asking for an upgrade, answered by the loop itself, or malformed.
+    /// until the others are answered: with a large or chunked body, asking for an upgrade, answered by the loop itself,
+    /// or malformed.
     fn http_ahead(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> Option<usize> {
         if bytes.is_empty() {
             return None;
         }
         let mut head = std::mem::take(&mut ctx.head);
         let parsed = request::parse(bytes, &ctx.limits, &mut head);
-        let used = parsed.ok().flatten().filter(|_| BodyDecoder::new(head.framing).is_done());
-        let used = used.filter(|_| head.websocket_key.is_none()).filter(|used| {
-            let first =
-                match_routes(ctx, self, &head, &bytes[..*used]).filter(|(id, _)| ctx.program(*id).is_none());
-            if first.is_some() {
-                let exchange = Exchange::new(&head, &bytes[..*used]);
-                if let Some(http) = self.http() {
-                    http.ahead.push_back(exchange);
-                }
-                self.request_event(ctx, &head, &bytes[..*used], exchange, false, first);
-            }
-            first.is_some()
-        });
+        let used = parsed.ok().flatten().and_then(|used| self.look_ahead(ctx, &head, bytes, used));
         ctx.head = head;
         used
+    }
+
+    /// Of `bytes` the first `used` are `head`. `None`: the request has to wait.
+    fn look_ahead(
+        &mut self,
+        ctx: &mut Context,
+        head: &RequestHead,
+        bytes: &[u8],
+        used: usize,
+    ) -> Option<usize> {
+        if head.websocket_key.is_some() || head.expect_continue {
+            return None;
+        }
+        let (request, rest) = bytes.split_at(used);
+        let body = match head.framing {
+            Framing::None | Framing::Length(0) => &[][..],
+            _ => body_with_head(head, rest)?,
+        };
+        if self.http()?.ahead_bytes + body.len() > BODIES_AHEAD {
+            return None;
+        }
+        let first = match_routes(ctx, self, head, request).filter(|(id, _)| ctx.program(*id).is_none())?;
+        let exchange = Exchange::new(head, request);
+        let http = self.http()?;
+        http.ahead_bytes += body.len();
+        http.ahead.push_back(exchange);
+        self.request_event(ctx, head, request, body, exchange, Some(first));
+        Some(used + body.len())
     }
 
     fn head_is_partial(&mut self, ctx: &mut Context) {
@@ -284,39 +304,52 @@ impl Connection {
         self.end_gracefully(ctx);
     }
 
-    fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8]) {
+    /// Of `bytes` the first `used` are `head`; returns how many are now.
+    fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8], used: usize) -> usize {
+        let (request, rest) = bytes.split_at(used);
         let decoder = BodyDecoder::new(head.framing);
         let has_body = !decoder.is_done();
-        let exchange = Exchange::new(head, bytes);
-        let Protocol::Http(http) = &mut self.protocol else { return };
+        let exchange = Exchange::new(head, request);
+        let Protocol::Http(http) = &mut self.protocol else { return used };
         **http = Http {
             phase: if has_body { Phase::Body(decoder) } else { Phase::Responding },
             exchange,
             ..Http::default()
         };
-        let first = match_routes(ctx, self, head, bytes);
+        let first = match_routes(ctx, self, head, request);
         match first {
-            None => return self.http_not_found(ctx),
+            None => {
+                self.http_not_found(ctx);
+                return used;
+            }
             Some((id, RouteKind::WebSocket))
                 if ctx.behaviour(id).is_some_and(|b| b.auto_upgrade) && !has_body =>
             {
-                return self.auto_upgrade(ctx, head, bytes, id);
+                self.auto_upgrade(ctx, head, request, id);
+                return used;
             }
             Some((id, _)) => {
                 if let Some(program) = ctx.program(id) {
-                    return self.http_declared(ctx, head, bytes, program);
+                    self.http_declared(ctx, head, request, program);
+                    return used;
                 }
             }
         }
-        self.request_event(ctx, head, bytes, exchange, has_body, first);
+        let body = body_with_head(head, rest).unwrap_or_default();
+        self.request_event(ctx, head, request, body, exchange, first);
         self.held = true;
+        let is_whole = !has_body || !body.is_empty();
         if let Some(http) = self.http() {
             http.pending = true;
+            if is_whole {
+                http.phase = Phase::Responding;
+            }
         }
         if has_body && head.expect_continue {
             self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
         }
-        self.set_timeout(ctx, if has_body { ctx.timeouts(self.app).idle } else { 0 });
+        self.set_timeout(ctx, if is_whole { 0 } else { ctx.timeouts(self.app).idle });
+        used + body.len()
     }
 
     fn request_event(
@@ -324,18 +357,20 @@ impl Connection {
         ctx: &mut Context,
         head: &RequestHead,
         bytes: &[u8],
+        body: &[u8],
         exchange: Exchange,
-        has_body: bool,
         first: Option<(u32, RouteKind)>,
     ) {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
         let flags = flag(has_body, request_flag::HAS_BODY)
             | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
             | flag(exchange.head_request, request_flag::HEAD)
-            | flag(!exchange.keep_alive, request_flag::CLOSE);
+            | flag(!exchange.keep_alive, request_flag::CLOSE)
+            | (body.len() as u32) << request_flag::BODY_SHIFT;
         let handler = first.map_or(NO_HANDLER, |(id, _)| id);
         let offset = ctx.events.arena.len();
-        write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes);
+        write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes, body);
         ctx.events.push_from(EventKind::Request, self.id, [handler, flags, self.app], offset);
     }
 
@@ -414,6 +449,10 @@ impl Connection {
         {
             http.exchange = next;
             http.sending = Sending::Nothing;
+            http.paused = false;
+            if http.ahead.is_empty() {
+                http.ahead_bytes = 0;
+            }
             return;
         }
         http.pending = false;
@@ -486,6 +525,14 @@ impl Connection {
     }
 }
 
+/// All of a body that has arrived with its head, if it is small enough to be handed over with it.
+fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
+    match head.framing {
+        Framing::Length(length) if length <= BODY_WITH_HEAD as u64 => rest.get(..length as usize),
+        _ => None,
+    }
+}
+
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
 fn match_routes(
     ctx: &mut Context,
@@ -524,15 +571,17 @@ pub const NO_SPAN: u32 = u32::MAX;
 
 /// A request as JavaScript gets it: little-endian words — number of headers, words of matches, and start and end of
 /// method, path and query — then name and value spans of each header, then the matches (handler id, number of
-/// parameters, their spans), then the head itself, to which all spans are relative.
-fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32], bytes: &[u8]) {
+/// parameters, their spans), then the head itself, to which all spans are relative, then the body, if it goes with it.
+fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32], bytes: &[u8], body: &[u8]) {
     let query = head.query.map_or([NO_SPAN; 2], |q| [q.start, q.end]);
     let fixed = [head.headers.len() as u32, matches.len() as u32, head.method.start, head.method.end];
     let words = fixed.into_iter().chain([head.path.start, head.path.end]).chain(query);
     let headers = head.headers.iter().flat_map(|h| [h.name.start, h.name.end, h.value.start, h.value.end]);
-    arena.reserve(4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len()) + bytes.len());
+    let size = 4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len()) + bytes.len() + body.len();
+    arena.reserve(size);
     for word in words.chain(headers).chain(matches.iter().copied()) {
         arena.extend_from_slice(&word.to_le_bytes());
     }
     arena.extend_from_slice(bytes);
+    arena.extend_from_slice(body);
 }

@@ -245,6 +245,8 @@ pub struct Request {
     pub id: ConnId,
     pub handler: u32,
     pub flags: u32,
+    /// All of the body, if it came with the head.
+    pub body: Vec<u8>,
     words: Vec<u32>,
     head: Vec<u8>,
 }
@@ -254,8 +256,10 @@ impl Request {
         let word = |i: usize| u32::from_le_bytes(event.payload[i * 4..][..4].try_into().expect("a word"));
         let count = REQUEST_BLOCK_WORDS + 4 * word(0) as usize + word(1) as usize;
         let words = (0..count).map(word).collect();
-        let head = event.payload[count * 4..].to_vec();
-        Request { id: event.id, handler: event.args[0], flags: event.args[1], words, head }
+        let flags = event.args[1];
+        let mut head = event.payload[count * 4..].to_vec();
+        let body = head.split_off(head.len() - (flags >> request_flag::BODY_SHIFT) as usize);
+        Request { id: event.id, handler: event.args[0], flags, body, words, head }
     }
 
     pub fn has_body(&self) -> bool {

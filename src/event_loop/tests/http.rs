@@ -1,7 +1,7 @@
 //! Requests, responses and bodies.
 
 use super::harness::*;
-use crate::channel::{BODY_LAST, CommandBatch, EventKind, Op, request_flag, respond_flag};
+use crate::channel::{BODY_LAST, CommandBatch, ConnId, EventKind, Op, request_flag, respond_flag};
 use crate::router::Method;
 use std::collections::VecDeque;
 
@@ -103,7 +103,11 @@ fn what_no_route_takes_is_answered_by_the_loop_alone() {
 }
 
 /// The body as told by `Data` events, and how much was still to come at the first one.
-fn body(harness: &mut Harness) -> (Vec<u8>, u64) {
+/// The body of a request, and how long it was said to be when it began.
+fn body(harness: &mut Harness, request: &Request) -> (Vec<u8>, u64) {
+    if !request.body.is_empty() {
+        return (request.body.clone(), request.body.len() as u64);
+    }
     let (mut body, mut first) = (Vec::new(), None);
     loop {
         let event = harness.expect(EventKind::Data);
@@ -133,10 +137,87 @@ fn input_may_come_byte_by_byte() {
             }
             let head = harness.expect_request();
             assert_eq!((head.handler, head.has_body()), (2, true));
-            assert_eq!(body(&mut harness).0, b"hello");
+            assert_eq!(body(&mut harness, &head).0, b"hello");
             harness.end(head.id, b"ok");
             assert_eq!(client.response().1, b"ok");
         }
+    }
+}
+
+fn post(content: &[u8], fields: &str) -> Vec<u8> {
+    let length = content.len();
+    let head = format!("POST /post HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {length}\r\n\r\n");
+    [head.as_bytes(), content].concat()
+}
+
+/// What is handed over now, each with its body.
+fn requests_in_hand(harness: &mut Harness) -> Vec<(ConnId, Vec<u8>)> {
+    let mut requests = Vec::new();
+    while let Some(event) = harness.event_within(MOMENT) {
+        let request = Request::new(event);
+        requests.push((request.id, body(harness, &request).0));
+    }
+    requests
+}
+
+#[test]
+fn requests_with_small_bodies_are_handed_over_ahead_of_answers() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let large = vec![b'l'; (16 << 10) + 1];
+    // Content, and whether it waits until those before it are answered.
+    let table: [(&[u8], &str, bool); 6] = [
+        (b"first", "", false),
+        (b"second", "", false),
+        (b"", "", false),
+        (b"third", "Expect: 100-continue\r\n", true),
+        (b"fourth", "", false),
+        (&large, "", true),
+    ];
+    client.send(&table.iter().flat_map(|(content, fields, _)| post(content, fields)).collect::<Vec<_>>());
+    let mut waiting = VecDeque::new();
+    for (content, _, waits) in table {
+        if waits {
+            harness.expect_nothing();
+            waiting.drain(..).for_each(|request: Request| harness.end(request.id, &request.body));
+        }
+        let request = harness.expect_request();
+        assert_eq!(request.has_body(), !content.is_empty());
+        assert_eq!(request.body, if content.len() == large.len() { b"" } else { content });
+        waiting.push_back(request);
+    }
+    let Some(last) = waiting.pop_back() else { panic!("no request waits") };
+    assert_eq!(body(&mut harness, &last).0, large);
+    harness.end(last.id, &large);
+    for (content, fields, _) in table {
+        if !fields.is_empty() {
+            assert_eq!(client.read_through(b"\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        assert_eq!(client.response().1, content);
+    }
+}
+
+#[test]
+fn bodies_handed_over_ahead_of_answers_are_bounded() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let contents: Vec<_> = (b'a'..b'z').map(|letter| vec![letter; 16 << 10]).collect();
+    let mut sending = client.second();
+    let all: Vec<u8> = contents.iter().flat_map(|content| post(content, "")).collect();
+    let sender = std::thread::spawn(move || sending.send(&all));
+    let mut answered = 0;
+    while answered < contents.len() {
+        let requests = requests_in_hand(&mut harness);
+        assert!((1..=5).contains(&requests.len()), "{} at once", requests.len());
+        for (id, content) in requests {
+            assert_eq!(content, contents[answered]);
+            harness.end(id, &content[..1]);
+            answered += 1;
+        }
+    }
+    sender.join().expect("sender");
+    for content in contents {
+        assert_eq!(client.response().1, content[..1]);
     }
 }
 
@@ -150,7 +231,7 @@ fn requests_may_be_cut_anywhere() {
         std::thread::sleep(std::time::Duration::from_micros(500));
         client.send(&bytes[cut..]);
         let post = harness.expect_request();
-        assert_eq!(body(&mut harness).0, b"abc", "cut at {cut}");
+        assert_eq!(body(&mut harness, &post).0, b"abc", "cut at {cut}");
         harness.end(post.id, b"1");
         let get = harness.expect_request();
         assert_eq!(get.path(), "/hello");
@@ -175,7 +256,7 @@ fn large_bodies_arrive_whole_in_both_directions() {
         uploading.send(&sent);
     });
     let request = harness.expect_request();
-    let (received, announced) = body(&mut harness);
+    let (received, announced) = body(&mut harness, &request);
     assert_eq!(announced, SIZE as u64);
     assert!(received == expected, "the body arrived changed");
     upload.join().expect("upload");
@@ -302,7 +383,7 @@ fn a_paused_body_waits() {
     client.send(b"abcdef");
     harness.expect_nothing();
     harness.command(Op::Resume, 0, request.id, 0, b"");
-    assert_eq!(body(&mut harness).0, b"abcdef");
+    assert_eq!(body(&mut harness, &request).0, b"abcdef");
     harness.end(request.id, b"");
     client.response();
 }
