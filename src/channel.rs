@@ -610,6 +610,8 @@ impl Settled {
 /// Wakes the JavaScript thread; called by the loop.
 pub trait WakeJs: Send + Sync {
     fn wake(&self);
+    /// Called on the loop's thread before it begins.
+    fn loop_starts(&self) {}
 }
 
 /// The parts of a response inside a command payload: status, head lines, and what is left as body.

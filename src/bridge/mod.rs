@@ -6,6 +6,7 @@
 
 mod extras;
 mod hot;
+mod processors;
 mod state;
 mod tls;
 mod value;

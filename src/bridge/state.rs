@@ -1,5 +1,6 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
+use super::processors;
 use super::value::Words;
 use crate::blocks::Blocks;
 use crate::channel::{
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 
 /// Time between two hand-overs of commands while JavaScript works through a batch of events.
 const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
-/// The same where a handler takes longer than [`CHEAP_EVENT`]: then the loop has time to write beside it.
+/// The same where a handler takes longer than [`CHEAP_EVENT`], if the loop has a processor of its own to write meanwhile.
 const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
+/// And where it has none: a hand-over is a switch between the threads then, and nothing is written any sooner by the way.
+const LONE_FLUSH_INTERVAL: Duration = Duration::from_micros(1500);
 const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
 /// Most events handled between two looks at the clock.
 const MAX_STRIDE: u32 = 1024;
@@ -48,6 +51,7 @@ pub struct State {
     warned: Vec<bool>,
     last_flush: Instant,
     stride: u32,
+    busy_interval: Duration,
 }
 
 impl State {
@@ -65,6 +69,7 @@ impl State {
             warned: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
+            busy_interval: if processors::is_one() { LONE_FLUSH_INTERVAL } else { BUSY_FLUSH_INTERVAL },
         }
     }
 
@@ -248,7 +253,7 @@ impl State {
         let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
         self.last_flush = now;
         let cheap = each < CHEAP_EVENT.as_nanos() as u64;
-        let interval = if cheap { FLUSH_INTERVAL } else { BUSY_FLUSH_INTERVAL };
+        let interval = if cheap { FLUSH_INTERVAL } else { self.busy_interval };
         let fitting = interval.as_nanos() as u64 / each.max(1);
         // Growing slowly: one cheap stretch says little about the next handler.
         self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));

@@ -161,6 +161,7 @@ impl Loop {
         let (in_loop, wake_js): (_, Arc<dyn WakeJs>) = (shared.clone(), Arc::from(wake_js));
         let thread = std::thread::Builder::new().name("uws-rs loop".into()).spawn(move || {
             let report = (in_loop.clone(), wake_js.clone());
+            wake_js.loop_starts();
             let run = move || EventLoop::new(poll, in_loop, inbox, limits, wake_js).run();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                 report_panic(&report.0, &*report.1, &*panic);
