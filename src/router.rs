@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use smallvec::SmallVec;
+use std::cmp::Ordering;
 
 use crate::protocol::request::Span;
 
@@ -131,8 +132,7 @@ fn segments(pattern: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// Sorted, since a segment equals at most one of them.
-    literals: Vec<(Box<[u8]>, Node)>,
+    literals: Literals,
     parameter: Option<Box<Node>>,
     /// Segments that begin with `*`, in order of registration. What a pattern has after one is never reached.
     wildcards: Vec<(Box<[u8]>, Node)>,
@@ -151,18 +151,8 @@ impl Node {
                 });
                 &mut self.wildcards[at].1
             }
-            _ => {
-                let at = search(&self.literals, segment).unwrap_or_else(|at| {
-                    self.literals.insert(at, (segment.into(), Node::default()));
-                    at
-                });
-                &mut self.literals[at].1
-            }
+            _ => self.literals.get_or_insert(segment),
         }
-    }
-
-    fn literal(&self, segment: &[u8]) -> Option<&Node> {
-        search(&self.literals, segment).ok().map(|at| &self.literals[at].1)
     }
 
     /// Removes the handlers at the end of `rest`, and on the way back the nodes that lead nowhere any more.
@@ -179,12 +169,12 @@ impl Node {
                 removed
             }
             Some(b'*') => remove_below(&mut self.wildcards, segment, rest),
-            _ => remove_below(&mut self.literals, segment, rest),
+            _ => self.literals.remove(segment, rest),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.literals.is_empty()
+        self.literals.children.is_empty()
             && self.parameter.is_none()
             && self.wildcards.is_empty()
             && self.handlers.is_empty()
@@ -195,8 +185,64 @@ fn position(children: &[(Box<[u8]>, Node)], segment: &[u8]) -> Option<usize> {
     children.iter().position(|(name, _)| **name == *segment)
 }
 
-fn search(children: &[(Box<[u8]>, Node)], segment: &[u8]) -> Result<usize, usize> {
-    children.binary_search_by(|(name, _)| (**name).cmp(segment))
+/// The segments that must be equal; a path's is at most one of them.
+#[derive(Debug, Default)]
+struct Literals {
+    /// Sorted.
+    children: Vec<(Box<[u8]>, Node)>,
+    /// How each of them begins: most comparisons end here, without a look at names that lie elsewhere in memory.
+    prefixes: Vec<u64>,
+}
+
+impl Literals {
+    fn get(&self, segment: &[u8]) -> Option<&Node> {
+        self.search(segment).ok().map(|at| &self.children[at].1)
+    }
+
+    fn get_or_insert(&mut self, segment: &[u8]) -> &mut Node {
+        let at = self.search(segment).unwrap_or_else(|at| {
+            self.children.insert(at, (segment.into(), Node::default()));
+            self.prefixes.insert(at, prefix(segment));
+            at
+        });
+        &mut self.children[at].1
+    }
+
+    /// As [`Node::remove`].
+    fn remove(&mut self, segment: &[u8], rest: &mut dyn Iterator<Item = &[u8]>) -> bool {
+        let Ok(at) = self.search(segment) else { return false };
+        let removed = self.children[at].1.remove(rest);
+        if self.children[at].1.is_empty() {
+            self.children.remove(at);
+            self.prefixes.remove(at);
+        }
+        removed
+    }
+
+    /// Where the segment is, or would have to be.
+    fn search(&self, segment: &[u8]) -> Result<usize, usize> {
+        let wanted = prefix(segment);
+        let first = self.prefixes.partition_point(|&prefix| prefix < wanted);
+        let alike = self.prefixes[first..].iter().take_while(|&&prefix| prefix == wanted).count();
+        let found =
+            self.children[first..first + alike].binary_search_by(|(name, _)| compare_alike(name, segment));
+        found.map(|at| first + at).map_err(|at| first + at)
+    }
+}
+
+/// Orders names whose prefixes are equal: where those are all there is, one only is longer by bytes of zero.
+fn compare_alike(name: &[u8], segment: &[u8]) -> Ordering {
+    if name.len().max(segment.len()) <= PREFIX { name.len().cmp(&segment.len()) } else { name.cmp(segment) }
+}
+
+const PREFIX: usize = 8;
+
+/// The first bytes of a segment as a number, in whose order segments are. Those that are equal in it may still differ.
+fn prefix(segment: &[u8]) -> u64 {
+    let mut bytes = [0; PREFIX];
+    let len = segment.len().min(PREFIX);
+    bytes[..len].copy_from_slice(&segment[..len]);
+    u64::from_be_bytes(bytes)
 }
 
 fn remove_below(
@@ -238,7 +284,7 @@ impl<'a, 'v> Walk<'a, 'v> {
             return !self.overlong && self.visit_handlers(node);
         };
         let segment = span.of(self.path);
-        if node.literal(segment).is_some_and(|child| self.visit_node(child, at + 1)) {
+        if node.literals.get(segment).is_some_and(|child| self.visit_node(child, at + 1)) {
             return true;
         }
         if let Some(child) = node.parameter.as_deref().filter(|_| !segment.is_empty()) {
@@ -536,10 +582,13 @@ mod tests {
 
         #[test]
         fn agrees_with_a_naive_router(
-            routes in prop::collection::vec((any_method(), path_of(&["a", "b", "", ":x", ":y", "*"])), 0..16),
+            routes in prop::collection::vec(
+                (any_method(), path_of(&["a", "b", "", "a\0", "segments", "segments of", "segments or", ":x", ":y", "*"])),
+                0..16,
+            ),
             removed in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
             method in prop::sample::select(vec!["GET", "POST", "BREW"]),
-            path in path_of(&["a", "b", "", "c"]),
+            path in path_of(&["a", "b", "", "c", "a\0", "segments", "segments\0", "segments of", "segments or"]),
             upgrade in any::<bool>(),
         ) {
             let mut router = router(&routes.iter().map(|(m, p)| (*m, p.as_str())).collect::<Vec<_>>());

@@ -127,7 +127,7 @@ pub struct Context {
     /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
     pub laboured: bool,
     pub tls: tls::Scratch,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl Context {
@@ -212,7 +212,7 @@ impl Context {
 
     /// The value for a `Date` header (RFC 9110 §5.6.7).
     pub fn date(&self) -> &[u8] {
-        self.clock.date.as_bytes()
+        self.clock.date()
     }
 
     /// Reads the clock; true when a tick has passed.
@@ -226,7 +226,7 @@ impl Context {
 }
 
 /// Ticks since the start, and the date they belong to.
-struct Clock {
+pub(super) struct Clock {
     start: Instant,
     now: Tick,
     date: String,
@@ -245,6 +245,10 @@ impl Clock {
         self.now = now;
         self.date = httpdate::fmt_http_date(SystemTime::now());
         true
+    }
+
+    pub fn date(&self) -> &[u8] {
+        self.date.as_bytes()
     }
 
     fn until_next_tick(&self) -> Duration {

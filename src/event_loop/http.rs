@@ -577,10 +577,13 @@ fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32],
     let fixed = [head.headers.len() as u32, matches.len() as u32, head.method.start, head.method.end];
     let words = fixed.into_iter().chain([head.path.start, head.path.end]).chain(query);
     let headers = head.headers.iter().flat_map(|h| [h.name.start, h.name.end, h.value.start, h.value.end]);
-    let size = 4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len()) + bytes.len() + body.len();
-    arena.reserve(size);
-    for word in words.chain(headers).chain(matches.iter().copied()) {
-        arena.extend_from_slice(&word.to_le_bytes());
+    let size = 4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len());
+    arena.reserve(size + bytes.len() + body.len());
+    let start = arena.len();
+    arena.resize(start + size, 0);
+    let places = arena[start..].as_chunks_mut().0;
+    for (place, word) in places.iter_mut().zip(words.chain(headers).chain(matches.iter().copied())) {
+        *place = word.to_le_bytes();
     }
     arena.extend_from_slice(bytes);
     arena.extend_from_slice(body);

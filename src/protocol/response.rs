@@ -64,8 +64,12 @@ impl OwnHeader {
     }
 }
 
+/// Room for what `write_head` writes of its own.
+const OWN_LINES: usize = 128;
+
 /// Appends a whole head, blank line included.
 pub fn write_head(out: &mut Vec<u8>, head: &Head) {
+    out.reserve(head.status.len() + head.headers.len() + OWN_LINES);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status);
     // RFC 9112, 4: the space stays when there is no reason phrase.
@@ -90,6 +94,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// Appends one header line. Name and value have passed their checks.
+#[inline]
 pub fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");

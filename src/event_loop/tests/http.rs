@@ -201,7 +201,7 @@ fn requests_with_small_bodies_are_handed_over_ahead_of_answers() {
 fn bodies_handed_over_ahead_of_answers_are_bounded() {
     let mut harness = Harness::start();
     let mut client = harness.connect();
-    let contents: Vec<_> = (b'a'..b'z').map(|letter| vec![letter; 16 << 10]).collect();
+    let contents: Vec<_> = (b'a'..=b'z').map(|letter| vec![letter; 16 << 10]).collect();
     let mut sending = client.second();
     let all: Vec<u8> = contents.iter().flat_map(|content| post(content, "")).collect();
     let sender = std::thread::spawn(move || sending.send(&all));
