@@ -66,7 +66,7 @@ const connections = [];
 const apps = [];
 /** Open listen sockets by number. */
 const listeners = new Map();
-/** By kind of event, filled in by the modules whose objects the events are for. */
+/** By kind of event, filled in by the modules whose objects the events are for. One that returns true has drained the queues. */
 const receivers = [];
 
 /** The headers of the events being handled; the native side writes them here. */
@@ -239,8 +239,9 @@ function takeBack() {
 
 function dispatch(at) {
   const kind = words[at];
+  let drained;
   try {
-    receivers[kind](
+    drained = receivers[kind](
       words[at + 1],
       words[at + 2],
       words[at + 3],
@@ -252,7 +253,7 @@ function dispatch(at) {
   } catch (error) {
     report(error);
   }
-  drainNow();
+  if (drained !== true) drainNow();
 }
 
 /** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */

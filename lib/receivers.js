@@ -19,6 +19,8 @@ const { HttpResponse, SSLHttpResponse, responseInternals, Flag, BODY_SHIFT } = r
 const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
+/** What a receiver returns that has run nothing of a user's since it drained the queues. */
+const DRAINED = true;
 
 // ---- HTTP
 
@@ -44,7 +46,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
-      if (!responseInternals.isOpen(res)) return;
+      if (!responseInternals.isOpen(res)) return DRAINED;
       if (!responseInternals.hasAbortHandler(res)) forgotten(res, req, route);
       else if (body !== 0) {
         guarded(responseInternals.data, res, hot.requestBody(offset, length, body), true, 0n);

@@ -1,7 +1,7 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { hot, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
+const { hot, registers, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
 const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
 const { RequestBody } = require('./body');
 const { Behaviour, openWebSocket } = require('./websocket');
@@ -253,12 +253,21 @@ class HttpResponse {
   }
 
   #respond(op, flags, body, length) {
+    const result = this.#tryRespond(op, flags, body, length);
+    return result >= 0 ? result : this.#tryRespond(op, flags, coerce(body, 'body'), length);
+  }
+
+  #tryRespond(op, flags, body, length) {
     const status = this.#takeStatus();
     const headers = this.#takeHeaders();
-    const { respond } = hot;
-    const result = respond(op, this.#slot, this.#generation, flags, status, headers, body, length);
-    if (result >= 0) return result;
-    return respond(op, this.#slot, this.#generation, flags, status, headers, coerce(body, 'body'), length);
+    registers[0] = op;
+    registers[1] = this.#slot;
+    registers[2] = this.#generation;
+    registers[3] = flags;
+    registers[4] = length;
+    registers[5] = length / 2 ** 32;
+    if (status === '' && headers === '') return hot.respond(body);
+    return hot.respondWithHead(body, status, headers);
   }
 
   // ---- ending

@@ -80,6 +80,7 @@ hot! {
     "publish" => publish as publish_callback,
     "buffered" => buffered as buffered_callback,
     "respond" => respond as respond_callback,
+    "respondWithHead" => respond_with_head as respond_with_head_callback,
     "tryEnd" => try_end as try_end_callback,
     "upgrade" => upgrade as upgrade_callback,
     "byteLength" => byte_length as byte_length_callback,
@@ -266,22 +267,35 @@ fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
     true
 }
 
-/// `respond(op, slot, generation, flags, status, headers, body, length) → 1, 0 or -1`
+/// `respond(body) → 1, 0 or -1`, with op, slot, generation, flags, and the halves of the length in the registers
 ///
 /// 1 means "write on". 0: the kernel has refused bytes or much is on its way; `Writable` follows once it is gone.
-fn respond(mut call: Call<'_>) -> Value {
-    let (env, id) = (call.env(), call.id(1));
-    let op = match Op::from_number(call.args.u32(0)) {
+fn respond(call: Call<'_>) -> Value {
+    respond_with(call, |call| {
+        begin_parts(call.state.commands().payload());
+        true
+    })
+}
+
+/// `respondWithHead(body, status, headers) → 1, 0 or -1`: the same with a status and lines of headers
+fn respond_with_head(call: Call<'_>) -> Value {
+    respond_with(call, |call| append_parts(call, 1))
+}
+
+fn respond_with(mut call: Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Value {
+    let env = call.env();
+    let [op, slot, generation, flags, low, high] = std::array::from_fn(|at| call.state.registers.get(at));
+    let id = ConnId { slot, generation };
+    let op = match Op::from_number(op) {
         Some(op @ (Op::Respond | Op::Write | Op::Finish)) => op,
         _ => return value::integer(env, -1),
     };
-    let length = call.args.f64(7) as u64;
-    let start = call.state.commands().begin(op, call.args.u32(3), id, length as u32, (length >> 32) as u32);
-    if !append_parts(&mut call, 4) {
+    let start = call.state.commands().begin(op, flags, id, low, high);
+    if !append_head(&mut call) {
         call.state.commands().cancel(start);
         return value::integer(env, -1);
     }
-    let Some(len) = finish_with_data(&mut call, start, 6) else { return value::integer(env, -1) };
+    let Some(len) = finish_with_data(&mut call, start, 0) else { return value::integer(env, -1) };
     call.state.count_sent(id.slot, len);
     let (backlog, flight) = call.state.backlog_and_flight(id.slot);
     let go_on = backlog == 0 && flight < TRY_END_WINDOW;

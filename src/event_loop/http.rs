@@ -8,7 +8,7 @@ use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
 use crate::protocol::proxy::{self, Likeness};
-use crate::protocol::request::{self, Framing, RequestHead};
+use crate::protocol::request::{self, Framing, HeaderSpan, RequestHead, Span};
 use crate::protocol::response;
 use crate::router::RouteKind;
 use std::collections::VecDeque;
@@ -573,17 +573,19 @@ pub const NO_SPAN: u32 = u32::MAX;
 /// method, path and query — then name and value spans of each header, then the matches (handler id, number of
 /// parameters, their spans), then the head itself, to which all spans are relative, then the body, if it goes with it.
 fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32], bytes: &[u8], body: &[u8]) {
-    let query = head.query.map_or([NO_SPAN; 2], |q| [q.start, q.end]);
-    let fixed = [head.headers.len() as u32, matches.len() as u32, head.method.start, head.method.end];
-    let words = fixed.into_iter().chain([head.path.start, head.path.end]).chain(query);
-    let headers = head.headers.iter().flat_map(|h| [h.name.start, h.name.end, h.value.start, h.value.end]);
+    let (method, path) = (head.method, head.path);
+    let query = head.query.unwrap_or(Span { start: NO_SPAN, end: NO_SPAN });
+    let counts = Span { start: head.headers.len() as u32, end: matches.len() as u32 };
     let size = 4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len());
     arena.reserve(size + bytes.len() + body.len());
-    let start = arena.len();
-    arena.resize(start + size, 0);
-    let places = arena[start..].as_chunks_mut().0;
-    for (place, word) in places.iter_mut().zip(words.chain(headers).chain(matches.iter().copied())) {
-        *place = word.to_le_bytes();
+    for span in [counts, method, path, query] {
+        arena.extend_from_slice(&span.to_bytes());
+    }
+    for HeaderSpan { name, value } in &head.headers {
+        arena.extend_from_slice([name.to_bytes(), value.to_bytes()].as_flattened());
+    }
+    for word in matches {
+        arena.extend_from_slice(&word.to_le_bytes());
     }
     arena.extend_from_slice(bytes);
     arena.extend_from_slice(body);

@@ -35,6 +35,11 @@ impl Span {
         buf.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
+    /// Start and end, little-endian.
+    pub fn to_bytes(self) -> [u8; 8] {
+        (u64::from(self.start) | u64::from(self.end) << 32).to_le_bytes()
+    }
+
     pub fn len(&self) -> usize {
         self.end.saturating_sub(self.start) as usize
     }
