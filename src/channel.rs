@@ -87,9 +87,10 @@ pub mod request_flag {
     pub const HEAD: u32 = 4;
     /// The connection closes after this response.
     pub const CLOSE: u32 = 8;
-    /// From this bit on: the length of the body, if the request block has all of it.
-    pub const BODY_SHIFT: u32 = 8;
 }
+
+/// From this bit on, the flags of a `Request` event are the length of the body, if the request block has all of it.
+pub const BODY_SHIFT: u32 = 8;
 
 pub const BODY_LAST: u32 = 1;
 

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Protocol};
 use super::context::Context;
 use super::declared::{Collecting, MAX_DECLARED_BODY};
-use crate::channel::{BODY_LAST, EventKind, NO_HANDLER, request_flag};
+use crate::channel::{BODY_LAST, BODY_SHIFT, EventKind, NO_HANDLER, request_flag};
 use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
@@ -367,7 +367,7 @@ impl Connection {
             | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
             | flag(exchange.head_request, request_flag::HEAD)
             | flag(!exchange.keep_alive, request_flag::CLOSE)
-            | (body.len() as u32) << request_flag::BODY_SHIFT;
+            | (body.len() as u32) << BODY_SHIFT;
         let handler = first.map_or(NO_HANDLER, |(id, _)| id);
         let offset = ctx.events.arena.len();
         write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes, body);
