@@ -71,8 +71,10 @@ const receivers = [];
 
 /** The headers of the events being handled; the native side writes them here. */
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
-/** Where the numbers of the most frequent native calls are left, which is cheaper than passing them. */
+/** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
 const registers = new Uint32Array(new ArrayBuffer(64));
+/** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
+const NEITHER = 3;
 
 let engine = null;
 let pumping = false;
@@ -285,6 +287,7 @@ module.exports = {
   Kind,
   Op,
   EVENT_WORDS,
+  NEITHER,
   hot,
   registers,
   handlers,

@@ -1,7 +1,7 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { hot, registers, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
+const { NEITHER, hot, registers, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
 const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
 const { RequestBody } = require('./body');
 const { Behaviour, openWebSocket } = require('./websocket');
@@ -254,7 +254,7 @@ class HttpResponse {
 
   #respond(op, flags, body, length) {
     const result = this.#tryRespond(op, flags, body, length);
-    return result >= 0 ? result : this.#tryRespond(op, flags, coerce(body, 'body'), length);
+    return result === NEITHER ? this.#tryRespond(op, flags, coerce(body, 'body'), length) : result;
   }
 
   #tryRespond(op, flags, body, length) {
@@ -266,8 +266,9 @@ class HttpResponse {
     registers[3] = flags;
     registers[4] = length;
     registers[5] = length / 2 ** 32;
-    if (status === '' && headers === '') return hot.respond(body);
-    return hot.respondWithHead(body, status, headers);
+    if (status === '' && headers === '') hot.respond(body);
+    else hot.respondWithHead(body, status, headers);
+    return registers[0];
   }
 
   // ---- ending

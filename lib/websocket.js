@@ -2,7 +2,7 @@
 // WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
 // state is private.
 
-const { hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
+const { NEITHER, hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -122,7 +122,7 @@ class WebSocket {
 
   #send(message, flags) {
     let result = this.#try(message, flags);
-    if (result === -1) result = this.#try(coerce(message, 'message'), flags);
+    if (result === NEITHER) result = this.#try(coerce(message, 'message'), flags);
     if (result === 2) this.#drop(message, flags);
     else touched();
     return result;
@@ -133,7 +133,8 @@ class WebSocket {
     registers[1] = this.#generation;
     registers[2] = flags;
     registers[3] = this.#behaviour.maxBackpressure;
-    return hot.send(message);
+    hot.send(message);
+    return registers[0];
   }
 
   #drop(message, flags) {

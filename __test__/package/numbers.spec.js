@@ -41,11 +41,12 @@ function number(text) {
   return Number(value) * 2 ** Number(shift);
 }
 
-test('kinds of events', () => {
+test('kinds of events, and the answer of hot functions', () => {
   const { Kind, EVENT_WORDS } = lib('engine');
   assert.deepEqual({ ...Kind }, variants('channel.rs', 'EventKind'));
   assert.ok(Object.keys(Kind).length > 15);
   assert.equal(EVENT_WORDS, lib('engine').start().constants().eventWords);
+  assert.equal(lib('engine').NEITHER, constants('bridge/hot.rs').NEITHER);
 });
 
 test('commands: those that JavaScript numbers itself', () => {

@@ -5,7 +5,7 @@
 //! neither string nor buffer is answered with -1, and JavaScript sorts it out.
 
 use super::state::{State, TRY_END_WINDOW};
-use super::value::{self, Arguments, Env, Value};
+use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
 use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};
 use crate::protocol::request;
@@ -31,16 +31,16 @@ impl Call<'_> {
     }
 }
 
-/// Defines the native callback around a function of `Call`.
+/// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead of all.
 macro_rules! hot {
-    ($($name:literal => $function:ident as $callback:ident),* $(,)?) => {
+    ($($name:literal $(($count:literal))? => $function:ident as $callback:ident),* $(,)?) => {
         $(
             unsafe extern "C" fn $callback(env: Env, info: sys::napi_callback_info) -> Value {
                 // SAFETY: Node calls this with the env and info of the current call; the data pointer is the State
                 // that lives until the environment's cleanup hook, after which no JavaScript runs. No hot function
                 // calls back into JavaScript, so the reference is the only one.
                 let call = unsafe {
-                    let (args, data) = Arguments::read(env, info);
+                    let (args, data) = Arguments::read(env, info, hot!(@count $($count)?));
                     Call { args, state: &mut *data.cast::<State>() }
                 };
                 $function(call)
@@ -61,12 +61,14 @@ macro_rules! hot {
             object
         }
     };
+    (@count) => { MAX_ARGUMENTS };
+    (@count $count:literal) => { $count };
 }
 
 hot! {
-    "take" => take as take_callback,
+    "take" (0) => take as take_callback,
     "payload" => payload as payload_callback,
-    "lendPayload" => lend_payload as lend_payload_callback,
+    "lendPayload" (1) => lend_payload as lend_payload_callback,
     "detach" => detach as detach_callback,
     "park" => park as park_callback,
     "unpark" => unpark as unpark_callback,
@@ -75,12 +77,12 @@ hot! {
     "startStretch" => start_stretch as start_stretch_callback,
     "drain" => drain as drain_callback,
     "command" => command as command_callback,
-    "send" => send as send_callback,
+    "send" (1) => send as send_callback,
     "end" => end as end_callback,
     "publish" => publish as publish_callback,
     "buffered" => buffered as buffered_callback,
-    "respond" => respond as respond_callback,
-    "respondWithHead" => respond_with_head as respond_with_head_callback,
+    "respond" (1) => respond as respond_callback,
+    "respondWithHead" (3) => respond_with_head as respond_with_head_callback,
     "tryEnd" => try_end as try_end_callback,
     "upgrade" => upgrade as upgrade_callback,
     "byteLength" => byte_length as byte_length_callback,
@@ -114,7 +116,7 @@ fn payload(call: Call<'_>) -> Value {
 /// if any
 fn lend_payload(call: Call<'_>) -> Value {
     value::detach(call.env(), call.args.value(0));
-    let (offset, len) = (call.state.registers.get(0), call.state.registers.get(1));
+    let [offset, len] = call.state.registers.read();
     payload_at(call, offset, len)
 }
 
@@ -211,21 +213,28 @@ fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<us
     Some(len)
 }
 
-/// `send(data)`, with slot, generation, flags and maxBackpressure in the registers → 1 sent, 0 backpressure, 2 dropped, -1 neither text nor data`
+/// `send(data)`, with slot, generation, flags and maxBackpressure in the registers, of which the first is the answer: 1 sent,
+/// 0 backpressure, 2 dropped, 3 neither text nor data
 fn send(mut call: Call<'_>) -> Value {
-    let (env, registers) = (call.env(), &call.state.registers);
-    let id = ConnId { slot: registers.get(0), generation: registers.get(1) };
-    let (flags, limit) = (registers.get(2), registers.get(3));
-    let answer = call.state.admit(id.slot, limit as usize);
-    if answer == 2 {
-        return value::integer(env, answer);
+    let [slot, generation, flags, limit] = call.state.registers.read();
+    let id = ConnId { slot, generation };
+    let mut answer = call.state.admit(id.slot, limit as usize);
+    if answer != 2 {
+        let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
+        match finish_with_data(&mut call, start, 0) {
+            Some(len) => {
+                call.state.count_sent(id.slot, len);
+                call.state.after_command();
+            }
+            None => answer = NEITHER,
+        }
     }
-    let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
-    let Some(len) = finish_with_data(&mut call, start, 0) else { return value::integer(env, -1) };
-    call.state.count_sent(id.slot, len);
-    call.state.after_command();
-    value::integer(env, answer)
+    call.state.registers.put(0, &[answer]);
+    value::undefined()
 }
+
+/// Answered for what is neither text nor data.
+pub const NEITHER: u32 = 3;
 
 /// `end(slot, generation, code, reason) → 0, or -1`
 fn end(mut call: Call<'_>) -> Value {
@@ -267,9 +276,11 @@ fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
     true
 }
 
-/// `respond(body) → 1, 0 or -1`, with op, slot, generation, flags, and the halves of the length in the registers
+/// `respond(body)`, with op, slot, generation, flags, and the halves of the length in the registers, of which the first is
+/// the answer
 ///
-/// 1 means "write on". 0: the kernel has refused bytes or much is on its way; `Writable` follows once it is gone.
+/// 1 means "write on". 0: the kernel has refused bytes or much is on its way; `Writable` follows once it is gone. 3: neither
+/// text nor data.
 fn respond(call: Call<'_>) -> Value {
     respond_with(call, |call| {
         begin_parts(call.state.commands().payload());
@@ -277,25 +288,27 @@ fn respond(call: Call<'_>) -> Value {
     })
 }
 
-/// `respondWithHead(body, status, headers) → 1, 0 or -1`: the same with a status and lines of headers
+/// `respondWithHead(body, status, headers)`: the same with a status and lines of headers
 fn respond_with_head(call: Call<'_>) -> Value {
     respond_with(call, |call| append_parts(call, 1))
 }
 
 fn respond_with(mut call: Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Value {
-    let env = call.env();
-    let [op, slot, generation, flags, low, high] = std::array::from_fn(|at| call.state.registers.get(at));
+    let answer = try_respond(&mut call, append_head).unwrap_or(NEITHER);
+    call.state.registers.put(0, &[answer]);
+    value::undefined()
+}
+
+fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Option<u32> {
+    let [op, slot, generation, flags, low, high] = call.state.registers.read();
     let id = ConnId { slot, generation };
-    let op = match Op::from_number(op) {
-        Some(op @ (Op::Respond | Op::Write | Op::Finish)) => op,
-        _ => return value::integer(env, -1),
-    };
+    let op = Op::from_number(op).filter(|op| matches!(op, Op::Respond | Op::Write | Op::Finish))?;
     let start = call.state.commands().begin(op, flags, id, low, high);
-    if !append_head(&mut call) {
+    if !append_head(call) {
         call.state.commands().cancel(start);
-        return value::integer(env, -1);
+        return None;
     }
-    let Some(len) = finish_with_data(&mut call, start, 0) else { return value::integer(env, -1) };
+    let len = finish_with_data(call, start, 0)?;
     call.state.count_sent(id.slot, len);
     let (backlog, flight) = call.state.backlog_and_flight(id.slot);
     let go_on = backlog == 0 && flight < TRY_END_WINDOW;
@@ -303,7 +316,7 @@ fn respond_with(mut call: Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
         call.state.command(Op::WantWritable, id, 0);
     }
     call.state.after_command();
-    value::integer(env, if go_on { 1 } else { 0 })
+    Some(u32::from(go_on))
 }
 
 /// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or -1`
@@ -541,7 +554,7 @@ fn port(call: Call<'_>) -> Value {
 /// above, so this one has no state.
 unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
     // SAFETY: env and info of the current call.
-    let (args, _) = unsafe { Arguments::read(env, info) };
+    let (args, _) = unsafe { Arguments::read(env, info, 1) };
     value::fatal_exception(env, args.value(0));
     value::undefined()
 }

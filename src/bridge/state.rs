@@ -195,7 +195,7 @@ impl State {
     ///
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
     /// all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, slot: u32, limit: usize) -> i32 {
+    pub fn admit(&mut self, slot: u32, limit: usize) -> u32 {
         let (backlog, flight) = self.backlog_and_flight(slot);
         if backlog == 0 && flight > SEND_WINDOW {
             // As long as the original's own system call would take; then the answer is as true as its.

@@ -14,7 +14,7 @@ pub type Env = sys::napi_env;
 pub type Value = sys::napi_value;
 
 /// Most arguments any hot function takes.
-const MAX_ARGUMENTS: usize = 9;
+pub const MAX_ARGUMENTS: usize = 9;
 
 /// The arguments of one native call.
 pub struct Arguments {
@@ -23,12 +23,13 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the arguments (missing ones are `undefined`) and the data pointer the function was created with.
+    /// Reads the first `count` arguments (missing ones are `undefined`; those behind must not be asked for, and are no
+    /// value of any type) and the data pointer the function was created with.
     ///
     /// # Safety
     /// `env` and `info` must be those the current native callback was called with.
-    pub unsafe fn read(env: Env, info: sys::napi_callback_info) -> (Self, *mut c_void) {
-        let mut count = MAX_ARGUMENTS;
+    pub unsafe fn read(env: Env, info: sys::napi_callback_info, count: usize) -> (Self, *mut c_void) {
+        let mut count = count.min(MAX_ARGUMENTS);
         let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
         let mut data = ptr::null_mut();
         // SAFETY: the caller's promise; the arrays are as long as `count` says.
@@ -89,13 +90,12 @@ impl Words {
         Some(Words { start: data.cast(), len })
     }
 
-    /// 0 where there is none.
-    pub fn get(&self, index: usize) -> u32 {
-        if index >= self.len {
-            return 0;
-        }
+    /// The first ones; 0 where there is none.
+    pub fn read<const COUNT: usize>(&self) -> [u32; COUNT] {
+        let mut words = [0; COUNT];
         // SAFETY: within the memory, which lives; on the JavaScript thread, so nobody writes to it meanwhile.
-        unsafe { self.start.add(index).read() }
+        unsafe { ptr::copy_nonoverlapping(self.start, words.as_mut_ptr(), COUNT.min(self.len)) };
+        words
     }
 
     pub fn len(&self) -> usize {
