@@ -223,7 +223,7 @@ fn send(mut call: Call<'_>) -> Value {
         let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
         match finish_with_data(&mut call, start, 0) {
             Some(len) => {
-                call.state.count_sent(id.slot, len);
+                call.state.count_answer(id.slot, len);
                 call.state.after_command();
             }
             None => answer = NEITHER,
@@ -309,7 +309,7 @@ fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
         return None;
     }
     let len = finish_with_data(call, start, 0)?;
-    call.state.count_sent(id.slot, len);
+    call.state.count_answer(id.slot, len);
     let (backlog, flight) = call.state.backlog_and_flight(id.slot);
     let go_on = backlog == 0 && flight < TRY_END_WINDOW;
     if op == Op::Write && !go_on {

@@ -21,6 +21,8 @@ const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
 /// And where it has none: a hand-over is a switch between the threads then, and nothing is written any sooner by the way.
 const LONE_FLUSH_INTERVAL: Duration = Duration::from_micros(1500);
 const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
+/// On a lone processor the loop gets its turn when it has this much to write: more falls out of the cache before it does.
+const YIELD_BYTES: usize = 1 << 20;
 /// Most events handled between two looks at the clock.
 const MAX_STRIDE: u32 = 1024;
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
@@ -52,6 +54,9 @@ pub struct State {
     last_flush: Instant,
     stride: u32,
     busy_interval: Duration,
+    is_alone: bool,
+    /// Bytes of messages and responses since the processor was last left to the loop.
+    answered: usize,
 }
 
 impl State {
@@ -69,6 +74,8 @@ impl State {
             warned: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
+            is_alone: processors::is_one(),
+            answered: 0,
             busy_interval: if processors::is_one() { LONE_FLUSH_INTERVAL } else { BUSY_FLUSH_INTERVAL },
         }
     }
@@ -174,6 +181,12 @@ impl State {
         self.sent[slot] = self.sent[slot].wrapping_add(command_cost(payload));
     }
 
+    /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
+    pub fn count_answer(&mut self, slot: u32, payload: usize) {
+        self.answered += payload;
+        self.count_sent(slot, payload);
+    }
+
     /// Bytes the kernel refused, and those sent since that the loop has not seen.
     pub fn backlog_and_flight(&self, slot: u32) -> (usize, usize) {
         let Some(sent) = self.sent.get(slot as usize) else { return (0, 0) };
@@ -239,6 +252,10 @@ impl State {
         }
         self.event_loop.flush(&mut self.commands);
         self.handed_over = self.handed_over.wrapping_add(1);
+        if self.is_alone && self.answered >= YIELD_BYTES {
+            self.answered = 0;
+            std::thread::yield_now();
+        }
         let shared = &self.event_loop.shared;
         while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
             shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT);
