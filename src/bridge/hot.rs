@@ -2,7 +2,7 @@
 //!
 //! Each gets the environment's [`State`] as its data pointer. Arguments come from our own JavaScript, which has checked
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
-//! neither string nor buffer is answered with -1, and JavaScript sorts it out.
+//! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
 
 use super::state::{State, TRY_END_WINDOW};
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};

@@ -53,7 +53,7 @@ pub struct State {
     warned: Vec<bool>,
     last_flush: Instant,
     stride: u32,
-    busy_interval: Duration,
+    /// The loop and JavaScript have one processor between them.
     is_alone: bool,
     /// Bytes of messages and responses since the processor was last left to the loop.
     answered: usize,
@@ -76,7 +76,6 @@ impl State {
             stride: 1,
             is_alone: processors::is_one(),
             answered: 0,
-            busy_interval: if processors::is_one() { LONE_FLUSH_INTERVAL } else { BUSY_FLUSH_INTERVAL },
         }
     }
 
@@ -262,7 +261,7 @@ impl State {
         }
     }
 
-    /// Called every so many events while a batch is worked through: answers leave in steps of at most some 400 µs, however
+    /// Called every so many events while a batch is worked through: answers leave after one of the intervals above, however
     /// long the handlers take. Returns after how many events to call again.
     pub fn flush_due(&mut self, events: u32) -> u32 {
         self.flush();
@@ -270,7 +269,11 @@ impl State {
         let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
         self.last_flush = now;
         let cheap = each < CHEAP_EVENT.as_nanos() as u64;
-        let interval = if cheap { FLUSH_INTERVAL } else { self.busy_interval };
+        let interval = match (cheap, self.is_alone) {
+            (true, _) => FLUSH_INTERVAL,
+            (false, true) => LONE_FLUSH_INTERVAL,
+            (false, false) => BUSY_FLUSH_INTERVAL,
+        };
         let fitting = interval.as_nanos() as u64 / each.max(1);
         // Growing slowly: one cheap stretch says little about the next handler.
         self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));

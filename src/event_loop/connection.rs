@@ -309,6 +309,12 @@ impl Connection {
         self.mark_dirty(ctx);
     }
 
+    /// As `send`, for what has a `Date` header in it (RFC 9110 §5.6.7).
+    pub(super) fn send_dated(&mut self, ctx: &mut Context, write: impl FnOnce(&mut Vec<u8>, &[u8])) {
+        self.out.append(&mut ctx.spare, |out| write(out, ctx.clock.date()));
+        self.mark_dirty(ctx);
+    }
+
     /// What one turn collects for a connection does not pile up until its end: a large part leaves at once, and what
     /// the kernel refuses is known before more is added.
     pub fn keep_up(&mut self, ctx: &mut Context) {

@@ -259,10 +259,7 @@ impl Connection {
             return None;
         }
         let (request, rest) = bytes.split_at(used);
-        let body = match head.framing {
-            Framing::None | Framing::Length(0) => &[][..],
-            _ => body_with_head(head, rest)?,
-        };
+        let body = body_with_head(head, rest)?;
         if self.http()?.ahead_bytes + body.len() > BODIES_AHEAD {
             return None;
         }
@@ -307,12 +304,11 @@ impl Connection {
     /// Of `bytes` the first `used` are `head`; returns how many are now.
     fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8], used: usize) -> usize {
         let (request, rest) = bytes.split_at(used);
-        let decoder = BodyDecoder::new(head.framing);
-        let has_body = !decoder.is_done();
+        let has_body = head.framing.has_body();
         let exchange = Exchange::new(head, request);
         let Protocol::Http(http) = &mut self.protocol else { return used };
         **http = Http {
-            phase: if has_body { Phase::Body(decoder) } else { Phase::Responding },
+            phase: if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding },
             exchange,
             ..Http::default()
         };
@@ -335,20 +331,20 @@ impl Connection {
                 }
             }
         }
-        let body = body_with_head(head, rest).unwrap_or_default();
+        let whole = body_with_head(head, rest);
+        let body = whole.unwrap_or_default();
         self.request_event(ctx, head, request, body, exchange, first);
         self.held = true;
-        let is_whole = !has_body || !body.is_empty();
         if let Some(http) = self.http() {
             http.pending = true;
-            if is_whole {
+            if whole.is_some() {
                 http.phase = Phase::Responding;
             }
         }
         if has_body && head.expect_continue {
             self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
         }
-        self.set_timeout(ctx, if is_whole { 0 } else { ctx.timeouts(self.app).idle });
+        self.set_timeout(ctx, if whole.is_some() { 0 } else { ctx.timeouts(self.app).idle });
         used + body.len()
     }
 
@@ -362,8 +358,7 @@ impl Connection {
         first: Option<(u32, RouteKind)>,
     ) {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let flags = flag(has_body, request_flag::HAS_BODY)
+        let flags = flag(head.framing.has_body(), request_flag::HAS_BODY)
             | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
             | flag(exchange.head_request, request_flag::HEAD)
             | flag(!exchange.keep_alive, request_flag::CLOSE)
@@ -378,10 +373,7 @@ impl Connection {
         let Some(http) = self.http() else { return };
         let Exchange { keep_alive, close_known, head_request: omit_body, .. } = http.exchange;
         let close = !keep_alive && !close_known;
-        let mut page = ctx.spare.take();
-        response::write_not_found(&mut page, Some(ctx.date()), close, omit_body);
-        self.send(ctx, |out| out.extend_from_slice(&page));
-        ctx.spare.give(page);
+        self.send_dated(ctx, |out, now| response::write_not_found(out, Some(now), close, omit_body));
         self.http_done(ctx);
     }
 
@@ -525,9 +517,10 @@ impl Connection {
     }
 }
 
-/// All of a body that has arrived with its head, if it is small enough to be handed over with it.
+/// All of a body, which may be none, if it has arrived with its head and is small enough to be handed over with it.
 fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
     match head.framing {
+        Framing::None => Some(&[]),
         Framing::Length(length) if length <= BODY_WITH_HEAD as u64 => rest.get(..length as usize),
         _ => None,
     }

@@ -91,18 +91,17 @@ impl Connection {
         let options = if request.may_compress { behaviour.compression } else { 0 };
         let (extensions, negotiated) =
             handshake::negotiate(request.extensions, CompressOptions(options)).unzip();
-        let mut answer = ctx.spare.take();
-        let upgrade = handshake::Upgrade {
-            status: (!parts.status.is_empty()).then_some(parts.status),
-            headers: parts.headers,
-            key: request.key,
-            protocol: request.protocol,
-            extensions: extensions.as_deref(),
-            date: Some(ctx.date()),
-        };
-        handshake::write_response(&mut answer, &upgrade);
-        self.send(ctx, |out| out.extend_from_slice(&answer));
-        ctx.spare.give(answer);
+        self.send_dated(ctx, |out, now| {
+            let upgrade = handshake::Upgrade {
+                status: (!parts.status.is_empty()).then_some(parts.status),
+                headers: parts.headers,
+                key: request.key,
+                protocol: request.protocol,
+                extensions: extensions.as_deref(),
+                date: Some(now),
+            };
+            handshake::write_response(out, &upgrade);
+        });
         let lives_until = if behaviour.max_lifetime == 0 { 0 } else { ctx.now() + behaviour.max_lifetime };
         self.protocol = Protocol::WebSocket(Box::new(WebSocket {
             receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),

@@ -64,6 +64,13 @@ pub enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// A chunked one may still turn out to be empty.
+    pub fn has_body(self) -> bool {
+        !matches!(self, Framing::None | Framing::Length(0))
+    }
+}
+
 /// A parsed head. Made once per connection and filled again by each `parse`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestHead {

@@ -132,16 +132,18 @@ impl Connection {
         let Some(http) = self.http() else { return };
         let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
         let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
-        let head = Head {
-            status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
-            headers: parts.headers,
-            date: (flags & respond_flag::OWN_DATE == 0).then_some(ctx.clock.date()),
-            framing,
-            connection_close: close,
-            keep_alive_10,
-        };
-        self.out.append(&mut ctx.spare, |out| response::write_head(out, &head));
-        self.mark_dirty(ctx);
+        let own_date = flags & respond_flag::OWN_DATE != 0;
+        self.send_dated(ctx, |out, now| {
+            let head = Head {
+                status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
+                headers: parts.headers,
+                date: (!own_date).then_some(now),
+                framing,
+                connection_close: close,
+                keep_alive_10,
+            };
+            response::write_head(out, &head);
+        });
     }
 
     /// Writes the head of a streamed response if that has not happened.
