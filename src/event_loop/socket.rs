@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Connections the kernel may hold for us, as uWebSockets asks for.
 const BACKLOG: i32 = 512;
+/// What every Linux has and allows everybody.
+#[cfg(target_os = "linux")]
+const UNPACED: &[u8] = b"reno";
 
 /// A bound, listening, non-blocking socket that the loop has not seen yet.
 pub struct Bound {
@@ -83,6 +86,8 @@ pub fn bind_unix(path: &Path) -> io::Result<Bound> {
 pub struct Listener {
     kind: ListenerKind,
     unix_path: Option<PathBuf>,
+    /// The system's congestion control, which accepted connections inherit, paces what it sends.
+    paced: bool,
 }
 
 enum ListenerKind {
@@ -92,11 +97,12 @@ enum ListenerKind {
 
 impl Listener {
     pub fn new(bound: Bound) -> Self {
+        let paced = is_paced(&bound.socket);
         let kind = match bound.unix_path {
             None => ListenerKind::Tcp(TcpListener::from_std(bound.socket.into())),
             Some(_) => ListenerKind::Unix(UnixListener::from_std(bound.socket.into())),
         };
-        Listener { kind, unix_path: bound.unix_path }
+        Listener { kind, unix_path: bound.unix_path, paced }
     }
 
     pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
@@ -104,6 +110,9 @@ impl Listener {
             ListenerKind::Tcp(listener) => listener.accept().map(|(stream, peer)| {
                 #[cfg(not(target_os = "linux"))]
                 let _ = stream.set_nodelay(true);
+                if self.paced && peer.ip().to_canonical().is_loopback() {
+                    stop_pacing(&stream);
+                }
                 (Stream::Tcp(stream), Some(peer))
             }),
             ListenerKind::Unix(listener) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
@@ -125,6 +134,28 @@ impl Drop for Listener {
         }
     }
 }
+
+/// Whether the kernel spreads a socket's packets over time (BBR does), with a timer for each pause.
+#[cfg(target_os = "linux")]
+fn is_paced(socket: &Socket) -> bool {
+    socket.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"))
+}
+
+/// For a connection from this host, a proxy's for one: there is no queue on the way that pacing could keep short, so its
+/// timers cost time and nothing else.
+#[cfg(target_os = "linux")]
+fn stop_pacing(stream: &TcpStream) {
+    // Refused, it stays as slow as it was.
+    let _ = socket2::SockRef::from(stream).set_tcp_congestion(UNPACED);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_paced(_socket: &Socket) -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stop_pacing(_stream: &TcpStream) {}
 
 /// A connected stream.
 pub enum Stream {
@@ -189,6 +220,24 @@ mod tests {
         assert!(bind_tcp(Some("127.0.0.1"), port, false).is_ok());
         assert!(bind_tcp(Some("127.0.0.1"), port, true).is_err());
         assert!(bind_tcp(Some("no such host"), 0, false).is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn connections_from_this_host_are_not_paced() {
+        let bound = bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
+        // Where the kernel has no BBR, the connection keeps what it was given.
+        let paced = bound.socket.set_tcp_congestion(b"bbr").is_ok();
+        let given = bound.socket.tcp_congestion().expect("congestion control");
+        let address = bound.socket.local_addr().expect("address");
+        bound.socket.set_nonblocking(false).expect("blocking");
+        let listener = Listener::new(bound);
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        client.connect(&address).expect("connect");
+        let (stream, _) = listener.accept().expect("accept");
+        let Stream::Tcp(stream) = stream else { panic!("not TCP") };
+        let used = socket2::SockRef::from(&stream).tcp_congestion().expect("congestion control");
+        assert!(if paced { used.starts_with(UNPACED) } else { used == given });
     }
 
     #[test]
