@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod router;
 pub mod store;
 pub mod topics;
+pub mod uring;
 
 #[cfg(feature = "binding")]
 mod bridge;

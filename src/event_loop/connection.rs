@@ -8,10 +8,11 @@ use super::http::Http;
 use super::outbound::{MAX_SLICES, Outbound};
 use super::socket::Stream;
 use super::timer::Tick;
-use super::tls::Tls;
+use super::tls::{Buffer, Tls};
 use super::websocket::WebSocket;
 use crate::channel::{ConnId, EventKind};
 use std::io::{ErrorKind, IoSlice};
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// Bytes read from one connection in one turn before the others get theirs.
@@ -193,6 +194,65 @@ impl Connection {
             }
         }
         self.after_flush(ctx);
+    }
+
+    /// The first write of `flush`, to be done together with those of other connections; what it has of TLS is appended to
+    /// `records`. `None`: nothing is to be written, or it has been.
+    pub(super) fn offer(&mut self, ctx: &mut Context, records: &mut Buffer) -> Option<Offer> {
+        // Who was marked twice has been seen to, and must not be offered twice.
+        if !std::mem::take(&mut self.dirty) {
+            return None;
+        }
+        if self.blocked || self.stream.is_none() || self.unsent() == 0 {
+            self.flush(ctx);
+            return None;
+        }
+        let start = records.len();
+        if self.tls.is_some() && !self.offer_records(ctx, records) {
+            return None;
+        }
+        Some(Offer { slot: self.id.slot, records: start..records.len() })
+    }
+
+    /// The file descriptor and bytes of an offer.
+    pub(super) fn offered<'a>(
+        &'a self,
+        offer: &Offer,
+        records: &'a Buffer,
+        slices: &mut [IoSlice<'a>; MAX_SLICES],
+    ) -> Option<(i32, usize)> {
+        let socket = self.stream.as_ref()?.descriptor();
+        let used = match self.tls {
+            None => self.out.slices(slices),
+            Some(_) => {
+                slices[0] = IoSlice::new(&records.filled()[offer.records.clone()]);
+                1
+            }
+        };
+        Some((socket, used))
+    }
+
+    /// What became of it; what the kernel has not taken follows.
+    pub(super) fn offer_answered(
+        &mut self,
+        ctx: &mut Context,
+        answer: std::io::Result<usize>,
+        records: &[u8],
+    ) {
+        let taken = match answer {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = true;
+                0
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Err(_) => return self.on_reset(ctx),
+        };
+        match &mut self.tls {
+            None => self.out.consume(&mut ctx.spare, taken),
+            Some(tls) => tls.keep(&records[taken..]),
+        }
+        if self.blocked || self.unsent() == 0 { self.after_flush(ctx) } else { self.flush(ctx) }
     }
 
     pub(super) fn after_flush(&mut self, ctx: &mut Context) {
@@ -546,6 +606,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// A write that a connection would do now.
+pub(super) struct Offer {
+    pub slot: u32,
+    /// Where the records are; empty without TLS.
+    pub records: Range<usize>,
 }
 
 /// What the poll said of one socket.

@@ -17,6 +17,7 @@ pub mod registry;
 pub mod socket;
 mod timer;
 pub mod tls;
+mod together;
 mod websocket;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use together::Together;
 
 /// Rare commands, which carry what does not fit into a record.
 pub enum Control {
@@ -248,6 +250,7 @@ struct EventLoop {
     /// Given away, and replaced, when most of it is one payload.
     read_buffer: Vec<u8>,
     commands: CommandBatch,
+    together: Together,
     /// Batches of commands taken, wrapping.
     batches: usize,
     quiet: bool,
@@ -291,6 +294,7 @@ impl EventLoop {
             listeners: Vec::new(),
             accepting: Vec::new(),
             commands: CommandBatch::default(),
+            together: Together::default(),
             batches: 0,
             quiet: true,
         }
@@ -422,20 +426,6 @@ impl EventLoop {
         self.publish_events();
         self.carry_out_commands();
         self.flush();
-    }
-
-    fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.ctx.dirty);
-        for slot in dirty.drain(..) {
-            let EventLoop { slots, ctx, .. } = self;
-            if let Some(connection) = connection_at(slots, slot as usize) {
-                connection.flush(ctx);
-            }
-        }
-        // Connections marked meanwhile (over their write budget) are for the next turn.
-        if self.ctx.dirty.is_empty() {
-            self.ctx.dirty = dirty;
-        }
     }
 
     /// Frees the slots of connections that are over. Only at the end of a turn: what the kernel has told of a connection that

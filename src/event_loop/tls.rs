@@ -19,11 +19,11 @@ mod violation;
 #[cfg(test)]
 mod tests;
 
+pub use buffer::Buffer;
 pub use config::{ConfigError, Options, Settings, settings};
 pub use names::{Change, DomainRouter, Names};
 pub use transport::Scratch;
 
-use buffer::Buffer;
 use hello::Wishes;
 use rustls::server::UnbufferedServerConnection;
 use session::Session;

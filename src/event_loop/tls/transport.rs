@@ -176,6 +176,20 @@ impl Connection {
         }
     }
 
+    /// The records of an offer; false: there is nothing to offer, and all has been done.
+    pub(in crate::event_loop) fn offer_records(&mut self, ctx: &mut Context, records: &mut Buffer) -> bool {
+        let start = records.len();
+        if let Err(failure) = self.fill_records(ctx, records) {
+            self.tls_failed(ctx, &failure);
+            return false;
+        }
+        let any = records.len() > start;
+        if !any {
+            self.flush_records(ctx);
+        }
+        any
+    }
+
     /// As far as the kernel and the turn's budget allow. An error without failure is one of the socket.
     fn write_all(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Option<Failure>> {
         let mut budget = WRITE_BUDGET;
@@ -197,13 +211,13 @@ impl Connection {
 
     /// Moves what is to be sent next to `records`; nothing while many of them wait already.
     fn fill_records(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Failure> {
-        let ends = self.is_flushing();
+        let (ends, start) = (self.is_flushing(), records.len());
         let Some(tls) = self.tls.as_mut().filter(|tls| tls.unsent() <= JOINED) else { return Ok(()) };
         match encrypt_some(tls, &self.out, records) {
             Ok(taken) => self.out.consume(&mut ctx.spare, taken),
             Err(failure) => {
                 tls.close(records);
-                tls.keep(records.filled());
+                tls.keep(&records.filled()[start..]);
                 return Err(failure);
             }
         }

@@ -1,0 +1,160 @@
+//! Sends on many sockets with one system call, by io_uring: a border to memory that is shared with the kernel.
+//!
+//! A `send(2)` of a few bytes spends a fifth of its time on the way into the kernel and out of it, which a batch pays once.
+//! Nothing is ever left in flight: what a socket does not take at once is refused, as without io_uring, so a batch is
+//! answered in full before `send` returns, and the bytes need to be there no longer than that.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+
+/// Sends of one batch.
+pub const MOST_SENDS: usize = 256;
+
+/// What is to be sent, socket by socket.
+#[derive(Default)]
+pub struct Sends<'a> {
+    slices: Vec<IoSlice<'a>>,
+    sockets: Vec<(i32, Range<usize>)>,
+}
+
+impl<'a> Sends<'a> {
+    pub fn with_capacity(sockets: usize) -> Self {
+        Sends { slices: Vec::with_capacity(2 * sockets), sockets: Vec::with_capacity(sockets) }
+    }
+
+    /// One send on the socket with this file descriptor, of all these slices.
+    pub fn push(&mut self, socket: i32, slices: &[IoSlice<'a>]) {
+        let start = self.slices.len();
+        self.slices.extend_from_slice(slices);
+        self.sockets.push((socket, start..self.slices.len()));
+    }
+
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+}
+
+pub use ring::Uring;
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod ring {
+    use super::*;
+    use io_uring::{IoUring, Probe, opcode, squeue, types};
+
+    /// A ring of the thread that made it.
+    pub struct Uring {
+        ring: IoUring,
+        heads: Vec<libc::msghdr>,
+    }
+
+    impl Uring {
+        /// `None` where the kernel has no io_uring, where it is forbidden (as containers often do), and where the user has
+        /// switched it off for libuv, too (`UV_USE_IO_URING=0`).
+        pub fn new() -> Option<Self> {
+            if std::env::var_os("UV_USE_IO_URING").is_some_and(|value| value == "0") {
+                return None;
+            }
+            let ring = Self::ring().or_else(|_| IoUring::new(MOST_SENDS as u32)).ok()?;
+            let mut probe = Probe::new();
+            ring.submitter().register_probe(&mut probe).ok()?;
+            let known = probe.is_supported(opcode::Send::CODE) && probe.is_supported(opcode::SendMsg::CODE);
+            let mut uring = Uring { ring, heads: Vec::with_capacity(MOST_SENDS) };
+            // Forbidden may be the use only.
+            (known && uring.try_out().is_ok()).then_some(uring)
+        }
+
+        /// With all that makes it cheaper; from Linux 6.1 on.
+        fn ring() -> io::Result<IoUring> {
+            IoUring::builder()
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .setup_submit_all()
+                .build(MOST_SENDS as u32)
+        }
+
+        fn try_out(&mut self) -> io::Result<()> {
+            // SAFETY: it does nothing, with nothing.
+            unsafe { self.ring.submission().push(&opcode::Nop::new().build()) }.map_err(io::Error::other)?;
+            self.ring.submit_and_wait(1)?;
+            self.ring.completion().for_each(drop);
+            Ok(())
+        }
+
+        /// Sends all of them, at most `MOST_SENDS`. The answers, in the same order, are what `send(2)` would return: the
+        /// bytes that were taken, or an error, `WouldBlock` where there was no room for any.
+        pub fn send(&mut self, sends: &Sends<'_>, answers: &mut Vec<io::Result<usize>>) {
+            debug_assert!(sends.len() <= MOST_SENDS);
+            answers.clear();
+            answers.resize_with(sends.len(), || Err(io::ErrorKind::Interrupted.into()));
+            self.heads.clear();
+            for (index, (socket, range)) in sends.sockets.iter().enumerate() {
+                let entry = self.entry(*socket, &sends.slices[range.clone()]).user_data(index as u64);
+                // SAFETY: the entry refers to bytes that `sends` borrows, and to a head that stays where it is (`heads` does not
+                // grow beyond the capacity it was made with). Both outlive the operation, since all are answered below.
+                if unsafe { self.ring.submission().push(&entry) }.is_err() {
+                    unreachable!("the queue has room for {MOST_SENDS}, and was empty");
+                }
+            }
+            let mut missing = sends.len();
+            while missing > 0 {
+                match self.ring.submit_and_wait(missing) {
+                    Ok(_) => {}
+                    Err(error) if is_passing(&error) => {}
+                    // Not to be expected of a ring that was tried out; and to go on, it would have to be known what was sent.
+                    Err(error) => panic!("io_uring_enter failed: {error}"),
+                }
+                for answer in self.ring.completion() {
+                    missing -= 1;
+                    answers[answer.user_data() as usize] = match answer.result() {
+                        taken @ 0.. => Ok(taken as usize),
+                        error => Err(io::Error::from_raw_os_error(-error)),
+                    };
+                }
+            }
+        }
+
+        fn entry(&mut self, socket: i32, slices: &[IoSlice<'_>]) -> squeue::Entry {
+            // Refused rather than waited for: the socket's next writable edge is the loop's affair.
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            if let [one] = slices {
+                let len = u32::try_from(one.len()).unwrap_or(u32::MAX);
+                return opcode::Send::new(types::Fd(socket), one.as_ptr(), len).flags(flags).build();
+            }
+            // SAFETY: all zeros are a head without address, data and control messages.
+            let mut head: libc::msghdr = unsafe { std::mem::zeroed() };
+            // `IoSlice` has the layout of `iovec`, by its documentation.
+            head.msg_iov = slices.as_ptr().cast_mut().cast();
+            head.msg_iovlen = slices.len() as _;
+            self.heads.push(head);
+            let head = &raw const self.heads[self.heads.len() - 1];
+            opcode::SendMsg::new(types::Fd(socket), head).flags(flags as u32).build()
+        }
+    }
+
+    /// A signal, or too little memory for the moment.
+    fn is_passing(error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM))
+    }
+}
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod ring {
+    use super::*;
+
+    /// Not on this platform.
+    pub enum Uring {}
+
+    impl Uring {
+        pub fn new() -> Option<Self> {
+            None
+        }
+
+        pub fn send(&mut self, _sends: &Sends<'_>, _answers: &mut Vec<io::Result<usize>>) {
+            match *self {}
+        }
+    }
+}
