@@ -158,3 +158,103 @@ mod ring {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    /// Containers may forbid io_uring; then there is nothing to test.
+    fn uring() -> Option<Uring> {
+        let uring = Uring::new();
+        if uring.is_none() {
+            eprintln!("skipped: no io_uring here");
+        }
+        uring
+    }
+
+    fn pair() -> (UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        ours.set_nonblocking(true).expect("non-blocking");
+        (ours, theirs)
+    }
+
+    fn read(stream: &mut UnixStream, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        stream.read_exact(&mut bytes).expect("read");
+        bytes
+    }
+
+    #[test]
+    fn every_socket_gets_its_bytes_and_every_send_its_answer() {
+        let Some(mut uring) = uring() else { return };
+        let mut pairs: Vec<_> = (0..MOST_SENDS).map(|_| pair()).collect();
+        for round in 0..3usize {
+            let texts: Vec<_> = (0..MOST_SENDS).map(|n| format!("{round}:{n}")).collect();
+            let (mut sends, mut answers) = (Sends::with_capacity(MOST_SENDS), Vec::new());
+            for (n, (ours, _)) in pairs.iter().enumerate() {
+                // One slice or several.
+                let text = texts[n].as_bytes();
+                let slices = [IoSlice::new(&text[..1]), IoSlice::new(&text[1..2]), IoSlice::new(&text[2..])];
+                match n % 2 {
+                    0 => sends.push(ours.as_raw_fd(), &[IoSlice::new(text)]),
+                    _ => sends.push(ours.as_raw_fd(), &slices),
+                }
+            }
+            uring.send(&sends, &mut answers);
+            assert_eq!(answers.len(), MOST_SENDS);
+            for (n, answer) in answers.into_iter().enumerate() {
+                assert_eq!(answer.expect("taken"), texts[n].len());
+                assert_eq!(read(&mut pairs[n].1, texts[n].len()), texts[n].as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_socket_refuses_is_no_affair_of_the_others() {
+        let Some(mut uring) = uring() else { return };
+        let [(full, mut from_full), (closed, gone), (fine, mut peer)] = [pair(), pair(), pair()];
+        drop(gone);
+        let much = vec![7; 8 << 20];
+        let send = |uring: &mut Uring| {
+            let (mut sends, mut answers) = (Sends::default(), Vec::new());
+            sends.push(full.as_raw_fd(), &[IoSlice::new(&much)]);
+            sends.push(closed.as_raw_fd(), &[IoSlice::new(b"lost")]);
+            sends.push(-1, &[IoSlice::new(b"no"), IoSlice::new(b"where")]);
+            sends.push(fine.as_raw_fd(), &[IoSlice::new(b"o"), IoSlice::new(b"k")]);
+            uring.send(&sends, &mut answers);
+            answers
+        };
+        // A part first, and nothing once there is no room left; never a wait.
+        let mut taken = 0;
+        let refused = loop {
+            let mut answers = send(&mut uring).into_iter();
+            let first = answers.next().expect("answer");
+            assert_eq!(answers.next().expect("answer").expect_err("closed").kind(), ErrorKind::BrokenPipe);
+            assert_eq!(
+                answers.next().expect("answer").expect_err("no socket").raw_os_error(),
+                Some(libc::EBADF)
+            );
+            assert_eq!(answers.next().expect("answer").expect("taken"), 2);
+            assert_eq!(read(&mut peer, 2), b"ok");
+            match first {
+                Ok(n) => taken += n,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        assert!(taken > 0);
+        assert_eq!(read(&mut from_full, taken), vec![7; taken]);
+        assert!(matches!(send(&mut uring)[0], Ok(n) if n > 0), "room again");
+    }
+
+    #[test]
+    fn nothing_to_send_is_nothing() {
+        let Some(mut uring) = uring() else { return };
+        let mut answers = vec![Ok(1)];
+        uring.send(&Sends::default(), &mut answers);
+        assert!(answers.is_empty());
+    }
+}

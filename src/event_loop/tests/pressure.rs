@@ -129,6 +129,39 @@ fn without_limit_everything_is_delivered() {
     assert!(harness.event_within(MOMENT).is_none_or(|event| event.is(EventKind::Drain)));
 }
 
+/// More connections than one batch has room for; some read nothing, some are gone.
+#[test]
+fn what_hundreds_send_in_one_turn_arrives_whole_and_in_order() {
+    const PEERS: usize = 300;
+    let mut harness = Harness::with_behaviour(Behaviour { max_backpressure: 0, ..behaviour() });
+    let mut peers: Vec<_> = (0..PEERS).map(|_| open_slow(&mut harness)).collect();
+    let mut batch = CommandBatch::default();
+    let nobody = ConnId { slot: NOBODY, generation: 0 };
+    for (n, (_, id)) in peers.iter().enumerate() {
+        batch.push(Op::Subscribe, *id, 1);
+        push(&mut batch, Op::Send, 0, *id, 0, format!("welcome {n}").as_bytes());
+    }
+    let (slow, slow_id) = peers.pop().expect("peer");
+    push(&mut batch, Op::Send, send_flag::BINARY, slow_id, 0, &vec![1; 8 << 20]);
+    let large = vec![3; 40_000];
+    push(&mut batch, Op::Publish, send_flag::BINARY, nobody, 1, &large);
+    push(&mut batch, Op::Publish, 0, nobody, 1, b"after");
+    harness.send(&mut batch);
+    wait_until("the kernel refuses bytes", || harness.backlog(slow_id) > 0);
+    let (resetting, gone_id) = peers.pop().expect("peer");
+    resetting.reset();
+    while harness.expect(EventKind::Gone).id != gone_id {}
+    push(&mut batch, Op::Publish, 0, nobody, 1, b"last");
+    harness.send(&mut batch);
+    for (n, (client, _)) in peers.iter_mut().enumerate() {
+        assert_eq!(client.frame().2, format!("welcome {n}").into_bytes());
+        assert!(client.frame() == (BINARY, true, large.clone()), "changed on the way to {n}");
+        assert_eq!(client.frame().2, b"after");
+        assert_eq!(client.frame().2, b"last");
+    }
+    drop(slow);
+}
+
 /// `count` messages of 1 KiB that begin with their number. Made from one: masking each would take longer than the test.
 fn numbered(count: u32) -> Vec<u8> {
     const PAYLOAD: usize = 1024;
