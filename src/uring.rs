@@ -1,14 +1,14 @@
-//! Sends on many sockets with one system call, by io_uring: a border to memory that is shared with the kernel.
+//! Sends and receives on many sockets with one system call, by io_uring: a border to memory that is shared with the kernel.
 //!
 //! A `send(2)` of a few bytes spends a fifth of its time on the way into the kernel and out of it, which a batch pays once.
-//! Nothing is ever left in flight: what a socket does not take at once is refused, as without io_uring, so a batch is
-//! answered in full before `send` returns, and the bytes need to be there no longer than that.
+//! Nothing is ever left in flight: what a socket does not take or have at once is refused, as without io_uring, so a
+//! batch is answered in full before the call returns, and the memory needs to be there no longer than that.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
 
-/// Sends of one batch.
-pub const MOST_SENDS: usize = 256;
+/// Operations of one batch.
+pub const MOST: usize = 256;
 
 /// What is to be sent, socket by socket.
 #[derive(Default)]
@@ -44,6 +44,8 @@ pub use ring::Uring;
 mod ring {
     use super::*;
     use io_uring::{IoUring, Probe, opcode, squeue, types};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
 
     /// A ring of the thread that made it.
     pub struct Uring {
@@ -58,13 +60,15 @@ mod ring {
             if std::env::var_os("UV_USE_IO_URING").is_some_and(|value| value == "0") {
                 return None;
             }
-            let ring = Self::ring().or_else(|_| IoUring::new(MOST_SENDS as u32)).ok()?;
+            let ring = Self::ring().or_else(|_| IoUring::new(MOST as u32)).ok()?;
             let mut probe = Probe::new();
             ring.submitter().register_probe(&mut probe).ok()?;
-            let known = probe.is_supported(opcode::Send::CODE) && probe.is_supported(opcode::SendMsg::CODE);
-            let mut uring = Uring { ring, heads: Vec::with_capacity(MOST_SENDS) };
-            // Forbidden may be the use only.
-            (known && uring.try_out().is_ok()).then_some(uring)
+            let codes = [opcode::Send::CODE, opcode::SendMsg::CODE, opcode::Recv::CODE];
+            if !codes.iter().all(|code| probe.is_supported(*code)) {
+                return None;
+            }
+            let mut uring = Uring { ring, heads: Vec::with_capacity(MOST) };
+            uring.try_out().is_ok_and(|refuses| refuses).then_some(uring)
         }
 
         /// With all that makes it cheaper; from Linux 6.1 on.
@@ -73,46 +77,97 @@ mod ring {
                 .setup_single_issuer()
                 .setup_defer_taskrun()
                 .setup_submit_all()
-                .build(MOST_SENDS as u32)
+                .build(MOST as u32)
         }
 
-        fn try_out(&mut self) -> io::Result<()> {
-            // SAFETY: it does nothing, with nothing.
-            unsafe { self.ring.submission().push(&opcode::Nop::new().build()) }.map_err(io::Error::other)?;
-            self.ring.submit_and_wait(1)?;
-            self.ring.completion().for_each(drop);
-            Ok(())
+        /// Whether it may be used, not only made, and refuses what would have to wait.
+        fn try_out(&mut self) -> io::Result<bool> {
+            let (here, there) = UnixStream::pair()?;
+            let mut byte = [0];
+            let entry = opcode::Recv::new(types::Fd(here.as_raw_fd()), byte.as_mut_ptr(), 1);
+            // SAFETY: the byte is there until the operation is answered, which it is below.
+            unsafe { self.ring.submission().push(&entry.flags(libc::MSG_DONTWAIT).build()) }
+                .map_err(io::Error::other)?;
+            self.ring.submit()?;
+            if let Some(answer) = self.ring.completion().next() {
+                return Ok(answer.result() == -libc::EAGAIN);
+            }
+            drop(there);
+            self.await_answers(1, |_, _| {});
+            Ok(false)
         }
 
-        /// Sends all of them, at most `MOST_SENDS`. The answers, in the same order, are what `send(2)` would return: the
-        /// bytes that were taken, or an error, `WouldBlock` where there was no room for any.
+        /// Sends all of them, at most `MOST`. The answers, in the same order, are what `send(2)` would return: the bytes that
+        /// were taken, or an error, `WouldBlock` where there was no room for any.
         pub fn send(&mut self, sends: &Sends<'_>, answers: &mut Vec<io::Result<usize>>) {
-            debug_assert!(sends.len() <= MOST_SENDS);
-            answers.clear();
-            answers.resize_with(sends.len(), || Err(io::ErrorKind::Interrupted.into()));
             self.heads.clear();
             for (index, (socket, range)) in sends.sockets.iter().enumerate() {
                 let entry = self.entry(*socket, &sends.slices[range.clone()]).user_data(index as u64);
                 // SAFETY: the entry refers to bytes that `sends` borrows, and to a head that stays where it is (`heads` does not
                 // grow beyond the capacity it was made with). Both outlive the operation, since all are answered below.
-                if unsafe { self.ring.submission().push(&entry) }.is_err() {
-                    unreachable!("the queue has room for {MOST_SENDS}, and was empty");
-                }
+                unsafe { self.push(&entry) };
             }
-            let mut missing = sends.len();
+            self.answer_all(sends.len(), answers);
+        }
+
+        /// Receives on each of the sockets, at most `MOST`, into the chunk of the memory that has its number. The answers are
+        /// what `recv(2)` would return.
+        ///
+        /// # Panics
+        ///
+        /// Where there are fewer chunks than sockets.
+        pub fn receive(
+            &mut self,
+            sockets: &[i32],
+            memory: &mut [u8],
+            chunk: usize,
+            answers: &mut Vec<io::Result<usize>>,
+        ) {
+            let mut chunks = memory.chunks_exact_mut(chunk);
+            for (index, socket) in sockets.iter().enumerate() {
+                let Some(chunk) = chunks.next() else { panic!("a chunk for every socket") };
+                let entry = opcode::Recv::new(types::Fd(*socket), chunk.as_mut_ptr(), chunk.len() as u32);
+                let entry = entry.flags(libc::MSG_DONTWAIT).build().user_data(index as u64);
+                // SAFETY: the chunk is borrowed mutably, belongs to this entry alone and outlives the operation, since all are
+                // answered below.
+                unsafe { self.push(&entry) };
+            }
+            self.answer_all(sockets.len(), answers);
+        }
+
+        /// # Safety
+        ///
+        /// What the entry refers to must be there until it is answered.
+        unsafe fn push(&mut self, entry: &squeue::Entry) {
+            // SAFETY: as required of the caller.
+            if unsafe { self.ring.submission().push(entry) }.is_err() {
+                panic!("at most {MOST} operations");
+            }
+        }
+
+        /// Carries out the `count` operations that were pushed.
+        fn answer_all(&mut self, count: usize, answers: &mut Vec<io::Result<usize>>) {
+            answers.clear();
+            answers.resize_with(count, || Ok(0));
+            self.await_answers(count, |index, result| {
+                answers[index as usize] = match result {
+                    0.. => Ok(result as usize),
+                    error => Err(io::Error::from_raw_os_error(-error)),
+                };
+            });
+        }
+
+        fn await_answers(&mut self, mut missing: usize, mut each: impl FnMut(u64, i32)) {
             while missing > 0 {
                 match self.ring.submit_and_wait(missing) {
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}
-                    // Not to be expected of a ring that was tried out; and to go on, it would have to be known what was sent.
+                    // Not to be expected of a ring that was tried out; and to go on, it would have to be known what was done.
                     Err(error) => panic!("io_uring_enter failed: {error}"),
                 }
                 for answer in self.ring.completion() {
                     missing -= 1;
-                    answers[answer.user_data() as usize] = match answer.result() {
-                        taken @ 0.. => Ok(taken as usize),
-                        error => Err(io::Error::from_raw_os_error(-error)),
-                    };
+                    each(answer.user_data(), answer.result());
                 }
             }
         }
@@ -156,13 +211,23 @@ mod ring {
         pub fn send(&mut self, _sends: &Sends<'_>, _answers: &mut Vec<io::Result<usize>>) {
             match *self {}
         }
+
+        pub fn receive(
+            &mut self,
+            _sockets: &[i32],
+            _memory: &mut [u8],
+            _chunk: usize,
+            _answers: &mut Vec<io::Result<usize>>,
+        ) {
+            match *self {}
+        }
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::io::{ErrorKind, Read};
+    use std::io::{ErrorKind, Read, Write};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
@@ -190,10 +255,10 @@ mod tests {
     #[test]
     fn every_socket_gets_its_bytes_and_every_send_its_answer() {
         let Some(mut uring) = uring() else { return };
-        let mut pairs: Vec<_> = (0..MOST_SENDS).map(|_| pair()).collect();
+        let mut pairs: Vec<_> = (0..MOST).map(|_| pair()).collect();
         for round in 0..3usize {
-            let texts: Vec<_> = (0..MOST_SENDS).map(|n| format!("{round}:{n}")).collect();
-            let (mut sends, mut answers) = (Sends::with_capacity(MOST_SENDS), Vec::new());
+            let texts: Vec<_> = (0..MOST).map(|n| format!("{round}:{n}")).collect();
+            let (mut sends, mut answers) = (Sends::with_capacity(MOST), Vec::new());
             for (n, (ours, _)) in pairs.iter().enumerate() {
                 // One slice or several.
                 let text = texts[n].as_bytes();
@@ -204,7 +269,7 @@ mod tests {
                 }
             }
             uring.send(&sends, &mut answers);
-            assert_eq!(answers.len(), MOST_SENDS);
+            assert_eq!(answers.len(), MOST);
             for (n, answer) in answers.into_iter().enumerate() {
                 assert_eq!(answer.expect("taken"), texts[n].len());
                 assert_eq!(read(&mut pairs[n].1, texts[n].len()), texts[n].as_bytes());
@@ -248,6 +313,25 @@ mod tests {
         assert!(taken > 0);
         assert_eq!(read(&mut from_full, taken), vec![7; taken]);
         assert!(matches!(send(&mut uring)[0], Ok(n) if n > 0), "room again");
+    }
+
+    #[test]
+    fn what_has_arrived_is_received_and_what_has_not_is_not_waited_for() {
+        let Some(mut uring) = uring() else { return };
+        let [(long, mut from_long), (empty, _idle), (closed, gone), (short, mut from_short)] =
+            [pair(), pair(), pair(), pair()];
+        drop(gone);
+        from_long.write_all(b"123456789").expect("write");
+        from_short.write_all(b"abc").expect("write");
+        let sockets = [&long, &empty, &closed, &short].map(|socket| socket.as_raw_fd());
+        let (mut memory, mut answers) = ([b'.'; 4 * 5 + 1], Vec::new());
+        uring.receive(&sockets, &mut memory, 5, &mut answers);
+        let mut answers = answers.into_iter();
+        assert_eq!(answers.next().expect("answer").expect("bytes"), 5);
+        assert_eq!(answers.next().expect("answer").expect_err("nothing").kind(), ErrorKind::WouldBlock);
+        assert_eq!(answers.next().expect("answer").expect("end"), 0);
+        assert_eq!(answers.next().expect("answer").expect("bytes"), 3);
+        assert_eq!(&memory, b"12345..........abc...");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::outbound::{MAX_SLICES, Outbound};
 use super::socket::Stream;
 use super::timer::Tick;
 use super::tls::{Buffer, Tls};
+use super::together::CHUNK;
 use super::websocket::WebSocket;
 use crate::channel::{ConnId, EventKind};
 use std::io::{ErrorKind, IoSlice};
@@ -47,6 +48,8 @@ pub struct Connection {
     pub blocked: bool,
     dirty: bool,
     queued: bool,
+    /// The last read brought little, so the next may, too.
+    brief: bool,
     ending: Ending,
     /// Cost of commands carried out, of which JavaScript has not been told.
     carried_out: usize,
@@ -92,6 +95,7 @@ impl Connection {
             blocked: false,
             dirty: false,
             queued: false,
+            brief: false,
             ending: Ending::No,
             carried_out: 0,
             backlog: 0,
@@ -102,7 +106,14 @@ impl Connection {
 
     // ---- what the event loop calls
 
-    pub fn on_event(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, event: Readiness) {
+    /// `ahead`: the first read has been done, into this memory.
+    pub fn on_event(
+        &mut self,
+        ctx: &mut Context,
+        buffer: &mut Vec<u8>,
+        event: Readiness,
+        ahead: Option<(std::io::Result<usize>, &mut [u8])>,
+    ) {
         if self.stream.is_none() {
             return;
         }
@@ -119,6 +130,11 @@ impl Connection {
         }
         if event.readable {
             self.readable = true;
+            if let Some((answer, chunk)) = ahead
+                && !self.receive_ahead(ctx, answer, chunk)
+            {
+                return;
+            }
             if ctx.ready.is_empty() {
                 self.drive(ctx, buffer);
             } else {
@@ -141,31 +157,72 @@ impl Connection {
             }
             let kept = self.lend_rest(buffer);
             let Some(stream) = &mut self.stream else { return };
-            match stream.read(&mut buffer[kept..]) {
-                Ok(0) => {
-                    self.readable = false;
-                    self.peer_ended = true;
-                    return self.on_peer_end(ctx);
-                }
-                Ok(n) => {
-                    // A short read has emptied the socket: the next bytes bring a new edge. An end that has been
-                    // announced already does not, so then the read that returns 0 is needed.
-                    self.readable = kept + n == buffer.len() || self.peer_ended;
-                    budget = budget.saturating_sub(n);
-                    match self.tls {
-                        None => self.receive_read(ctx, buffer, n),
-                        Some(_) => self.receive_records(ctx, &mut buffer[..kept + n]),
-                    }
-                    if self.queued {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.on_reset(ctx),
+            let answer = stream.read(&mut buffer[kept..]);
+            let n = match self.take_read(ctx, answer, buffer.len() - kept) {
+                Read::Bytes(n) => n,
+                Read::Nothing => continue,
+                Read::End => return,
+            };
+            budget = budget.saturating_sub(n);
+            match self.tls {
+                None => self.receive_read(ctx, buffer, n),
+                Some(_) => self.receive_records(ctx, &mut buffer[..kept + n]),
+            }
+            if self.queued {
+                return;
             }
         }
         self.notice_peer_end(ctx);
+    }
+
+    /// What a read into `room` bytes says of the socket.
+    fn take_read(&mut self, ctx: &mut Context, answer: std::io::Result<usize>, room: usize) -> Read {
+        match answer {
+            Ok(0) => {
+                self.readable = false;
+                self.peer_ended = true;
+                self.on_peer_end(ctx);
+                Read::End
+            }
+            Ok(n) => {
+                // A short read has emptied the socket: the next bytes bring a new edge. An end that has been announced
+                // already does not, so then the read that returns 0 is needed.
+                self.readable = n == room || self.peer_ended;
+                self.brief = n < CHUNK;
+                Read::Bytes(n)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Read::Nothing
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Read::Nothing,
+            Err(_) => {
+                self.on_reset(ctx);
+                Read::End
+            }
+        }
+    }
+
+    /// The socket, if its next bytes may be read before their turn: they are wanted, few, and no part of a record waits for
+    /// them.
+    pub(super) fn read_ahead_from(&self) -> Option<i32> {
+        let fit = self.brief
+            && self.ending == Ending::No
+            && !self.queued
+            && self.tls.as_ref().is_none_or(|tls| tls.rest().is_empty())
+            && self.wants_bytes();
+        self.stream.as_ref().filter(|_| fit).map(Stream::descriptor)
+    }
+
+    /// Understands what was read ahead; false: there is nothing more to do now.
+    fn receive_ahead(&mut self, ctx: &mut Context, answer: std::io::Result<usize>, chunk: &mut [u8]) -> bool {
+        match self.take_read(ctx, answer, chunk.len()) {
+            Read::Bytes(n) if self.tls.is_some() => self.receive_records(ctx, &mut chunk[..n]),
+            Read::Bytes(n) => self.receive(ctx, &mut chunk[..n]),
+            Read::Nothing => {}
+            Read::End => return false,
+        }
+        !self.queued
     }
 
     /// Writes what is waiting; called at the end of a turn and when the socket became writable.
@@ -606,6 +663,15 @@ impl Connection {
             }
         }
     }
+}
+
+/// What came of a read.
+enum Read {
+    Bytes(usize),
+    /// To be tried again, or with the next edge.
+    Nothing,
+    /// The connection has been told of its end.
+    End,
 }
 
 /// A write that a connection would do now.

@@ -34,6 +34,7 @@ use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::Limits;
 use crate::router::{Method, Priority};
+use crate::uring::MOST;
 use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
@@ -318,7 +319,10 @@ impl EventLoop {
             }
             // Routes and child apps that were added before a client came are there when it is seen to.
             self.carry_out_control();
-            for event in &events {
+            for (index, event) in events.iter().enumerate() {
+                if index.is_multiple_of(MOST) {
+                    self.read_ahead(events.iter().skip(index).take(MOST));
+                }
                 self.dispatch(event);
                 if self.ctx.events.is_full() {
                     // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
@@ -364,9 +368,10 @@ impl EventLoop {
                     ended: event.is_read_closed(),
                     reset: event.is_error(),
                 };
-                let EventLoop { slots, ctx, read_buffer, .. } = self;
+                let EventLoop { slots, ctx, read_buffer, together, .. } = self;
+                let ahead = together.take_ahead(slot);
                 if let Some(connection) = connection_at(slots, slot) {
-                    connection.on_event(ctx, read_buffer, readiness);
+                    connection.on_event(ctx, read_buffer, readiness, ahead);
                 }
             }
         }

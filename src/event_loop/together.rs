@@ -1,10 +1,13 @@
-//! The end of a turn: what many connections have to send leaves with one system call.
+//! What many connections have to send at the end of a turn, and what many have received at its beginning: one system call
+//! each.
 
 use super::connection::Offer;
 use super::outbound::MAX_SLICES;
 use super::tls::Buffer;
-use super::{EventLoop, connection_at};
-use crate::uring::{MOST_SENDS, Sends, Uring};
+use super::{EventLoop, Meaning, connection_at, token_meaning};
+use crate::uring::{MOST, Sends, Uring};
+use mio::event::Event;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 /// Connections below which a system call for each is as fast. The tests of the loop go this way with one, too; those in
@@ -12,6 +15,9 @@ use std::io::{self, IoSlice};
 const WORTH_IT: usize = if cfg!(test) { 1 } else { 4 };
 /// Capacity the buffer of records keeps.
 const KEPT_RECORDS: usize = 256 << 10;
+/// What is read ahead from a connection: a message of 1 KiB with its headers, also sealed. An odd number of cache lines, so
+/// that the chunks do not all fall into the same sets of the processor's cache.
+pub(super) const CHUNK: usize = 17 * 64;
 
 /// What is needed for it, and used again.
 #[derive(Default)]
@@ -21,6 +27,25 @@ pub struct Together {
     /// Of all connections of one batch.
     records: Buffer,
     answers: Vec<io::Result<usize>>,
+    /// What was read ahead and is still to be understood, in the order of the events.
+    ahead: VecDeque<Ahead>,
+    sockets: Vec<i32>,
+    chunks: Vec<u8>,
+}
+
+struct Ahead {
+    slot: usize,
+    chunk: usize,
+    answer: io::Result<usize>,
+}
+
+impl Together {
+    /// What was read ahead for the connection whose turn it is now.
+    pub fn take_ahead(&mut self, slot: usize) -> Option<(io::Result<usize>, &mut [u8])> {
+        self.ahead.front().filter(|ahead| ahead.slot == slot)?;
+        let Ahead { chunk, answer, .. } = self.ahead.pop_front()?;
+        Some((answer, &mut self.chunks[chunk * CHUNK..][..CHUNK]))
+    }
 }
 
 /// Made when it is worth it for the first time.
@@ -45,11 +70,40 @@ impl Ring {
 }
 
 impl EventLoop {
+    /// Reads from those of the next connections that never have much to say; `take_ahead` has it when their turn comes.
+    pub(super) fn read_ahead<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
+        let EventLoop { slots, ctx, together, .. } = self;
+        let Together { uring, answers, ahead, sockets, chunks, .. } = together;
+        debug_assert!(ahead.is_empty(), "every connection that was read from has had its turn");
+        if !ctx.ready.is_empty() || ctx.overloaded() {
+            return;
+        }
+        sockets.clear();
+        for event in
+            events.filter(|event| event.is_readable() && !event.is_read_closed() && !event.is_error())
+        {
+            if let Meaning::Connection(slot) = token_meaning(event.token())
+                && let Some(socket) =
+                    connection_at(slots, slot).and_then(|connection| connection.read_ahead_from())
+            {
+                ahead.push_back(Ahead { slot, chunk: sockets.len(), answer: Ok(0) });
+                sockets.push(socket);
+            }
+        }
+        let uring = if sockets.len() < WORTH_IT { None } else { uring.get() };
+        let Some(uring) = uring else { return ahead.clear() };
+        chunks.resize(MOST * CHUNK, 0);
+        uring.receive(sockets, chunks, CHUNK, answers);
+        for (ahead, answer) in ahead.iter_mut().zip(answers.drain(..)) {
+            ahead.answer = answer;
+        }
+    }
+
     /// Writes what connections have collected.
     pub(super) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.ctx.dirty);
         if dirty.len() >= WORTH_IT && self.together.uring.get().is_some() {
-            for slots in dirty.chunks(MOST_SENDS) {
+            for slots in dirty.chunks(MOST) {
                 self.flush_together(slots);
             }
         } else {
@@ -69,7 +123,7 @@ impl EventLoop {
 
     fn flush_together(&mut self, dirty: &[u32]) {
         let EventLoop { slots, ctx, together, .. } = self;
-        let Together { uring, offers, records, answers } = together;
+        let Together { uring, offers, records, answers, .. } = together;
         let Some(uring) = uring.get() else { return };
         for &slot in dirty {
             let connection = connection_at(slots, slot as usize);
