@@ -97,9 +97,14 @@ mod ring {
             Ok(false)
         }
 
-        /// Sends all of them, at most `MOST`. The answers, in the same order, are what `send(2)` would return: the bytes that
-        /// were taken, or an error, `WouldBlock` where there was no room for any.
+        /// Sends all of them. The answers, in the same order, are what `send(2)` would return: the bytes that were taken, or an
+        /// error, `WouldBlock` where there was no room for any.
+        ///
+        /// # Panics
+        ///
+        /// With more than `MOST`.
         pub fn send(&mut self, sends: &Sends<'_>, answers: &mut Vec<io::Result<usize>>) {
+            assert!(sends.len() <= MOST, "at most {MOST} operations");
             self.heads.clear();
             for (index, (socket, range)) in sends.sockets.iter().enumerate() {
                 let entry = self.entry(*socket, &sends.slices[range.clone()]).user_data(index as u64);
@@ -110,12 +115,12 @@ mod ring {
             self.answer_all(sends.len(), answers);
         }
 
-        /// Receives on each of the sockets, at most `MOST`, into the chunk of the memory that has its number. The answers are
-        /// what `recv(2)` would return.
+        /// Receives on each of the sockets into the chunk of the memory that has its number. The answers are what `recv(2)`
+        /// would return.
         ///
         /// # Panics
         ///
-        /// Where there are fewer chunks than sockets.
+        /// With more than `MOST` sockets, or fewer chunks than sockets.
         pub fn receive(
             &mut self,
             sockets: &[i32],
@@ -123,9 +128,10 @@ mod ring {
             chunk: usize,
             answers: &mut Vec<io::Result<usize>>,
         ) {
-            let mut chunks = memory.chunks_exact_mut(chunk);
-            for (index, socket) in sockets.iter().enumerate() {
-                let Some(chunk) = chunks.next() else { panic!("a chunk for every socket") };
+            assert!(sockets.len() <= MOST, "at most {MOST} operations");
+            let chunks = memory.chunks_exact_mut(chunk);
+            assert!(chunks.len() >= sockets.len(), "a chunk for every socket");
+            for (index, (socket, chunk)) in sockets.iter().zip(chunks).enumerate() {
                 let entry = opcode::Recv::new(types::Fd(*socket), chunk.as_mut_ptr(), chunk.len() as u32);
                 let entry = entry.flags(libc::MSG_DONTWAIT).build().user_data(index as u64);
                 // SAFETY: the chunk is borrowed mutably, belongs to this entry alone and outlives the operation, since all are
@@ -141,7 +147,7 @@ mod ring {
         unsafe fn push(&mut self, entry: &squeue::Entry) {
             // SAFETY: as required of the caller.
             if unsafe { self.ring.submission().push(entry) }.is_err() {
-                panic!("at most {MOST} operations");
+                unreachable!("the queue was empty, and has room for {MOST}");
             }
         }
 

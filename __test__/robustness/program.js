@@ -8,12 +8,15 @@ const SUPPORT = require.resolve('../support');
 
 /** Runs `body(support, argument)`; the body closes over nothing. Killed when the test is over. */
 class Program {
-  constructor(body, argument, { flags = [], descriptors } = {}) {
+  constructor(body, argument, { flags = [], descriptors, env = {} } = {}) {
     const source = `const support = require(${JSON.stringify(SUPPORT)});(${body})(support, ${JSON.stringify(argument ?? null)})`;
     const node = [process.execPath, ...flags, '-e', source];
     const command =
       descriptors === undefined ? node : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...node];
-    this.process = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.process = spawn(command[0], command.slice(1), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
     this.stdout = '';
     this.stderr = '';
     this.end = null;

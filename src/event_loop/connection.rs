@@ -8,12 +8,11 @@ use super::http::Http;
 use super::outbound::{MAX_SLICES, Outbound};
 use super::socket::Stream;
 use super::timer::Tick;
-use super::tls::{Buffer, Tls};
+use super::tls::Tls;
 use super::together::CHUNK;
 use super::websocket::WebSocket;
 use crate::channel::{ConnId, EventKind};
 use std::io::{ErrorKind, IoSlice};
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// Bytes read from one connection in one turn before the others get theirs.
@@ -36,20 +35,17 @@ pub struct Connection {
     input: Vec<u8>,
     pub out: Outbound,
     pub protocol: Protocol,
-    /// JavaScript has an object for this connection, or will have once it sees what is queued for it.
-    pub held: bool,
-    /// `Gone` was sent; JavaScript will answer with `Release`.
-    gone: bool,
+    object: Object,
     /// The socket may have bytes we have not read (edge-triggered).
     readable: bool,
     /// The peer has closed its sending side.
     pub peer_ended: bool,
     /// The kernel refused bytes; the next writable edge goes on.
     pub blocked: bool,
-    dirty: bool,
-    queued: bool,
+    pub(super) dirty: bool,
+    pub(super) queued: bool,
     /// The last read brought little, so the next may, too.
-    brief: bool,
+    pub(super) brief: bool,
     ending: Ending,
     /// Cost of commands carried out, of which JavaScript has not been told.
     carried_out: usize,
@@ -65,6 +61,15 @@ pub enum Protocol {
     /// Boxed like the other, or each WebSocket would hold its room.
     Http(Box<Http>),
     WebSocket(Box<WebSocket>),
+}
+
+/// What JavaScript has of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Object {
+    None,
+    Held,
+    /// `Gone` was sent; JavaScript will answer with `Release`.
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +93,7 @@ impl Connection {
             input: Vec::new(),
             out: Outbound::default(),
             protocol: Protocol::Http(Box::default()),
-            held: false,
-            gone: false,
+            object: Object::None,
             readable: false,
             peer_ended: false,
             blocked: false,
@@ -176,7 +180,12 @@ impl Connection {
     }
 
     /// What a read into `room` bytes says of the socket.
-    fn take_read(&mut self, ctx: &mut Context, answer: std::io::Result<usize>, room: usize) -> Read {
+    pub(super) fn take_read(
+        &mut self,
+        ctx: &mut Context,
+        answer: std::io::Result<usize>,
+        room: usize,
+    ) -> Read {
         match answer {
             Ok(0) => {
                 self.readable = false;
@@ -201,28 +210,6 @@ impl Connection {
                 Read::End
             }
         }
-    }
-
-    /// The socket, if its next bytes may be read before their turn: they are wanted, few, and no part of a record waits for
-    /// them.
-    pub(super) fn read_ahead_from(&self) -> Option<i32> {
-        let fit = self.brief
-            && self.ending == Ending::No
-            && !self.queued
-            && self.tls.as_ref().is_none_or(|tls| tls.rest().is_empty())
-            && self.wants_bytes();
-        self.stream.as_ref().filter(|_| fit).map(Stream::descriptor)
-    }
-
-    /// Understands what was read ahead; false: there is nothing more to do now.
-    fn receive_ahead(&mut self, ctx: &mut Context, answer: std::io::Result<usize>, chunk: &mut [u8]) -> bool {
-        match self.take_read(ctx, answer, chunk.len()) {
-            Read::Bytes(n) if self.tls.is_some() => self.receive_records(ctx, &mut chunk[..n]),
-            Read::Bytes(n) => self.receive(ctx, &mut chunk[..n]),
-            Read::Nothing => {}
-            Read::End => return false,
-        }
-        !self.queued
     }
 
     /// Writes what is waiting; called at the end of a turn and when the socket became writable.
@@ -251,65 +238,6 @@ impl Connection {
             }
         }
         self.after_flush(ctx);
-    }
-
-    /// The first write of `flush`, to be done together with those of other connections; what it has of TLS is appended to
-    /// `records`. `None`: nothing is to be written, or it has been.
-    pub(super) fn offer(&mut self, ctx: &mut Context, records: &mut Buffer) -> Option<Offer> {
-        // Who was marked twice has been seen to, and must not be offered twice.
-        if !std::mem::take(&mut self.dirty) {
-            return None;
-        }
-        if self.blocked || self.stream.is_none() || self.unsent() == 0 {
-            self.flush(ctx);
-            return None;
-        }
-        let start = records.len();
-        if self.tls.is_some() && !self.offer_records(ctx, records) {
-            return None;
-        }
-        Some(Offer { slot: self.id.slot, records: start..records.len() })
-    }
-
-    /// The file descriptor and bytes of an offer.
-    pub(super) fn offered<'a>(
-        &'a self,
-        offer: &Offer,
-        records: &'a Buffer,
-        slices: &mut [IoSlice<'a>; MAX_SLICES],
-    ) -> Option<(i32, usize)> {
-        let socket = self.stream.as_ref()?.descriptor();
-        let used = match self.tls {
-            None => self.out.slices(slices),
-            Some(_) => {
-                slices[0] = IoSlice::new(&records.filled()[offer.records.clone()]);
-                1
-            }
-        };
-        Some((socket, used))
-    }
-
-    /// What became of it; what the kernel has not taken follows.
-    pub(super) fn offer_answered(
-        &mut self,
-        ctx: &mut Context,
-        answer: std::io::Result<usize>,
-        records: &[u8],
-    ) {
-        let taken = match answer {
-            Ok(taken) => taken,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.blocked = true;
-                0
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(_) => return self.on_reset(ctx),
-        };
-        match &mut self.tls {
-            None => self.out.consume(&mut ctx.spare, taken),
-            Some(tls) => tls.keep(&records[taken..]),
-        }
-        if self.blocked || self.unsent() == 0 { self.after_flush(ctx) } else { self.flush(ctx) }
     }
 
     pub(super) fn after_flush(&mut self, ctx: &mut Context) {
@@ -379,16 +307,26 @@ impl Connection {
 
     /// JavaScript is done with a connection that the loop closed.
     pub fn release(&mut self, ctx: &mut Context) {
-        self.gone = false;
-        self.held = false;
+        self.object = Object::None;
         self.websocket_farewell(ctx);
         ctx.reap.push(self.id.slot);
     }
 
     /// JavaScript has let go by itself: no event will follow.
     pub fn let_go(&mut self) {
-        if !self.gone {
-            self.held = false;
+        if self.object == Object::Held {
+            self.object = Object::None;
+        }
+    }
+
+    /// JavaScript has an object for this connection, or will have once it sees what is queued for it.
+    pub fn is_held(&self) -> bool {
+        self.object != Object::None
+    }
+
+    pub fn hold(&mut self) {
+        if self.object == Object::None {
+            self.object = Object::Held;
         }
     }
 
@@ -396,14 +334,14 @@ impl Connection {
     pub fn is_open(&self) -> bool {
         self.stream.is_some()
             && match self.ending {
-                Ending::No => !self.gone,
+                Ending::No => self.object != Object::Gone,
                 Ending::Answering => true,
                 Ending::Flushing | Ending::Lingering => false,
             }
     }
 
     pub fn is_over(&self) -> bool {
-        self.stream.is_none() && !self.held
+        self.stream.is_none() && !self.is_held()
     }
 
     // ---- what the protocols call
@@ -466,8 +404,8 @@ impl Connection {
 
     /// Tells JavaScript, if it holds an object, that this connection is over.
     pub fn tell_gone(&mut self, ctx: &mut Context, code: u16, reason: &[u8]) {
-        if self.held && !self.gone {
-            self.gone = true;
+        if self.object == Object::Held {
+            self.object = Object::Gone;
             ctx.event(EventKind::Gone, self.id, [u32::from(code), 0, 0], reason);
         }
     }
@@ -490,6 +428,11 @@ impl Connection {
         self.ending = Ending::Answering;
         self.input = Vec::new();
         self.set_timeout(ctx, 0);
+    }
+
+    /// Nothing has been said of an end.
+    pub(super) fn goes_on(&self) -> bool {
+        self.ending == Ending::No
     }
 
     pub(super) fn is_answering(&self) -> bool {
@@ -565,7 +508,7 @@ impl Connection {
         !self.queued
     }
 
-    fn wants_bytes(&self) -> bool {
+    pub(super) fn wants_bytes(&self) -> bool {
         match self.ending {
             // Reading on while the last bytes leave lets us see the peer's close.
             Ending::Answering | Ending::Flushing | Ending::Lingering => self.stream.is_some(),
@@ -666,19 +609,12 @@ impl Connection {
 }
 
 /// What came of a read.
-enum Read {
+pub(super) enum Read {
     Bytes(usize),
     /// To be tried again, or with the next edge.
     Nothing,
     /// The connection has been told of its end.
     End,
-}
-
-/// A write that a connection would do now.
-pub(super) struct Offer {
-    pub slot: u32,
-    /// Where the records are; empty without TLS.
-    pub records: Range<usize>,
 }
 
 /// What the poll said of one socket.

@@ -182,7 +182,7 @@ impl Connection {
                 Phase::Responding => break,
             };
             used += n;
-            if !self.is_open() && !self.held {
+            if !self.is_open() && !self.is_held() {
                 return bytes.len();
             }
         }
@@ -334,7 +334,7 @@ impl Connection {
         let whole = body_with_head(head, rest);
         let body = whole.unwrap_or_default();
         self.request_event(ctx, head, request, body, exchange, first);
-        self.held = true;
+        self.hold();
         if let Some(http) = self.http() {
             http.pending = true;
             if whole.is_some() {

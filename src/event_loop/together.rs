@@ -1,20 +1,26 @@
 //! What many connections have to send at the end of a turn, and what many have received at its beginning: one system call
 //! each.
 
-use super::connection::Offer;
+use super::connection::{Connection, Read};
+use super::context::Context;
 use super::outbound::MAX_SLICES;
+use super::socket::Stream;
 use super::tls::Buffer;
 use super::{EventLoop, Meaning, connection_at, token_meaning};
 use crate::uring::{MOST, Sends, Uring};
 use mio::event::Event;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 
 /// Connections below which a system call for each is as fast. The tests of the loop go this way with one, too; those in
 /// JavaScript go both.
 const WORTH_IT: usize = if cfg!(test) { 1 } else { 4 };
+/// Bytes to be sealed above which a connection writes alone: those of many would not stay in the processor's cache until
+/// they are sent.
+const SEALED_AT_ONCE: usize = 8 << 10;
 /// Capacity the buffer of records keeps.
-const KEPT_RECORDS: usize = 256 << 10;
+const KEPT_RECORDS: usize = 1 << 20;
 /// What is read ahead from a connection: a message of 1 KiB with its headers, also sealed. An odd number of cache lines, so
 /// that the chunks do not all fall into the same sets of the processor's cache.
 pub(super) const CHUNK: usize = 17 * 64;
@@ -31,6 +37,13 @@ pub struct Together {
     ahead: VecDeque<Ahead>,
     sockets: Vec<i32>,
     chunks: Vec<u8>,
+}
+
+/// A write that a connection would do now.
+struct Offer {
+    slot: u32,
+    /// Where the records are; empty without TLS.
+    records: Range<usize>,
 }
 
 struct Ahead {
@@ -92,7 +105,10 @@ impl EventLoop {
         }
         let uring = if sockets.len() < WORTH_IT { None } else { uring.get() };
         let Some(uring) = uring else { return ahead.clear() };
-        chunks.resize(MOST * CHUNK, 0);
+        if chunks.is_empty() {
+            // Memory that nobody has touched yet costs nothing, which `resize` would not leave so.
+            *chunks = vec![0; MOST * CHUNK];
+        }
         uring.receive(sockets, chunks, CHUNK, answers);
         for (ahead, answer) in ahead.iter_mut().zip(answers.drain(..)) {
             ahead.answer = answer;
@@ -148,5 +164,90 @@ impl EventLoop {
         }
         let kept = std::mem::take(records);
         *records = kept.recycle(KEPT_RECORDS);
+    }
+}
+
+impl Connection {
+    /// The socket, if its next bytes may be read before their turn: they are wanted, few, and no part of a record waits for
+    /// them.
+    fn read_ahead_from(&self) -> Option<i32> {
+        let fit = self.brief
+            && self.goes_on()
+            && !self.queued
+            && self.tls.as_ref().is_none_or(|tls| tls.rest().is_empty())
+            && self.wants_bytes();
+        self.stream.as_ref().filter(|_| fit).map(Stream::descriptor)
+    }
+
+    /// Understands what was read ahead; false: there is nothing more to do now.
+    pub(super) fn receive_ahead(
+        &mut self,
+        ctx: &mut Context,
+        answer: io::Result<usize>,
+        chunk: &mut [u8],
+    ) -> bool {
+        match self.take_read(ctx, answer, chunk.len()) {
+            Read::Bytes(n) if self.tls.is_some() => self.receive_records(ctx, &mut chunk[..n]),
+            Read::Bytes(n) => self.receive(ctx, &mut chunk[..n]),
+            Read::Nothing => {}
+            Read::End => return false,
+        }
+        !self.queued
+    }
+
+    /// The first write of `flush`, to be done together with those of other connections; what it has of TLS is appended to
+    /// `records`. `None`: nothing is to be written, or it has been.
+    fn offer(&mut self, ctx: &mut Context, records: &mut Buffer) -> Option<Offer> {
+        // Who was marked twice has been seen to, and must not be offered twice.
+        if !std::mem::take(&mut self.dirty) {
+            return None;
+        }
+        let unsent = self.unsent();
+        let alone = unsent == 0 || self.tls.is_some() && unsent > SEALED_AT_ONCE;
+        if alone || self.blocked || self.stream.is_none() {
+            self.flush(ctx);
+            return None;
+        }
+        let start = records.len();
+        if self.tls.is_some() && !self.offer_records(ctx, records) {
+            return None;
+        }
+        Some(Offer { slot: self.id.slot, records: start..records.len() })
+    }
+
+    /// The file descriptor and bytes of an offer.
+    fn offered<'a>(
+        &'a self,
+        offer: &Offer,
+        records: &'a Buffer,
+        slices: &mut [IoSlice<'a>; MAX_SLICES],
+    ) -> Option<(i32, usize)> {
+        let socket = self.stream.as_ref()?.descriptor();
+        let used = match self.tls {
+            None => self.out.slices(slices),
+            Some(_) => {
+                slices[0] = IoSlice::new(&records.filled()[offer.records.clone()]);
+                1
+            }
+        };
+        Some((socket, used))
+    }
+
+    /// What became of it; what the kernel has not taken follows.
+    fn offer_answered(&mut self, ctx: &mut Context, answer: io::Result<usize>, records: &[u8]) {
+        let taken = match answer {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = true;
+                0
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Err(_) => return self.on_reset(ctx),
+        };
+        match &mut self.tls {
+            None => self.out.consume(&mut ctx.spare, taken),
+            Some(tls) => tls.keep(&records[taken..]),
+        }
+        if self.blocked || self.unsent() == 0 { self.after_flush(ctx) } else { self.flush(ctx) }
     }
 }

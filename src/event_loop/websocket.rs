@@ -47,7 +47,7 @@ impl Connection {
             extensions: head.header(bytes, b"sec-websocket-extensions").unwrap_or_default(),
             may_compress: self.may_compress(),
         };
-        self.held = true;
+        self.hold();
         ctx.event(EventKind::Open, self.id, [id, 0, 0], b"");
         self.become_websocket(
             ctx,
@@ -207,7 +207,7 @@ impl Connection {
             websocket.farewell = farewell;
         }
         self.answer_to_the_end(ctx);
-        if !self.held {
+        if !self.is_held() {
             self.websocket_farewell(ctx);
         }
     }
