@@ -183,18 +183,22 @@ fn when_javascript_does_not_keep_up_the_loop_stops_reading_and_loses_nothing() {
     const CLIENTS: usize = 4;
     const MESSAGES: u32 = 12_000;
     let mut harness = Harness::with_behaviour(behaviour());
-    let mut senders = Vec::new();
-    let mut ids = Vec::new();
-    for _ in 0..CLIENTS {
-        let mut client = harness.connect();
-        client.upgrade();
-        ids.push(harness.expect(EventKind::Open).id);
-        let mut sending = client.second();
-        let sender = std::thread::spawn(move || {
-            sending.send(&numbered(MESSAGES));
-        });
-        senders.push((client, sender));
-    }
+    // All before the first begins, whose messages would come between the others' opening.
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = harness.connect();
+            client.upgrade();
+            (client, harness.expect(EventKind::Open).id)
+        })
+        .collect();
+    let ids: Vec<_> = clients.iter().map(|(_, id)| *id).collect();
+    let mut senders: Vec<_> = clients
+        .into_iter()
+        .map(|(client, _)| {
+            let mut sending = client.second();
+            (client, std::thread::spawn(move || sending.send(&numbered(MESSAGES))))
+        })
+        .collect();
     wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
     // It has something else to do than to read, and does not turn in vain meanwhile.
     let mut most = 0;
