@@ -29,12 +29,8 @@ impl<'a> Sends<'a> {
         self.sockets.push((socket, start..self.slices.len()));
     }
 
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.sockets.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
     }
 }
 

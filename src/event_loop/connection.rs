@@ -227,17 +227,25 @@ impl Connection {
             let Some(stream) = &mut self.stream else { return };
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let used = self.out.slices(&mut slices);
-            match stream.write_vectored(&slices[..used]) {
-                Ok(n) => {
-                    self.out.consume(&mut ctx.spare, n);
-                    budget = budget.saturating_sub(n);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.on_reset(ctx),
-            }
+            let answer = stream.write_vectored(&slices[..used]);
+            let Some(n) = self.take_write(answer) else { return self.on_reset(ctx) };
+            self.out.consume(&mut ctx.spare, n);
+            budget = budget.saturating_sub(n);
         }
         self.after_flush(ctx);
+    }
+
+    /// How many bytes a write has brought to the kernel; `None`: the socket is no more.
+    pub(super) fn take_write(&mut self, answer: std::io::Result<usize>) -> Option<usize> {
+        match answer {
+            Ok(n) => Some(n),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = true;
+                Some(0)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Some(0),
+            Err(_) => None,
+        }
     }
 
     pub(super) fn after_flush(&mut self, ctx: &mut Context) {

@@ -10,7 +10,7 @@ use super::{EventLoop, Meaning, connection_at, token_meaning};
 use crate::uring::{MOST, Sends, Uring};
 use mio::event::Event;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::ops::Range;
 
 /// Connections below which a system call for each is as fast. The tests of the loop go this way with one, too; those in
@@ -88,7 +88,7 @@ impl EventLoop {
         let EventLoop { slots, ctx, together, .. } = self;
         let Together { uring, answers, ahead, sockets, chunks, .. } = together;
         debug_assert!(ahead.is_empty(), "every connection that was read from has had its turn");
-        if !ctx.ready.is_empty() || ctx.overloaded() {
+        if matches!(uring, Ring::Unable) || !ctx.ready.is_empty() || ctx.overloaded() {
             return;
         }
         sockets.clear();
@@ -235,15 +235,7 @@ impl Connection {
 
     /// What became of it; what the kernel has not taken follows.
     fn offer_answered(&mut self, ctx: &mut Context, answer: io::Result<usize>, records: &[u8]) {
-        let taken = match answer {
-            Ok(taken) => taken,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.blocked = true;
-                0
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(_) => return self.on_reset(ctx),
-        };
+        let Some(taken) = self.take_write(answer) else { return self.on_reset(ctx) };
         match &mut self.tls {
             None => self.out.consume(&mut ctx.spare, taken),
             Some(tls) => tls.keep(&records[taken..]),

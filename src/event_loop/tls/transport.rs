@@ -9,7 +9,7 @@ use crate::event_loop::outbound::{MAX_SLICES, Outbound};
 use crate::event_loop::timer::Tick;
 use crate::protocol::http_error::HttpError;
 use std::fmt::Display;
-use std::io::{ErrorKind, IoSlice};
+use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
 /// Seconds a handshake may take.
@@ -229,17 +229,11 @@ impl Connection {
 
     /// Writes `records`, or what is unsent; what the kernel refuses of those becomes unsent.
     fn write_records(&mut self, records: &[u8]) -> Result<usize, ()> {
-        let (Some(tls), Some(stream)) = (&mut self.tls, &mut self.stream) else { return Err(()) };
+        let (Some(tls), Some(stream)) = (&self.tls, &mut self.stream) else { return Err(()) };
         let bytes = if records.is_empty() { tls.unsent_records() } else { records };
-        let written = match stream.write_vectored(&[IoSlice::new(bytes)]) {
-            Ok(n) => n,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.blocked = true;
-                0
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(_) => return Err(()),
-        };
+        let answer = stream.write_vectored(&[IoSlice::new(bytes)]);
+        let written = self.take_write(answer).ok_or(())?;
+        let Some(tls) = &mut self.tls else { return Err(()) };
         if records.is_empty() {
             tls.sent(written);
         } else {
