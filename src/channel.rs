@@ -128,8 +128,8 @@ pub struct EventBatch {
     pub arena: Vec<u8>,
     pub owned: Vec<Owned>,
     owned_bytes: usize,
-    /// The last of `owned` waits for the buffer it is a part of.
-    claimed: bool,
+    /// The one of `owned` that waits for the buffer it is a part of. Others may have been pushed behind it.
+    claimed: Option<usize>,
 }
 
 /// A payload with a buffer of its own, of which it is a part.
@@ -178,22 +178,22 @@ impl EventBatch {
     /// An event whose payload is in the read buffer, at `range`. The caller gives the buffer away with
     /// [`give_claimed`](Self::give_claimed) before it reads again or hands the batch over.
     pub fn push_claim(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], range: Range<usize>) {
+        debug_assert!(self.claimed.is_none(), "a read buffer can be given away once");
+        self.claimed = Some(self.owned.len());
         self.push_part(kind, id, args, Vec::new(), range);
-        self.claimed = true;
     }
 
     /// Whether an event waits for the read buffer.
     pub fn is_claimed(&self) -> bool {
-        self.claimed
+        self.claimed.is_some()
     }
 
     pub fn give_claimed(&mut self, buffer: Vec<u8>) {
-        if let Some(owned) = self.owned.last_mut().filter(|_| self.claimed) {
+        if let Some(owned) = self.claimed.take().and_then(|index| self.owned.get_mut(index)) {
             // All of the buffer is held for it.
             self.owned_bytes += buffer.capacity() - owned.range.len();
             owned.buffer = buffer;
         }
-        self.claimed = false;
     }
 
     fn push_part(
@@ -228,7 +228,7 @@ impl Batch for EventBatch {
         self.headers.clear();
         self.owned.clear();
         self.owned_bytes = 0;
-        self.claimed = false;
+        self.claimed = None;
     }
 }
 
@@ -750,5 +750,16 @@ mod tests {
         assert_eq!(batch.owned[0].bytes(), b"cde");
         assert_eq!(batch.headers[0].len, 3);
         assert_eq!(batch.bytes(), 8 + 32, "the whole buffer counts");
+    }
+
+    #[test]
+    fn the_read_buffer_goes_to_the_event_that_claimed_it_whatever_was_pushed_since() {
+        let mut batch = EventBatch::default();
+        batch.push_claim(EventKind::Message, ConnId::default(), [0; 3], 2..5);
+        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], b"other".to_vec());
+        batch.push(EventKind::Message, ConnId::default(), [0; 3], b"small");
+        batch.give_claimed(b"abcdefgh".to_vec());
+        assert_eq!(batch.owned[0].bytes(), b"cde");
+        assert_eq!(batch.owned[1].bytes(), b"other");
     }
 }
