@@ -484,7 +484,7 @@ class HttpResponse {
 
   #address(what, proxied) {
     this.#check();
-    return hot[what](this.#slot, proxied);
+    return hot[what](this.#slot, this.#generation, proxied);
   }
 
   getRemoteAddress() {

@@ -179,7 +179,7 @@ class WebSocket {
 
   getBufferedAmount() {
     this.#check();
-    return hot.buffered(this.#slot);
+    return hot.buffered(this.#slot, this.#generation);
   }
 
   end(code, shortMessage) {
@@ -288,7 +288,7 @@ class WebSocket {
 
   #address(what) {
     this.#check();
-    return hot[what](this.#slot, 0);
+    return hot[what](this.#slot, this.#generation, 0);
   }
 
   getRemoteAddress() {

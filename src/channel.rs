@@ -11,7 +11,7 @@ use crate::mailbox::{Batch, Mailbox};
 use parking_lot::{Condvar, Mutex};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -357,6 +357,18 @@ pub struct Command<'a> {
 }
 
 impl Command<'_> {
+    /// The [`command_cost`] that JavaScript has counted as sent for it; 0 for commands that carry nothing for the peer.
+    pub fn cost(&self) -> usize {
+        let inline = match self.op {
+            Op::Respond | Op::Write | Op::TryEnd | Op::Finish | Op::Upgrade => {
+                ResponseParts::parse(self.payload).body.len()
+            }
+            Op::Send => self.payload.len(),
+            _ => return 0,
+        };
+        command_cost(self.owned.as_ref().map_or(inline, Vec::len))
+    }
+
     pub fn arg64(&self) -> u64 {
         u64::from(self.arg) | u64::from(self.extra) << 32
     }
@@ -468,18 +480,96 @@ pub fn command_cost(payload: usize) -> usize {
 }
 
 /// The atomics of one connection that JavaScript reads to answer synchronously.
-#[derive(Default)]
+///
+/// They belong to a generation, not to the slot: whoever asks names the one it means, and gets nothing of a later
+/// user's. Only the loop writes.
 pub struct SlotState {
-    /// Bytes the kernel has refused so far and that wait in the loop.
-    pub backlog: AtomicUsize,
-    /// [`command_cost`] of all the commands of this connection that the loop has carried out, wrapping.
-    pub acked: AtomicUsize,
-    pub peer: AddressCell,
-    /// From a PROXY protocol header.
-    pub proxied: AddressCell,
+    /// Of the connection that the rest is about; [`BETWEEN`] while the loop makes place for another.
+    generation: AtomicU32,
+    backlog: AtomicUsize,
+    acked: AtomicUsize,
+    peer: AddressCell,
+    proxied: AddressCell,
 }
 
-/// A socket address in atomics. Written by the loop while JavaScript does not know the connection.
+/// No connection has this generation, which is of 31 bits.
+const BETWEEN: u32 = u32::MAX;
+
+impl Default for SlotState {
+    fn default() -> Self {
+        SlotState {
+            generation: AtomicU32::new(BETWEEN),
+            backlog: AtomicUsize::default(),
+            acked: AtomicUsize::default(),
+            peer: AddressCell::default(),
+            proxied: AddressCell::default(),
+        }
+    }
+}
+
+/// What the loop has said of a connection's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Bytes the kernel has refused so far and that wait in the loop.
+    pub backlog: usize,
+    /// [`command_cost`] of all the commands of this connection that the loop has carried out or dropped, wrapping.
+    pub acked: usize,
+}
+
+impl SlotState {
+    /// The slot has another connection: its account begins at nothing.
+    pub fn begin(&self, generation: u32, peer: Option<SocketAddr>) {
+        self.generation.store(BETWEEN, Ordering::Relaxed);
+        // Pairs with the fence in `read`: who sees anything that follows sees that it is not the earlier user's.
+        fence(Ordering::Release);
+        self.backlog.store(0, Ordering::Relaxed);
+        self.acked.store(0, Ordering::Relaxed);
+        self.peer.store(peer);
+        self.proxied.store(None);
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    pub fn set_backlog(&self, bytes: usize) {
+        self.backlog.store(bytes, Ordering::SeqCst);
+    }
+
+    pub fn acknowledge(&self, cost: usize) {
+        self.acked.fetch_add(cost, Ordering::Release);
+    }
+
+    /// From a PROXY protocol header.
+    pub fn set_proxied(&self, address: Option<SocketAddr>) {
+        self.proxied.store(address);
+    }
+
+    /// `None`: the slot has another connection by now.
+    pub fn account(&self, generation: u32) -> Option<Account> {
+        self.read(generation, |state| {
+            // In this order: the loop tells of a backlog before it tells that the bytes have arrived.
+            let acked = state.acked.load(Ordering::Acquire);
+            Account { acked, backlog: state.backlog.load(Ordering::SeqCst) }
+        })
+    }
+
+    pub fn peer(&self, generation: u32) -> Option<SocketAddr> {
+        self.read(generation, |state| state.peer.load()).flatten()
+    }
+
+    pub fn proxied(&self, generation: u32) -> Option<SocketAddr> {
+        self.read(generation, |state| state.proxied.load()).flatten()
+    }
+
+    fn read<T>(&self, generation: u32, look: impl FnOnce(&Self) -> T) -> Option<T> {
+        if self.generation.load(Ordering::Acquire) != generation {
+            return None;
+        }
+        let seen = look(self);
+        fence(Ordering::Acquire);
+        (self.generation.load(Ordering::Relaxed) == generation).then_some(seen)
+    }
+}
+
+/// A socket address in atomics.
 #[derive(Default)]
 pub struct AddressCell {
     high: AtomicU64,
@@ -727,6 +817,22 @@ mod tests {
         }
         cell.store(None);
         assert_eq!(cell.load(), None);
+    }
+
+    #[test]
+    fn what_is_said_of_a_slot_is_said_of_one_connection() {
+        let (state, peer) = (SlotState::default(), "127.0.0.1:80".parse().ok());
+        assert_eq!((state.account(0), state.peer(0)), (None, None));
+        state.begin(7, peer);
+        state.acknowledge(100);
+        state.set_backlog(5);
+        state.set_proxied(peer);
+        assert_eq!(state.account(7), Some(Account { backlog: 5, acked: 100 }));
+        assert_eq!((state.peer(7), state.proxied(7)), (peer, peer));
+        state.begin(8, None);
+        assert_eq!(state.account(7), None, "nothing of the next one");
+        assert_eq!((state.peer(7), state.proxied(7)), (None, None));
+        assert_eq!((state.account(8), state.proxied(8)), (Some(Account::default()), None));
     }
 
     #[test]

@@ -218,12 +218,12 @@ fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<us
 fn send(mut call: Call<'_>) -> Value {
     let [slot, generation, flags, limit] = call.state.registers.read();
     let id = ConnId { slot, generation };
-    let mut answer = call.state.admit(id.slot, limit as usize);
+    let mut answer = call.state.admit(id, limit as usize);
     if answer != 2 {
         let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
         match finish_with_data(&mut call, start, 0) {
             Some(len) => {
-                call.state.count_answer(id.slot, len);
+                call.state.count_answer(id, len);
                 call.state.after_command();
             }
             None => answer = NEITHER,
@@ -258,9 +258,10 @@ fn publish(mut call: Call<'_>) -> Value {
     value::integer(env, if done { 0 } else { -1 })
 }
 
-/// `buffered(slot) → bytes`
+/// `buffered(slot, generation) → bytes`
 fn buffered(call: Call<'_>) -> Value {
-    let buffered = call.state.tell_buffered(call.args.u32(0));
+    let id = call.id(0);
+    let buffered = call.state.tell_buffered(id);
     value::number(call.env(), buffered as f64)
 }
 
@@ -309,8 +310,8 @@ fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
         return None;
     }
     let len = finish_with_data(call, start, 0)?;
-    call.state.count_answer(id.slot, len);
-    let (backlog, flight) = call.state.backlog_and_flight(id.slot);
+    call.state.count_answer(id, len);
+    let (backlog, flight) = call.state.backlog_and_flight(id);
     let go_on = backlog == 0 && flight < TRY_END_WINDOW;
     if op == Op::Write && !go_on {
         call.state.command(Op::WantWritable, id, 0);
@@ -325,7 +326,7 @@ fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
 fn try_end(mut call: Call<'_>) -> Value {
     let (env, id, total) = (call.env(), call.id(0), call.args.f64(6) as u64);
     let body = call.args.value(5);
-    let (backlog, flight) = call.state.backlog_and_flight(id.slot);
+    let (backlog, flight) = call.state.backlog_and_flight(id);
     let room = TRY_END_WINDOW.saturating_sub(backlog + flight);
     let start =
         call.state.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
@@ -350,7 +351,7 @@ fn try_end(mut call: Call<'_>) -> Value {
         call.state.commands().payload().extend_from_slice(accepted);
         call.state.commands().finish(start);
     }
-    call.state.count_sent(id.slot, accepted.len());
+    call.state.count_sent(id, accepted.len());
     if accepted.len() < bytes.len() {
         call.state.command(Op::WantWritable, id, 0);
     }
@@ -368,7 +369,7 @@ fn upgrade(mut call: Call<'_>) -> Value {
         return value::integer(env, -1);
     };
     call.state.commands().finish(start);
-    call.state.count_sent(id.slot, inner);
+    call.state.count_sent(id, inner);
     call.state.after_command();
     value::integer(env, 0)
 }
@@ -522,11 +523,12 @@ fn request_parameter(call: Call<'_>) -> Value {
 // ---- addresses
 
 fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
-    let state = call.state.event_loop.shared.slots.get(call.args.u32(0));
-    if call.args.u32(1) == 0 { state.peer.load() } else { state.proxied.load() }
+    let ConnId { slot, generation } = call.id(0);
+    let state = call.state.event_loop.shared.slots.get(slot);
+    if call.args.u32(2) == 0 { state.peer(generation) } else { state.proxied(generation) }
 }
 
-/// `address(slot, proxied) → ArrayBuffer` of 0, 4 or 16 bytes
+/// `address(slot, generation, proxied) → ArrayBuffer` of 0, 4 or 16 bytes
 fn address(call: Call<'_>) -> Value {
     match address_of(&call).map(|address| address.ip()) {
         None => value::array_buffer(call.env(), b""),
@@ -535,7 +537,7 @@ fn address(call: Call<'_>) -> Value {
     }
 }
 
-/// `addressText(slot, proxied) → ArrayBuffer`; IPv6 fully written out
+/// `addressText(slot, generation, proxied) → ArrayBuffer`; IPv6 fully written out
 fn address_text(call: Call<'_>) -> Value {
     let text = match address_of(&call).map(|address| address.ip()) {
         None => String::new(),
@@ -545,7 +547,7 @@ fn address_text(call: Call<'_>) -> Value {
     value::array_buffer(call.env(), text.as_bytes())
 }
 
-/// `port(slot, proxied) → number`
+/// `port(slot, generation, proxied) → number`
 fn port(call: Call<'_>) -> Value {
     value::integer(call.env(), address_of(&call).map_or(0, |address| i32::from(address.port())))
 }

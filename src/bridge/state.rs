@@ -4,8 +4,8 @@ use super::processors;
 use super::value::Words;
 use crate::blocks::Blocks;
 use crate::channel::{
-    COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, OWNED, Op, Owned, PARKED, command_cost,
+    Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
+    EventBatch, MAX_CONNECTIONS, OWNED, Op, Owned, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
@@ -47,16 +47,30 @@ pub struct State {
     cursor: usize,
     /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
     parked: Slab<Vec<u8>>,
-    /// Per slot: `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
-    sent: Vec<usize>,
-    /// Per slot: a send was answered 0 since the kernel last took everything.
-    warned: Vec<bool>,
+    /// By slot.
+    ledger: Vec<Ledger>,
     last_flush: Instant,
     stride: u32,
     /// The loop and JavaScript have one processor between them.
     is_alone: bool,
     /// Bytes of messages and responses since the processor was last left to the loop.
     answered: usize,
+}
+
+/// What JavaScript has sent on one connection; of the last one of its slot that anything was sent on.
+#[derive(Clone, Copy, Default)]
+struct Ledger {
+    generation: u32,
+    /// `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
+    sent: usize,
+    /// A send was answered 0 since the kernel last took everything.
+    warned: bool,
+}
+
+/// Generations are of 31 bits and wrap.
+fn is_later(generation: u32, than: u32) -> bool {
+    let ahead = generation.wrapping_sub(than) & 0x7fff_ffff;
+    ahead != 0 && ahead < 0x4000_0000
 }
 
 impl State {
@@ -70,8 +84,7 @@ impl State {
             batch: EventBatch::default(),
             cursor: 0,
             parked: Slab::new(),
-            sent: Vec::new(),
-            warned: Vec::new(),
+            ledger: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
             is_alone: processors::is_one(),
@@ -170,34 +183,46 @@ impl State {
         &mut self.commands
     }
 
-    /// Counts a record's payload as sent on `slot`.
-    pub fn count_sent(&mut self, slot: u32, payload: usize) {
-        let slot = slot as usize;
-        if slot >= self.sent.len() {
-            self.sent.resize(slot + 1, 0);
-            self.warned.resize(slot + 1, false);
+    /// Counts a record's payload as sent on a connection.
+    pub fn count_sent(&mut self, id: ConnId, payload: usize) {
+        let slot = id.slot as usize;
+        if slot >= MAX_CONNECTIONS {
+            return;
         }
-        self.sent[slot] = self.sent[slot].wrapping_add(command_cost(payload));
+        if slot >= self.ledger.len() {
+            self.ledger.resize(slot + 1, Ledger::default());
+        }
+        let ledger = &mut self.ledger[slot];
+        if is_later(id.generation, ledger.generation) {
+            *ledger = Ledger { generation: id.generation, ..Ledger::default() };
+        }
+        // What is sent on a connection that is gone is for nobody, and must not count for the next one.
+        if ledger.generation == id.generation {
+            ledger.sent = ledger.sent.wrapping_add(command_cost(payload));
+        }
     }
 
     /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
-    pub fn count_answer(&mut self, slot: u32, payload: usize) {
+    pub fn count_answer(&mut self, id: ConnId, payload: usize) {
         self.answered += payload;
-        self.count_sent(slot, payload);
+        self.count_sent(id, payload);
+    }
+
+    /// `None`: nothing was sent on this connection, or it is gone and another has its slot.
+    fn ledger(&mut self, id: ConnId) -> Option<&mut Ledger> {
+        self.ledger.get_mut(id.slot as usize).filter(|ledger| ledger.generation == id.generation)
     }
 
     /// Bytes the kernel refused, and those sent since that the loop has not seen.
-    pub fn backlog_and_flight(&self, slot: u32) -> (usize, usize) {
-        let Some(sent) = self.sent.get(slot as usize) else { return (0, 0) };
-        let state = self.event_loop.shared.slots.get(slot);
-        // In this order: the loop tells of a backlog before it tells that the bytes have arrived.
-        let flight = sent.wrapping_sub(state.acked.load(Ordering::Acquire));
-        (state.backlog.load(Ordering::SeqCst), flight)
+    pub fn backlog_and_flight(&mut self, id: ConnId) -> (usize, usize) {
+        let Some(sent) = self.ledger(id).map(|ledger| ledger.sent) else { return (0, 0) };
+        let account = self.event_loop.shared.slots.get(id.slot).account(id.generation);
+        account.map_or((0, 0), |Account { backlog, acked }| (backlog, sent.wrapping_sub(acked)))
     }
 
     /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.
-    fn buffered(&self, slot: u32) -> usize {
-        match self.backlog_and_flight(slot) {
+    fn buffered(&mut self, id: ConnId) -> usize {
+        match self.backlog_and_flight(id) {
             (0, _) => 0,
             (backlog, flight) => backlog + flight,
         }
@@ -207,14 +232,14 @@ impl State {
     ///
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
     /// all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, slot: u32, limit: usize) -> u32 {
-        let (backlog, flight) = self.backlog_and_flight(slot);
+    pub fn admit(&mut self, id: ConnId, limit: usize) -> u32 {
+        let (backlog, flight) = self.backlog_and_flight(id);
         if backlog == 0 && flight > SEND_WINDOW {
             // As long as the original's own system call would take; then the answer is as true as its.
             self.settle();
         }
-        let buffered = self.buffered(slot);
-        let Some(warned) = self.warned.get_mut(slot as usize) else { return 1 };
+        let buffered = self.buffered(id);
+        let Some(Ledger { warned, .. }) = self.ledger(id) else { return 1 };
         if buffered == 0 {
             *warned = false;
             return 1;
@@ -228,10 +253,10 @@ impl State {
     }
 
     /// `getBufferedAmount`, after which the program knows that the connection is slow.
-    pub fn tell_buffered(&mut self, slot: u32) -> usize {
-        let buffered = self.buffered(slot);
-        if let Some(warned) = self.warned.get_mut(slot as usize).filter(|_| buffered > 0) {
-            *warned = true;
+    pub fn tell_buffered(&mut self, id: ConnId) -> usize {
+        let buffered = self.buffered(id);
+        if let Some(ledger) = self.ledger(id).filter(|_| buffered > 0) {
+            ledger.warned = true;
         }
         buffered
     }

@@ -68,10 +68,7 @@ impl EventLoop {
         let place = &mut self.slots[slot as usize];
         place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
         let id = ConnId { slot, generation: place.generation };
-        let state = self.ctx.shared.slots.get(slot);
-        state.backlog.store(0, Ordering::Relaxed);
-        state.peer.store(peer);
-        state.proxied.store(None);
+        self.ctx.shared.slots.get(slot).begin(id.generation, peer);
         let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
         let tls = secure.then(Box::default);
         let mut connection = Box::new(Connection::new(id, app, stream, tls));

@@ -108,9 +108,13 @@ impl EventLoop {
             }
             _ => {}
         }
+        let (cost, id) = (command.cost(), command.id);
         let EventLoop { slots, ctx, .. } = self;
-        let connection = connection_at(slots, command.id.slot as usize).filter(|c| c.id == command.id);
-        let Some(connection) = connection else { return };
+        let connection = connection_at(slots, id.slot as usize).filter(|c| c.id == id);
+        let Some(connection) = connection else { return self.settle_dropped(id, cost) };
+        if cost != 0 {
+            connection.count_carried_out(ctx, cost);
+        }
         match command.op {
             Op::Respond => connection.http_command(ctx, command, Connection::respond),
             Op::Write => connection.http_command(ctx, command, Connection::write_chunk),
@@ -132,6 +136,15 @@ impl EventLoop {
             Op::Overflow => connection.websocket_overflow(ctx),
             Op::ServerName => connection.server_name_answered(ctx),
             Op::Publish | Op::CloseApp | Op::CloseListener => {}
+        }
+    }
+
+    /// A command for a connection that is gone: JavaScript has counted its bytes, so they count as seen, if anybody may
+    /// still ask. An account of an earlier user of the slot is asked for by nobody.
+    fn settle_dropped(&self, id: ConnId, cost: usize) {
+        if cost != 0 && self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
+        {
+            self.ctx.shared.slots.get(id.slot).acknowledge(cost);
         }
     }
 

@@ -275,7 +275,7 @@ impl Connection {
     fn tell_carried_out(&mut self, ctx: &Context) {
         if self.carried_out != 0 {
             let cost = std::mem::take(&mut self.carried_out);
-            ctx.shared.slots.get(self.id.slot).acked.fetch_add(cost, Ordering::Release);
+            ctx.shared.slots.get(self.id.slot).acknowledge(cost);
         }
     }
 
@@ -283,7 +283,7 @@ impl Connection {
         if self.backlog != now {
             ctx.shared.unsent.fetch_add(now.wrapping_sub(self.backlog), Ordering::SeqCst);
             self.backlog = now;
-            ctx.shared.slots.get(self.id.slot).backlog.store(now, Ordering::SeqCst);
+            ctx.shared.slots.get(self.id.slot).set_backlog(now);
         }
     }
 

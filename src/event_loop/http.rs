@@ -197,7 +197,7 @@ impl Connection {
             Likeness::Yes => match proxy::parse(bytes) {
                 Ok(None) => return None,
                 Ok(Some((header, used))) => {
-                    ctx.shared.slots.get(self.id.slot).proxied.store(header.source);
+                    ctx.shared.slots.get(self.id.slot).set_proxied(header.source);
                     used
                 }
                 Err(_) => {

@@ -226,7 +226,6 @@ impl Connection {
 
     pub fn websocket_send(&mut self, ctx: &mut Context, command: Command<'_>) {
         let len = command.owned.as_ref().map_or(command.payload.len(), Vec::len);
-        self.acknowledge(ctx, len);
         if !self.is_open() {
             return;
         }

@@ -1,7 +1,7 @@
 //! What JavaScript asks of an exchange: responses whole and streamed, pausing, and the bytes they become.
 
 use super::{Exchange, Phase, Sending};
-use crate::channel::{Command, ResponseParts, command_cost, respond_flag};
+use crate::channel::{Command, ResponseParts, respond_flag};
 use crate::event_loop::connection::Connection;
 use crate::event_loop::context::Context;
 use crate::protocol::response::{self, BodyFraming, Head};
@@ -12,9 +12,6 @@ pub type HttpCommand = fn(&mut Connection, &mut Context, Command<'_>);
 impl Connection {
     /// Runs a response command; bytes that followed the request are looked at once it is complete.
     pub fn http_command(&mut self, ctx: &mut Context, command: Command<'_>, run: HttpCommand) {
-        let body =
-            command.owned.as_ref().map_or_else(|| ResponseParts::parse(command.payload).body.len(), Vec::len);
-        self.acknowledge(ctx, body);
         if !self.is_open() || self.http().is_none_or(|http| !http.pending) {
             return;
         }
@@ -22,11 +19,6 @@ impl Connection {
         if self.is_open() && self.http().is_some_and(|http| !http.pending) {
             self.resume(ctx);
         }
-    }
-
-    /// Counts a command's bytes as seen, whatever became of it.
-    pub fn acknowledge(&mut self, ctx: &mut Context, payload: usize) {
-        self.count_carried_out(ctx, command_cost(payload));
     }
 
     pub fn respond(&mut self, ctx: &mut Context, command: Command<'_>) {

@@ -1,8 +1,8 @@
 //! The JavaScript side of the crossing, and raw clients.
 
 use crate::channel::{
-    BODY_SHIFT, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED, Op, Shared, WakeJs,
-    begin_parts, request_flag, set_part,
+    Account, BODY_SHIFT, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED, Op, Shared,
+    WakeJs, begin_parts, request_flag, set_part,
 };
 use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
 use crate::protocol::frame;
@@ -110,8 +110,13 @@ impl Harness {
         &self.event_loop.shared
     }
 
+    /// Of a connection that has its slot still.
+    pub fn account(&self, id: ConnId) -> Account {
+        self.shared().slots.get(id.slot).account(id.generation).unwrap_or_default()
+    }
+
     pub fn backlog(&self, id: ConnId) -> usize {
-        self.shared().slots.get(id.slot).backlog.load(Ordering::SeqCst)
+        self.account(id).backlog
     }
 
     /// Turns the loop has made.

@@ -131,7 +131,7 @@ fn fragments_and_pings_can_be_sent() {
 fn the_loop_counts_what_it_has_carried_out() {
     let mut harness = Harness::with_behaviour(behaviour());
     let (mut client, id) = open(&mut harness);
-    let acked = || harness.shared().slots.get(id.slot).acked.load(Ordering::SeqCst);
+    let acked = || harness.account(id).acked;
     let before = acked();
     for payload in [&b"abc"[..], b"", &[b'x'; 2000]] {
         harness.command(Op::Send, 0, id, 0, payload);
