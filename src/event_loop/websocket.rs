@@ -26,7 +26,13 @@ pub struct WebSocket {
     lives_until: Tick,
     /// The close frame that follows JavaScript's last answers; empty: none.
     farewell: Vec<u8>,
+    /// The newest ping that is not answered yet, because much waits to be sent.
+    unanswered_ping: Option<Box<[u8]>>,
 }
+
+/// With this much waiting to be sent, pings are not answered one by one: only the newest is, once there is room (RFC
+/// 6455 §5.5.3). A peer that sends pings and reads nothing would fill the memory otherwise.
+const PONGS_BELOW: usize = 16 << 10;
 
 impl Connection {
     fn websocket(&mut self) -> Option<&mut WebSocket> {
@@ -111,6 +117,7 @@ impl Connection {
             ping_outstanding: false,
             lives_until,
             farewell: Vec::new(),
+            unanswered_ping: None,
         }));
         self.restart_idle_timeout(ctx);
     }
@@ -160,7 +167,7 @@ impl Connection {
                     if wanted & wants::PING != 0 {
                         ctx.event(EventKind::Ping, id, [0; 3], payload);
                     }
-                    self.send_frame(ctx, OpCode::Control(Control::Pong), payload);
+                    self.answer_ping(ctx, payload);
                 }
                 Ok(Some(Event::Pong(payload))) => {
                     if wanted & wants::PONG != 0 {
@@ -181,6 +188,17 @@ impl Connection {
             }
         }
         used
+    }
+
+    fn answer_ping(&mut self, ctx: &mut Context, payload: &[u8]) {
+        let is_full = self.unsent() >= PONGS_BELOW;
+        let Some(websocket) = self.websocket() else { return };
+        if is_full {
+            websocket.unanswered_ping = Some(payload.into());
+        } else {
+            websocket.unanswered_ping = None;
+            self.send_frame(ctx, OpCode::Control(Control::Pong), payload);
+        }
     }
 
     /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006 with the
@@ -363,6 +381,11 @@ impl Connection {
         let (id, now) = (self.id, self.unsent());
         if before > now && self.websocket().is_some_and(|w| w.behaviour.wants & wants::DRAIN != 0) {
             ctx.event(EventKind::Drain, id, [0; 3], b"");
+        }
+        if now < PONGS_BELOW
+            && let Some(ping) = self.websocket().and_then(|websocket| websocket.unanswered_ping.take())
+        {
+            self.send_frame(ctx, OpCode::Control(Control::Pong), &ping);
         }
     }
 

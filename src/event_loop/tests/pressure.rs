@@ -5,10 +5,12 @@ use crate::channel::{CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventKind, NOBODY,
 use crate::event_loop::Behaviour;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 const BINARY: OpCode = OpCode::Data(Data::Binary);
+const PING: OpCode = OpCode::Control(Control::Ping);
+const PONG: OpCode = OpCode::Control(Control::Pong);
 
 /// Sends a response chunk of `len` bytes that moves by ownership.
 fn write_owned(harness: &Harness, id: ConnId, len: usize) {
@@ -275,4 +277,31 @@ fn requests_that_come_during_a_stall_are_answered_after_it() {
     assert_eq!(late.response().1, b"late");
     late.expect_closed();
     sender.join().expect("sender");
+}
+
+#[test]
+fn pings_of_a_peer_that_reads_nothing_are_answered_once_it_does() {
+    let silent = Behaviour { wants: 0, ..behaviour() };
+    let mut harness = Harness::with_behaviour(silent);
+    let mut client = Client::connect_slow(harness.port);
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    // Far more pongs than the kernel holds for a client with so small a receive buffer.
+    let pings: Vec<u8> = (0..4000).flat_map(|_| masked(PING, true, &[b'p'; 125])).collect();
+    for _ in 0..30 {
+        client.send(&pings);
+        assert!(harness.backlog(id) < 256 << 10, "{} bytes of pongs wait", harness.backlog(id));
+    }
+    client.send(&masked(PING, true, b"the newest"));
+    let mut pongs = 0;
+    loop {
+        let (opcode, _, payload) = client.frame();
+        assert_eq!(opcode, PONG);
+        pongs += 1;
+        if payload == b"the newest" {
+            break;
+        }
+        assert_eq!(payload, [b'p'; 125]);
+    }
+    assert!((2..120_000).contains(&pongs));
 }
