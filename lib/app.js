@@ -101,6 +101,8 @@ class TemplatedApp {
       ownsDefault: false,
       filters: [],
       missing: null,
+      /** Times it has been closed of which the loop has not said yet that they are done: its events until then are of connections that are over. */
+      closing: 0,
     };
     if (tls === null) this.#engine.addApp(this.#id);
     else this.#secure(tls);

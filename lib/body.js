@@ -2,7 +2,7 @@
 // The body of a request on its way to the user: delivered at once to an attached handler, held (and the connection
 // paused) while there is none or while the user has paused.
 
-const { hot, touched, guarded, lend, Op } = require('./engine');
+const { hot, touched, guarded, later, lend, Op } = require('./engine');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 
@@ -89,21 +89,30 @@ class RequestBody {
     }, true);
   }
 
+  /** As an event of its own, whoever asks for it: the handlers of others are not interrupted. */
   #deliverSoon() {
     if (this.#deliveryDue || (this.#held.length === 0 && !this.#loopPaused)) return;
     this.#deliveryDue = true;
-    process.nextTick(() => this.#deliver());
+    later(RequestBody.#deliver, this);
   }
 
-  #deliver() {
-    this.#deliveryDue = false;
-    while (this.#held.length > 0 && !this.#paused && !this.#over && this.#handler !== null) {
-      const [chunk, last, remaining] = this.#held.shift();
-      guarded(this.#handler, chunk, last, remaining);
-      // Behind the microtasks the handler queued.
-      if (!this.#keeps) setImmediate(hot.detach, chunk);
+  static #deliver(body) {
+    body.#deliveryDue = false;
+    if (body.#over || body.#handler === null) return;
+    if (body.#mayDeliver()) {
+      const [chunk, last, remaining] = body.#held.shift();
+      guarded(body.#handler, body.#keeps ? chunk : lend(chunk), last, remaining);
     }
-    if (this.#held.length === 0 && !this.#paused && this.#handler !== null) this.#pauseLoop(false);
+    if (body.#paused) return;
+    if (body.#held.length > 0) body.#deliverSoon();
+    else body.#pauseLoop(false);
+  }
+
+  /** Pausing does not hold back an end without bytes, as in the original. */
+  #mayDeliver() {
+    if (this.#held.length === 0) return false;
+    const [chunk, last] = this.#held[0];
+    return !this.#paused || (last && chunk.byteLength === 0);
   }
 
   #pauseLoop(pause) {

@@ -107,6 +107,39 @@ function flushScheduledCommands() {
   hot.flush();
 }
 
+// ---- events of our own
+
+/** What is to run as an event of its own: functions with their argument. */
+const due = [];
+
+/**
+ * Calls `run(argument)` as the loop's events call handlers: after all that is running now, with its nextTicks and
+ * microtasks, before immediates, and in no async context of whoever asked for it.
+ */
+function later(run, argument) {
+  due.push(run, argument);
+  if (!pumping) hot.ring();
+}
+
+function runDue() {
+  while (due.length > 0) {
+    runOneDue();
+    drainNow();
+    // Elsewhere the queues are run by the runtime, behind this callback.
+    if (runTicks === undefined) return;
+  }
+}
+
+function runOneDue() {
+  const run = due.shift();
+  const argument = due.shift();
+  try {
+    run(argument);
+  } catch (error) {
+    report(error);
+  }
+}
+
 /** An error nobody caught: as if the handler had been called by Node itself. */
 function report(error) {
   hot.fatal(error);
@@ -169,6 +202,11 @@ function pump() {
   let since = 0;
   largeBytes = 0;
   let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
+  if (due.length > 0) {
+    runDue();
+    // One event for each callback, where the queues run behind it.
+    if (runTicks === undefined) return void endPump(true);
+  }
   for (;;) {
     const count = next();
     if (count === 0) break;
@@ -181,14 +219,19 @@ function pump() {
     }
     left -= count;
     if (left <= 0 || largeBytes > LARGE_BYTES_PER_PUMP) {
-      // Behind the immediates and the I/O that wait already.
-      setImmediate(pump);
-      break;
+      return void endPump(true);
     }
   }
+  endPump(false);
+}
+
+/** `goOn`: there may be more, behind the immediates and the I/O that wait already. */
+function endPump(goOn) {
   takeBack();
   pumping = false;
   hot.flush();
+  if (goOn) setImmediate(pump);
+  else if (due.length > 0) hot.ring();
 }
 
 let spared = null;
@@ -256,6 +299,7 @@ function dispatch(at) {
     report(error);
   }
   if (drained !== true) drainNow();
+  if (due.length > 0 && runTicks !== undefined) runDue();
 }
 
 /** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
@@ -299,6 +343,7 @@ module.exports = {
   touched,
   report,
   guarded,
+  later,
   drainNow,
   lend,
   lendPayload,

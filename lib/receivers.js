@@ -15,7 +15,15 @@ const {
   lendPayload,
 } = require('./engine');
 const { HttpRequest, requestInternals } = require('./request');
-const { HttpResponse, SSLHttpResponse, responseInternals, Flag, BODY_SHIFT } = require('./response');
+const {
+  HttpResponse,
+  SSLHttpResponse,
+  responseInternals,
+  Flag,
+  BODY_SHIFT,
+  BODY_MASK,
+} = require('./response');
+const pipeline = require('./pipeline');
 const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
@@ -25,17 +33,20 @@ const DRAINED = true;
 // ---- HTTP
 
 receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
-  if (connections[slot] !== undefined) {
-    const current = responseInternals.at(slot, generation);
-    if (current !== undefined) {
-      responseInternals.park(current, [slot, generation, handler, flags, app, offset, length]);
-      return;
-    }
+  if (apps[app].closing > 0 || pipeline.isOver(slot, generation)) return;
+  if (connections[slot] !== undefined || pipeline.waits(slot, generation)) {
+    pipeline.park(slot, generation, handler, flags, app, offset, length);
+    return;
   }
-  if (responseInternals.isClosed(slot, generation)) return;
+  return takeRequest(slot, generation, handler, flags, app, offset, length);
+};
+
+pipeline.taker.take = takeRequest;
+
+function takeRequest(slot, generation, handler, flags, app, offset, length) {
   const res = newResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
-  const body = flags >>> BODY_SHIFT;
+  const body = (flags >>> BODY_SHIFT) & BODY_MASK;
   connections[slot] = res;
   let match = 0;
   for (let id = handler; id !== -1; id = hot.requestMatch(offset, length, ++match)) {
@@ -57,7 +68,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
   requestInternals.invalidate(req);
   if (apps[app].ownsDefault) responseInternals.abortAndClose(res);
   else responseInternals.notFound(res);
-};
+}
 
 function newResponse(slot, generation, flags, app) {
   const Response = apps[app].secure ? SSLHttpResponse : HttpResponse;
@@ -104,9 +115,9 @@ receivers[Kind.DATA] = (slot, generation, flags, low, high, offset, length) => {
   responseInternals.data(res, hot.payload(offset, length), (flags & 1) !== 0, remaining);
 };
 
-receivers[Kind.WRITABLE] = (slot, generation) => {
+receivers[Kind.WRITABLE] = (slot, generation, exchange) => {
   const res = responseInternals.at(slot, generation);
-  if (res !== undefined) responseInternals.writable(res);
+  if (res !== undefined) responseInternals.writable(res, exchange);
 };
 
 receivers[Kind.PEER_END] = (slot, generation) => {
@@ -120,6 +131,7 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
   try {
     if (res !== undefined) responseInternals.abort(res);
     else if (ws !== undefined) websocketInternals.over(ws, code, hot.payload(offset, length));
+    else pipeline.end(slot, generation);
   } finally {
     hot.command(Op.RELEASE, slot, generation, 0);
   }
@@ -179,6 +191,7 @@ receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
 
 /** Every object of one app (or all of them) is over: what `app.close()` and a dead loop have in common. */
 function endAll(app) {
+  pipeline.endAll(app?.id);
   for (const object of connections.slice()) {
     if (object === undefined) continue;
     if (websocketInternals.is(object)) {

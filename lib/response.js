@@ -1,9 +1,10 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { NEITHER, hot, registers, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
+const { NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
 const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
 const { RequestBody } = require('./body');
+const pipeline = require('./pipeline');
 const { Behaviour, openWebSocket } = require('./websocket');
 
 const INVALID =
@@ -11,8 +12,11 @@ const INVALID =
 
 /** Flags of a Request event and of response commands; the numbers of src/channel.rs. */
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
-/** From this bit on the flags of a Request event are the length of the body, if all of it came with the head. */
+/** From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it came with the head. */
 const BODY_SHIFT = 8;
+const BODY_MASK = 0xffff;
+/** From this bit on they are the number of the exchange on its connection, as Writable events have it, too. */
+const EXCHANGE_SHIFT = 24;
 const Respond = Object.freeze({ CLOSE: 1, NO_LENGTH: 2, REPORTED_LENGTH: 4, OWN_DATE: 8 });
 
 /** How the body is delimited once the head has left. */
@@ -50,22 +54,6 @@ function checkStatus(status) {
   }
 }
 
-/** By slot: the generation of a connection that JavaScript has closed, or is closing after its response. */
-const closed = [];
-
-/** Hands the next request of a pipeline to its handler, and the others to its response. */
-function nextInLine(waiting) {
-  const event = waiting.shift();
-  receivers[Kind.REQUEST](...event);
-  hot.unpark(event[5]);
-  const [slot, generation] = event;
-  const res = internals.at(slot, generation);
-  if (waiting.length === 0) return;
-  if (res !== undefined) internals.inherit(res, waiting);
-  else if (closed[slot] === generation) for (const [, , , , , offset] of waiting) hot.unpark(offset);
-  else process.nextTick(nextInLine, waiting);
-}
-
 /** What the module keeps to itself; see the static block. */
 let internals;
 
@@ -86,8 +74,6 @@ class HttpResponse {
   #onAborted = null;
   #onWritable = null;
   #body = null;
-  /** Pipelined requests that wait for this response: the arguments of their events. */
-  #waiting = null;
 
   constructor(slot, generation, flags, app) {
     this.#slot = slot;
@@ -108,24 +94,17 @@ class HttpResponse {
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
       app: (res) => res.#app,
-      inherit(res, waiting) {
-        res.#waiting = waiting;
-      },
-      isClosed: (slot, generation) => closed[slot] === generation,
-      /** A request that came before this response is complete; its turn is next. */
-      park(res, event) {
-        event[5] = hot.park(event[5], event[6]);
-        (res.#waiting ??= []).push(event);
-      },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
-      writable(res) {
+      writable(res, exchange) {
+        // An earlier response of the pipeline may have asked.
+        if (res.#request >>> EXCHANGE_SHIFT !== exchange) return;
         const handler = res.#onWritable;
         if (handler !== null) handler(res.#offset);
       },
       /** The connection is gone; the loop has told us or we have told it. */
       abort(res) {
         if (!res.#open) return;
-        res.#closeAfter();
+        pipeline.end(res.#slot, res.#generation);
         res.#forget();
         if (res.#onAborted !== null) guarded(res.#onAborted);
       },
@@ -157,14 +136,6 @@ class HttpResponse {
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
 
-  /** No request that follows on this connection will be answered. */
-  #closeAfter() {
-    closed[this.#slot] = this.#generation;
-    if (this.#waiting === null) return;
-    for (const event of this.#waiting) hot.unpark(event[5]);
-    this.#waiting = null;
-  }
-
   /** Nothing more may be asked of this object. */
   #forget() {
     this.#open = false;
@@ -173,10 +144,10 @@ class HttpResponse {
   }
 
   #done(flags) {
-    if ((flags & Respond.CLOSE) !== 0) this.#closeAfter();
+    if ((flags & Respond.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
     this.#forget();
     touched();
-    if (this.#waiting !== null) process.nextTick(nextInLine, this.#waiting);
+    pipeline.proceed(this.#slot, this.#generation);
   }
 
   #requestBody() {
@@ -528,6 +499,8 @@ class HttpResponse {
     }
     const { upgrade } = hot;
     upgrade(this.#slot, this.#generation, context.id, this.#status, this.#headers, key, protocol, extensions);
+    // Requests that came behind this one are none any more.
+    pipeline.end(this.#slot, this.#generation);
     this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, userData);
   }
@@ -546,6 +519,7 @@ module.exports = {
   responseInternals: internals,
   Flag,
   BODY_SHIFT,
+  BODY_MASK,
   Respond,
   lowerCaseName,
   checkHeaderValue,

@@ -47,7 +47,7 @@ pub enum EventKind {
     Request = 1,
     /// Body bytes; `a` = flags (`BODY_LAST`), `b`/`c` = low/high half of what is still to come (all ones: unknown).
     Data = 2,
-    /// All that was accepted for this response has left; `onWritable`.
+    /// All that was accepted for this response has left; `onWritable`. `a` = the number of its exchange.
     Writable = 3,
     /// The peer closed its sending side while a response is pending.
     PeerEnd = 4,
@@ -89,8 +89,13 @@ pub mod request_flag {
     pub const CLOSE: u32 = 8;
 }
 
-/// From this bit on, the flags of a `Request` event are the length of the body, if the request block has all of it.
+/// From this bit on, and below [`EXCHANGE_SHIFT`], the flags of a `Request` event are the length of the body, if the
+/// request block has all of it.
 pub const BODY_SHIFT: u32 = 8;
+
+/// From this bit on, the flags of a `Request` event are the low bits of the exchange's number on its connection. There
+/// are never so many exchanges at once that two of them had the same.
+pub const EXCHANGE_SHIFT: u32 = 24;
 
 pub const BODY_LAST: u32 = 1;
 

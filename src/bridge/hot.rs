@@ -76,6 +76,7 @@ hot! {
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
     "drain" => drain as drain_callback,
+    "ring" (0) => ring as ring_callback,
     "command" => command as command_callback,
     "send" (1) => send as send_callback,
     "end" => end as end_callback,
@@ -167,6 +168,12 @@ fn start_stretch(call: Call<'_>) -> Value {
 /// `drain()`: see `State::drain`
 fn drain(call: Call<'_>) -> Value {
     call.state.drain();
+    value::undefined()
+}
+
+/// `ring()`: the pump is called, as for events
+fn ring(call: Call<'_>) -> Value {
+    call.state.event_loop.ring();
     value::undefined()
 }
 

@@ -584,7 +584,7 @@ impl Connection {
         used
     }
 
-    fn notice_peer_end(&mut self, ctx: &mut Context) {
+    pub(super) fn notice_peer_end(&mut self, ctx: &mut Context) {
         if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
             self.on_peer_end(ctx);
         }

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Protocol};
 use super::context::Context;
 use super::declared::{Collecting, MAX_DECLARED_BODY};
-use crate::channel::{BODY_LAST, BODY_SHIFT, EventKind, NO_HANDLER, request_flag};
+use crate::channel::{BODY_LAST, BODY_SHIFT, EXCHANGE_SHIFT, EventKind, NO_HANDLER, request_flag};
 use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
@@ -65,6 +65,10 @@ pub(super) struct Exchange {
     close_known: bool,
     /// A browser that must not be offered permessage-deflate asks for a WebSocket.
     broken_deflate: bool,
+    /// The bytes behind it may be those of a WebSocket, not requests.
+    may_upgrade: bool,
+    /// Of the connection's exchanges this one's, wrapping.
+    number: u8,
 }
 
 /// Where the request stands.
@@ -101,8 +105,22 @@ impl Http {
 
     /// Whether a pipelined request may be handed over before this one is answered.
     fn may_look_ahead(&self) -> bool {
-        let last = self.ahead.back().unwrap_or(&self.exchange);
-        self.pending && last.keep_alive && self.ahead.len() < MAX_AHEAD
+        let last = self.last_exchange();
+        self.pending && last.keep_alive && !last.may_upgrade && self.ahead.len() < MAX_AHEAD
+    }
+
+    /// The one whose request came last.
+    fn last_exchange(&self) -> &Exchange {
+        self.ahead.back().unwrap_or(&self.exchange)
+    }
+
+    /// Whether requests behind the one being answered have been handed over, too.
+    pub(super) fn has_looked_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    pub(super) fn has_begun_response(&self) -> bool {
+        self.sending != Sending::Nothing
     }
 
     /// Whether the request's body is still to come, and how much of it if that is known.
@@ -134,8 +152,11 @@ impl Http {
 }
 
 impl Exchange {
-    fn new(head: &RequestHead, bytes: &[u8]) -> Self {
+    /// The one behind `last`.
+    fn new(head: &RequestHead, bytes: &[u8], last: &Exchange) -> Self {
         Exchange {
+            number: last.number.wrapping_add(1),
+            may_upgrade: head.websocket_key.is_some(),
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
             keep_alive: head.keep_alive,
@@ -264,8 +285,8 @@ impl Connection {
             return None;
         }
         let first = match_routes(ctx, self, head, request).filter(|(id, _)| ctx.program(*id).is_none())?;
-        let exchange = Exchange::new(head, request);
         let http = self.http()?;
+        let exchange = Exchange::new(head, request, http.last_exchange());
         http.ahead_bytes += body.len();
         http.ahead.push_back(exchange);
         self.request_event(ctx, head, request, body, exchange, Some(first));
@@ -305,8 +326,8 @@ impl Connection {
     fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8], used: usize) -> usize {
         let (request, rest) = bytes.split_at(used);
         let has_body = head.framing.has_body();
-        let exchange = Exchange::new(head, request);
         let Protocol::Http(http) = &mut self.protocol else { return used };
+        let exchange = Exchange::new(head, request, &http.exchange);
         **http = Http {
             phase: if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding },
             exchange,
@@ -362,7 +383,8 @@ impl Connection {
             | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
             | flag(exchange.head_request, request_flag::HEAD)
             | flag(!exchange.keep_alive, request_flag::CLOSE)
-            | (body.len() as u32) << BODY_SHIFT;
+            | (body.len() as u32) << BODY_SHIFT
+            | u32::from(exchange.number) << EXCHANGE_SHIFT;
         let handler = first.map_or(NO_HANDLER, |(id, _)| id);
         let offset = ctx.events.arena.len();
         write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes, body);
@@ -428,7 +450,8 @@ impl Connection {
     /// The connection waits for the next request.
     fn http_next(&mut self, ctx: &mut Context) {
         if let Some(http) = self.http() {
-            *http = Http { phase: Phase::Head, ..Http::default() };
+            // Only the number of the last exchange goes on.
+            *http = Http { phase: Phase::Head, exchange: http.exchange, ..Http::default() };
         }
         self.set_timeout(ctx, ctx.timeouts(self.app).response);
     }
@@ -442,10 +465,18 @@ impl Connection {
             http.exchange = next;
             http.sending = Sending::Nothing;
             http.paused = false;
+            // What the last one asked for or was told is not the next one's.
+            http.want_writable = false;
+            http.peer_end_told = false;
             if http.ahead.is_empty() {
                 http.ahead_bytes = 0;
             }
-            return;
+            return self.notice_peer_end(ctx);
+        }
+        if http.has_looked_ahead() {
+            // JavaScript has requests that will not be answered: it hears of their end, and lets go itself.
+            self.tell_gone(ctx, 0, b"");
+            return self.end_gracefully(ctx);
         }
         http.pending = false;
         http.paused = false;
@@ -469,7 +500,7 @@ impl Connection {
         let drained = before > 0 && now == 0;
         if http.pending && http.want_writable && now < WRITABLE_BELOW {
             http.want_writable = false;
-            ctx.event(EventKind::Writable, id, [0; 3], b"");
+            ctx.event(EventKind::Writable, id, [u32::from(http.exchange.number), 0, 0], b"");
         }
         let waits_for_javascript = http.pending && matches!(http.phase, Phase::Responding);
         if self.blocked && (before == 0 || now < before) {

@@ -122,6 +122,7 @@ pub struct Loop {
     pub shared: Arc<Shared>,
     control: Sender<Control>,
     waker: Arc<Waker>,
+    wake_js: Arc<dyn WakeJs>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -162,6 +163,7 @@ impl Loop {
         let shared = Arc::new(Shared::default());
         let (control, inbox) = crossbeam_channel::unbounded();
         let (in_loop, wake_js): (_, Arc<dyn WakeJs>) = (shared.clone(), Arc::from(wake_js));
+        let ring = wake_js.clone();
         let thread = std::thread::Builder::new().name("uws-rs loop".into()).spawn(move || {
             let report = (in_loop.clone(), wake_js.clone());
             wake_js.loop_starts();
@@ -170,7 +172,7 @@ impl Loop {
                 report_panic(&report.0, &*report.1, &*panic);
             }
         })?;
-        Ok(Loop { shared, control, waker, thread: Some(thread) })
+        Ok(Loop { shared, control, waker, wake_js: ring, thread: Some(thread) })
     }
 
     /// Sends a rare command. Commands of the batch queue that are flushed later are carried out after it.
@@ -192,6 +194,11 @@ impl Loop {
     pub fn wake(&self) {
         // An eventfd write fails only when the loop's poll is gone, and then nobody sleeps on it.
         let _ = self.waker.wake();
+    }
+
+    /// Wakes JavaScript as an event would.
+    pub fn ring(&self) {
+        self.wake_js.wake();
     }
 
     /// Ends the thread and waits for it; every socket is closed.

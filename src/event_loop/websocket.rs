@@ -3,6 +3,7 @@
 use super::compression::{Compression, Outgoing};
 use super::connection::{Connection, Protocol};
 use super::context::{Behaviour, Context, wants};
+use super::http::Http;
 use super::publication::Publication;
 use super::timer::Tick;
 use crate::channel::{Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag};
@@ -74,8 +75,10 @@ impl Connection {
             may_compress: self.may_compress(),
         };
         let Some(behaviour) = ctx.behaviour(command.arg) else { return };
-        if !matches!(&self.protocol, Protocol::Http(http) if http.has_whole_request()) {
-            // The rest of a body would be taken for frames.
+        let fits =
+            |http: &Http| http.has_whole_request() && !http.has_looked_ahead() && !http.has_begun_response();
+        if !matches!(&self.protocol, Protocol::Http(http) if fits(http)) {
+            // The rest of a body would be taken for frames, or what comes behind is being taken for requests.
             self.tell_gone(ctx, 1006, b"");
             return self.close_socket(ctx);
         }

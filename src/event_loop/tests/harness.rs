@@ -1,8 +1,8 @@
 //! The JavaScript side of the crossing, and raw clients.
 
 use crate::channel::{
-    Account, BODY_SHIFT, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED, Op, Shared,
-    WakeJs, begin_parts, request_flag, set_part,
+    Account, BODY_SHIFT, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EXCHANGE_SHIFT, EventBatch, EventKind,
+    OWNED, Op, Shared, WakeJs, begin_parts, request_flag, set_part,
 };
 use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
 use crate::protocol::frame;
@@ -263,7 +263,9 @@ impl Request {
         let words = (0..count).map(word).collect();
         let flags = event.args[1];
         let mut head = event.payload[count * 4..].to_vec();
-        let body = head.split_off(head.len() - (flags >> BODY_SHIFT) as usize);
+        let body = head.split_off(head.len() - (flags >> BODY_SHIFT & 0xffff) as usize);
+        // The number of the exchange is looked at by itself.
+        let flags = flags & !(u32::MAX << EXCHANGE_SHIFT);
         Request { id: event.id, handler: event.args[0], flags, body, words, head }
     }
 

@@ -1,0 +1,60 @@
+'use strict';
+// Requests of a connection that came before the response to an earlier one was complete: they wait here, in order, each
+// for an event of its own.
+
+const { hot, later } = require('./engine');
+
+/** By slot: { slot, generation, app, events } of a connection with requests that wait. */
+const lines = [];
+/** By slot: the generation of the last connection of which no further request becomes an object. */
+const over = [];
+
+/** Takes a waiting request; filled in by lib/receivers.js. */
+const taker = { take: null };
+
+/** Whether requests of this connection are for nobody any more. */
+const isOver = (slot, generation) => over[slot] === generation;
+
+/** Whether requests of this connection wait, also while none is being answered. */
+const waits = (slot, generation) => lines[slot] !== undefined && lines[slot].generation === generation;
+
+/** Puts a request, the arguments of its event, behind the others. */
+function park(slot, generation, handler, flags, app, offset, length) {
+  if (!waits(slot, generation)) lines[slot] = { slot, generation, app, events: [] };
+  // What the event's batch holds is gone before its turn comes.
+  lines[slot].events.push([slot, generation, handler, flags, app, hot.park(offset, length), length]);
+}
+
+/** The response is complete: the next request has its turn. */
+function proceed(slot, generation) {
+  if (waits(slot, generation)) later(handOver, lines[slot]);
+}
+
+function handOver(line) {
+  // Ended meanwhile, and perhaps another connection's.
+  if (lines[line.slot] !== line) return;
+  const event = line.events.shift();
+  if (line.events.length === 0) lines[line.slot] = undefined;
+  try {
+    taker.take(...event);
+  } finally {
+    hot.unpark(event[5]);
+  }
+}
+
+/** The connection ends or becomes something else: no request that waits or is still to come gets a handler. */
+function end(slot, generation) {
+  over[slot] = generation;
+  if (!waits(slot, generation)) return;
+  for (const event of lines[slot].events) hot.unpark(event[5]);
+  lines[slot] = undefined;
+}
+
+/** The same for all connections of an app; without one, for all there are. */
+function endAll(app) {
+  for (const line of lines.filter((each) => each !== undefined)) {
+    if (app === undefined || line.app === app) end(line.slot, line.generation);
+  }
+}
+
+module.exports = { taker, isOver, waits, park, proceed, end, endAll };
