@@ -137,9 +137,10 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
   }
 };
 
-receivers[Kind.FILTER] = (slot, generation, app, accepted) => {
+receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
   const res = newResponse(slot, generation, Flag.HAS_BODY, app);
+  responseInternals.keepAddresses(res, hot.payload(offset, length));
   for (const filter of filters) filter(res, accepted ? 1 : -1);
 };
 

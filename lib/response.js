@@ -2,7 +2,7 @@
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
 const { NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
-const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
+const { coerce, text, integer, toArrayBuffer, requireArguments, requireFunction } = require('./arguments');
 const { RequestBody } = require('./body');
 const pipeline = require('./pipeline');
 const { Behaviour, openWebSocket } = require('./websocket');
@@ -54,6 +54,25 @@ function checkStatus(status) {
   }
 }
 
+/** The peer's address and the one of a PROXY header, as `write_address` of src/channel.rs has written them. */
+function readAddresses(bytes) {
+  const list = [];
+  for (let at = 0; list.length < 2;) {
+    const ip = bytes.subarray(at + 1, at + 1 + bytes[at]);
+    at += 1 + ip.length;
+    const port = ip.length === 0 ? 0 : bytes[at++] | (bytes[at++] << 8);
+    list.push({ address: ip.slice().buffer, addressText: toArrayBuffer(addressText(ip)), port });
+  }
+  return list;
+}
+
+/** IPv6 fully written out, as in the original. */
+function addressText(ip) {
+  if (ip.length !== 16) return ip.join('.');
+  const hex = Buffer.from(ip).toString('hex');
+  return hex.match(/.{4}/g).join(':');
+}
+
 /** What the module keeps to itself; see the static block. */
 let internals;
 
@@ -74,6 +93,8 @@ class HttpResponse {
   #onAborted = null;
   #onWritable = null;
   #body = null;
+  /** Of a filter's response, whose connection may be gone: what came with the event. */
+  #addresses = null;
 
   constructor(slot, generation, flags, app) {
     this.#slot = slot;
@@ -100,6 +121,9 @@ class HttpResponse {
         if (res.#request >>> EXCHANGE_SHIFT !== exchange) return;
         const handler = res.#onWritable;
         if (handler !== null) handler(res.#offset);
+      },
+      keepAddresses(res, bytes) {
+        res.#addresses = readAddresses(new Uint8Array(bytes));
       },
       /** The connection is gone; the loop has told us or we have told it. */
       abort(res) {
@@ -455,6 +479,10 @@ class HttpResponse {
 
   #address(what, proxied) {
     this.#check();
+    if (this.#addresses !== null) {
+      const kept = this.#addresses[proxied][what];
+      return typeof kept === 'number' ? kept : kept.slice(0);
+    }
     return hot[what](this.#slot, this.#generation, proxied);
   }
 

@@ -64,7 +64,8 @@ pub enum EventKind {
     Dropped = 11,
     /// Nothing listens and no connection is open any more.
     Quiet = 12,
-    /// For `filter`: `a` = app, `b` = 1 accepted, 0 closed.
+    /// For `filter`: `a` = app, `b` = 1 accepted, 0 closed; payload: the connection's addresses (`write_address`), peer
+    /// and proxied, since its slot may have another one by the time they are asked for.
     Filter = 13,
     /// The loop thread panicked; payload: the message. Nothing follows.
     Panic = 14,
@@ -604,6 +605,24 @@ impl AddressCell {
             _ => return None,
         };
         Some(SocketAddr::new(ip, meta as u16))
+    }
+}
+
+/// Appends an address for JavaScript: the number of its bytes (0: none), those, and the port in two more, low byte first.
+pub fn write_address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
+    match address.map(|address| address.ip()) {
+        None => out.push(0),
+        Some(IpAddr::V4(ip)) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        Some(IpAddr::V6(ip)) => {
+            out.push(16);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    if let Some(address) = address {
+        out.extend_from_slice(&address.port().to_le_bytes());
     }
 }
 

@@ -1,4 +1,5 @@
 'use strict';
+const { Worker } = require('node:worker_threads');
 const {
   it,
   assert,
@@ -13,6 +14,7 @@ const {
   turn,
   post,
   named,
+  ours,
 } = require('../support');
 
 const filtered = { skip: v30 ? '20.30 has no filter' : false };
@@ -274,4 +276,45 @@ it('another app lives on', async (t) => {
   one.app.close();
   assert.equal((await peer.request(get('/'))).body, 'two');
   assert.equal((await two.once(get('/'))).body, 'two');
+});
+
+it('filter sees the address of its own connection, however late it is called', filtered, async (t) => {
+  const seen = new Events();
+  const server = serve(t, (app) => {
+    app.filter((res, count) => {
+      const [bytes, address] = [res.getRemoteAddress(), text(res.getRemoteAddressAsText())];
+      seen.push([count, new Uint8Array(bytes).at(-1), Number(address.at(-1))]);
+    });
+  });
+  const last = [2, 3, 4, 5];
+  const addresses = last.map((n) => `127.0.0.${n}`);
+  const client = new Worker(
+    `const net = require('net');
+    const { workerData: { port, addresses } } = require('worker_threads');
+    const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    (async () => {
+      for (const localAddress of addresses) {
+        const socket = net.connect({ port, host: '127.0.0.1', localAddress });
+        socket.on('error', () => {});
+        await new Promise((resolve) => socket.on('connect', resolve));
+        await wait(20);
+        socket.destroy();
+        await wait(20);
+      }
+    })()`,
+    { eval: true, workerData: { port: server.port, addresses } },
+  );
+  // Each connection has come and gone, and its slot been used again, before any handler runs.
+  for (const end = Date.now() + 500; Date.now() < end;);
+  await new Promise((resolve) => client.once('exit', resolve));
+  await seen.count(8);
+  for (const count of [1, -1]) {
+    // An original may be asked when the socket is closed, and then has no address.
+    const list = seen.list.filter(([n]) => n === count && (ours || count === 1));
+    if (!list.length) continue;
+    assert.deepEqual(
+      list.map(([, ...ends]) => ends),
+      last.map((n) => [n, n]),
+    );
+  }
 });

@@ -78,9 +78,7 @@ impl EventLoop {
         if std::mem::replace(&mut self.quiet, false) {
             self.ctx.event(EventKind::Busy, ConnId::default(), [0; 3], b"");
         }
-        if self.ctx.apps.get(app as usize).is_some_and(|app| app.filter) {
-            self.ctx.event(EventKind::Filter, id, [app, 1, 0], b"");
-        }
+        self.ctx.filter_event(app, id, true);
     }
 
     pub(super) fn free_slot(&mut self) -> Option<u32> {

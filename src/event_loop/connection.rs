@@ -461,9 +461,7 @@ impl Connection {
         self.readable = false;
         self.deadline = 0;
         ctx.connections -= 1;
-        if ctx.apps.get(self.app as usize).is_some_and(|app| app.filter) {
-            ctx.event(EventKind::Filter, self.id, [self.app, 0, 0], b"");
-        }
+        ctx.filter_event(self.app, self.id, false);
         ctx.reap.push(self.id.slot);
     }
 

@@ -5,7 +5,7 @@ use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use super::tls;
-use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED_EVENT, Shared};
+use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED_EVENT, Shared, write_address};
 use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
@@ -173,6 +173,18 @@ impl Context {
 
     pub fn event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
         self.events.push(kind, id, args, payload);
+    }
+
+    /// Tells `filter` handlers of an app, if it has any, that a connection has come or gone.
+    pub fn filter_event(&mut self, app: u32, id: ConnId, accepted: bool) {
+        if !self.apps.get(app as usize).is_some_and(|app| app.filter) {
+            return;
+        }
+        let slot = self.shared.slots.get(id.slot);
+        let offset = self.events.arena.len();
+        write_address(&mut self.events.arena, slot.peer(id.generation));
+        write_address(&mut self.events.arena, slot.proxied(id.generation));
+        self.events.push_from(EventKind::Filter, id, [app, u32::from(accepted), 0], offset);
     }
 
     /// Whether JavaScript is so far behind that nothing more may be read.
