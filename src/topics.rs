@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 use indexmap::IndexSet;
+use smallvec::SmallVec;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Slots are dense numbers: one multiplication spreads them well enough.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SlotHasher(u64);
 
 impl Hasher for SlotHasher {
@@ -26,7 +27,7 @@ impl Hasher for SlotHasher {
     }
 }
 
-type Subscribers = IndexSet<u32, BuildHasherDefault<SlotHasher>>;
+pub type Subscribers = IndexSet<u32, BuildHasherDefault<SlotHasher>>;
 
 #[derive(Default)]
 pub struct Topics {
@@ -69,6 +70,60 @@ impl Topics {
     }
 }
 
+/// Topics of one connection up to which looking through them is as fast as a table.
+const FEW: usize = 16;
+
+/// What one connection is subscribed to. Most have a topic or two, some a hundred thousand.
+#[derive(Debug)]
+pub enum Subscriptions {
+    Few(SmallVec<[u32; 4]>),
+    Many(Box<Subscribers>),
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Subscriptions::Few(SmallVec::new())
+    }
+}
+
+impl Subscriptions {
+    /// The caller knows that the topic is not among them.
+    pub fn add(&mut self, topic: u32) {
+        match self {
+            Subscriptions::Few(topics) if topics.len() < FEW => topics.push(topic),
+            Subscriptions::Few(topics) => {
+                let many = topics.drain(..).chain([topic]).collect();
+                *self = Subscriptions::Many(Box::new(many));
+            }
+            Subscriptions::Many(topics) => {
+                topics.insert(topic);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, topic: u32) {
+        match self {
+            Subscriptions::Few(topics) => {
+                if let Some(index) = topics.iter().position(|each| *each == topic) {
+                    topics.swap_remove(index);
+                }
+            }
+            Subscriptions::Many(topics) => {
+                topics.swap_remove(&topic);
+            }
+        }
+    }
+
+    /// All of them, after which there is none.
+    pub fn take(&mut self) -> impl Iterator<Item = u32> + use<> {
+        let (few, many) = match std::mem::take(self) {
+            Subscriptions::Few(topics) => (Some(topics), None),
+            Subscriptions::Many(topics) => (None, Some(*topics)),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +156,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_connection_has_the_topics_it_was_given(steps in prop::collection::vec((0u32..40, any::<bool>()), 0..200)) {
+            let (mut own, mut expected) = (Subscriptions::default(), BTreeSet::new());
+            for (topic, add) in steps {
+                if !add {
+                    own.remove(topic);
+                    expected.remove(&topic);
+                } else if expected.insert(topic) {
+                    own.add(topic);
+                }
+            }
+            prop_assert_eq!(own.take().collect::<BTreeSet<_>>(), expected);
+            prop_assert_eq!(own.take().count(), 0);
+        }
+
         #[test]
         fn agrees_with_sets(steps in prop::collection::vec((0u32..4, 0u32..40, any::<bool>()), 0..300)) {
             let mut topics = Topics::default();

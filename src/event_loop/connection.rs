@@ -605,9 +605,9 @@ impl Connection {
         self.close_socket(ctx);
     }
 
-    fn leave_topics(&mut self, ctx: &mut Context) {
+    pub(super) fn leave_topics(&mut self, ctx: &mut Context) {
         if let Protocol::WebSocket(websocket) = &mut self.protocol {
-            for topic in std::mem::take(&mut websocket.topics) {
+            for topic in websocket.topics.take() {
                 ctx.topics.unsubscribe(topic, self.id.slot);
             }
         }

@@ -11,7 +11,7 @@ use crate::protocol::frame::{self, WsError};
 use crate::protocol::handshake::{self, CompressOptions};
 use crate::protocol::message::{Event, Payload, Receiver};
 use crate::protocol::request::RequestHead;
-use smallvec::SmallVec;
+use crate::topics::Subscriptions;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -21,7 +21,7 @@ pub struct WebSocket {
     /// `None`: permessage-deflate was not negotiated.
     compression: Option<Box<Compression>>,
     /// Topics this connection is subscribed to in the loop's table.
-    pub topics: SmallVec<[u32; 4]>,
+    pub topics: Subscriptions,
     ping_outstanding: bool,
     /// 0: no limit.
     lives_until: Tick,
@@ -116,7 +116,7 @@ impl Connection {
             receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),
             compression: negotiated.map(|negotiated| Box::new(Compression::new(negotiated))),
             behaviour,
-            topics: SmallVec::new(),
+            topics: Subscriptions::default(),
             ping_outstanding: false,
             lives_until,
             farewell: Vec::new(),
@@ -313,7 +313,7 @@ impl Connection {
             && let Some(websocket) = self.websocket()
             && ctx.topics.subscribe(topic, slot)
         {
-            websocket.topics.push(topic);
+            websocket.topics.add(topic);
         }
     }
 
@@ -322,7 +322,7 @@ impl Connection {
         if let Some(websocket) = self.websocket()
             && ctx.topics.unsubscribe(topic, slot)
         {
-            websocket.topics.retain(|t| *t != topic);
+            websocket.topics.remove(topic);
         }
     }
 
