@@ -184,7 +184,7 @@ class TemplatedApp {
     const data = coerce(message, 'message');
     if (target === undefined) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    hot.publish(target.id, -1, data, flags);
+    hot.publish(target.id, -1, 0, data, flags);
     touched();
     return true;
   }

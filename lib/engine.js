@@ -38,6 +38,7 @@ const Op = Object.freeze({
   RELEASE: 9,
   UPGRADE: 10,
   SERVER_NAME: 11,
+  LEAVE_TOPICS: 12,
   SEND: 20,
   END: 21,
   SUBSCRIBE: 22,

@@ -57,9 +57,13 @@ class Subscriptions {
     else (this.#more ??= new Map()).set(topic.name, topic);
   }
 
+  /** Whether it was there. */
   delete(topic) {
-    if (this.#first === topic) this.#first = null;
-    else this.#more?.delete(topic.name);
+    if (this.#first === topic) {
+      this.#first = null;
+      return true;
+    }
+    return this.#more?.get(topic.name) === topic && this.#more.delete(topic.name);
   }
 
   /** A copy, so that handlers may subscribe and unsubscribe while it is walked through. */

@@ -236,15 +236,19 @@ class WebSocket {
     return true;
   }
 
+  /** Once, whichever of the handlers it calls unsubscribe meanwhile. */
   #leave(joined) {
-    this.#topics.delete(joined);
+    if (!this.#topics.delete(joined)) return;
     const count = joined.count - 1;
     this.#behaviour.app.topics.leave(joined);
     this.#tellSubscription(joined, count, count + 1);
   }
 
   #leaveTopics() {
-    if (this.#topics === null) return;
+    if (this.#topics === null || this.#topics.size === 0) return;
+    // The loop may have this socket as a subscriber still, and the numbers are given back now.
+    hot.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
+    touched();
     for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
@@ -275,7 +279,7 @@ class WebSocket {
     const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
     if (others === 0) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    hot.publish(target.id, this.#slot, data, flags);
+    hot.publish(target.id, this.#slot, this.#generation, data, flags);
     touched();
     return true;
   }

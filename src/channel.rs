@@ -262,6 +262,9 @@ pub enum Op {
     Upgrade = 10,
     /// JavaScript has seen `ServerName`: the handshake goes on.
     ServerName = 11,
+    /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back the numbers of
+    /// topics that nobody else has.
+    LeaveTopics = 12,
     /// A WebSocket frame. Flags: [`send_flag`].
     Send = 20,
     /// Close frame with code `arg` and the payload as reason.
@@ -269,7 +272,7 @@ pub enum Op {
     /// `arg` = topic.
     Subscribe = 22,
     Unsubscribe = 23,
-    /// `arg` = topic, `slot` = the sender that is left out (or `NOBODY`).
+    /// `arg` = topic; the connection is the sender, which is left out (slot `NOBODY`: none).
     Publish = 24,
     /// Close because of `closeOnBackpressureLimit`, with an event.
     Overflow = 25,
@@ -280,7 +283,7 @@ pub enum Op {
 }
 
 impl Op {
-    const ALL: [Op; 19] = [
+    const ALL: [Op; 20] = [
         Op::Respond,
         Op::Write,
         Op::TryEnd,
@@ -292,6 +295,7 @@ impl Op {
         Op::Release,
         Op::Upgrade,
         Op::ServerName,
+        Op::LeaveTopics,
         Op::Send,
         Op::End,
         Op::Subscribe,

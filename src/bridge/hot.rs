@@ -252,15 +252,14 @@ fn end(mut call: Call<'_>) -> Value {
     value::integer(env, if done { 0 } else { -1 })
 }
 
-/// `publish(topic, senderSlot, data, flags) → 0, or -1`
+/// `publish(topic, senderSlot, senderGeneration, data, flags) → 0, or -1`; slot -1: nobody is left out
 fn publish(mut call: Call<'_>) -> Value {
-    let (env, flags) = (call.env(), call.args.u32(3));
+    let (env, flags) = (call.env(), call.args.u32(4));
     let sender = call.args.f64(1);
-    let slot = if sender < 0.0 { NOBODY } else { sender as u32 };
-    let id = ConnId { slot, generation: 0 };
+    let id = if sender < 0.0 { ConnId { slot: NOBODY, generation: 0 } } else { call.id(1) };
     let flags = flags & (send_flag::BINARY | send_flag::COMPRESS);
     let start = call.state.commands().begin(Op::Publish, flags, id, call.args.u32(0), 0);
-    let done = finish_with_data(&mut call, start, 2).is_some();
+    let done = finish_with_data(&mut call, start, 3).is_some();
     call.state.after_command();
     value::integer(env, if done { 0 } else { -1 })
 }

@@ -133,6 +133,7 @@ impl EventLoop {
             Op::End => connection.websocket_end(ctx, &command),
             Op::Subscribe => connection.subscribe(ctx, command.arg),
             Op::Unsubscribe => connection.unsubscribe(ctx, command.arg),
+            Op::LeaveTopics => connection.leave_topics(ctx),
             Op::Overflow => connection.websocket_overflow(ctx),
             Op::ServerName => connection.server_name_answered(ctx),
             Op::Publish | Op::CloseApp | Op::CloseListener => {}
@@ -153,7 +154,9 @@ impl EventLoop {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
         let flag = |flag: u32| command.flags & flag != 0;
         let mut publication = Publication::new(flag(send_flag::BINARY), flag(send_flag::COMPRESS), payload);
-        let sender = (command.id.slot != NOBODY).then_some(command.id.slot);
+        let sender = connection_at(&mut self.slots, command.id.slot as usize)
+            .filter(|connection| connection.id == command.id)
+            .map(|connection| connection.id.slot);
         // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
         for index in (0..self.ctx.topics.count(command.arg)).rev() {
             let Some(slot) = self.ctx.topics.subscriber(command.arg, index) else { continue };

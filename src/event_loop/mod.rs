@@ -28,7 +28,7 @@ pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
 use crate::channel::{
-    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, NOBODY, Op, Shared, WakeJs, send_flag,
+    Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, Op, Shared, WakeJs, send_flag,
 };
 use crate::declarative::Program;
 use crate::mailbox::Batch;
