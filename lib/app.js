@@ -205,6 +205,7 @@ class TemplatedApp {
     for (const [id, listener] of listeners) {
       if (listener.app === this.#id) listeners.delete(id);
     }
+    this.#shared.closing++;
     this.#engine.closeApp(this.#id);
     endAll(this.#shared);
     return this;

@@ -23,6 +23,7 @@ const Kind = Object.freeze({
   WARNING: 15,
   BUSY: 16,
   SERVER_NAME: 17,
+  APP_CLOSED: 18,
 });
 
 /** Command numbers; those of `Op` in src/channel.rs. */

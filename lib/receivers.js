@@ -146,8 +146,9 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) =>
 
 // ---- WebSocket
 
-receivers[Kind.OPEN] = (slot, generation, behaviour) => {
-  openWebSocket(slot, generation, behaviourAt(behaviour), undefined);
+receivers[Kind.OPEN] = (slot, generation, id) => {
+  const behaviour = behaviourAt(id);
+  if (behaviour.app.closing === 0) openWebSocket(slot, generation, behaviour, undefined);
 };
 
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
@@ -204,6 +205,11 @@ function endAll(app) {
     }
   }
 }
+
+/** Up to here events of the app were of connections that `app.close()` has ended. */
+receivers[Kind.APP_CLOSED] = (slot, generation, app) => {
+  apps[app].closing--;
+};
 
 receivers[Kind.PANIC] = (slot, generation, a, b, c, offset, length) => {
   const message = Buffer.from(hot.payload(offset, length)).toString();

@@ -9,6 +9,7 @@
 use crate::blocks::Blocks;
 use crate::mailbox::{Batch, Mailbox};
 use parking_lot::{Condvar, Mutex};
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -75,6 +76,8 @@ pub enum EventKind {
     ServerName = 17,
     /// A connection is open again after `Quiet`.
     Busy = 16,
+    /// `CloseApp` is carried out; `a` = app. Whatever comes of that app behind this is of connections that came after.
+    AppClosed = 18,
 }
 
 /// The handler id that means "no route matched".
@@ -265,6 +268,8 @@ pub enum Op {
     /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back the numbers of
     /// topics that nobody else has.
     LeaveTopics = 12,
+    /// A rare command with more to it than fits into a record: the boxed item of the batch says which.
+    Control = 13,
     /// A WebSocket frame. Flags: [`send_flag`].
     Send = 20,
     /// Close frame with code `arg` and the payload as reason.
@@ -283,7 +288,7 @@ pub enum Op {
 }
 
 impl Op {
-    const ALL: [Op; 20] = [
+    const ALL: [Op; 21] = [
         Op::Respond,
         Op::Write,
         Op::TryEnd,
@@ -296,6 +301,7 @@ impl Op {
         Op::Upgrade,
         Op::ServerName,
         Op::LeaveTopics,
+        Op::Control,
         Op::Send,
         Op::End,
         Op::Subscribe,
@@ -352,6 +358,19 @@ pub struct CommandBatch {
     bytes: Vec<u8>,
     owned: Vec<Vec<u8>>,
     owned_bytes: usize,
+    boxed: Vec<Option<Boxed>>,
+}
+
+/// A rare command, whose type the event loop knows. It travels with the others so that its place among them is its own.
+pub type Boxed = Box<dyn Any + Send>;
+
+/// The records of a batch, for [`next`](Records::next).
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    owned: &'a mut [Vec<u8>],
+    boxed: &'a mut [Option<Boxed>],
+    /// Of the next record.
+    at: usize,
 }
 
 /// One command as the loop sees it.
@@ -364,6 +383,8 @@ pub struct Command<'a> {
     pub payload: &'a [u8],
     /// A large payload that follows the inline one.
     pub owned: Option<Vec<u8>>,
+    /// Of [`Op::Control`].
+    pub boxed: Option<Boxed>,
 }
 
 impl Command<'_> {
@@ -435,28 +456,48 @@ impl CommandBatch {
         self.finish(start);
     }
 
-    /// The record at `*at`, moving `*at` behind it. `None` at the end.
-    pub fn next<'a>(bytes: &'a [u8], owned: &mut [Vec<u8>], at: &mut usize) -> Option<Command<'a>> {
-        let header = bytes.get(*at..*at + COMMAND_HEADER)?;
+    /// A rare command, in order with the others.
+    pub fn push_boxed(&mut self, boxed: Boxed) {
+        let index = self.boxed.len() as u32;
+        self.boxed.push(Some(boxed));
+        self.push(Op::Control, ConnId::default(), index);
+    }
+
+    /// The records from position `at` on.
+    pub fn records(&mut self, at: usize) -> Records<'_> {
+        Records { bytes: &self.bytes, owned: &mut self.owned, boxed: &mut self.boxed, at }
+    }
+}
+
+impl<'a> Records<'a> {
+    /// Where the next record is, for another [`records`](CommandBatch::records); `None` at the end.
+    pub fn position(&self) -> Option<usize> {
+        (self.at < self.bytes.len()).then_some(self.at)
+    }
+
+    /// The next record. `None` at the end.
+    pub fn next(&mut self) -> Option<Command<'a>> {
+        let header = self.bytes.get(self.at..self.at + COMMAND_HEADER)?;
         let word = |i: usize| u32::from_le_bytes(header[i * 4..i * 4 + 4].try_into().unwrap_or_default());
-        let payload_start = *at + COMMAND_HEADER;
-        let payload = bytes.get(payload_start..payload_start + word(5) as usize)?;
-        *at = payload_start + payload.len();
-        let owned = word(6).checked_sub(1).and_then(|i| owned.get_mut(i as usize)).map(std::mem::take);
+        let payload_start = self.at + COMMAND_HEADER;
+        let payload = self.bytes.get(payload_start..payload_start + word(5) as usize)?;
+        self.at = payload_start + payload.len();
+        let owned = word(6).checked_sub(1).and_then(|i| self.owned.get_mut(i as usize)).map(std::mem::take);
+        let (op, arg) = (Op::from_number(word(0) & 0xff)?, word(3));
+        let boxed = match op {
+            Op::Control => self.boxed.get_mut(arg as usize).and_then(Option::take),
+            _ => None,
+        };
         Some(Command {
-            op: Op::from_number(word(0) & 0xff)?,
+            op,
             flags: word(0) >> 8,
             id: ConnId { slot: word(1), generation: word(2) },
-            arg: word(3),
+            arg,
             extra: word(4),
             payload,
             owned,
+            boxed,
         })
-    }
-
-    /// Splits the batch for [`next`](Self::next).
-    pub fn parts(&mut self) -> (&[u8], &mut [Vec<u8>]) {
-        (&self.bytes, &mut self.owned)
     }
 }
 
@@ -471,6 +512,7 @@ impl Batch for CommandBatch {
         clear_bounded(&mut self.bytes);
         self.owned.clear();
         self.owned_bytes = 0;
+        self.boxed.clear();
     }
 }
 
@@ -664,6 +706,8 @@ pub struct Shared {
     pub blocks: Arc<Blocks>,
     /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
     pub stalled: AtomicBool,
+    /// [`Op::Control`] records that were put and are not carried out yet.
+    pub controls: AtomicUsize,
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
@@ -683,6 +727,7 @@ impl Default for Shared {
             slots: SlotTable::default(),
             blocks: Arc::default(),
             stalled: AtomicBool::new(false),
+            controls: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
             failed_handshakes: AtomicU64::new(0),
@@ -777,9 +822,8 @@ mod tests {
     type Record = (Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>);
 
     fn collect(batch: &mut CommandBatch) -> Vec<Record> {
-        let (bytes, owned) = batch.parts();
-        let mut at = 0;
-        std::iter::from_fn(|| CommandBatch::next(bytes, owned, &mut at))
+        let mut records = batch.records(0);
+        std::iter::from_fn(|| records.next())
             .map(|c| (c.op, c.flags, c.id, c.arg64(), c.payload.to_vec(), c.owned))
             .collect()
     }

@@ -119,7 +119,12 @@ impl<T: Batch> Mailbox<T> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0
+        self.len() == 0
+    }
+
+    /// Batches queued and not yet taken.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Bytes queued and not yet taken.

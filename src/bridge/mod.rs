@@ -213,14 +213,14 @@ impl Engine {
     pub fn close_listener(&mut self, listener: u32) {
         self.state().command(Op::CloseListener, ConnId::default(), listener);
         // As in the original nothing is accepted any more when this returns.
-        self.state().settle();
+        self.state().finish();
     }
 
     #[napi]
     pub fn close_app(&mut self, app: u32) {
         self.state().command(Op::CloseApp, ConnId::default(), app);
         // As in the original nothing is accepted any more when this returns.
-        self.state().settle();
+        self.state().finish();
     }
 
     /// Keeps the process alive while something listens or is open.

@@ -320,6 +320,15 @@ impl State {
         }
     }
 
+    /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
+    /// for JavaScript, and every turn of it is bounded.
+    pub fn finish(&mut self) {
+        self.flush();
+        while self.event_loop.is_running()
+            && !self.event_loop.shared.settled.wait(self.handed_over, LONGEST_WAIT)
+        {}
+    }
+
     /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
     pub fn drain(&mut self) {
         let end = Instant::now() + LONGEST_DRAIN;
@@ -339,7 +348,7 @@ impl State {
 
     /// Sends a rare command, behind everything collected so far.
     pub fn control(&mut self, control: Control) {
+        self.event_loop.push_control(&mut self.commands, control);
         self.flush();
-        self.event_loop.control(control);
     }
 }

@@ -1,85 +1,153 @@
 //! Carrying out what JavaScript sent: the rare commands of the channel and the records of the batches.
 
 use super::*;
+use crate::channel::Boxed;
+use std::time::Instant;
+
+/// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and timed.
+const TIME_FOR_COMMANDS: Duration = Duration::from_millis(4);
+/// Commands between two looks at the clock; a publish counts as one for each subscriber.
+const COMMANDS_PER_LOOK: usize = 64;
+
+/// Bytes of a payload that weigh as much as another command: to compress them takes far longer than to look at one.
+const BYTES_PER_WEIGHT: usize = 256;
+
+/// What a turn may do of the commands there are.
+struct Budget {
+    /// Batches that were there when it began: JavaScript may add to them as fast as they are carried out.
+    batches: usize,
+    until: Instant,
+    since_look: usize,
+}
+
+impl Budget {
+    /// Whether the time is over after another command of this weight.
+    fn is_spent(&mut self, weight: usize) -> bool {
+        self.since_look += weight;
+        if self.since_look < COMMANDS_PER_LOOK {
+            return false;
+        }
+        self.since_look = 0;
+        Instant::now() >= self.until
+    }
+}
 
 impl EventLoop {
+    /// Carries out the commands that are there now, as far as a turn's time goes; the next one goes on.
     pub(super) fn carry_out_commands(&mut self) {
-        self.carry_out_control();
-        let mut batch = std::mem::take(&mut self.commands);
-        while self.ctx.shared.commands.take(&mut batch) {
-            self.batches += 1;
-            // What was put before this batch through the other channel counts as earlier.
-            self.carry_out_control();
-            let (bytes, owned) = batch.parts();
-            let mut at = 0;
-            while let Some(command) = CommandBatch::next(bytes, owned, &mut at) {
-                self.carry_out(command);
+        let mut budget = Budget {
+            batches: self.ctx.shared.commands.len(),
+            until: Instant::now() + TIME_FOR_COMMANDS,
+            since_look: 0,
+        };
+        while self.resume_at.is_some() || self.take_commands(&mut budget) {
+            self.resume_at = self.carry_out_batch(&mut budget);
+            if self.resume_at.is_some() {
+                return;
             }
+            self.batches = self.batches.wrapping_add(1);
         }
-        self.commands = batch;
     }
 
-    pub(super) fn carry_out_control(&mut self) {
-        while let Ok(control) = self.control.try_recv() {
-            match control {
-                Control::AddApp { app } => {
-                    let apps = &mut self.ctx.apps;
-                    apps.resize_with(apps.len().max(app as usize + 1), Default::default);
-                }
-                Control::Secure { app, settings } => {
-                    if let Some(app) = self.app(app) {
-                        app.names = Some(tls::Names::new(settings));
-                    }
-                }
-                Control::ServerNames { app, change } => {
-                    if let Some(names) = self.app(app).and_then(|app| app.names.as_mut()) {
-                        names.change(change);
-                    }
-                }
-                Control::Route { app, domain, method, pattern, priority, handler } => {
-                    if let Some(app) = self.app(app) {
-                        app.change_routes(domain.as_deref(), |routes| {
-                            routes.add(method, &pattern, priority, handler);
-                        });
-                    }
-                }
-                Control::RemoveRoute { app, domain, method, pattern } => {
-                    if let Some(app) = self.app(app) {
-                        app.change_routes(domain.as_deref(), |routes| {
-                            routes.remove(method, &pattern);
-                        });
-                    }
-                }
-                Control::Behaviour(behaviour) => {
-                    let (id, behaviours) = (behaviour.id as usize, &mut self.ctx.behaviours);
-                    behaviours.resize_with(behaviours.len().max(id + 1), || None);
-                    behaviours[id] = Some(Arc::new(behaviour));
-                }
-                Control::Declared { handler, program } => self.ctx.declare(handler, program),
-                Control::Timeouts { app, timeouts } => {
-                    if let Some(app) = self.app(app) {
-                        app.timeouts = timeouts;
-                    }
-                }
-                Control::Filter { app } => {
-                    if let Some(app) = self.app(app) {
-                        app.filter = true;
-                    }
-                }
-                Control::AddChild { app, descriptor } => {
-                    if let Some(app) = self.app(app) {
-                        app.add_child(descriptor);
-                    }
-                }
-                Control::RemoveChild { app, descriptor } => {
-                    if let Some(app) = self.app(app) {
-                        app.remove_child(descriptor);
-                    }
-                }
-                Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
-                Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
-                Control::Panic(message) => panic!("{message}"),
+    fn take_commands(&mut self, budget: &mut Budget) -> bool {
+        let Some(left) = budget.batches.checked_sub(1) else { return false };
+        budget.batches = left;
+        let taken = self.ctx.shared.commands.take(&mut self.commands);
+        if taken {
+            self.resume_at = Some(0);
+        }
+        taken
+    }
+
+    /// Where to go on, if not at the end.
+    fn carry_out_batch(&mut self, budget: &mut Budget) -> Option<usize> {
+        let mut batch = std::mem::take(&mut self.commands);
+        let mut records = batch.records(self.resume_at.unwrap_or_default());
+        while let Some(command) = records.next() {
+            let weight = self.carry_out(command);
+            // Rare commands come before the clients that are waiting for what they bring.
+            if budget.is_spent(weight) && self.ctx.shared.controls.load(Ordering::Relaxed) == 0 {
+                break;
             }
+        }
+        let rest = records.position();
+        self.commands = batch;
+        rest
+    }
+
+    /// Connections from other loops.
+    pub(super) fn carry_out_inbox(&mut self) {
+        while let Ok(control) = self.inbox.try_recv() {
+            self.carry_out_control(control);
+        }
+    }
+
+    fn carry_out_boxed(&mut self, boxed: Option<Boxed>) {
+        self.ctx.shared.controls.fetch_sub(1, Ordering::SeqCst);
+        if let Some(control) = boxed.and_then(|boxed| boxed.downcast::<Control>().ok()) {
+            self.carry_out_control(*control);
+        }
+    }
+
+    fn carry_out_control(&mut self, control: Control) {
+        match control {
+            Control::AddApp { app } => {
+                let apps = &mut self.ctx.apps;
+                apps.resize_with(apps.len().max(app as usize + 1), Default::default);
+            }
+            Control::Secure { app, settings } => {
+                if let Some(app) = self.app(app) {
+                    app.names = Some(tls::Names::new(settings));
+                }
+            }
+            Control::ServerNames { app, change } => {
+                if let Some(names) = self.app(app).and_then(|app| app.names.as_mut()) {
+                    names.change(change);
+                }
+            }
+            Control::Route { app, domain, method, pattern, priority, handler } => {
+                if let Some(app) = self.app(app) {
+                    app.change_routes(domain.as_deref(), |routes| {
+                        routes.add(method, &pattern, priority, handler);
+                    });
+                }
+            }
+            Control::RemoveRoute { app, domain, method, pattern } => {
+                if let Some(app) = self.app(app) {
+                    app.change_routes(domain.as_deref(), |routes| {
+                        routes.remove(method, &pattern);
+                    });
+                }
+            }
+            Control::Behaviour(behaviour) => {
+                let (id, behaviours) = (behaviour.id as usize, &mut self.ctx.behaviours);
+                behaviours.resize_with(behaviours.len().max(id + 1), || None);
+                behaviours[id] = Some(Arc::new(behaviour));
+            }
+            Control::Declared { handler, program } => self.ctx.declare(handler, program),
+            Control::Timeouts { app, timeouts } => {
+                if let Some(app) = self.app(app) {
+                    app.timeouts = timeouts;
+                }
+            }
+            Control::Filter { app } => {
+                if let Some(app) = self.app(app) {
+                    app.filter = true;
+                }
+            }
+            Control::AddChild { app, descriptor } => {
+                if let Some(app) = self.app(app) {
+                    app.add_child(descriptor);
+                }
+            }
+            Control::RemoveChild { app, descriptor } => {
+                if let Some(app) = self.app(app) {
+                    app.remove_child(descriptor);
+                }
+            }
+            Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
+            Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
+            Control::Panic(message) => panic!("{message}"),
         }
     }
 
@@ -99,19 +167,28 @@ impl EventLoop {
         self.quiet = false;
     }
 
-    pub(super) fn carry_out(&mut self, command: Command<'_>) {
+    /// Returns what it weighs in the turn's budget.
+    fn carry_out(&mut self, command: Command<'_>) -> usize {
         match command.op {
             Op::Publish => return self.publish(command),
-            Op::CloseApp => return self.close_app(command.arg),
-            Op::CloseListener => {
-                return self.close_listeners(|listening| listening.id == command.arg);
-            }
-            _ => {}
+            Op::CloseApp => self.close_app(command.arg),
+            Op::CloseListener => self.close_listeners(|listening| listening.id == command.arg),
+            Op::Control => self.carry_out_boxed(command.boxed),
+            _ => return self.carry_out_on_connection(command),
         }
+        1
+    }
+
+    /// A command of one connection.
+    fn carry_out_on_connection(&mut self, command: Command<'_>) -> usize {
+        let weight = 1 + command.owned.as_ref().map_or(command.payload.len(), Vec::len) / BYTES_PER_WEIGHT;
         let (cost, id) = (command.cost(), command.id);
         let EventLoop { slots, ctx, .. } = self;
         let connection = connection_at(slots, id.slot as usize).filter(|c| c.id == id);
-        let Some(connection) = connection else { return self.settle_dropped(id, cost) };
+        let Some(connection) = connection else {
+            self.settle_dropped(id, cost);
+            return weight;
+        };
         if cost != 0 {
             connection.count_carried_out(ctx, cost);
         }
@@ -136,8 +213,9 @@ impl EventLoop {
             Op::LeaveTopics => connection.leave_topics(ctx),
             Op::Overflow => connection.websocket_overflow(ctx),
             Op::ServerName => connection.server_name_answered(ctx),
-            Op::Publish | Op::CloseApp | Op::CloseListener => {}
+            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Control => {}
         }
+        weight
     }
 
     /// A command for a connection that is gone: JavaScript has counted its bytes, so they count as seen, if anybody may
@@ -150,7 +228,7 @@ impl EventLoop {
     }
 
     /// Goes to every subscriber but the sender; each distinct frame is built once.
-    pub(super) fn publish(&mut self, command: Command<'_>) {
+    fn publish(&mut self, command: Command<'_>) -> usize {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
         let flag = |flag: u32| command.flags & flag != 0;
         let mut publication = Publication::new(flag(send_flag::BINARY), flag(send_flag::COMPRESS), payload);
@@ -158,7 +236,8 @@ impl EventLoop {
             .filter(|connection| connection.id == command.id)
             .map(|connection| connection.id.slot);
         // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
-        for index in (0..self.ctx.topics.count(command.arg)).rev() {
+        let count = self.ctx.topics.count(command.arg);
+        for index in (0..count).rev() {
             let Some(slot) = self.ctx.topics.subscriber(command.arg, index) else { continue };
             if Some(slot) == sender {
                 continue;
@@ -169,6 +248,7 @@ impl EventLoop {
             }
         }
         publication.recycle(&mut self.ctx.spare);
+        1 + count
     }
 
     /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.
@@ -183,6 +263,7 @@ impl EventLoop {
                 connection.close_socket(ctx);
             }
         }
+        ctx.event(EventKind::AppClosed, ConnId::default(), [app, 0, 0], b"");
     }
 
     pub(super) fn close_listeners(&mut self, mut which: impl FnMut(&Listening) -> bool) {

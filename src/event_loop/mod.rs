@@ -175,13 +175,17 @@ impl Loop {
         Ok(Loop { shared, control, waker, wake_js: ring, thread: Some(thread) })
     }
 
-    /// Sends a rare command. Commands of the batch queue that are flushed later are carried out after it.
+    /// Sends a rare command by itself: behind all batches that were handed over before.
     pub fn control(&self, control: Control) {
-        // The loop ends before its handle only by a panic, which JavaScript is told.
-        let _ = self.control.send(control);
-        if self.shared.commands.needs_wake() {
-            self.wake();
-        }
+        let mut batch = CommandBatch::default();
+        self.push_control(&mut batch, control);
+        self.flush(&mut batch);
+    }
+
+    /// Puts a rare command into a batch that will be handed over to this loop.
+    pub fn push_control(&self, batch: &mut CommandBatch, control: Control) {
+        self.shared.controls.fetch_add(1, Ordering::SeqCst);
+        batch.push_boxed(Box::new(control));
     }
 
     /// Hands a batch of commands over.
@@ -247,7 +251,8 @@ const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Durati
 
 struct EventLoop {
     poll: Poll,
-    control: Receiver<Control>,
+    /// Connections that other loops accepted for apps of this one.
+    inbox: Receiver<Control>,
     wake_js: Arc<dyn WakeJs>,
     ctx: Context,
     slots: Vec<Slot>,
@@ -258,8 +263,10 @@ struct EventLoop {
     /// Given away, and replaced, when most of it is one payload.
     read_buffer: Vec<u8>,
     commands: CommandBatch,
+    /// Where in `commands` to go on: the last turn had no time for all of them.
+    resume_at: Option<usize>,
     together: Together,
-    /// Batches of commands taken, wrapping.
+    /// Batches of commands carried out, wrapping.
     batches: usize,
     quiet: bool,
 }
@@ -287,13 +294,13 @@ impl EventLoop {
     fn new(
         poll: Poll,
         shared: Arc<Shared>,
-        control: Receiver<Control>,
+        inbox: Receiver<Control>,
         limits: Limits,
         wake_js: Arc<dyn WakeJs>,
     ) -> Self {
         EventLoop {
             poll,
-            control,
+            inbox,
             wake_js,
             read_buffer: shared.blocks.take_filled(READ_BUFFER),
             ctx: Context::new(shared, limits),
@@ -302,6 +309,7 @@ impl EventLoop {
             listeners: Vec::new(),
             accepting: Vec::new(),
             commands: CommandBatch::default(),
+            resume_at: None,
             together: Together::default(),
             batches: 0,
             quiet: true,
@@ -325,7 +333,10 @@ impl EventLoop {
                 self.tick();
             }
             // Routes and child apps that were added before a client came are there when it is seen to.
-            self.carry_out_control();
+            if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
+                self.carry_out_commands();
+            }
+            self.carry_out_inbox();
             for (index, event) in events.iter().enumerate() {
                 if index.is_multiple_of(MOST) {
                     self.read_ahead(events.iter().skip(index).take(MOST));
@@ -352,8 +363,9 @@ impl EventLoop {
     /// How long the poll may wait; zero when there is work already.
     fn sleep_for(&mut self) -> Option<Duration> {
         let ready = !self.ctx.ready.is_empty() && !self.ctx.overloaded();
-        let busy = ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty();
-        if busy || !self.ctx.shared.commands.may_sleep() || !self.control.is_empty() {
+        let busy =
+            ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty() || self.resume_at.is_some();
+        if busy || !self.ctx.shared.commands.may_sleep() || !self.inbox.is_empty() {
             return Some(Duration::ZERO);
         }
         let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());

@@ -156,6 +156,7 @@ fn closing_an_app_closes_everything_and_then_it_is_quiet() {
         client.expect_closed();
     }
     assert!(TcpStream::connect(("127.0.0.1", harness.port)).is_err());
+    assert_eq!(harness.expect(EventKind::AppClosed).args[0], APP);
     harness.expect(EventKind::Quiet);
     harness.expect_nothing();
     // And once more, to see that it is not for good.
