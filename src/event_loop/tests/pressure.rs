@@ -1,9 +1,11 @@
 //! Peers that do not read, and JavaScript that does not keep up.
 
 use super::harness::*;
-use crate::channel::{CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventKind, NOBODY, Op, send_flag};
+use crate::channel::{
+    COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EventKind, NOBODY, Op, send_flag,
+};
 use crate::event_loop::Behaviour;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -304,4 +306,44 @@ fn pings_of_a_peer_that_reads_nothing_are_answered_once_it_does() {
         assert_eq!(payload, [b'p'; 125]);
     }
     assert!((2..120_000).contains(&pongs));
+}
+
+#[test]
+fn commands_that_never_end_keep_nobody_else_waiting() {
+    let compressing = Behaviour { compression: 1, wants: 0, ..behaviour() };
+    let mut harness = Harness::with_behaviour(compressing);
+    let mut subscriber = harness.connect();
+    subscriber.send(
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+    );
+    subscriber.read_through(b"\r\n\r\n");
+    let id = harness.expect(EventKind::Open).id;
+    harness.command(Op::Subscribe, 0, id, 7, b"");
+    let (over, shared) = (AtomicBool::new(false), harness.event_loop.shared.clone());
+    let text: Vec<u8> = (0..7900u32).map(|n| b'a' + (n.wrapping_mul(n) >> 5) as u8 % 26).collect();
+    std::thread::scope(|scope| {
+        // JavaScript that publishes without a pause, as far as the queue of commands lets it.
+        scope.spawn(|| {
+            let nobody = ConnId { slot: NOBODY, generation: 0 };
+            while !over.load(Ordering::SeqCst) {
+                let mut batch = CommandBatch::default();
+                for _ in 0..20 {
+                    push(&mut batch, Op::Publish, send_flag::COMPRESS, nobody, 7, &text);
+                }
+                harness.send(&mut batch);
+                shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, Duration::from_secs(1));
+            }
+        });
+        scope.spawn(|| while !over.load(Ordering::SeqCst) && subscriber.frame().2.len() > 1000 {});
+        // Accepted, read, answered, again and again.
+        for _ in 0..30 {
+            let mut client = harness.connect();
+            client.send(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert!(client.response().0.starts_with("HTTP/1.1 404 "));
+        }
+        over.store(true, Ordering::SeqCst);
+        harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 7, b"the end");
+    });
 }
