@@ -75,6 +75,8 @@ const receivers = [];
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
 /** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
 const registers = new Uint32Array(new ArrayBuffer(64));
+/** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
+const RELIEF_DUE = 15;
 /** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
 const NEITHER = 3;
 
@@ -99,9 +101,34 @@ function isNode() {
 
 /** Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. */
 function touched() {
+  if (registers[RELIEF_DUE] !== 0) relieve();
   if (pumping || flushScheduled) return;
   flushScheduled = true;
   setImmediate(flushScheduledCommands);
+}
+
+let relieving = false;
+
+/**
+ * The loop has dropped so many messages of publishes that it waits until handlers have heard of them, and there is no room
+ * for more commands until it goes on: they hear of them now, in the middle of what publishes, as in the original.
+ */
+function relieve() {
+  registers[RELIEF_DUE] = 0;
+  if (relieving) return;
+  relieving = true;
+  // The pump may be in the middle of others.
+  const shown = words.slice();
+  hot.relieve(1);
+  try {
+    for (let count = hot.takeDropped(); count > 0; count = hot.takeDropped()) {
+      for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) receive(at);
+    }
+  } finally {
+    hot.relieve(0);
+    words.set(shown);
+    relieving = false;
+  }
 }
 
 function flushScheduledCommands() {
@@ -285,10 +312,14 @@ function takeBack() {
 }
 
 function dispatch(at) {
-  const kind = words[at];
-  let drained;
+  if (receive(at) !== true) drainNow();
+  if (due.length > 0 && runTicks !== undefined) runDue();
+}
+
+/** Has an event received; true: the queues have been drained since a handler ran. */
+function receive(at) {
   try {
-    drained = receivers[kind](
+    return receivers[words[at]](
       words[at + 1],
       words[at + 2],
       words[at + 3],
@@ -299,9 +330,8 @@ function dispatch(at) {
     );
   } catch (error) {
     report(error);
+    return false;
   }
-  if (drained !== true) drainNow();
-  if (due.length > 0 && runTicks !== undefined) runDue();
 }
 
 /** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */

@@ -24,9 +24,19 @@ const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 /** Folders of behaviour that only our addon has, or has in full. */
 const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
 /** Of robustness: what does not depend on the time handshakes take, or on what is in memory. */
-const ROBUST_OVER_TLS = ['closing', 'crossing', 'exit', 'fuzz', 'pipeline', 'reentrancy', 'slots', 'topics', 'workers'].map(
-  (name) => `__test__/robustness/${name}.spec.js`,
-);
+const ROBUST_OVER_TLS = [
+  'closing',
+  'crossing',
+  'dropped',
+  'exit',
+  'floods',
+  'fuzz',
+  'pipeline',
+  'reentrancy',
+  'slots',
+  'topics',
+  'workers',
+].map((name) => `__test__/robustness/${name}.spec.js`);
 const results = [];
 
 /** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */

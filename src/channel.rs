@@ -18,6 +18,13 @@ use std::time::{Duration, Instant};
 
 /// Events queued for JavaScript beyond which the loop stops reading from sockets (TCP then pushes back on the peers).
 pub const EVENT_QUEUE_BYTES: usize = 4 << 20;
+/// The same by number: a tiny message costs JavaScript as much time as a larger one, and others wait behind it.
+pub const EVENT_QUEUE_ITEMS: usize = 2048;
+/// Bytes of `Dropped` events queued for JavaScript beyond which the loop carries out no more commands: publishes make
+/// them, however little is read.
+pub const DROPPED_QUEUE_BYTES: usize = 4 << 20;
+/// The same by number.
+pub const DROPPED_QUEUE_ITEMS: usize = 4096;
 /// Commands queued for the loop beyond which the JavaScript thread waits for it. With `maxBackpressure` this bounds
 /// what one slow client can hold in memory: its limit, one message, and twice this window.
 pub const COMMAND_QUEUE_BYTES: usize = 4 << 20;
@@ -109,6 +116,12 @@ pub const OWNED: u32 = 1 << 31;
 /// Marks a request block that JavaScript had set aside (`park`).
 pub const PARKED: u32 = 1 << 30;
 
+/// Marks a payload of the `Dropped` events, which have batches of their own.
+pub const OF_DROPPED: u32 = 1 << 29;
+
+/// Offsets below this are unmarked. An arena is handed over long before it is so large, unless by one huge payload.
+const MOST_ARENA: usize = 1 << 29;
+
 /// One event, eight words as JavaScript reads them.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -157,11 +170,16 @@ impl Owned {
 impl EventBatch {
     /// Whether it is to be handed over before more is added.
     pub fn is_full(&self) -> bool {
-        self.arena.len() >= EVENT_ARENA_BYTES || self.bytes() >= EVENT_BATCH_BYTES
+        self.arena.len() >= EVENT_ARENA_BYTES
+            || self.bytes() >= EVENT_BATCH_BYTES
+            || self.items() >= EVENT_QUEUE_ITEMS
     }
 
     /// An event with its payload copied into the arena.
     pub fn push(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], payload: &[u8]) {
+        if self.arena.len() >= MOST_ARENA {
+            return self.push_owned(kind, id, [a, b, c], payload.to_vec());
+        }
         let offset = self.arena.len() as u32;
         self.arena.extend_from_slice(payload);
         self.push_header(kind, id, [a, b, c], offset, payload.len() as u32);
@@ -173,9 +191,11 @@ impl EventBatch {
         self.push_header(kind, id, args, offset as u32, len);
     }
 
-    /// An event whose payload is a range of the arena that another event has, too.
-    pub fn push_range(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize, len: usize) {
-        self.push_header(kind, id, args, offset as u32, len as u32);
+    /// A `Dropped` event, whose payload is a range of the arena that other events have, too.
+    pub fn push_dropped(&mut self, id: ConnId, binary: bool, offset: usize, len: usize) {
+        debug_assert!(offset < MOST_ARENA, "the queue's bound comes first");
+        let offset = offset as u32 | OF_DROPPED;
+        self.push_header(EventKind::Dropped, id, [u32::from(binary), 0, 0], offset, len as u32);
     }
 
     /// An event whose payload moves by ownership.
@@ -231,6 +251,9 @@ impl Batch for EventBatch {
     }
     fn bytes(&self) -> usize {
         self.arena.len() + self.owned_bytes + self.headers.len() * size_of::<EventHeader>()
+    }
+    fn items(&self) -> usize {
+        self.headers.len()
     }
     fn recycle(&mut self) {
         clear_bounded(&mut self.arena);
@@ -364,7 +387,7 @@ pub struct CommandBatch {
 /// A rare command, whose type the event loop knows. It travels with the others so that its place among them is its own.
 pub type Boxed = Box<dyn Any + Send>;
 
-/// The records of a batch, for [`next`](Records::next).
+/// The records of a batch, one after the other.
 pub struct Records<'a> {
     bytes: &'a [u8],
     owned: &'a mut [Vec<u8>],
@@ -474,9 +497,12 @@ impl<'a> Records<'a> {
     pub fn position(&self) -> Option<usize> {
         (self.at < self.bytes.len()).then_some(self.at)
     }
+}
 
-    /// The next record. `None` at the end.
-    pub fn next(&mut self) -> Option<Command<'a>> {
+impl<'a> Iterator for Records<'a> {
+    type Item = Command<'a>;
+
+    fn next(&mut self) -> Option<Command<'a>> {
         let header = self.bytes.get(self.at..self.at + COMMAND_HEADER)?;
         let word = |i: usize| u32::from_le_bytes(header[i * 4..i * 4 + 4].try_into().unwrap_or_default());
         let payload_start = self.at + COMMAND_HEADER;
@@ -701,11 +727,18 @@ impl SlotTable {
 /// Everything the two threads share.
 pub struct Shared {
     pub events: Mailbox<EventBatch>,
+    /// `Dropped` events, of which JavaScript has to be able to take some while it waits for the loop to take commands.
+    /// The loop puts them before the events that follow them, and wakes JavaScript as for those.
+    pub dropped: Mailbox<EventBatch>,
     pub commands: Mailbox<CommandBatch>,
     pub slots: SlotTable,
     pub blocks: Arc<Blocks>,
     /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
     pub stalled: AtomicBool,
+    /// Set when the loop stopped carrying out commands because too many `Dropped` events wait; likewise.
+    pub drops_stalled: AtomicBool,
+    /// JavaScript waits for commands to be carried out and can take no events meanwhile: the loop does not stop.
+    pub urgent: AtomicBool,
     /// [`Op::Control`] records that were put and are not carried out yet.
     pub controls: AtomicUsize,
     /// The environment ends: the loop returns.
@@ -723,10 +756,13 @@ impl Default for Shared {
     fn default() -> Self {
         Shared {
             events: Mailbox::new(true),
+            dropped: Mailbox::new(false),
             commands: Mailbox::new(false),
             slots: SlotTable::default(),
             blocks: Arc::default(),
             stalled: AtomicBool::new(false),
+            drops_stalled: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             controls: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
@@ -822,10 +858,7 @@ mod tests {
     type Record = (Op, u32, ConnId, u64, Vec<u8>, Option<Vec<u8>>);
 
     fn collect(batch: &mut CommandBatch) -> Vec<Record> {
-        let mut records = batch.records(0);
-        std::iter::from_fn(|| records.next())
-            .map(|c| (c.op, c.flags, c.id, c.arg64(), c.payload.to_vec(), c.owned))
-            .collect()
+        batch.records(0).map(|c| (c.op, c.flags, c.id, c.arg64(), c.payload.to_vec(), c.owned)).collect()
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub trait Batch: Default {
     fn is_empty(&self) -> bool;
     /// Bytes held, for the bound on what may be queued.
     fn bytes(&self) -> usize;
+    /// What it holds, where the number matters, too.
+    fn items(&self) -> usize {
+        0
+    }
     /// Empties the batch and keeps a reasonable capacity.
     fn recycle(&mut self);
 }
@@ -32,6 +36,8 @@ pub struct Mailbox<T> {
     len: AtomicUsize,
     /// Bytes queued; readable without the lock.
     bytes: AtomicUsize,
+    /// [`Batch::items`] queued; readable without the lock.
+    items: AtomicUsize,
     /// Set by a receiver that is going to sleep, cleared by whoever wakes it.
     asleep: AtomicBool,
 }
@@ -52,6 +58,7 @@ impl<T: Batch> Mailbox<T> {
             room: Condvar::new(),
             len: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            items: AtomicUsize::new(0),
             asleep: AtomicBool::new(asleep),
         }
     }
@@ -62,11 +69,12 @@ impl<T: Batch> Mailbox<T> {
         if batch.is_empty() {
             return false;
         }
-        let bytes = batch.bytes();
+        let (bytes, items) = (batch.bytes(), batch.items());
         let mut queue = self.queue.lock();
         let empty = queue.spare.pop().unwrap_or_default();
         queue.full.push_back(std::mem::replace(batch, empty));
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.items.fetch_add(items, Ordering::Relaxed);
         self.len.fetch_add(1, Ordering::Relaxed);
         drop(queue);
         self.needs_wake()
@@ -92,6 +100,7 @@ impl<T: Batch> Mailbox<T> {
         let Some(batch) = queue.full.pop_front() else { return false };
         self.len.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(batch.bytes(), Ordering::Relaxed);
+        self.items.fetch_sub(batch.items(), Ordering::Relaxed);
         let empty = std::mem::replace(used, batch);
         if queue.spare.len() < SPARE_BATCHES {
             queue.spare.push(empty);
@@ -132,12 +141,29 @@ impl<T: Batch> Mailbox<T> {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until fewer than `limit` bytes are queued, at most for `longest`. Returns whether there is room.
+    /// Items queued and not yet taken.
+    pub fn items(&self) -> usize {
+        self.items.load(Ordering::Relaxed)
+    }
+
+    /// Has a sender that waits for room look at its reasons for waiting again. Called by the receiver.
     #[cfg(not(all(test, loom)))]
-    pub fn wait_for_room(&self, limit: usize, longest: Duration) -> bool {
+    pub fn nudge(&self) {
+        // With the lock, or it could fall between the sender's look and its sleep.
+        let _queue = self.queue.lock();
+        self.room.notify_one();
+    }
+
+    /// Waits until fewer than `limit` bytes are queued or there is reason to `give_up`, at most for `longest`. Returns
+    /// whether there is room.
+    #[cfg(not(all(test, loom)))]
+    pub fn wait_for_room(&self, limit: usize, longest: Duration, give_up: impl Fn() -> bool) -> bool {
         let end = Instant::now() + longest;
         let mut queue = self.queue.lock();
         while self.bytes() >= limit {
+            if give_up() {
+                return false;
+            }
             if self.room.wait_until(&mut queue, end).timed_out() {
                 return self.bytes() < limit;
             }
@@ -248,10 +274,10 @@ mod tests {
     fn a_full_mailbox_makes_the_sender_wait_until_there_is_room() {
         let mailbox = Arc::new(Mailbox::new(false));
         assert!(!mailbox.put(&mut vec![0; 100]));
-        assert!(!mailbox.wait_for_room(400, Duration::from_millis(1)));
+        assert!(!mailbox.wait_for_room(400, Duration::from_millis(1), || false));
         let other = mailbox.clone();
         let receiver = std::thread::spawn(move || other.take(&mut Vec::new()));
-        assert!(mailbox.wait_for_room(400, Duration::from_secs(30)));
+        assert!(mailbox.wait_for_room(400, Duration::from_secs(30), || false));
         assert!(receiver.join().expect("receiver"));
     }
 

@@ -67,6 +67,8 @@ macro_rules! hot {
 
 hot! {
     "take" (0) => take as take_callback,
+    "takeDropped" (0) => take_dropped as take_dropped_callback,
+    "relieve" (1) => relieve as relieve_callback,
     "payload" => payload as payload_callback,
     "lendPayload" (1) => lend_payload as lend_payload_callback,
     "detach" => detach as detach_callback,
@@ -105,6 +107,18 @@ hot! {
 fn take(call: Call<'_>) -> Value {
     let count = call.state.take();
     value::integer(call.env(), count as i32)
+}
+
+/// `takeDropped() → number` of `Dropped` events whose headers are in the event words now
+fn take_dropped(call: Call<'_>) -> Value {
+    let count = call.state.take_dropped();
+    value::integer(call.env(), count as i32)
+}
+
+/// `relieve(begin)`: see `State::relieve`
+fn relieve(call: Call<'_>) -> Value {
+    call.state.relieve(call.args.u32(0) != 0);
+    value::undefined()
 }
 
 /// `payload(offset, length) → ArrayBuffer`

@@ -4,14 +4,15 @@ use super::processors;
 use super::value::Words;
 use crate::blocks::Blocks;
 use crate::channel::{
-    Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, MAX_CONNECTIONS, OWNED, Op, Owned, PARKED, command_cost,
+    Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_BYTES,
+    DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader,
+    MAX_CONNECTIONS, OF_DROPPED, OWNED, Op, Owned, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
-use crate::mailbox::Batch;
+use crate::mailbox::{Batch, Mailbox};
 use slab::Slab;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Time between two hand-overs of commands while JavaScript works through a batch of events.
@@ -45,6 +46,10 @@ pub struct State {
     handed_over: usize,
     batch: EventBatch,
     cursor: usize,
+    /// `Dropped` events, and how many of them JavaScript has been shown.
+    dropped: (EventBatch, usize),
+    /// The same of a walk that was interrupted for relief.
+    interrupted: Option<(EventBatch, usize)>,
     /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
     parked: Slab<Vec<u8>>,
     /// By slot.
@@ -73,6 +78,18 @@ fn is_later(generation: u32, than: u32) -> bool {
     ahead != 0 && ahead < 0x4000_0000
 }
 
+/// The register that tells JavaScript to hear of what was dropped, before it goes on.
+const RELIEF_DUE: usize = 15;
+
+/// Shows as many headers as fit; returns how many.
+fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
+    let count = headers.len().min(words.len() / EVENT_WORDS);
+    for (index, header) in headers[..count].iter().enumerate() {
+        words.put(index * EVENT_WORDS, &header.words());
+    }
+    count
+}
+
 impl State {
     pub fn new(event_loop: Loop, events: Words, registers: Words) -> Self {
         State {
@@ -83,6 +100,8 @@ impl State {
             handed_over: 0,
             batch: EventBatch::default(),
             cursor: 0,
+            dropped: Default::default(),
+            interrupted: None,
             parked: Slab::new(),
             ledger: Vec::new(),
             last_flush: Instant::now(),
@@ -103,16 +122,47 @@ impl State {
             if events.take(&mut self.batch) {
                 self.wake_stalled_loop();
             } else if events.may_sleep() {
-                return 0;
+                let count = self.take_dropped();
+                if count > 0 {
+                    self.event_loop.shared.events.awake();
+                }
+                return count;
             }
         }
-        let headers = &self.batch.headers[self.cursor..];
-        let count = headers.len().min(self.events.len() / EVENT_WORDS);
-        for (index, header) in headers[..count].iter().enumerate() {
-            self.events.put(index * EVENT_WORDS, &header.words());
+        // After a batch of events was taken: what was dropped before they came is heard of before them.
+        let count = self.take_dropped();
+        if count > 0 {
+            return count;
         }
+        let count = show(&mut self.events, &self.batch.headers[self.cursor..]);
         self.cursor += count;
         count
+    }
+
+    /// Shows JavaScript the headers of the next `Dropped` events; returns how many.
+    pub fn take_dropped(&mut self) -> usize {
+        let (batch, cursor) = &mut self.dropped;
+        if *cursor == batch.headers.len() {
+            *cursor = 0;
+            if !self.event_loop.shared.dropped.take(batch) {
+                return 0;
+            }
+            self.wake_stalled_loop();
+        }
+        let (batch, cursor) = &mut self.dropped;
+        let count = show(&mut self.events, &batch.headers[*cursor..]);
+        *cursor += count;
+        count
+    }
+
+    /// `begin`: JavaScript hears of what was dropped while it waits for room for commands, perhaps in a handler that hears
+    /// of such. Otherwise: it goes on with what it was shown before.
+    pub fn relieve(&mut self, begin: bool) {
+        if begin {
+            self.interrupted = Some(std::mem::take(&mut self.dropped));
+        } else if let Some(before) = self.interrupted.take() {
+            self.dropped = before;
+        }
     }
 
     /// Of payloads that nobody wanted.
@@ -128,12 +178,18 @@ impl State {
 
     fn wake_stalled_loop(&self) {
         let shared = &self.event_loop.shared;
-        // Pairs with the one in `Context::overloaded`.
+        let wake = |flag: &AtomicBool, queue: &Mailbox<EventBatch>, bytes: usize, items: usize| {
+            queue.bytes() < bytes
+                && queue.items() < items
+                && flag.load(Ordering::Relaxed)
+                && flag.swap(false, Ordering::SeqCst)
+        };
+        // Pairs with the one in `is_stalled` of the loop's context.
         fence(Ordering::SeqCst);
-        if shared.events.bytes() < EVENT_QUEUE_BYTES
-            && shared.stalled.load(Ordering::Relaxed)
-            && shared.stalled.swap(false, Ordering::SeqCst)
-        {
+        let read = wake(&shared.stalled, &shared.events, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS);
+        let carry_out =
+            wake(&shared.drops_stalled, &shared.dropped, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS);
+        if read || carry_out {
             self.event_loop.wake();
         }
     }
@@ -147,8 +203,9 @@ impl State {
         if offset & PARKED != 0 {
             return self.parked.get((offset & !PARKED) as usize).map_or(&[], |bytes| bytes);
         }
-        let (offset, len) = (offset as usize, len as usize);
-        offset.checked_add(len).and_then(|end| self.batch.arena.get(offset..end)).unwrap_or_default()
+        let arena = if offset & OF_DROPPED == 0 { &self.batch.arena } else { &self.dropped.0.arena };
+        let (offset, len) = ((offset & !OF_DROPPED) as usize, len as usize);
+        offset.checked_add(len).and_then(|end| arena.get(offset..end)).unwrap_or_default()
     }
 
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
@@ -282,7 +339,13 @@ impl State {
         }
         let shared = &self.event_loop.shared;
         while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
-            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT);
+            if !shared.dropped.is_empty() {
+                // The loop may wait in turn until JavaScript hears of what was dropped: it does so at once.
+                self.registers.put(RELIEF_DUE, &[1]);
+                return;
+            }
+            let is_told = || !shared.dropped.is_empty();
+            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT, is_told);
         }
     }
 
@@ -316,17 +379,27 @@ impl State {
     pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
-            self.event_loop.shared.settled.wait(self.handed_over, LONGEST_WAIT);
+            self.wait_urgently();
         }
+    }
+
+    /// The loop must not wait for JavaScript meanwhile. It drops what it has to: as much as there were commands queued.
+    fn wait_urgently(&self) -> bool {
+        let shared = &self.event_loop.shared;
+        shared.urgent.store(true, Ordering::SeqCst);
+        if shared.drops_stalled.load(Ordering::SeqCst) {
+            self.event_loop.wake();
+        }
+        let is_settled = shared.settled.wait(self.handed_over, LONGEST_WAIT);
+        shared.urgent.store(false, Ordering::SeqCst);
+        is_settled
     }
 
     /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
     /// for JavaScript, and every turn of it is bounded.
     pub fn finish(&mut self) {
         self.flush();
-        while self.event_loop.is_running()
-            && !self.event_loop.shared.settled.wait(self.handed_over, LONGEST_WAIT)
-        {}
+        while self.event_loop.is_running() && !self.wait_urgently() {}
     }
 
     /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.

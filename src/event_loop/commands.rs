@@ -40,13 +40,24 @@ impl EventLoop {
             until: Instant::now() + TIME_FOR_COMMANDS,
             since_look: 0,
         };
-        while self.resume_at.is_some() || self.take_commands(&mut budget) {
+        while !self.waits_for_javascript() && (self.resume_at.is_some() || self.take_commands(&mut budget)) {
             self.resume_at = self.carry_out_batch(&mut budget);
             if self.resume_at.is_some() {
                 return;
             }
             self.batches = self.batches.wrapping_add(1);
         }
+    }
+
+    /// Whether no more commands may be carried out before JavaScript has heard of what was dropped. It may be waiting for
+    /// room for more commands, and is told.
+    fn waits_for_javascript(&mut self) -> bool {
+        let waits = self.ctx.too_many_dropped();
+        if waits {
+            self.publish_events();
+            self.ctx.shared.commands.nudge();
+        }
+        waits
     }
 
     fn take_commands(&mut self, budget: &mut Budget) -> bool {
@@ -63,10 +74,13 @@ impl EventLoop {
     fn carry_out_batch(&mut self, budget: &mut Budget) -> Option<usize> {
         let mut batch = std::mem::take(&mut self.commands);
         let mut records = batch.records(self.resume_at.unwrap_or_default());
-        while let Some(command) = records.next() {
+        for command in records.by_ref() {
             let weight = self.carry_out(command);
             // Rare commands come before the clients that are waiting for what they bring.
             if budget.is_spent(weight) && self.ctx.shared.controls.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            if !self.ctx.dropped.is_empty() && self.ctx.too_many_dropped() {
                 break;
             }
         }

@@ -5,14 +5,17 @@ use super::compression::Codecs;
 use super::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use super::tls;
-use crate::channel::{ConnId, EVENT_QUEUE_BYTES, EventBatch, EventKind, OWNED_EVENT, Shared, write_address};
+use crate::channel::{
+    ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch,
+    EventKind, OWNED_EVENT, Shared, write_address,
+};
 use crate::declarative::Program;
 use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
 use crate::router::Router;
 use crate::topics::Topics;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The routes and settings of one App.
@@ -105,6 +108,8 @@ pub mod wants {
 pub struct Context {
     pub shared: Arc<Shared>,
     pub events: EventBatch,
+    /// `Dropped` events.
+    pub dropped: EventBatch,
     pub apps: Vec<App>,
     pub behaviours: Vec<Option<Arc<Behaviour>>>,
     /// By handler id.
@@ -137,6 +142,7 @@ impl Context {
             shared,
             limits,
             events: EventBatch::default(),
+            dropped: EventBatch::default(),
             apps: Vec::new(),
             behaviours: Vec::new(),
             programs: Vec::new(),
@@ -189,14 +195,21 @@ impl Context {
 
     /// Whether JavaScript is so far behind that nothing more may be read.
     pub fn overloaded(&self) -> bool {
-        let waiting = self.shared.events.bytes() + self.events.bytes();
-        if waiting < EVENT_QUEUE_BYTES {
-            return false;
-        }
-        self.shared.stalled.store(true, Ordering::SeqCst);
-        // Either JavaScript, which has taken events meanwhile, sees the flag, or we see that it has.
-        fence(Ordering::SeqCst);
-        self.shared.events.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
+        is_stalled(&self.shared.stalled, || {
+            let waiting = &self.shared.events;
+            waiting.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
+                || waiting.items() + self.events.items() >= EVENT_QUEUE_ITEMS
+        })
+    }
+
+    /// Whether JavaScript has so many messages to hear of that were dropped that none may be dropped before it does.
+    pub fn too_many_dropped(&self) -> bool {
+        is_stalled(&self.shared.drops_stalled, || {
+            let waiting = &self.shared.dropped;
+            let too_many = waiting.bytes() + self.dropped.bytes() >= DROPPED_QUEUE_BYTES
+                || waiting.items() + self.dropped.items() >= DROPPED_QUEUE_ITEMS;
+            too_many && !self.shared.urgent.load(Ordering::SeqCst)
+        })
     }
 
     pub fn behaviour(&self, id: u32) -> Option<Arc<Behaviour>> {
@@ -230,6 +243,17 @@ impl Context {
     pub fn until_next_tick(&self) -> Duration {
         self.clock.until_next_tick()
     }
+}
+
+/// Whether there is too much of something for JavaScript. If so, `flag` asks to be woken when it has taken some.
+fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
+    if !too_much() {
+        return false;
+    }
+    flag.store(true, Ordering::SeqCst);
+    // Either JavaScript, which has taken some meanwhile, sees the flag, or we see that it has.
+    fence(Ordering::SeqCst);
+    too_much()
 }
 
 /// Ticks since the start, and the date they belong to.

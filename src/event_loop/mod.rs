@@ -469,7 +469,18 @@ impl EventLoop {
     }
 
     fn publish_events(&mut self) {
-        if !self.ctx.events.is_empty() && self.ctx.shared.events.put(&mut self.ctx.events) {
+        let Context { shared, events, dropped, .. } = &mut self.ctx;
+        let mut wake = false;
+        if !dropped.is_empty() {
+            // Before the events behind them, one of which may be the end of the connection. JavaScript sleeps in the
+            // other mailbox.
+            let _ = shared.dropped.put(dropped);
+            wake = shared.events.needs_wake();
+        }
+        if !events.is_empty() {
+            wake |= shared.events.put(events);
+        }
+        if wake {
             self.wake_js.wake();
         }
     }

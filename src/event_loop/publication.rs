@@ -6,7 +6,7 @@
 use super::compression::Codecs;
 use super::context::Context;
 use super::outbound::{Outbound, Spare};
-use crate::channel::{ConnId, EventKind, OWNED_PAYLOAD};
+use crate::channel::{ConnId, OWNED_PAYLOAD};
 use crate::protocol::frame;
 use crate::protocol::handshake::MAX_WINDOW_BITS;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Publication<'a> {
     plain: Option<Frame>,
     /// By window bits.
     compressed: [Option<Frame>; MAX_WINDOW_BITS as usize + 1],
-    /// Where the payload stands in the arena of this turn's events, once a slow subscriber was told of it.
+    /// Where the payload stands in the arena of the `Dropped` events, once a slow subscriber was told of it.
     dropped_at: Option<usize>,
 }
 
@@ -31,18 +31,17 @@ enum Frame {
 }
 
 impl<'a> Publication<'a> {
-    /// An empty message is never compressed.
     /// Tells JavaScript that a subscriber did not get this. The payload is there once, however many are slow.
     pub fn dropped(&mut self, ctx: &mut Context, id: ConnId) {
         let offset = *self.dropped_at.get_or_insert_with(|| {
-            let offset = ctx.events.arena.len();
-            ctx.events.arena.extend_from_slice(self.payload);
+            let offset = ctx.dropped.arena.len();
+            ctx.dropped.arena.extend_from_slice(self.payload);
             offset
         });
-        let args = [u32::from(self.binary), 0, 0];
-        ctx.events.push_range(EventKind::Dropped, id, args, offset, self.payload.len());
+        ctx.dropped.push_dropped(id, self.binary, offset, self.payload.len());
     }
 
+    /// An empty message is never compressed.
     pub fn new(binary: bool, compress: bool, payload: &'a [u8]) -> Self {
         let compress = compress && !payload.is_empty();
         Publication {

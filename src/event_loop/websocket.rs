@@ -31,6 +31,8 @@ pub struct WebSocket {
     unanswered_ping: Option<Box<[u8]>>,
 }
 
+/// Frames of one connection before the others get their turn: tens of thousands fit into one read.
+const FRAMES_PER_TURN: usize = 64;
 /// With this much waiting to be sent, pings are not answered one by one: only the newest is, once there is room (RFC
 /// 6455 §5.5.3). A peer that sends pings and reads nothing would fill the memory otherwise.
 const PONGS_BELOW: usize = 16 << 10;
@@ -136,11 +138,16 @@ impl Connection {
         at: Option<usize>,
     ) -> usize {
         let (id, len) = (self.id, bytes.len());
-        let mut used = 0;
+        let (mut used, mut frames) = (0, 0);
         if !bytes.is_empty() {
             self.restart_idle_timeout(ctx);
         }
         while used < bytes.len() {
+            if frames == FRAMES_PER_TURN {
+                self.queue(ctx);
+                return used;
+            }
+            frames += 1;
             let Protocol::WebSocket(websocket) = &mut self.protocol else { return used };
             let wanted = websocket.behaviour.wants;
             let (n, result) = websocket.receiver.receive(&mut bytes[used..]);

@@ -1,8 +1,8 @@
 //! The JavaScript side of the crossing, and raw clients.
 
 use crate::channel::{
-    Account, BODY_SHIFT, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EXCHANGE_SHIFT, EventBatch, EventKind,
-    OWNED, Op, Shared, WakeJs, begin_parts, request_flag, set_part,
+    Account, BODY_SHIFT, CommandBatch, ConnId, EXCHANGE_SHIFT, EventBatch, EventKind, OF_DROPPED, OWNED, Op,
+    Shared, WakeJs, begin_parts, request_flag, set_part,
 };
 use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
 use crate::protocol::frame;
@@ -129,10 +129,15 @@ impl Harness {
     /// Takes one batch if there is one.
     pub fn take_batch(&mut self) -> bool {
         let shared = self.event_loop.shared.clone();
-        if !shared.events.take(&mut self.batch) {
+        let taken = shared.dropped.take(&mut self.batch) || shared.events.take(&mut self.batch);
+        if !taken {
             return false;
         }
-        if shared.events.bytes() < EVENT_QUEUE_BYTES && shared.stalled.swap(false, Ordering::SeqCst) {
+        let (read, carry_out) = (
+            shared.stalled.swap(false, Ordering::SeqCst),
+            shared.drops_stalled.swap(false, Ordering::SeqCst),
+        );
+        if read || carry_out {
             self.event_loop.wake();
         }
         for header in &self.batch.headers {
@@ -140,7 +145,7 @@ impl Harness {
             let payload = if owned {
                 self.batch.owned[(header.offset & !OWNED) as usize].bytes().to_vec()
             } else {
-                self.batch.arena[header.offset as usize..][..header.len as usize].to_vec()
+                self.batch.arena[(header.offset & !OF_DROPPED) as usize..][..header.len as usize].to_vec()
             };
             assert_eq!(payload.len(), header.len as usize);
             let id = ConnId { slot: header.slot, generation: header.generation };
@@ -154,7 +159,8 @@ impl Harness {
     pub fn event_within(&mut self, time: Duration) -> Option<Happened> {
         let end = Instant::now() + time;
         while self.events.is_empty() {
-            if !self.take_batch() && self.shared().events.may_sleep() {
+            let asleep = !self.take_batch() && self.shared().events.may_sleep();
+            if asleep && self.shared().dropped.is_empty() {
                 let left = end.saturating_duration_since(Instant::now());
                 if self.woken.recv_timeout(left).is_err() && !self.take_batch() {
                     return None;

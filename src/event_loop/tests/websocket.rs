@@ -6,7 +6,6 @@ use crate::channel::{
     request_flag, send_flag,
 };
 use crate::event_loop::{Behaviour, wants};
-use std::sync::atomic::Ordering;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 const TEXT: OpCode = OpCode::Data(Data::Text);
