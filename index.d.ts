@@ -43,6 +43,10 @@ export interface AppDescriptor {}
  * type of its elements; SharedArrayBuffer and DataView are accepted too. The bytes are copied during the call, so they
  * may be changed afterwards.
  *
+ * Data stays the bytes it is, UTF-8 or not: topics, keys, header values and the like are equal when their bytes are, so
+ * `'é'` and `Buffer.from('é')` are one topic and `Buffer.from([0xe9])` is another. Where a string is handed back for
+ * bytes that are no UTF-8, as by `getTopics`, they are U+FFFD in it.
+ *
  * `undefined` counts as the empty string. Anything else throws
  * `Text and data can only be passed by String, ArrayBuffer or TypedArray.`
  */

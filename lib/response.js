@@ -2,7 +2,16 @@
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
 const { NEITHER, hot, registers, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
-const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
+const {
+  bytes,
+  coerce,
+  key,
+  isRaw,
+  ofKey,
+  integer,
+  requireArguments,
+  requireFunction,
+} = require('./arguments');
 const { RequestBody } = require('./body');
 const { Behaviour, openWebSocket } = require('./websocket');
 
@@ -21,6 +30,9 @@ const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const BREAKS_A_LINE = /[\0\r\n]/;
+const STATUS = /^[1-9][0-9][0-9]( |$)/;
+const HEADER_SEPARATOR = Buffer.from(': ');
+const LINE_END = Buffer.from('\r\n');
 /** Header names seen before, in lower case; checking a name again costs a look-up. */
 const knownNames = new Map();
 const KNOWN_NAMES_LIMIT = 1000;
@@ -36,14 +48,16 @@ function lowerCaseName(name) {
   return lower;
 }
 
+/** @param {string} content a key */
 function checkHeaderValue(name, content) {
   if (BREAKS_A_LINE.test(content)) {
     throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
   }
 }
 
+/** @param {string} status a key */
 function checkStatus(status) {
-  if (!/^[1-9][0-9][0-9]( |$)/.test(status) || BREAKS_A_LINE.test(status)) {
+  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || BREAKS_A_LINE.test(status)) {
     throw new Error(
       `The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`,
     );
@@ -75,7 +89,9 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
+  /** A key; '': none yet. */
   #status = '';
+  /** Lines; bytes once one of them is no UTF-8. */
   #headers = '';
   #flags = 0;
   /** The length the user announced with a content-length header; -1: none. */
@@ -191,7 +207,7 @@ class HttpResponse {
 
   writeStatus(status) {
     this.#check();
-    const value = text(status, 'status');
+    const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
       checkStatus(value);
       this.#status = value;
@@ -199,18 +215,34 @@ class HttpResponse {
     return this;
   }
 
-  writeHeader(key, value) {
+  writeHeader(name, value) {
     this.#check();
-    const name = text(key, 'key');
-    const content = text(value, 'value');
-    checkHeaderValue(name, content);
+    const header = key(name, 'key');
+    const content = key(value, 'value');
+    checkHeaderValue(header, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
-      throw new Error(`The header ${JSON.stringify(name)} comes too late: the head has been sent.`);
+      throw new Error(`The header ${JSON.stringify(header)} comes too late: the head has been sent.`);
     }
-    const lower = lowerCaseName(name);
+    const lower = lowerCaseName(header);
     if (this.#status === '') this.#status = '200 OK';
-    if (!this.#isOwnBusiness(lower, content)) this.#headers += `${name}: ${content}\r\n`;
+    if (!this.#isOwnBusiness(lower, content)) this.#addLine(header, content);
     return this;
+  }
+
+  /** @param {string} content a key */
+  #addLine(header, content) {
+    if (typeof this.#headers === 'string' && !isRaw(content)) {
+      this.#headers += `${header}: ${content}\r\n`;
+      return;
+    }
+    const value = bytes(ofKey(content));
+    this.#headers = Buffer.concat([
+      bytes(this.#headers),
+      Buffer.from(header),
+      HEADER_SEPARATOR,
+      value,
+      LINE_END,
+    ]);
   }
 
   /** Headers that decide how the message is framed are sent once, by the loop. */
@@ -245,7 +277,7 @@ class HttpResponse {
   }
 
   #takeStatus() {
-    return this.#mode === Mode.HEAD_NOT_SENT ? this.#status : '';
+    return this.#mode === Mode.HEAD_NOT_SENT ? ofKey(this.#status) : '';
   }
 
   #takeHeaders() {
@@ -520,14 +552,23 @@ class HttpResponse {
       throw new TypeError('context must be what the upgrade handler was given as its third argument.');
     }
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
-    const key = text(secWebSocketKey, 'secWebSocketKey');
-    const protocol = text(secWebSocketProtocol, 'secWebSocketProtocol');
-    const extensions = text(secWebSocketExtensions, 'secWebSocketExtensions');
-    for (const [name, value] of Object.entries({ secWebSocketKey: key, secWebSocketProtocol: protocol })) {
-      if (BREAKS_A_LINE.test(value)) throw new Error(`${name} has a line break or NUL in it.`);
-    }
+    const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
+    const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
+      const checked = key(value, name);
+      if (BREAKS_A_LINE.test(checked)) throw new Error(`${name} has a line break or NUL in it.`);
+      return ofKey(checked);
+    });
     const { upgrade } = hot;
-    upgrade(this.#slot, this.#generation, context.id, this.#status, this.#headers, key, protocol, extensions);
+    upgrade(
+      this.#slot,
+      this.#generation,
+      context.id,
+      ofKey(this.#status),
+      this.#headers,
+      webSocketKey,
+      protocol,
+      extensions,
+    );
     this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, userData);
   }

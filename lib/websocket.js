@@ -6,7 +6,9 @@ const { NEITHER, hot, registers, handlers, connections, touched, guarded, Op } =
 const { Subscriptions } = require('./topics');
 const {
   coerce,
-  text,
+  key,
+  ofKey,
+  shown,
   toArrayBuffer,
   integer,
   callbackError,
@@ -212,7 +214,7 @@ class WebSocket {
   subscribe(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     if (this.#closing) return false;
     this.#topics ??= new Subscriptions();
     if (this.#topics.has(name)) return true;
@@ -227,7 +229,7 @@ class WebSocket {
   unsubscribe(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
@@ -250,25 +252,26 @@ class WebSocket {
 
   #tellSubscription(topic, newCount, oldCount) {
     const { subscription } = this.#behaviour;
-    if (subscription !== null) guarded(subscription, this, toArrayBuffer(topic.name), newCount, oldCount);
+    if (subscription !== null)
+      guarded(subscription, this, toArrayBuffer(ofKey(topic.name)), newCount, oldCount);
   }
 
   isSubscribed(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     return this.#topics?.has(name) ?? false;
   }
 
   getTopics() {
     this.#check();
-    return this.#topics === null ? [] : this.#topics.all().map(({ name }) => name);
+    return this.#topics === null ? [] : this.#topics.all().map(({ name }) => shown(name));
   }
 
   publish(topic, message, isBinary, compress) {
     if (message === undefined) requireArguments(arguments.length, 2);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     const data = coerce(message, 'message');
     if (this.#topics === null || this.#topics.size === 0) return false;
     const target = this.#behaviour.app.topics.get(name);

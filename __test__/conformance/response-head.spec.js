@@ -63,6 +63,43 @@ it('header values are encoded as UTF-8', async (t) => {
   assert.equal(Buffer.from(answer.get('x-a'), 'latin1').toString(), '\u00e9\u20ac');
 });
 
+it('header values and the status go out as the bytes they are', async (t) => {
+  const latin1 = (text) => Buffer.from(text, 'latin1');
+  const answer = await once(t, (res) =>
+    res
+      .writeStatus(latin1('200 d\u00e9j\u00e0 vu'))
+      .writeHeader('x-text', '\u20ac')
+      .writeHeader(Buffer.from('x-bytes'), latin1('a\u00e9b'))
+      .writeHeader('x-more', '\u00e9')
+      .writeHeader('x-again', new Uint8Array([0xff, 0x41]))
+      .end('body'),
+  );
+  assert.equal(answer.status, '200 d\u00e9j\u00e0 vu');
+  assert.deepEqual(answer.list.slice(0, 4), [
+    ['x-text', '\u00e2\u0082\u00ac'],
+    ['x-bytes', 'a\u00e9b'],
+    ['x-more', '\u00c3\u00a9'],
+    ['x-again', '\u00ffA'],
+  ]);
+  assert.equal(answer.body, 'body');
+});
+
+it('a status and headers as bytes of a streamed response', async (t) => {
+  const bytes = Buffer.from([0x32, 0x30, 0x31, 0x20, 0xe9]);
+  const begin = (res) => res.writeStatus(bytes).writeHeader('x', bytes);
+  const write = (res) => {
+    begin(res).write('body');
+    res.end();
+  };
+  for (const respond of [write, (res) => begin(res).tryEnd('body', 4)]) {
+    const answer = await once(t, (res) => {
+      res.onAborted(() => {});
+      respond(res);
+    });
+    assert.deepEqual([answer.status, answer.get('x'), answer.body], ['201 \u00e9', '201 \u00e9', 'body']);
+  }
+});
+
 it('Date is sent once, in the HTTP form', async (t) => {
   const answer = await once(t, (res) => res.end());
   assert.equal(answer.all('date').length, 1);
