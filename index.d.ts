@@ -211,6 +211,8 @@ export interface HttpResponse {
    * ignored, and so is one after {@link writeHeader}, which stands for `200 OK`. For a response that will be
    * {@link upgrade}d with headers of its own, write `101 Switching Protocols` first.
    *
+   * 1xx is not final: with it every method that answers throws, but for `upgrade` with 101.
+   *
    * @throws Error when it does not begin with three digits or has CR, LF or NUL in it.
    */
   writeStatus(status: RecognizedString): HttpResponse;
@@ -234,7 +236,7 @@ export interface HttpResponse {
    * on its way; the `onWritable` handler is called once less than 256 KiB wait. A program that stops at false holds at
    * most 1 MiB and one chunk here; one that goes on holds all it writes.
    *
-   * An empty chunk is accepted and nothing is sent. For HEAD the head is sent and the chunks are not.
+   * An empty chunk is accepted and nothing is sent. For HEAD, 204 and 304 the head is sent and the chunks are not.
    */
   write(chunk: RecognizedString): boolean;
 
@@ -243,7 +245,7 @@ export interface HttpResponse {
 
   /**
    * Completes the response with a body, or with the last chunk of a streamed one. For HEAD the head is sent with the
-   * body's length, and no body; 1xx, 204 and 304 have neither (RFC 9110 §6.4.1).
+   * body's length, and no body; 204 and 304 have neither (RFC 9110 §6.4.1).
    *
    * @param closeConnection close after the last byte, and say so with `Connection: close` when the head has not left.
    * @throws Error when a `content-length` written before contradicts the body.
@@ -253,7 +255,7 @@ export interface HttpResponse {
   /**
    * Completes the response without a body.
    *
-   * @param reportedContentLength the length to announce, as for HEAD; none: no `Content-Length` at all.
+   * @param reportedContentLength the length to announce, as for HEAD; none, or with 204: no `Content-Length` at all.
    */
   endWithoutBody(reportedContentLength?: number, closeConnection?: boolean): HttpResponse;
 

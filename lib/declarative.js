@@ -4,7 +4,7 @@
 const { types } = require('util');
 const { bytes, coerce, key, ofKey, requireArguments } = require('./arguments');
 const { requestInternals } = require('./request');
-const { lowerCaseName, checkHeaderValue, checkStatus } = require('./response');
+const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./response');
 
 /** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then the bytes. */
 const Step = Object.freeze({
@@ -37,7 +37,7 @@ class DeclarativeResponse {
 
   writeStatus(status) {
     const value = key(status, 'status');
-    checkStatus(value);
+    checkFinalStatus(value);
     return this.#step(Step.STATUS, ofKey(value));
   }
 

@@ -7,6 +7,7 @@ const {
   coerce,
   key,
   isRaw,
+  shown,
   ofKey,
   integer,
   requireArguments,
@@ -23,6 +24,17 @@ const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
 /** From this bit on the flags of a Request event are the length of the body, if all of it came with the head. */
 const BODY_SHIFT = 8;
 const Respond = Object.freeze({ CLOSE: 1, NO_LENGTH: 2, REPORTED_LENGTH: 4, OWN_DATE: 8 });
+
+/** What the status says of the body (RFC 9110 §6.4.1, §8.6). */
+const Content = Object.freeze({ USUAL: 0, INTERIM: 1, NO_CONTENT: 2, NOT_MODIFIED: 3 });
+
+/** @param {string} status a key */
+function contentOf(status) {
+  const at = isRaw(status) ? 1 : 0;
+  if (status[at] === '1') return Content.INTERIM;
+  if (status.startsWith('204', at)) return Content.NO_CONTENT;
+  return status.startsWith('304', at) ? Content.NOT_MODIFIED : Content.USUAL;
+}
 
 /** How the body is delimited once the head has left. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
@@ -64,6 +76,16 @@ function checkStatus(status) {
   }
 }
 
+/** The same for a status that no other one follows. */
+function checkFinalStatus(status) {
+  checkStatus(status);
+  if (contentOf(status) === Content.INTERIM) throw interim(status);
+}
+
+function interim(status) {
+  return new Error(`The status ${JSON.stringify(shown(status))} is not that of a final response.`);
+}
+
 /** By slot: the generation of a connection that JavaScript has closed, or is closing after its response. */
 const closed = [];
 
@@ -91,6 +113,7 @@ class HttpResponse {
   #app;
   /** A key; '': none yet. */
   #status = '';
+  #content = Content.USUAL;
   /** Lines; bytes once one of them is no UTF-8. */
   #headers = '';
   #flags = 0;
@@ -168,7 +191,9 @@ class HttpResponse {
   /** Ends with a small page of ours, whatever head the handler had begun. */
   #endWithPage(status) {
     this.#status = status;
+    this.#content = Content.USUAL;
     this.#headers = 'Content-Type: text/html\r\n';
+    this.#flags &= ~Respond.OWN_DATE;
     this.#announced = -1;
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
@@ -211,6 +236,7 @@ class HttpResponse {
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
       checkStatus(value);
       this.#status = value;
+      this.#content = contentOf(value);
     }
     return this;
   }
@@ -276,6 +302,11 @@ class HttpResponse {
     this.#announced = length;
   }
 
+  /** A client goes on waiting after 1xx; only `upgrade` makes something of 101. */
+  #refuseInterim() {
+    if (this.#content === Content.INTERIM) throw interim(this.#status);
+  }
+
   #takeStatus() {
     return this.#mode === Mode.HEAD_NOT_SENT ? ofKey(this.#status) : '';
   }
@@ -310,6 +341,7 @@ class HttpResponse {
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     const content = body === undefined ? '' : body;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish(content, flags);
+    this.#refuseInterim();
     if (this.#announced >= 0 && this.#keepsAnnouncedLength(content)) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#announced);
     } else {
@@ -321,9 +353,11 @@ class HttpResponse {
 
   /** Whether the response has no body here but announces one (HEAD, 304); an error when the two contradict. */
   #keepsAnnouncedLength(content) {
+    if (this.#content === Content.NO_CONTENT) return false;
     const length = hot.byteLength(coerce(content, 'body'));
-    if (length === this.#announced) return false;
-    if (length === 0 && ((this.#request & Flag.HEAD) !== 0 || this.#status.startsWith('304'))) return true;
+    const omitted = (this.#request & Flag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
+    if (length === this.#announced) return omitted;
+    if (length === 0 && omitted) return true;
     throw new Error(`The header content-length says ${this.#announced} bytes, the body has ${length}.`);
   }
 
@@ -346,10 +380,11 @@ class HttpResponse {
     this.#check();
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish('', flags);
+    this.#refuseInterim();
     let length = this.#announced;
     if (reportedContentLength !== undefined) {
       length = integer(Number(reportedContentLength), 'reportedContentLength', 0, Number.MAX_SAFE_INTEGER);
-      if (this.#announced >= 0 && this.#announced !== length) {
+      if (this.#contradicts(length)) {
         throw new Error(
           `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
         );
@@ -368,6 +403,7 @@ class HttpResponse {
     if (this.#mode === Mode.FIXED_LENGTH) {
       throw new Error('write cannot go on with a response that tryEnd began.');
     }
+    this.#refuseInterim();
     const length = hot.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
     const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
@@ -380,6 +416,7 @@ class HttpResponse {
   beginWrite() {
     this.#check();
     if (this.#mode === Mode.HEAD_NOT_SENT) {
+      this.#refuseInterim();
       this.#respond(Op.WRITE, this.#flags, '', 0);
       this.#mode = Mode.CHUNKED;
       touched();
@@ -391,11 +428,12 @@ class HttpResponse {
     this.#check();
     requireArguments(arguments.length, 2);
     if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
+    this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = hot.byteLength(body);
     this.#checkTotal(Number(totalSize), length);
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
-    if ((this.#request & Flag.HEAD) !== 0) {
+    if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
       this.#done(flags);
       return [true, true];
@@ -423,7 +461,7 @@ class HttpResponse {
   #checkTotal(total, length) {
     if (this.#mode === Mode.HEAD_NOT_SENT) {
       this.#total = integer(total, 'totalSize', 0, Number.MAX_SAFE_INTEGER);
-      if (this.#announced >= 0 && this.#announced !== total) {
+      if (this.#contradicts(total)) {
         throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${total}.`);
       }
     }
@@ -432,6 +470,11 @@ class HttpResponse {
         `fullBodyOrChunk has ${length} bytes, but only ${this.#total - this.#offset} of totalSize are left.`,
       );
     }
+  }
+
+  /** Whether a length is not the one announced before. With 204 none is sent. */
+  #contradicts(length) {
+    return this.#announced >= 0 && this.#announced !== length && this.#content !== Content.NO_CONTENT;
   }
 
   getWriteOffset() {
@@ -552,6 +595,7 @@ class HttpResponse {
       throw new TypeError('context must be what the upgrade handler was given as its third argument.');
     }
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
+    if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
     const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
     const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
       const checked = key(value, name);
@@ -590,5 +634,5 @@ module.exports = {
   Respond,
   lowerCaseName,
   checkHeaderValue,
-  checkStatus,
+  checkFinalStatus,
 };

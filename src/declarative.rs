@@ -81,9 +81,12 @@ impl Program {
         Some(program)
     }
 
-    /// The first one counts, and none behind a header: as in a handler.
+    /// The first one counts, and none behind a header: as in a handler. 1xx is none, since nothing would follow it.
     fn status(&mut self, status: &[u8]) -> Option<()> {
         check_status(status).ok()?;
+        if status.starts_with(b"1") {
+            return None;
+        }
         if self.status.is_empty() {
             self.status = status.to_vec();
         }
@@ -248,7 +251,7 @@ mod tests {
         ] {
             assert_eq!(program(instructions).status, expected.as_bytes());
         }
-        for status in ["", "20", "201Created", "201 a\r\nb: c"] {
+        for status in ["", "20", "103 Early Hints", "201Created", "201 a\r\nb: c"] {
             assert_eq!(Program::parse(&instruction(7, &[status]), b"/"), None, "{status:?}");
         }
     }

@@ -57,6 +57,18 @@ add(
 );
 add('head-body', '§4.2', '`end(body)` sends the body for HEAD too', 'the head with its length, no body');
 add(
+  'status-without-body',
+  '§4.3',
+  'a body and its framing are sent with 204 and 304 too, where the client takes them for the next response',
+  'they are left out, and so is the length with 204',
+);
+add(
+  'interim-status',
+  '§4.1',
+  'a response whose status is 1xx is sent, and the client waits for the final one',
+  'an error is thrown; 101 is for `upgrade`',
+);
+add(
   'http-1.0',
   '§4.10',
   'HTTP/1.0 is answered with 505 (20.30: not at all)',

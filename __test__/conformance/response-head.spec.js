@@ -1,5 +1,5 @@
 'use strict';
-const { it, assert, serve, get, request, differs, child, v30, named } = require('../support');
+const { it, assert, serve, get, request, differs, onlyOurs, child, v30, named } = require('../support');
 
 /** One server whose handler is `respond(res, req)`. */
 const answering = (t, respond) =>
@@ -254,6 +254,124 @@ it('endWithoutBody() sends no content-length', async (t) => {
   assert.equal(answer.status, '204 No Content');
   assert.deepEqual([answer.all('content-length'), answer.all('transfer-encoding')], [[], []]);
   assert.equal((await peer.request(get('/'))).code, 204);
+});
+
+const BODIES = {
+  end: (res) => res.end('body'),
+  'end after content-length': (res) => res.writeHeader('Content-Length', '4').end('body'),
+  'end, empty, after content-length': (res) => res.writeHeader('Content-Length', '4').end(),
+  endWithoutBody: (res) => res.endWithoutBody(4),
+  'endWithoutBody after content-length': (res) => res.writeHeader('content-length', '4').endWithoutBody(),
+  write(res) {
+    res.write('one');
+    res.write('two');
+    res.end('three');
+  },
+  'write and endWithoutBody'(res) {
+    res.write('one');
+    res.endWithoutBody();
+  },
+  beginWrite(res) {
+    res.beginWrite();
+    res.write('one');
+    res.end();
+  },
+  'write after content-length'(res) {
+    res.writeHeader('content-length', '4').write('body');
+    res.end();
+  },
+  tryEnd: (res) => assert.deepEqual(res.tryEnd('body', 4), [true, true]),
+  'tryEnd, in part': (res) => assert.deepEqual(res.tryEnd('body', 400), [true, true]),
+  async late(res) {
+    await null;
+    res.write('one');
+    setImmediate(() => res.end('two'));
+  },
+};
+for (const status of ['204 No Content', '204', '304 Not Modified']) {
+  for (const method of ['GET', 'HEAD']) {
+    it(
+      `${status} to ${method} has no body, however it is sent`,
+      onlyOurs('status-without-body'),
+      async (t) => {
+        for (const [name, respond] of Object.entries(BODIES)) {
+          const server = serve(t, (app) =>
+            app
+              .any('/next', (res) => {
+                res.end('next');
+              })
+              .any('/*', (res) => {
+                res.onAborted(() => {});
+                respond(res.writeStatus(status));
+              }),
+          );
+          const peer = await server.connect();
+          await peer.send(request(method, '/'));
+          const answer = await peer.head();
+          assert.equal(answer.code, Number(status.slice(0, 3)), name);
+          assert.equal(answer.get('transfer-encoding'), undefined, name);
+          if (status.startsWith('204')) assert.equal(answer.get('content-length'), undefined, name);
+          else if (/end.*content-length|endWithoutBody$/.test(name) && !name.startsWith('write'))
+            assert.deepEqual(answer.all('content-length'), ['4'], name);
+          await peer.send(get('/next'));
+          const next = await peer.response();
+          assert.deepEqual([next.status, next.body], ['200 OK', 'next'], name);
+        }
+      },
+    );
+  }
+}
+
+it('HEAD with a streamed body', onlyOurs('head-body'), async (t) => {
+  for (const respond of Object.values(BODIES)) {
+    const server = answering(t, (res) => {
+      res.onAborted(() => {});
+      respond(res);
+    });
+    const peer = await server.connect();
+    await peer.send(request('HEAD', '/'));
+    assert.equal((await peer.head()).status, '200 OK');
+    await peer.send(request('HEAD', '/'));
+    assert.equal((await peer.head()).status, '200 OK');
+  }
+});
+
+it('a status that is not final cannot be ended with', onlyOurs('interim-status'), async (t) => {
+  const ways = [
+    (res) => res.end('body'),
+    (res) => res.end(),
+    (res) => res.write('body'),
+    (res) => res.write(''),
+    (res) => res.tryEnd('body', 4),
+    (res) => res.beginWrite(),
+    (res) => res.endWithoutBody(),
+    (res) => res.endWithoutBody(3),
+  ];
+  for (const status of [
+    '100 Continue',
+    '101 Switching Protocols',
+    '103 Early Hints',
+    Buffer.from('102'),
+    '199',
+  ]) {
+    for (const way of ways) {
+      let error;
+      const server = answering(t, (res) => {
+        res.onAborted(() => {});
+        res.writeStatus(status).writeHeader('link', '</a>');
+        try {
+          way(res);
+        } catch (caught) {
+          error = caught;
+        }
+        res.close();
+      });
+      const peer = await server.connect();
+      await peer.send(get('/'));
+      assert.equal(await peer.rest(), '');
+      assert.match(error.message, /^The status ".*" is not that of a final response\.$/);
+    }
+  }
 });
 
 it('endWithoutBody counts as responded', { skip: v30 ? '20.30 aborts the process' : false }, async (t) => {
