@@ -261,7 +261,7 @@ export interface HttpResponse {
 
   /**
    * Sends what is possible of a response whose length is known. The first call sends the head with
-   * `Content-Length: totalSize`; as much of the data is taken as keeps 1 MiB on its way, none of the rest is kept.
+   * `Content-Length: totalSize` (0: the length of the data); as much of the data is taken as keeps 1 MiB on its way, none of the rest is kept.
    *
    * Returns `[ok, hasResponded]`. `ok`: all of the data was taken. If not, go on from {@link getWriteOffset} in
    * `onWritable`. `hasResponded`: `totalSize` bytes were taken; the response is complete and no longer valid.
@@ -429,6 +429,9 @@ export interface HttpRequest {
  * keep (`message.slice(0)`). Those of the other handlers are theirs.
  */
 export interface WebSocketBehavior<UserData> {
+  // Numbers are converted as the original does: from text, with fractions cut off, `null` and text that is no number
+  // being 0. Sizes below 0 or beyond 32 bits are without limit.
+
   /**
    * The most bytes of a received message, over all its fragments and after inflation. Default 16384. A larger one closes
    * the connection: the peer gets 1009 (RFC 6455 §7.4.1), `close` gets 1006 and `Received too big message`.
@@ -441,12 +444,12 @@ export interface WebSocketBehavior<UserData> {
    */
   closeOnBackpressureLimit?: boolean;
 
-  /** Minutes until a connection is closed with 1000 and `please reconnect`: 0 (default, never) to 240. */
+  /** Minutes until a connection is closed with 1000 and `please reconnect`: 0 (default, never) to 240; more is 240. */
   maxLifetime?: number;
 
   /**
-   * Seconds without a byte from the peer after which the connection is dropped: 0 (never) or 8 to 960, default 120.
-   * Exact to a second. See {@link sendPingsAutomatically}.
+   * Seconds without a byte from the peer after which the connection is dropped: 0 (never) or 8 to 960, default 120;
+   * anything else throws a RangeError. Exact to a second. See {@link sendPingsAutomatically}.
    */
   idleTimeout?: number;
 

@@ -57,7 +57,7 @@ function parameterNames(pattern) {
 }
 
 function portOf(value) {
-  const port = typeof value === 'number' ? value : Number(text(value, 'port'));
+  const port = Math.trunc(typeof value === 'number' ? value : Number(text(value, 'port')));
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
   }

@@ -95,6 +95,16 @@ function toArrayBuffer(value) {
   return Uint8Array.from(source).buffer;
 }
 
+/** A whole number of anything, as the original converts it: 0 for what is none. */
+function whole(value) {
+  return Math.trunc(Number(value)) || 0;
+}
+
+/** A number of bytes, without its fraction; a RangeError for what is none. */
+function size(value, name) {
+  return integer(Math.trunc(Number(value)), name, 0, Number.MAX_SAFE_INTEGER);
+}
+
 /** An integer option within bounds, or a RangeError that names it. */
 function integer(value, name, min, max) {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
@@ -116,5 +126,7 @@ module.exports = {
   ofKey,
   shown,
   toArrayBuffer,
+  whole,
+  size,
   integer,
 };

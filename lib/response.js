@@ -9,7 +9,7 @@ const {
   isRaw,
   shown,
   ofKey,
-  integer,
+  size,
   requireArguments,
   requireFunction,
 } = require('./arguments');
@@ -383,7 +383,7 @@ class HttpResponse {
     this.#refuseInterim();
     let length = this.#announced;
     if (reportedContentLength !== undefined) {
-      length = integer(Number(reportedContentLength), 'reportedContentLength', 0, Number.MAX_SAFE_INTEGER);
+      length = size(reportedContentLength, 'reportedContentLength');
       if (this.#contradicts(length)) {
         throw new Error(
           `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
@@ -460,9 +460,10 @@ class HttpResponse {
 
   #checkTotal(total, length) {
     if (this.#mode === Mode.HEAD_NOT_SENT) {
-      this.#total = integer(total, 'totalSize', 0, Number.MAX_SAFE_INTEGER);
-      if (this.#contradicts(total)) {
-        throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${total}.`);
+      // As in the original, 0 is what there is.
+      this.#total = size(total, 'totalSize') || length;
+      if (this.#contradicts(this.#total)) {
+        throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${this.#total}.`);
       }
     }
     if (length > this.#total - this.#offset) {
@@ -532,9 +533,9 @@ class HttpResponse {
   collectBody(maxSize, handler) {
     this.#check();
     requireArguments(arguments.length, 2);
-    integer(maxSize, 'maxSize', 0, Number.MAX_SAFE_INTEGER);
+    const most = Number(maxSize) === Infinity ? Infinity : size(maxSize, 'maxSize');
     requireFunction(handler);
-    this.#requestBody().collect(maxSize, handler);
+    this.#requestBody().collect(most, handler);
     return this;
   }
 

@@ -11,6 +11,7 @@ const {
   shown,
   toArrayBuffer,
   integer,
+  whole,
   callbackError,
   requireArguments,
   requireFunction,
@@ -32,14 +33,30 @@ function handlerOf(options, name) {
   return handler;
 }
 
-function number(options, name, fallback, min, max) {
+// The original converts whatever numbers are given as, and so does this: text from the environment, fractions, null.
+
+function number(options, name, fallback) {
   const value = options[name];
-  return value === undefined ? fallback : integer(value, name, min, max);
+  return value === undefined ? fallback : whole(value);
 }
 
+const MAX_U32 = 0xffffffff;
+
+/** A limit of bytes: there is none beyond 32 bits, nor below 0, which wraps around there. */
+function limit(options, name, fallback, unlimited) {
+  const value = number(options, name, fallback);
+  return value < 0 || value > MAX_U32 ? unlimited : value;
+}
+
+/** True and numbers that are not 0; `'true'` is no number. */
 function boolean(options, name, fallback) {
-  const value = options[name];
-  return value === undefined ? fallback : Boolean(value);
+  return number(options, name, fallback ? 1 : 0) !== 0;
+}
+
+/** Minutes, of which more than four hours are four hours; infinitely many are none, as there. */
+function maxLifetime(options) {
+  const value = number(options, 'maxLifetime', 0);
+  return Number.isFinite(value) ? Math.min(Math.max(value, 0), 240) : 0;
 }
 
 /** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
@@ -49,18 +66,18 @@ class Behaviour {
     this.app = app;
     this.parameters = pattern;
     for (const name of HANDLERS) this[name] = handlerOf(options, name);
-    this.maxBackpressure = number(options, 'maxBackpressure', 64 * 1024, 0, 0xffffffff);
+    this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
     this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
     this.native = {
       id,
-      maxPayloadLength: number(options, 'maxPayloadLength', 16 * 1024, 0, 0xffffffff),
+      maxPayloadLength: limit(options, 'maxPayloadLength', 16 * 1024, MAX_U32),
       idleTimeout: idleTimeout(options),
-      maxLifetime: number(options, 'maxLifetime', 0, 0, 240) * 60,
+      maxLifetime: maxLifetime(options) * 60,
       maxBackpressure: this.maxBackpressure,
       closeOnBackpressureLimit: this.closeOnBackpressureLimit,
       sendPingsAutomatically: boolean(options, 'sendPingsAutomatically', true),
       resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
-      compression: number(options, 'compression', 0, 0, 0xffff),
+      compression: number(options, 'compression', 0) & 0xffff,
       autoUpgrade: this.upgrade === null,
       wants: Object.entries(WANTS).reduce(
         (bits, [name, bit]) => (this[name] === null ? bits : bits | bit),
@@ -70,10 +87,11 @@ class Behaviour {
   }
 }
 
-/** The original aborts the process for 1 to 7 and above 960. */
+/** The original aborts the process for 1 to 7 and above 960; without end is never. */
 function idleTimeout(options) {
-  const value = number(options, 'idleTimeout', 120, 0, 960);
-  if (value > 0 && value < 8)
+  const value = number(options, 'idleTimeout', 120);
+  if (value === 0 || !Number.isFinite(value)) return 0;
+  if (value < 8 || value > 960)
     throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
   return value;
 }
@@ -187,7 +205,8 @@ class WebSocket {
   end(code, shortMessage) {
     this.#check();
     if (this.#closing) return;
-    const number = code === undefined ? 0 : integer(Number(code), 'code', 0, 0xffff);
+    const given = whole(code);
+    const number = Number.isFinite(given) ? integer(given, 'code', 0, 0xffff) : 0;
     const reason = shortMessage === undefined ? '' : coerce(shortMessage, 'shortMessage');
     hot.end(this.#slot, this.#generation, number, reason);
     touched();

@@ -191,8 +191,20 @@ add('one-byte-close', '§5', 'a close payload of one byte counts as none (1005)'
 add(
   'bad-timeout-options',
   '§5',
-  'an `idleTimeout` of 1–7 or over 960, or a `maxLifetime` over 240, ends the process',
+  'an `idleTimeout` of 1–7 or over 960 ends the process',
   'a RangeError is thrown',
+);
+add(
+  'long-lifetime',
+  '§5',
+  'a `maxLifetime` over 240 or below 0 ends the process',
+  'it counts as 240, or 0, as in newer releases',
+);
+add(
+  'unlimited-sizes',
+  '§5',
+  '`maxPayloadLength` and `maxBackpressure` beyond 32 bits wrap around; an infinite `maxPayloadLength` is 0',
+  'they are without limit',
 );
 add(
   'lone-surrogate',

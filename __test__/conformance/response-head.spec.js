@@ -236,6 +236,21 @@ it('endWithoutBody(n) advertises the length', async (t) => {
   assert.deepEqual([answer.status, answer.all('content-length')], ['200 OK', ['1234']]);
 });
 
+for (const length of ['5', 5.7]) {
+  it(`endWithoutBody(${JSON.stringify(length)})`, async (t) => {
+    const answer = await once(
+      t,
+      (res) => {
+        res.onAborted(() => {});
+        res.endWithoutBody(length);
+      },
+      request('HEAD', '/'),
+      { head: true },
+    );
+    assert.deepEqual(answer.all('content-length'), ['5']);
+  });
+}
+
 it('endWithoutBody(0)', async (t) => {
   const answer = await once(t, (res) => {
     res.onAborted(() => {});
