@@ -224,7 +224,8 @@ export interface HttpResponse {
    * - `content-length`: exactly one is sent. It may announce the length of a body that is not sent (HEAD, 304), and throws
    *   at the end when it contradicts the body.
    * - `transfer-encoding`: ignored; a streamed response is `chunked` by itself.
-   * - `connection: close`: the connection closes after the response.
+   * - `connection`: one line is sent, as written; with `close` in it the connection closes after the response, and where
+   *   it closes for another reason `keep-alive` becomes `close`.
    *
    * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has CR, LF or NUL in it, or the head has left.
    */

@@ -23,7 +23,13 @@ const INVALID =
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
 /** From this bit on the flags of a Request event are the length of the body, if all of it came with the head. */
 const BODY_SHIFT = 8;
-const Respond = Object.freeze({ CLOSE: 1, NO_LENGTH: 2, REPORTED_LENGTH: 4, OWN_DATE: 8 });
+const Respond = Object.freeze({
+  CLOSE: 1,
+  NO_LENGTH: 2,
+  REPORTED_LENGTH: 4,
+  OWN_DATE: 8,
+  OWN_CONNECTION: 16,
+});
 
 /** What the status says of the body (RFC 9110 §6.4.1, §8.6). */
 const Content = Object.freeze({ USUAL: 0, INTERIM: 1, NO_CONTENT: 2, NOT_MODIFIED: 3 });
@@ -43,7 +49,6 @@ const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const BREAKS_A_LINE = /[\0\r\n]/;
 const STATUS = /^[1-9][0-9][0-9]( |$)/;
-const HEADER_SEPARATOR = Buffer.from(': ');
 const LINE_END = Buffer.from('\r\n');
 /** Header names seen before, in lower case; checking a name again costs a look-up. */
 const knownNames = new Map();
@@ -86,6 +91,16 @@ function interim(status) {
   return new Error(`The status ${JSON.stringify(shown(status))} is not that of a final response.`);
 }
 
+/**
+ * Header lines with one more.
+ * @param {string | Buffer} headers
+ * @param {string} content a key
+ */
+function withLine(headers, name, content) {
+  if (typeof headers === 'string' && !isRaw(content)) return `${headers}${name}: ${content}\r\n`;
+  return Buffer.concat([bytes(headers), Buffer.from(`${name}: `), bytes(ofKey(content)), LINE_END]);
+}
+
 /** By slot: the generation of a connection that JavaScript has closed, or is closing after its response. */
 const closed = [];
 
@@ -117,6 +132,8 @@ class HttpResponse {
   /** Lines; bytes once one of them is no UTF-8. */
   #headers = '';
   #flags = 0;
+  /** Options of the program's `Connection` headers. */
+  #connection = '';
   /** The length the user announced with a content-length header; -1: none. */
   #announced = -1;
   #mode = Mode.HEAD_NOT_SENT;
@@ -193,7 +210,8 @@ class HttpResponse {
     this.#status = status;
     this.#content = Content.USUAL;
     this.#headers = 'Content-Type: text/html\r\n';
-    this.#flags &= ~Respond.OWN_DATE;
+    this.#connection = '';
+    this.#flags &= Respond.CLOSE;
     this.#announced = -1;
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
@@ -251,24 +269,8 @@ class HttpResponse {
     }
     const lower = lowerCaseName(header);
     if (this.#status === '') this.#status = '200 OK';
-    if (!this.#isOwnBusiness(lower, content)) this.#addLine(header, content);
+    if (!this.#isOwnBusiness(lower, content)) this.#headers = withLine(this.#headers, header, content);
     return this;
-  }
-
-  /** @param {string} content a key */
-  #addLine(header, content) {
-    if (typeof this.#headers === 'string' && !isRaw(content)) {
-      this.#headers += `${header}: ${content}\r\n`;
-      return;
-    }
-    const value = bytes(ofKey(content));
-    this.#headers = Buffer.concat([
-      bytes(this.#headers),
-      Buffer.from(header),
-      HEADER_SEPARATOR,
-      value,
-      LINE_END,
-    ]);
   }
 
   /** Headers that decide how the message is framed are sent once, by the loop. */
@@ -281,13 +283,24 @@ class HttpResponse {
         // The loop says `chunked` where it is so, and nothing else is supported.
         return true;
       case 'connection':
-        if (content.toLowerCase() === 'close') this.#flags |= Respond.CLOSE;
-        return (this.#flags & Respond.CLOSE) !== 0 || content.toLowerCase() === 'keep-alive';
+        this.#addConnection(content);
+        return true;
       case 'date':
         this.#flags |= Respond.OWN_DATE;
         return false;
       default:
         return false;
+    }
+  }
+
+  /** The options of all such headers leave in one line, which has one meaning. */
+  #addConnection(content) {
+    const all = this.#connection === '' ? content : `${this.#connection}, ${content}`;
+    const options = all.split(',').map((option) => option.trim());
+    if (options.some((option) => option.toLowerCase() === 'close')) this.#flags |= Respond.CLOSE;
+    if (options.some((option) => option !== '')) {
+      this.#connection = all;
+      this.#flags |= Respond.OWN_CONNECTION;
     }
   }
 
@@ -312,7 +325,9 @@ class HttpResponse {
   }
 
   #takeHeaders() {
-    return this.#mode === Mode.HEAD_NOT_SENT ? this.#headers : '';
+    if (this.#mode !== Mode.HEAD_NOT_SENT) return '';
+    if (this.#connection === '') return this.#headers;
+    return withLine(this.#headers, 'Connection', this.#connection);
   }
 
   #respond(op, flags, body, length) {
@@ -432,7 +447,8 @@ class HttpResponse {
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = hot.byteLength(body);
     this.#checkTotal(Number(totalSize), length);
-    const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
+    if (closeConnection) this.#flags |= Respond.CLOSE;
+    const flags = this.#flags;
     if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
       this.#done(flags);

@@ -75,6 +75,12 @@ add(
   'HTTP/1.0 is served and closed after the response',
 );
 add(
+  'written-connection',
+  '§4.1',
+  'a `Connection` header written by the program changes nothing, whatever it says',
+  'it is sent as written, in one line, and `close` closes; where the connection is closed for another reason it says so',
+);
+add(
   'late-connection-close',
   '§4.2',
   '`end(body, true)` after `write` puts `Connection: close` into the middle of the body',

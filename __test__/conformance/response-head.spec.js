@@ -436,6 +436,75 @@ it('closeConnection adds no header when the client sent Connection: close', asyn
   assert.doesNotMatch(raw, /connection: close/i);
 });
 
+it('connection: keep-alive is sent as written', async (t) => {
+  const server = answering(t, (res) => res.writeHeader('connection', 'Keep-Alive').end('x'));
+  const peer = await server.connect();
+  for (let i = 0; i < 2; i++) {
+    assert.deepEqual((await peer.request(get('/'))).all('connection'), ['Keep-Alive']);
+  }
+});
+
+/** The Connection headers of the answer, and whether the connection ends with it. */
+async function connectionOf(t, respond, head = get('/')) {
+  const server = answering(t, (res) => {
+    res.onAborted(() => {});
+    respond(res);
+  });
+  const peer = await server.connect();
+  await peer.send(head);
+  const answer = await peer.head();
+  const ended = await Promise.race([
+    peer.gone().then(() => true),
+    new Promise((resolve) => setTimeout(resolve, 100, false)),
+  ]);
+  return [answer.all('connection'), ended];
+}
+
+const OLD = 'GET / HTTP/1.0\r\n\r\n';
+const OLD_KEPT = 'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n';
+const CLOSING = get('/', ['Connection: close']);
+const end = (res) => res.end('x');
+const endAndClose = (res) => res.end('x', true);
+const stream = (res) => {
+  res.write('x');
+  res.end();
+};
+for (const [values, finish, head, expected, ended] of [
+  [['close'], end, get('/'), 'close', true],
+  [['Close'], stream, get('/'), 'Close', true],
+  [['close'], (res) => res.tryEnd('x', 1), get('/'), 'close', true],
+  [['close'], (res) => res.endWithoutBody(), get('/'), 'close', true],
+  [['close'], end, CLOSING, 'close', true],
+  [['upgrade'], end, get('/'), 'upgrade', false],
+  [['upgrade, close'], end, get('/'), 'upgrade, close', true],
+  [['keep-alive, close'], end, get('/'), 'close', true],
+  [['keep-alive', 'close'], end, get('/'), 'close', true],
+  [['close', 'keep-alive'], end, get('/'), 'close', true],
+  [['keep-alive', 'upgrade'], end, get('/'), 'keep-alive, upgrade', false],
+  [['keep-alive'], endAndClose, get('/'), 'close', true],
+  [['keep-alive'], end, CLOSING, 'close', true],
+  [['keep-alive'], end, OLD, 'close', true],
+  [['keep-alive'], end, OLD_KEPT, 'keep-alive', false],
+  [['upgrade'], end, OLD_KEPT, 'upgrade, keep-alive', false],
+  [['close'], end, OLD_KEPT, 'close', true],
+  [['keep-alive'], stream, OLD_KEPT, 'close', true],
+  [['closed'], end, get('/'), 'closed', false],
+]) {
+  const name = `connection: ${values.join(' and ')}, ${finish.name}, ${JSON.stringify(head.slice(0, 60))}`;
+  it(`${name} is ${expected}`, onlyOurs('written-connection'), async (t) => {
+    const respond = (res) => {
+      for (const value of values) res.writeHeader('Connection', value);
+      finish(res.writeHeader('x', 'y'));
+    };
+    assert.deepEqual(await connectionOf(t, respond, head), [[expected], ended]);
+  });
+}
+
+it('an empty Connection header is none', onlyOurs('written-connection'), async (t) => {
+  const respond = (res) => res.writeHeader('connection', ' , ').end();
+  assert.deepEqual(await connectionOf(t, respond), [[], false]);
+});
+
 it('a request with Connection: close is closed after the response', async (t) => {
   const server = answering(t, (res) => res.end('x'));
   const peer = await server.connect();

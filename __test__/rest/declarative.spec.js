@@ -97,6 +97,22 @@ it('texts are bytes, in the loop as behind a handler that yields', { skip: !ours
   }
 });
 
+it('a Connection header of the program', { skip: !ours }, async (t) => {
+  const server = serve(t, (app) =>
+    app
+      .get('/kept', respond().writeHeader('connection', 'keep-alive').end('x'))
+      .get('/list', respond().writeHeader('connection', 'upgrade, close').end('x')),
+  );
+  const peer = await server.connect();
+  assert.deepEqual((await peer.request(get('/kept'))).all('connection'), ['keep-alive']);
+  assert.deepEqual((await peer.request(get('/list'))).all('connection'), ['upgrade, close']);
+  assert.equal(await peer.gone(), 'fin');
+});
+
+it('1xx is no status of a whole response', { skip: !ours }, () => {
+  assert.throws(() => respond().writeStatus('103 Early Hints'), /not that of a final response/);
+});
+
 const STATUS = { skip: ours ? false : 'the originals compared with have no writeStatus here' };
 
 it('a status; the first counts, and none behind a header', STATUS, async (t) => {

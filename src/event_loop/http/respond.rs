@@ -129,16 +129,24 @@ impl Connection {
     ) {
         let Some(http) = self.http() else { return };
         // A response that never becomes final: the client learns by the end of the connection that none will come.
-        http.exchange.keep_alive &= !parts.status.starts_with(b"1");
+        http.exchange.keep_alive &= !parts.status.starts_with(b"1") && flags & respond_flag::CLOSE == 0;
         let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
-        let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
         let own_date = flags & respond_flag::OWN_DATE != 0;
+        let own_connection = flags & respond_flag::OWN_CONNECTION != 0;
+        let (headers, connection) = match own_connection {
+            true => response::split_connection(parts.headers),
+            false => (parts.headers, &b""[..]),
+        };
+        // What the program says of the connection must not be another thing than what becomes of it.
+        let close = !keep_alive && (own_connection || !close_known);
+        let keep_alive_10 = http_1_0 && keep_alive;
         self.send_dated(ctx, |out, now| {
             let head = Head {
                 status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
-                headers: parts.headers,
+                headers,
                 date: (!own_date).then_some(now),
                 framing,
+                connection,
                 connection_close: close,
                 keep_alive_10,
             };
