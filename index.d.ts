@@ -341,7 +341,7 @@ export interface HttpResponse {
    * The `open` handler runs inside this call, and the response is no longer valid. Of the offered subprotocols the first
    * is accepted; compression is negotiated from the offered extensions. Frames that came early are delivered after `open`.
    *
-   * @param userData its own enumerable string-keyed properties become those of the WebSocket; see
+   * @param userData its own enumerable properties become those of the WebSocket, and all with symbols for keys; see
    * {@link WebSocket.getUserData}.
    * @param secWebSocketKey the request's `sec-websocket-key`; the other two likewise, `''` for none.
    * @param context the third argument of the `upgrade` handler.

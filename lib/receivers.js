@@ -135,7 +135,7 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted) => {
 // ---- WebSocket
 
 receivers[Kind.OPEN] = (slot, generation, behaviour) => {
-  openWebSocket(slot, generation, behaviourAt(behaviour), undefined);
+  openWebSocket(slot, generation, behaviourAt(behaviour));
 };
 
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {

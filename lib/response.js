@@ -14,7 +14,7 @@ const {
   requireFunction,
 } = require('./arguments');
 const { RequestBody } = require('./body');
-const { Behaviour, openWebSocket } = require('./websocket');
+const { Behaviour, readUserData, openWebSocket } = require('./websocket');
 
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
@@ -611,14 +611,16 @@ class HttpResponse {
     if (!(context instanceof Behaviour)) {
       throw new TypeError('context must be what the upgrade handler was given as its third argument.');
     }
-    if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
-    if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
     const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
     const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
       const checked = key(value, name);
       if (BREAKS_A_LINE.test(checked)) throw new Error(`${name} has a line break or NUL in it.`);
       return ofKey(checked);
     });
+    const properties = this.#readUserData(userData);
+    this.#check();
+    if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
+    if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
     const { upgrade } = hot;
     upgrade(
       this.#slot,
@@ -631,7 +633,17 @@ class HttpResponse {
       extensions,
     );
     this.#done(0);
-    openWebSocket(this.#slot, this.#generation, context, userData);
+    openWebSocket(this.#slot, this.#generation, context, properties);
+  }
+
+  /** Before the loop is told anything: afterwards there must be an object for the connection. */
+  #readUserData(userData) {
+    try {
+      return readUserData(userData);
+    } catch (error) {
+      internals.internalServerError(this);
+      throw error;
+    }
   }
 }
 

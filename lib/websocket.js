@@ -328,18 +328,19 @@ class WebSocket {
 
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 
-/** Own enumerable string-keyed properties of the user data become the socket's own. */
-function adoptUserData(ws, userData) {
-  if (userData === undefined || userData === null) return;
-  for (const key of Object.keys(Object(userData))) {
-    Object.defineProperty(ws, key, {
-      value: userData[key],
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    });
-  }
+/**
+ * What becomes the socket's own of the user data: its enumerable properties, then all those with a symbol for a key. Getters
+ * run here, so this may throw.
+ * @returns {[string | symbol, unknown][]}
+ */
+function readUserData(userData) {
+  if (userData === undefined || userData === null) return NO_USER_DATA;
+  const source = Object(userData);
+  const keys = [...Object.keys(source), ...Object.getOwnPropertySymbols(source)];
+  return keys.map((name) => [name, source[name]]);
 }
+
+const NO_USER_DATA = Object.freeze([]);
 
 /** The same on an SSLApp, where it goes by another name. */
 class SSLWebSocket extends WebSocket {}
@@ -347,9 +348,11 @@ class SSLWebSocket extends WebSocket {}
 Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
 
 /** The upgrade is under way; `open` runs before this returns. */
-function openWebSocket(slot, generation, behaviour, userData) {
+function openWebSocket(slot, generation, behaviour, properties = NO_USER_DATA) {
   const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
-  adoptUserData(ws, userData);
+  for (const [name, value] of properties) {
+    Object.defineProperty(ws, name, { value, writable: true, enumerable: true, configurable: true });
+  }
   connections[slot] = ws;
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
@@ -365,6 +368,7 @@ module.exports = {
   Send,
   WANTS,
   websocketInternals: internals,
+  readUserData,
   openWebSocket,
   behaviourAt,
 };

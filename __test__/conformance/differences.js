@@ -163,6 +163,18 @@ add(
 );
 add('upgrade-undefined', '§4.6', '`upgrade(undefined, …)` aborts the process', 'empty user data');
 add(
+  'symbol-user-data',
+  '§6',
+  'properties of the user data whose keys are symbols are lost (up to 20.57)',
+  'they are kept, as in newer releases',
+);
+add(
+  'throwing-user-data',
+  '§4.6',
+  'a getter of the user data that throws leaves a connection without a working object, or ends the process',
+  '`upgrade` throws its error and answers 500',
+);
+add(
   'handshake-segment',
   '§4.6',
   'frames in the same segment as the handshake are lost',
