@@ -43,6 +43,10 @@ export interface AppDescriptor {}
  * type of its elements; SharedArrayBuffer and DataView are accepted too. The bytes are copied during the call, so they
  * may be changed afterwards.
  *
+ * Data stays the bytes it is, UTF-8 or not: topics, keys, header values and the like are equal when their bytes are, so
+ * `'é'` and `Buffer.from('é')` are one topic and `Buffer.from([0xe9])` is another. Where a string is handed back for
+ * bytes that are no UTF-8, as by `getTopics`, they are U+FFFD in it.
+ *
  * `undefined` counts as the empty string. Anything else throws
  * `Text and data can only be passed by String, ArrayBuffer or TypedArray.`
  */
@@ -207,6 +211,8 @@ export interface HttpResponse {
    * ignored, and so is one after {@link writeHeader}, which stands for `200 OK`. For a response that will be
    * {@link upgrade}d with headers of its own, write `101 Switching Protocols` first.
    *
+   * 1xx is not final: with it every method that answers throws, but for `upgrade` with 101.
+   *
    * @throws Error when it does not begin with three digits or has CR, LF or NUL in it.
    */
   writeStatus(status: RecognizedString): HttpResponse;
@@ -218,7 +224,8 @@ export interface HttpResponse {
    * - `content-length`: exactly one is sent. It may announce the length of a body that is not sent (HEAD, 304), and throws
    *   at the end when it contradicts the body.
    * - `transfer-encoding`: ignored; a streamed response is `chunked` by itself.
-   * - `connection: close`: the connection closes after the response.
+   * - `connection`: one line is sent, as written; with `close` in it the connection closes after the response, and where
+   *   it closes for another reason `keep-alive` becomes `close`.
    *
    * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has CR, LF or NUL in it, or the head has left.
    */
@@ -230,7 +237,7 @@ export interface HttpResponse {
    * on its way; the `onWritable` handler is called once less than 256 KiB wait. A program that stops at false holds at
    * most 1 MiB and one chunk here; one that goes on holds all it writes.
    *
-   * An empty chunk is accepted and nothing is sent. For HEAD the head is sent and the chunks are not.
+   * An empty chunk is accepted and nothing is sent. For HEAD, 204 and 304 the head is sent and the chunks are not.
    */
   write(chunk: RecognizedString): boolean;
 
@@ -239,7 +246,7 @@ export interface HttpResponse {
 
   /**
    * Completes the response with a body, or with the last chunk of a streamed one. For HEAD the head is sent with the
-   * body's length, and no body; 1xx, 204 and 304 have neither (RFC 9110 §6.4.1).
+   * body's length, and no body; 204 and 304 have neither (RFC 9110 §6.4.1).
    *
    * @param closeConnection close after the last byte, and say so with `Connection: close` when the head has not left.
    * @throws Error when a `content-length` written before contradicts the body.
@@ -249,13 +256,13 @@ export interface HttpResponse {
   /**
    * Completes the response without a body.
    *
-   * @param reportedContentLength the length to announce, as for HEAD; none: no `Content-Length` at all.
+   * @param reportedContentLength the length to announce, as for HEAD; none, or with 204: no `Content-Length` at all.
    */
   endWithoutBody(reportedContentLength?: number, closeConnection?: boolean): HttpResponse;
 
   /**
    * Sends what is possible of a response whose length is known. The first call sends the head with
-   * `Content-Length: totalSize`; as much of the data is taken as keeps 1 MiB on its way, none of the rest is kept.
+   * `Content-Length: totalSize` (0: the length of the data); as much of the data is taken as keeps 1 MiB on its way, none of the rest is kept.
    *
    * Returns `[ok, hasResponded]`. `ok`: all of the data was taken. If not, go on from {@link getWriteOffset} in
    * `onWritable`. `hasResponded`: `totalSize` bytes were taken; the response is complete and no longer valid.
@@ -334,7 +341,7 @@ export interface HttpResponse {
    * The `open` handler runs inside this call, and the response is no longer valid. Of the offered subprotocols the first
    * is accepted; compression is negotiated from the offered extensions. Frames that came early are delivered after `open`.
    *
-   * @param userData its own enumerable string-keyed properties become those of the WebSocket; see
+   * @param userData its own enumerable properties become those of the WebSocket, and all with symbols for keys; see
    * {@link WebSocket.getUserData}.
    * @param secWebSocketKey the request's `sec-websocket-key`; the other two likewise, `''` for none.
    * @param context the third argument of the `upgrade` handler.
@@ -423,6 +430,9 @@ export interface HttpRequest {
  * keep (`message.slice(0)`). Those of the other handlers are theirs.
  */
 export interface WebSocketBehavior<UserData> {
+  // Numbers are converted as the original does: from text, with fractions cut off, `null` and text that is no number
+  // being 0. Sizes below 0 or beyond 32 bits are without limit.
+
   /**
    * The most bytes of a received message, over all its fragments and after inflation. Default 16384. A larger one closes
    * the connection: the peer gets 1009 (RFC 6455 §7.4.1), `close` gets 1006 and `Received too big message`.
@@ -435,12 +445,12 @@ export interface WebSocketBehavior<UserData> {
    */
   closeOnBackpressureLimit?: boolean;
 
-  /** Minutes until a connection is closed with 1000 and `please reconnect`: 0 (default, never) to 240. */
+  /** Minutes until a connection is closed with 1000 and `please reconnect`: 0 (default, never) to 240; more is 240. */
   maxLifetime?: number;
 
   /**
-   * Seconds without a byte from the peer after which the connection is dropped: 0 (never) or 8 to 960, default 120.
-   * Exact to a second. See {@link sendPingsAutomatically}.
+   * Seconds without a byte from the peer after which the connection is dropped: 0 (never) or 8 to 960, default 120;
+   * anything else throws a RangeError. Exact to a second. See {@link sendPingsAutomatically}.
    */
   idleTimeout?: number;
 

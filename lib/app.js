@@ -2,7 +2,17 @@
 // App: routes, listening, publishing.
 
 const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
-const { coerce, integer, text, requireArguments, requireFunction } = require('./arguments');
+const {
+  bytes,
+  coerce,
+  integer,
+  key,
+  keyOfBytes,
+  ofKey,
+  text,
+  requireArguments,
+  requireFunction,
+} = require('./arguments');
 const { Behaviour, Send } = require('./websocket');
 const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
@@ -33,14 +43,21 @@ class ListenSocket {
 
 let nextListener = 0;
 
-/** The names of a pattern's parameters, in the order of their values. */
+/** A route's pattern, which is bytes like the paths it is compared with. */
+function patternOf(value) {
+  return Buffer.from(bytes(coerce(value, 'pattern')));
+}
+
+/** The names of a pattern's parameters, in the order of their values, as keys. */
 function parameterNames(pattern) {
-  const segments = pattern.split('/').slice(1);
-  return segments.filter((segment) => segment.startsWith(':')).map((segment) => segment.slice(1));
+  const segments = pattern.toString('latin1').split('/').slice(1);
+  return segments
+    .filter((segment) => segment.startsWith(':'))
+    .map((segment) => keyOfBytes(Buffer.from(segment.slice(1), 'latin1')));
 }
 
 function portOf(value) {
-  const port = typeof value === 'number' ? value : Number(text(value, 'port'));
+  const port = Math.trunc(typeof value === 'number' ? value : Number(text(value, 'port')));
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
   }
@@ -72,9 +89,9 @@ function descriptorOf(value) {
   return value;
 }
 
-/** Host names are the same in either case (RFC 4343). */
+/** Host names are the same in either case (RFC 4343). One that is no UTF-8 is never asked for, and must not pass for another. */
 function serverName(value) {
-  return text(value, 'hostname').toLowerCase();
+  return key(value, 'hostname').toLowerCase();
 }
 
 class TemplatedApp {
@@ -121,13 +138,13 @@ class TemplatedApp {
     const [pattern, handler] = given;
     const declared = isProgram(handler);
     if (handler !== null && !declared) requireFunction(handler, 'handler');
-    const path = text(pattern, 'pattern');
+    const path = patternOf(pattern);
     if (handler === null) {
       this.#engine.removeRoute(this.#id, this.#domain, method, path);
       return this;
     }
     // In the original yielding out of this route closes the connection.
-    if (method === 'any' && (path === '/*' || path === '*') && this.#domain === undefined)
+    if (method === 'any' && ['/*', '*'].includes(path.toString('latin1')) && this.#domain === undefined)
       this.#shared.ownsDefault = true;
     if (declared) this.#engine.declare(handlers.length, path, handler);
     handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
@@ -137,7 +154,7 @@ class TemplatedApp {
 
   ws(pattern, behavior) {
     requireArguments(arguments.length, 2);
-    const path = text(pattern, 'pattern');
+    const path = patternOf(pattern);
     if (behavior === null) {
       this.#engine.removeRoute(this.#id, this.#domain, 'ws', path);
       return this;
@@ -158,7 +175,7 @@ class TemplatedApp {
   listen_unix(callback, path) {
     requireArguments(arguments.length, 2);
     requireFunction(callback);
-    const name = text(path, 'path');
+    const name = ofKey(key(path, 'path'));
     return this.#listen(callback, (id) => {
       this.#engine.listenUnix(this.#id, id, name);
       return -1;
@@ -180,7 +197,7 @@ class TemplatedApp {
 
   publish(topic, message, isBinary, compress) {
     if (message === undefined) requireArguments(arguments.length, 2);
-    const target = this.#shared.topics.get(text(topic, 'topic'));
+    const target = this.#shared.topics.get(key(topic, 'topic'));
     const data = coerce(message, 'message');
     if (target === undefined) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
@@ -191,7 +208,7 @@ class TemplatedApp {
 
   numSubscribers(topic) {
     requireArguments(arguments.length, 1);
-    return this.#shared.topics.count(text(topic, 'topic'));
+    return this.#shared.topics.count(key(topic, 'topic'));
   }
 
   filter(callback) {

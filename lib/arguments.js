@@ -2,7 +2,8 @@
 // What users may pass, and the errors they get for everything else. The texts are those of uWebSockets.js where it
 // has one.
 
-const { types } = require('node:util');
+const { isUtf8 } = require('buffer');
+const { types } = require('util');
 
 const TEXT_OR_DATA = 'Text and data can only be passed by String, ArrayBuffer or TypedArray.';
 
@@ -45,11 +46,46 @@ function bytes(value) {
   return Buffer.from(value);
 }
 
-/** A RecognizedString as a string. */
+/** A RecognizedString as a string, for what has a meaning only as text: bytes that are no UTF-8 become U+FFFD. */
 function text(value, name) {
   if (typeof value === 'string') return value;
   const data = coerce(value, name);
   return typeof data === 'string' ? data : bytes(data).toString('utf8');
+}
+
+/** A lone surrogate: no well-formed string begins with it. */
+const RAW = '\udc00';
+const RAW_CODE = RAW.charCodeAt(0);
+
+/**
+ * A RecognizedString as a string that is equal for equal bytes only, to be compared and looked up: text where it is
+ * UTF-8, and otherwise `RAW` and a character for each byte.
+ */
+function key(value, name) {
+  if (typeof value === 'string') return value.isWellFormed() ? value : value.toWellFormed();
+  const data = coerce(value, name);
+  return typeof data === 'string' ? data : keyOfBytes(bytes(data));
+}
+
+function keyOfBytes(data) {
+  // Of a detached buffer nothing may be asked.
+  if (data.length === 0) return '';
+  return isUtf8(data) ? data.toString('utf8') : RAW + data.toString('latin1');
+}
+
+/** Whether a key stands for bytes that are no UTF-8. */
+function isRaw(key) {
+  return key.charCodeAt(0) === RAW_CODE;
+}
+
+/** What a key was made of: text, or bytes that are none. */
+function ofKey(key) {
+  return isRaw(key) ? Buffer.from(key.slice(1), 'latin1') : key;
+}
+
+/** A key as text for people. */
+function shown(key) {
+  return isRaw(key) ? ofKey(key).toString('utf8') : key;
 }
 
 /** A copy of text or data as an ArrayBuffer of its own. */
@@ -57,6 +93,16 @@ function toArrayBuffer(value) {
   const data = coerce(value);
   const source = typeof data === 'string' ? Buffer.from(data) : bytes(data);
   return Uint8Array.from(source).buffer;
+}
+
+/** A whole number of anything, as the original converts it: 0 for what is none. */
+function whole(value) {
+  return Math.trunc(Number(value)) || 0;
+}
+
+/** A number of bytes, without its fraction; a RangeError for what is none. */
+function size(value, name) {
+  return integer(Math.trunc(Number(value)), name, 0, Number.MAX_SAFE_INTEGER);
 }
 
 /** An integer option within bounds, or a RangeError that names it. */
@@ -74,6 +120,13 @@ module.exports = {
   coerce,
   bytes,
   text,
+  key,
+  keyOfBytes,
+  isRaw,
+  ofKey,
+  shown,
   toArrayBuffer,
+  whole,
+  size,
   integer,
 };

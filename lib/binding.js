@@ -1,8 +1,8 @@
 'use strict';
 // Finds and loads the native addon for this platform.
 
-const fs = require('node:fs');
-const path = require('node:path');
+const fs = require('fs');
+const path = require('path');
 
 const PLATFORM = `${process.platform}-${process.arch}`;
 

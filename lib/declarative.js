@@ -1,11 +1,12 @@
 'use strict';
 // DeclarativeResponse: a response put together by instructions, which the loop carries out without waking JavaScript.
 
-const { types } = require('node:util');
-const { bytes, coerce, text, requireArguments } = require('./arguments');
-const { lowerCaseName, checkHeaderValue, checkStatus } = require('./response');
+const { types } = require('util');
+const { bytes, coerce, key, ofKey, requireArguments } = require('./arguments');
+const { requestInternals } = require('./request');
+const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./response');
 
-/** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then UTF-8. */
+/** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then the bytes. */
 const Step = Object.freeze({
   HEADER: 1,
   BODY: 2,
@@ -35,30 +36,30 @@ class DeclarativeResponse {
   }
 
   writeStatus(status) {
-    const value = text(status, 'status');
-    checkStatus(value);
-    return this.#step(Step.STATUS, value);
+    const value = key(status, 'status');
+    checkFinalStatus(value);
+    return this.#step(Step.STATUS, ofKey(value));
   }
 
-  writeHeader(key, value) {
-    const [name, content] = [text(key, 'key'), text(value, 'value')];
-    lowerCaseName(name);
-    checkHeaderValue(name, content);
-    return this.#step(Step.HEADER, name, content);
+  writeHeader(name, value) {
+    const [header, content] = [key(name, 'key'), key(value, 'value')];
+    lowerCaseName(header);
+    checkHeaderValue(header, content);
+    return this.#step(Step.HEADER, header, ofKey(content));
   }
 
   writeBody() {
     return this.#step(Step.BODY);
   }
 
-  writeQueryValue(key) {
+  writeQueryValue(name) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.QUERY, text(key, 'key'));
+    return this.#step(Step.QUERY, coerce(name, 'key'));
   }
 
-  writeHeaderValue(key) {
+  writeHeaderValue(name) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.REQUEST_HEADER, text(key, 'key').toLowerCase());
+    return this.#step(Step.REQUEST_HEADER, coerce(name, 'key'));
   }
 
   write(value) {
@@ -66,9 +67,9 @@ class DeclarativeResponse {
     return this.#step(Step.TEXT, coerce(value, 'value'));
   }
 
-  writeParameterValue(key) {
+  writeParameterValue(name) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.PARAMETER, text(key, 'key'));
+    return this.#step(Step.PARAMETER, coerce(name, 'key'));
   }
 
   /** What a route method takes in place of a handler. */
@@ -121,10 +122,11 @@ function writeHead(res, steps) {
 
 function pieceOf(step, value, req) {
   if (step === Step.TEXT) return value;
-  const key = value.toString();
-  if (step === Step.QUERY) return Buffer.from(req.getQuery(key) ?? '');
-  if (step === Step.REQUEST_HEADER) return Buffer.from(req.getHeader(key), 'latin1');
-  return Buffer.from(req.getParameter(key) ?? '');
+  if (step === Step.QUERY) return requestInternals.queryBytes(req, value);
+  if (step === Step.REQUEST_HEADER) {
+    return Buffer.from(req.getHeader(value.toString('latin1').toLowerCase()), 'latin1');
+  }
+  return requestInternals.parameterBytes(req, value);
 }
 
 module.exports = { DeclarativeResponse, Step, MAX_BODY, isProgram, handlerOf };

@@ -3,16 +3,16 @@
 // threads of the process share.
 
 const { load } = require('./binding');
-const { bytes, coerce, text } = require('./arguments');
+const { bytes, coerce } = require('./arguments');
 
 function getParts(body, contentType) {
   const data = coerce(body, 'body');
-  const type = text(contentType, 'contentType');
+  const type = coerce(contentType, 'contentType');
   return load().multipartParts(typeof data === 'string' ? Buffer.from(data) : bytes(data), type);
 }
 
-/** Key and collection; the collection without a name is as good as any. */
-const place = (key, collection) => [text(collection, 'collection'), text(key, 'key')];
+/** Key and collection, which are bytes; the collection without a name is as good as any. */
+const place = (key, collection) => [coerce(collection, 'collection'), coerce(key, 'key')];
 
 /** A whole number, as the original makes of anything else. */
 function whole(value) {
@@ -25,11 +25,11 @@ function getString(key, collection) {
 }
 
 function setString(key, value, collection) {
-  load().storeSetString(...place(key, collection), text(value, 'value'));
+  load().storeSetString(...place(key, collection), coerce(value, 'value'));
 }
 
 function getStringKeys(collection) {
-  return load().storeStringKeys(text(collection, 'collection'));
+  return load().storeStringKeys(coerce(collection, 'collection'));
 }
 
 function deleteString(key, collection) {
@@ -37,7 +37,7 @@ function deleteString(key, collection) {
 }
 
 function deleteStringCollection(collection) {
-  load().storeDeleteStrings(text(collection, 'collection'));
+  load().storeDeleteStrings(coerce(collection, 'collection'));
 }
 
 function getInteger(key, collection) {
@@ -53,7 +53,7 @@ function incInteger(key, value, collection) {
 }
 
 function getIntegerKeys(collection) {
-  return load().storeIntegerKeys(text(collection, 'collection'));
+  return load().storeIntegerKeys(coerce(collection, 'collection'));
 }
 
 function deleteInteger(key, collection) {
@@ -61,7 +61,7 @@ function deleteInteger(key, collection) {
 }
 
 function deleteIntegerCollection(collection) {
-  load().storeDeleteIntegers(text(collection, 'collection'));
+  load().storeDeleteIntegers(coerce(collection, 'collection'));
 }
 
 /** Blocks this thread until no other one holds the lock. */

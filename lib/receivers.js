@@ -89,7 +89,8 @@ function callRoute(route, res, req) {
 /** No `upgrade` handler, and not done by the loop: behind a yield, or for a request with a body. */
 function upgradeByDefault(res, req, route) {
   const header = (name) => req.getHeader(`sec-websocket-${name}`);
-  res.upgrade(undefined, header('key'), header('protocol').split(',')[0].trim(), header('extensions'), route);
+  const protocol = Buffer.from(header('protocol').split(',')[0].trim(), 'latin1');
+  res.upgrade(undefined, header('key'), protocol, header('extensions'), route);
 }
 
 /** Routes whose handlers were reported already. */
@@ -148,7 +149,7 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) =>
 
 receivers[Kind.OPEN] = (slot, generation, id) => {
   const behaviour = behaviourAt(id);
-  if (behaviour.app.closing === 0) openWebSocket(slot, generation, behaviour, undefined);
+  if (behaviour.app.closing === 0) openWebSocket(slot, generation, behaviour);
 };
 
 receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {

@@ -2,7 +2,7 @@
 // HttpRequest: a window on the head of the request being handled, valid during its handler.
 
 const { hot } = require('./engine');
-const { text, requireFunction } = require('./arguments');
+const { coerce, key, requireFunction } = require('./arguments');
 
 const INVALID =
   'uWS.HttpRequest must not be accessed after await or route handler return. See documentation for uWS.HttpRequest and consult the user manual.';
@@ -36,6 +36,13 @@ class HttpRequest {
       invalidate(request) {
         request.#valid = false;
       },
+      queryBytes: (request, name) =>
+        Buffer.from(hot.requestQuery(request.#offset, request.#length, name, 1) ?? ''),
+      parameterBytes(request, name) {
+        const index = request.#route.parameters.indexOf(key(name));
+        if (index < 0) return Buffer.alloc(0);
+        return Buffer.from(hot.requestParameter(request.#offset, request.#length, request.#match, index, 1));
+      },
       hasYielded: (request) => request.#yielded,
       describe(request) {
         const part = (which) => hot.requestPart(request.#offset, request.#length, which);
@@ -55,14 +62,14 @@ class HttpRequest {
 
   getHeader(lowerCaseName) {
     this.#check();
-    return hot.requestHeader(this.#offset, this.#length, text(lowerCaseName, 'lowerCaseName'));
+    return hot.requestHeader(this.#offset, this.#length, coerce(lowerCaseName, 'lowerCaseName'));
   }
 
   getParameter(indexOrName) {
     this.#check();
     let index = indexOrName;
     if (typeof index !== 'number') {
-      index = this.#route.parameters.indexOf(text(indexOrName, 'indexOrName'));
+      index = this.#route.parameters.indexOf(key(indexOrName, 'indexOrName'));
     }
     if (!(index >= 0)) return '';
     return hot.requestParameter(this.#offset, this.#length, this.#match, Math.trunc(index));
@@ -80,10 +87,10 @@ class HttpRequest {
     return this.#part(Part.METHOD);
   }
 
-  getQuery(key) {
-    if (key === undefined) return this.#part(Part.QUERY);
+  getQuery(name) {
+    if (name === undefined) return this.#part(Part.QUERY);
     this.#check();
-    return hot.requestQuery(this.#offset, this.#length, text(key, 'key'));
+    return hot.requestQuery(this.#offset, this.#length, coerce(name, 'key'));
   }
 
   forEach(callback) {

@@ -2,10 +2,21 @@
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
 const { NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
-const { coerce, text, integer, toArrayBuffer, requireArguments, requireFunction } = require('./arguments');
+const {
+  bytes,
+  coerce,
+  key,
+  isRaw,
+  shown,
+  ofKey,
+  size,
+  toArrayBuffer,
+  requireArguments,
+  requireFunction,
+} = require('./arguments');
 const { RequestBody } = require('./body');
 const pipeline = require('./pipeline');
-const { Behaviour, openWebSocket } = require('./websocket');
+const { Behaviour, readUserData, openWebSocket } = require('./websocket');
 
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
@@ -17,7 +28,24 @@ const BODY_SHIFT = 8;
 const BODY_MASK = 0xffff;
 /** From this bit on they are the number of the exchange on its connection, as Writable events have it, too. */
 const EXCHANGE_SHIFT = 24;
-const Respond = Object.freeze({ CLOSE: 1, NO_LENGTH: 2, REPORTED_LENGTH: 4, OWN_DATE: 8 });
+const Respond = Object.freeze({
+  CLOSE: 1,
+  NO_LENGTH: 2,
+  REPORTED_LENGTH: 4,
+  OWN_DATE: 8,
+  OWN_CONNECTION: 16,
+});
+
+/** What the status says of the body (RFC 9110 §6.4.1, §8.6). */
+const Content = Object.freeze({ USUAL: 0, INTERIM: 1, NO_CONTENT: 2, NOT_MODIFIED: 3 });
+
+/** @param {string} status a key */
+function contentOf(status) {
+  const at = isRaw(status) ? 1 : 0;
+  if (status[at] === '1') return Content.INTERIM;
+  if (status.startsWith('204', at)) return Content.NO_CONTENT;
+  return status.startsWith('304', at) ? Content.NOT_MODIFIED : Content.USUAL;
+}
 
 /** How the body is delimited once the head has left. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
@@ -25,6 +53,8 @@ const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const BREAKS_A_LINE = /[\0\r\n]/;
+const STATUS = /^[1-9][0-9][0-9]( |$)/;
+const LINE_END = Buffer.from('\r\n');
 /** Header names seen before, in lower case; checking a name again costs a look-up. */
 const knownNames = new Map();
 const KNOWN_NAMES_LIMIT = 1000;
@@ -40,18 +70,40 @@ function lowerCaseName(name) {
   return lower;
 }
 
+/** @param {string} content a key */
 function checkHeaderValue(name, content) {
   if (BREAKS_A_LINE.test(content)) {
     throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
   }
 }
 
+/** @param {string} status a key */
 function checkStatus(status) {
-  if (!/^[1-9][0-9][0-9]( |$)/.test(status) || BREAKS_A_LINE.test(status)) {
+  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || BREAKS_A_LINE.test(status)) {
     throw new Error(
       `The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`,
     );
   }
+}
+
+/** The same for a status that no other one follows. */
+function checkFinalStatus(status) {
+  checkStatus(status);
+  if (contentOf(status) === Content.INTERIM) throw interim(status);
+}
+
+function interim(status) {
+  return new Error(`The status ${JSON.stringify(shown(status))} is not that of a final response.`);
+}
+
+/**
+ * Header lines with one more.
+ * @param {string | Buffer} headers
+ * @param {string} content a key
+ */
+function withLine(headers, name, content) {
+  if (typeof headers === 'string' && !isRaw(content)) return `${headers}${name}: ${content}\r\n`;
+  return Buffer.concat([bytes(headers), Buffer.from(`${name}: `), bytes(ofKey(content)), LINE_END]);
 }
 
 /** The peer's address and the one of a PROXY header, as `write_address` of src/channel.rs has written them. */
@@ -82,9 +134,14 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
+  /** A key; '': none yet. */
   #status = '';
+  #content = Content.USUAL;
+  /** Lines; bytes once one of them is no UTF-8. */
   #headers = '';
   #flags = 0;
+  /** Options of the program's `Connection` headers. */
+  #connection = '';
   /** The length the user announced with a content-length header; -1: none. */
   #announced = -1;
   #mode = Mode.HEAD_NOT_SENT;
@@ -155,7 +212,10 @@ class HttpResponse {
   /** Ends with a small page of ours, whatever head the handler had begun. */
   #endWithPage(status) {
     this.#status = status;
+    this.#content = Content.USUAL;
     this.#headers = 'Content-Type: text/html\r\n';
+    this.#connection = '';
+    this.#flags &= Respond.CLOSE;
     this.#announced = -1;
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
@@ -186,25 +246,26 @@ class HttpResponse {
 
   writeStatus(status) {
     this.#check();
-    const value = text(status, 'status');
+    const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
       checkStatus(value);
       this.#status = value;
+      this.#content = contentOf(value);
     }
     return this;
   }
 
-  writeHeader(key, value) {
+  writeHeader(name, value) {
     this.#check();
-    const name = text(key, 'key');
-    const content = text(value, 'value');
-    checkHeaderValue(name, content);
+    const header = key(name, 'key');
+    const content = key(value, 'value');
+    checkHeaderValue(header, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
-      throw new Error(`The header ${JSON.stringify(name)} comes too late: the head has been sent.`);
+      throw new Error(`The header ${JSON.stringify(header)} comes too late: the head has been sent.`);
     }
-    const lower = lowerCaseName(name);
+    const lower = lowerCaseName(header);
     if (this.#status === '') this.#status = '200 OK';
-    if (!this.#isOwnBusiness(lower, content)) this.#headers += `${name}: ${content}\r\n`;
+    if (!this.#isOwnBusiness(lower, content)) this.#headers = withLine(this.#headers, header, content);
     return this;
   }
 
@@ -218,13 +279,24 @@ class HttpResponse {
         // The loop says `chunked` where it is so, and nothing else is supported.
         return true;
       case 'connection':
-        if (content.toLowerCase() === 'close') this.#flags |= Respond.CLOSE;
-        return (this.#flags & Respond.CLOSE) !== 0 || content.toLowerCase() === 'keep-alive';
+        this.#addConnection(content);
+        return true;
       case 'date':
         this.#flags |= Respond.OWN_DATE;
         return false;
       default:
         return false;
+    }
+  }
+
+  /** The options of all such headers leave in one line, which has one meaning. */
+  #addConnection(content) {
+    const all = this.#connection === '' ? content : `${this.#connection}, ${content}`;
+    const options = all.split(',').map((option) => option.trim());
+    if (options.some((option) => option.toLowerCase() === 'close')) this.#flags |= Respond.CLOSE;
+    if (options.some((option) => option !== '')) {
+      this.#connection = all;
+      this.#flags |= Respond.OWN_CONNECTION;
     }
   }
 
@@ -239,12 +311,19 @@ class HttpResponse {
     this.#announced = length;
   }
 
+  /** A client goes on waiting after 1xx; only `upgrade` makes something of 101. */
+  #refuseInterim() {
+    if (this.#content === Content.INTERIM) throw interim(this.#status);
+  }
+
   #takeStatus() {
-    return this.#mode === Mode.HEAD_NOT_SENT ? this.#status : '';
+    return this.#mode === Mode.HEAD_NOT_SENT ? ofKey(this.#status) : '';
   }
 
   #takeHeaders() {
-    return this.#mode === Mode.HEAD_NOT_SENT ? this.#headers : '';
+    if (this.#mode !== Mode.HEAD_NOT_SENT) return '';
+    if (this.#connection === '') return this.#headers;
+    return withLine(this.#headers, 'Connection', this.#connection);
   }
 
   #respond(op, flags, body, length) {
@@ -273,6 +352,7 @@ class HttpResponse {
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     const content = body === undefined ? '' : body;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish(content, flags);
+    this.#refuseInterim();
     if (this.#announced >= 0 && this.#keepsAnnouncedLength(content)) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#announced);
     } else {
@@ -284,9 +364,11 @@ class HttpResponse {
 
   /** Whether the response has no body here but announces one (HEAD, 304); an error when the two contradict. */
   #keepsAnnouncedLength(content) {
+    if (this.#content === Content.NO_CONTENT) return false;
     const length = hot.byteLength(coerce(content, 'body'));
-    if (length === this.#announced) return false;
-    if (length === 0 && ((this.#request & Flag.HEAD) !== 0 || this.#status.startsWith('304'))) return true;
+    const omitted = (this.#request & Flag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
+    if (length === this.#announced) return omitted;
+    if (length === 0 && omitted) return true;
     throw new Error(`The header content-length says ${this.#announced} bytes, the body has ${length}.`);
   }
 
@@ -309,10 +391,11 @@ class HttpResponse {
     this.#check();
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish('', flags);
+    this.#refuseInterim();
     let length = this.#announced;
     if (reportedContentLength !== undefined) {
-      length = integer(Number(reportedContentLength), 'reportedContentLength', 0, Number.MAX_SAFE_INTEGER);
-      if (this.#announced >= 0 && this.#announced !== length) {
+      length = size(reportedContentLength, 'reportedContentLength');
+      if (this.#contradicts(length)) {
         throw new Error(
           `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
         );
@@ -331,6 +414,7 @@ class HttpResponse {
     if (this.#mode === Mode.FIXED_LENGTH) {
       throw new Error('write cannot go on with a response that tryEnd began.');
     }
+    this.#refuseInterim();
     const length = hot.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
     const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
@@ -343,6 +427,7 @@ class HttpResponse {
   beginWrite() {
     this.#check();
     if (this.#mode === Mode.HEAD_NOT_SENT) {
+      this.#refuseInterim();
       this.#respond(Op.WRITE, this.#flags, '', 0);
       this.#mode = Mode.CHUNKED;
       touched();
@@ -354,11 +439,13 @@ class HttpResponse {
     this.#check();
     requireArguments(arguments.length, 2);
     if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
+    this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = hot.byteLength(body);
     this.#checkTotal(Number(totalSize), length);
-    const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
-    if ((this.#request & Flag.HEAD) !== 0) {
+    if (closeConnection) this.#flags |= Respond.CLOSE;
+    const flags = this.#flags;
+    if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
       this.#done(flags);
       return [true, true];
@@ -385,9 +472,10 @@ class HttpResponse {
 
   #checkTotal(total, length) {
     if (this.#mode === Mode.HEAD_NOT_SENT) {
-      this.#total = integer(total, 'totalSize', 0, Number.MAX_SAFE_INTEGER);
-      if (this.#announced >= 0 && this.#announced !== total) {
-        throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${total}.`);
+      // As in the original, 0 is what there is.
+      this.#total = size(total, 'totalSize') || length;
+      if (this.#contradicts(this.#total)) {
+        throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${this.#total}.`);
       }
     }
     if (length > this.#total - this.#offset) {
@@ -395,6 +483,11 @@ class HttpResponse {
         `fullBodyOrChunk has ${length} bytes, but only ${this.#total - this.#offset} of totalSize are left.`,
       );
     }
+  }
+
+  /** Whether a length is not the one announced before. With 204 none is sent. */
+  #contradicts(length) {
+    return this.#announced >= 0 && this.#announced !== length && this.#content !== Content.NO_CONTENT;
   }
 
   getWriteOffset() {
@@ -452,9 +545,9 @@ class HttpResponse {
   collectBody(maxSize, handler) {
     this.#check();
     requireArguments(arguments.length, 2);
-    integer(maxSize, 'maxSize', 0, Number.MAX_SAFE_INTEGER);
+    const most = Number(maxSize) === Infinity ? Infinity : size(maxSize, 'maxSize');
     requireFunction(handler);
-    this.#requestBody().collect(maxSize, handler);
+    this.#requestBody().collect(most, handler);
     return this;
   }
 
@@ -518,19 +611,41 @@ class HttpResponse {
     if (!(context instanceof Behaviour)) {
       throw new TypeError('context must be what the upgrade handler was given as its third argument.');
     }
+    const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
+    const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
+      const checked = key(value, name);
+      if (BREAKS_A_LINE.test(checked)) throw new Error(`${name} has a line break or NUL in it.`);
+      return ofKey(checked);
+    });
+    const properties = this.#readUserData(userData);
+    this.#check();
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
-    const key = text(secWebSocketKey, 'secWebSocketKey');
-    const protocol = text(secWebSocketProtocol, 'secWebSocketProtocol');
-    const extensions = text(secWebSocketExtensions, 'secWebSocketExtensions');
-    for (const [name, value] of Object.entries({ secWebSocketKey: key, secWebSocketProtocol: protocol })) {
-      if (BREAKS_A_LINE.test(value)) throw new Error(`${name} has a line break or NUL in it.`);
-    }
+    if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
     const { upgrade } = hot;
-    upgrade(this.#slot, this.#generation, context.id, this.#status, this.#headers, key, protocol, extensions);
+    upgrade(
+      this.#slot,
+      this.#generation,
+      context.id,
+      ofKey(this.#status),
+      this.#headers,
+      webSocketKey,
+      protocol,
+      extensions,
+    );
     // Requests that came behind this one are none any more.
     pipeline.end(this.#slot, this.#generation);
     this.#done(0);
-    openWebSocket(this.#slot, this.#generation, context, userData);
+    openWebSocket(this.#slot, this.#generation, context, properties);
+  }
+
+  /** Before the loop is told anything: afterwards there must be an object for the connection. */
+  #readUserData(userData) {
+    try {
+      return readUserData(userData);
+    } catch (error) {
+      internals.internalServerError(this);
+      throw error;
+    }
   }
 }
 
@@ -551,5 +666,5 @@ module.exports = {
   Respond,
   lowerCaseName,
   checkHeaderValue,
-  checkStatus,
+  checkFinalStatus,
 };

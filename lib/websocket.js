@@ -6,9 +6,12 @@ const { NEITHER, hot, registers, handlers, connections, touched, guarded, Op } =
 const { Subscriptions } = require('./topics');
 const {
   coerce,
-  text,
+  key,
+  ofKey,
+  shown,
   toArrayBuffer,
   integer,
+  whole,
   callbackError,
   requireArguments,
   requireFunction,
@@ -30,14 +33,30 @@ function handlerOf(options, name) {
   return handler;
 }
 
-function number(options, name, fallback, min, max) {
+// The original converts whatever numbers are given as, and so does this: text from the environment, fractions, null.
+
+function number(options, name, fallback) {
   const value = options[name];
-  return value === undefined ? fallback : integer(value, name, min, max);
+  return value === undefined ? fallback : whole(value);
 }
 
+const MAX_U32 = 0xffffffff;
+
+/** A limit of bytes: there is none beyond 32 bits, nor below 0, which wraps around there. */
+function limit(options, name, fallback, unlimited) {
+  const value = number(options, name, fallback);
+  return value < 0 || value > MAX_U32 ? unlimited : value;
+}
+
+/** True and numbers that are not 0; `'true'` is no number. */
 function boolean(options, name, fallback) {
-  const value = options[name];
-  return value === undefined ? fallback : Boolean(value);
+  return number(options, name, fallback ? 1 : 0) !== 0;
+}
+
+/** Minutes, of which more than four hours are four hours; infinitely many are none, as there. */
+function maxLifetime(options) {
+  const value = number(options, 'maxLifetime', 0);
+  return Number.isFinite(value) ? Math.min(Math.max(value, 0), 240) : 0;
 }
 
 /** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
@@ -47,18 +66,18 @@ class Behaviour {
     this.app = app;
     this.parameters = pattern;
     for (const name of HANDLERS) this[name] = handlerOf(options, name);
-    this.maxBackpressure = number(options, 'maxBackpressure', 64 * 1024, 0, 0xffffffff);
+    this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
     this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
     this.native = {
       id,
-      maxPayloadLength: number(options, 'maxPayloadLength', 16 * 1024, 0, 0xffffffff),
+      maxPayloadLength: limit(options, 'maxPayloadLength', 16 * 1024, MAX_U32),
       idleTimeout: idleTimeout(options),
-      maxLifetime: number(options, 'maxLifetime', 0, 0, 240) * 60,
+      maxLifetime: maxLifetime(options) * 60,
       maxBackpressure: this.maxBackpressure,
       closeOnBackpressureLimit: this.closeOnBackpressureLimit,
       sendPingsAutomatically: boolean(options, 'sendPingsAutomatically', true),
       resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
-      compression: number(options, 'compression', 0, 0, 0xffff),
+      compression: number(options, 'compression', 0) & 0xffff,
       autoUpgrade: this.upgrade === null,
       wants: Object.entries(WANTS).reduce(
         (bits, [name, bit]) => (this[name] === null ? bits : bits | bit),
@@ -68,10 +87,11 @@ class Behaviour {
   }
 }
 
-/** The original aborts the process for 1 to 7 and above 960. */
+/** The original aborts the process for 1 to 7 and above 960; without end is never. */
 function idleTimeout(options) {
-  const value = number(options, 'idleTimeout', 120, 0, 960);
-  if (value > 0 && value < 8)
+  const value = number(options, 'idleTimeout', 120);
+  if (value === 0 || !Number.isFinite(value)) return 0;
+  if (value < 8 || value > 960)
     throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
   return value;
 }
@@ -185,7 +205,8 @@ class WebSocket {
   end(code, shortMessage) {
     this.#check();
     if (this.#closing) return;
-    const number = code === undefined ? 0 : integer(Number(code), 'code', 0, 0xffff);
+    const given = whole(code);
+    const number = Number.isFinite(given) ? integer(given, 'code', 0, 0xffff) : 0;
     const reason = shortMessage === undefined ? '' : coerce(shortMessage, 'shortMessage');
     hot.end(this.#slot, this.#generation, number, reason);
     touched();
@@ -212,7 +233,7 @@ class WebSocket {
   subscribe(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     if (this.#closing) return false;
     this.#topics ??= new Subscriptions();
     if (this.#topics.has(name)) return true;
@@ -227,7 +248,7 @@ class WebSocket {
   unsubscribe(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
@@ -254,25 +275,26 @@ class WebSocket {
 
   #tellSubscription(topic, newCount, oldCount) {
     const { subscription } = this.#behaviour;
-    if (subscription !== null) guarded(subscription, this, toArrayBuffer(topic.name), newCount, oldCount);
+    if (subscription !== null)
+      guarded(subscription, this, toArrayBuffer(ofKey(topic.name)), newCount, oldCount);
   }
 
   isSubscribed(topic) {
     requireArguments(arguments.length, 1);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     return this.#topics?.has(name) ?? false;
   }
 
   getTopics() {
     this.#check();
-    return this.#topics === null ? [] : this.#topics.all().map(({ name }) => name);
+    return this.#topics === null ? [] : this.#topics.all().map(({ name }) => shown(name));
   }
 
   publish(topic, message, isBinary, compress) {
     if (message === undefined) requireArguments(arguments.length, 2);
     this.#check();
-    const name = text(topic, 'topic');
+    const name = key(topic, 'topic');
     const data = coerce(message, 'message');
     if (this.#topics === null || this.#topics.size === 0) return false;
     const target = this.#behaviour.app.topics.get(name);
@@ -310,18 +332,19 @@ class WebSocket {
 
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 
-/** Own enumerable string-keyed properties of the user data become the socket's own. */
-function adoptUserData(ws, userData) {
-  if (userData === undefined || userData === null) return;
-  for (const key of Object.keys(Object(userData))) {
-    Object.defineProperty(ws, key, {
-      value: userData[key],
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    });
-  }
+/**
+ * What becomes the socket's own of the user data: its enumerable properties, then all those with a symbol for a key. Getters
+ * run here, so this may throw.
+ * @returns {[string | symbol, unknown][]}
+ */
+function readUserData(userData) {
+  if (userData === undefined || userData === null) return NO_USER_DATA;
+  const source = Object(userData);
+  const keys = [...Object.keys(source), ...Object.getOwnPropertySymbols(source)];
+  return keys.map((name) => [name, source[name]]);
 }
+
+const NO_USER_DATA = Object.freeze([]);
 
 /** The same on an SSLApp, where it goes by another name. */
 class SSLWebSocket extends WebSocket {}
@@ -329,9 +352,11 @@ class SSLWebSocket extends WebSocket {}
 Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
 
 /** The upgrade is under way; `open` runs before this returns. */
-function openWebSocket(slot, generation, behaviour, userData) {
+function openWebSocket(slot, generation, behaviour, properties = NO_USER_DATA) {
   const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
-  adoptUserData(ws, userData);
+  for (const [name, value] of properties) {
+    Object.defineProperty(ws, name, { value, writable: true, enumerable: true, configurable: true });
+  }
   connections[slot] = ws;
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
@@ -347,6 +372,7 @@ module.exports = {
   Send,
   WANTS,
   websocketInternals: internals,
+  readUserData,
   openWebSocket,
   behaviourAt,
 };

@@ -360,6 +360,8 @@ pub mod respond_flag {
     pub const REPORTED_LENGTH: u32 = 4;
     /// The user wrote a `Date` header.
     pub const OWN_DATE: u32 = 8;
+    /// The last of the header lines is the user's `Connection`.
+    pub const OWN_CONNECTION: u32 = 16;
 }
 
 pub mod send_flag {

@@ -9,7 +9,7 @@
 
 use crate::protocol::request::{RequestHead, Span, query_value};
 use crate::protocol::response::{
-    OwnHeader, check_header_name, check_header_value, check_status, write_header,
+    OwnHeader, check_header_name, check_header_value, check_status, has_option, write_header,
 };
 use crate::router::parameter_names;
 use smallvec::SmallVec;
@@ -22,7 +22,9 @@ pub struct Program {
     pub headers: Vec<u8>,
     /// The program wrote a `Date` header.
     pub own_date: bool,
-    /// The program wrote `Connection: close`.
+    /// The program wrote a `Connection` header, which is the last of `headers`.
+    pub own_connection: bool,
+    /// Its options have `close` among them.
     pub close: bool,
     steps: Vec<Step>,
 }
@@ -59,10 +61,11 @@ impl Program {
     pub fn parse(bytes: &[u8], pattern: &[u8]) -> Option<Self> {
         let mut program = Program::default();
         let mut rest = bytes;
+        let mut connection = Vec::new();
         while let [op, tail @ ..] = rest {
             rest = tail;
             match op {
-                1 => program.header(text(&mut rest)?, text(&mut rest)?)?,
+                1 => program.header(text(&mut rest)?, text(&mut rest)?, &mut connection)?,
                 2 => program.steps.push(Step::Body),
                 3 => program.steps.push(Step::Query(text(&mut rest)?.to_vec())),
                 4 => program.steps.push(Step::RequestHeader(text(&mut rest)?.to_ascii_lowercase())),
@@ -78,12 +81,20 @@ impl Program {
                 _ => return None,
             }
         }
+        if !connection.is_empty() {
+            program.own_connection = true;
+            program.close = has_option(&connection, b"close");
+            write_header(&mut program.headers, b"Connection", &connection);
+        }
         Some(program)
     }
 
-    /// The first one counts, and none behind a header: as in a handler.
+    /// The first one counts, and none behind a header: as in a handler. 1xx is none, since nothing would follow it.
     fn status(&mut self, status: &[u8]) -> Option<()> {
         check_status(status).ok()?;
+        if status.starts_with(b"1") {
+            return None;
+        }
         if self.status.is_empty() {
             self.status = status.to_vec();
         }
@@ -91,7 +102,7 @@ impl Program {
     }
 
     /// Headers that frame the message are the loop's business.
-    fn header(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
+    fn header(&mut self, name: &[u8], value: &[u8], connection: &mut Vec<u8>) -> Option<()> {
         check_header_name(name).ok()?;
         check_header_value(value).ok()?;
         if self.status.is_empty() {
@@ -100,7 +111,10 @@ impl Program {
         match OwnHeader::of(name) {
             Some(OwnHeader::ContentLength | OwnHeader::TransferEncoding) => return Some(()),
             Some(OwnHeader::Connection) => {
-                self.close |= value.eq_ignore_ascii_case(b"close");
+                if !connection.is_empty() {
+                    connection.extend_from_slice(b", ");
+                }
+                connection.extend_from_slice(value);
                 return Some(());
             }
             Some(OwnHeader::Date) => self.own_date = true,
@@ -227,9 +241,15 @@ mod tests {
             instruction(1, &["transfer-encoding", "chunked"]),
             instruction(1, &["Connection", "keep-alive"]),
         ]);
-        assert_eq!((&plain.headers[..], plain.close, plain.own_date), (&b"A: b\r\n"[..], false, false));
-        let own = program(&[instruction(1, &["connection", "Close"]), instruction(1, &["Date", "today"])]);
-        assert_eq!((&own.headers[..], own.close, own.own_date), (&b"Date: today\r\n"[..], true, true));
+        assert_eq!(&plain.headers[..], b"A: b\r\nConnection: keep-alive\r\n");
+        assert_eq!((plain.close, plain.own_connection, plain.own_date), (false, true, false));
+        let own = program(&[
+            instruction(1, &["connection", "upgrade"]),
+            instruction(1, &["Date", "today"]),
+            instruction(1, &["Connection", "Close"]),
+        ]);
+        assert_eq!(&own.headers[..], b"Date: today\r\nConnection: upgrade, Close\r\n");
+        assert_eq!((own.close, own.own_connection, own.own_date), (true, true, true));
         for (name, value) in [("a b", "c"), ("a", "b\r\nc: d"), ("", "b"), ("a", "\0")] {
             assert_eq!(Program::parse(&instruction(1, &[name, value]), b"/"), None, "{name}: {value}");
         }
@@ -248,7 +268,7 @@ mod tests {
         ] {
             assert_eq!(program(instructions).status, expected.as_bytes());
         }
-        for status in ["", "20", "201Created", "201 a\r\nb: c"] {
+        for status in ["", "20", "103 Early Hints", "201Created", "201 a\r\nb: c"] {
             assert_eq!(Program::parse(&instruction(7, &[status]), b"/"), None, "{status:?}");
         }
     }

@@ -8,14 +8,16 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-pub static STRINGS: Collections<String> = Collections::new();
+pub static STRINGS: Collections<Vec<u8>> = Collections::new();
 /// What JavaScript calls integers: whole numbers up to 2^53.
 pub static INTEGERS: Collections<f64> = Collections::new();
 pub static LOCK: Lock = Lock::new();
 
-/// Named collections of one kind of value.
+type Collection<T> = BTreeMap<Vec<u8>, T>;
+
+/// Named collections of one kind of value. Names and keys are bytes that need not be text.
 pub struct Collections<T> {
-    collections: Mutex<BTreeMap<String, BTreeMap<String, T>>>,
+    collections: Mutex<BTreeMap<Vec<u8>, Collection<T>>>,
 }
 
 impl<T: Clone + Default> Collections<T> {
@@ -24,13 +26,13 @@ impl<T: Clone + Default> Collections<T> {
     }
 
     /// The default of the kind for a key that is not there.
-    pub fn get(&self, collection: &str, key: &str) -> T {
+    pub fn get(&self, collection: &[u8], key: &[u8]) -> T {
         let collections = self.collections.lock();
         collections.get(collection).and_then(|values| values.get(key)).cloned().unwrap_or_default()
     }
 
     /// Replaces the value by what `change` makes of it; returns the new one.
-    pub fn update(&self, collection: String, key: String, change: impl FnOnce(T) -> T) -> T {
+    pub fn update(&self, collection: Vec<u8>, key: Vec<u8>, change: impl FnOnce(T) -> T) -> T {
         let mut collections = self.collections.lock();
         let value = collections.entry(collection).or_default().entry(key).or_default();
         *value = change(std::mem::take(value));
@@ -38,12 +40,12 @@ impl<T: Clone + Default> Collections<T> {
     }
 
     /// In order.
-    pub fn keys(&self, collection: &str) -> Vec<String> {
+    pub fn keys(&self, collection: &[u8]) -> Vec<Vec<u8>> {
         let collections = self.collections.lock();
         collections.get(collection).map(|values| values.keys().cloned().collect()).unwrap_or_default()
     }
 
-    pub fn delete(&self, collection: &str, key: &str) {
+    pub fn delete(&self, collection: &[u8], key: &[u8]) {
         let mut collections = self.collections.lock();
         let Some(values) = collections.get_mut(collection) else { return };
         values.remove(key);
@@ -52,7 +54,7 @@ impl<T: Clone + Default> Collections<T> {
         }
     }
 
-    pub fn delete_collection(&self, collection: &str) {
+    pub fn delete_collection(&self, collection: &[u8]) {
         self.collections.lock().remove(collection);
     }
 }
@@ -107,23 +109,33 @@ mod tests {
 
     #[test]
     fn values_keys_and_collections() {
-        let store: Collections<String> = Collections::new();
-        let set = |collection: &str, key: &str, value: &str| {
+        let store: Collections<Vec<u8>> = Collections::new();
+        let set = |collection: &[u8], key: &[u8], value: &[u8]| {
             store.update(collection.into(), key.into(), |_| value.into())
         };
-        assert_eq!(store.get("a", "x"), "");
-        set("a", "y", "2");
-        set("a", "x", "1");
-        set("b", "x", "3");
-        assert_eq!((store.get("a", "x"), store.get("b", "x")), ("1".into(), "3".into()));
-        assert_eq!(store.keys("a"), ["x", "y"]);
-        store.delete("a", "x");
-        store.delete("none", "x");
-        assert_eq!((store.get("a", "x"), store.keys("a")), (String::new(), vec!["y".to_owned()]));
-        store.delete_collection("a");
-        assert_eq!((store.keys("a").len(), store.keys("b").len()), (0, 1));
-        store.delete("b", "x");
+        assert_eq!(store.get(b"a", b"x"), b"");
+        set(b"a", b"y", b"2");
+        set(b"a", b"x", b"1");
+        set(b"b", b"x", b"3");
+        assert_eq!((store.get(b"a", b"x"), store.get(b"b", b"x")), (b"1".to_vec(), b"3".to_vec()));
+        assert_eq!(store.keys(b"a"), [b"x", b"y"]);
+        store.delete(b"a", b"x");
+        store.delete(b"none", b"x");
+        assert_eq!((store.get(b"a", b"x"), store.keys(b"a")), (vec![], vec![b"y".to_vec()]));
+        store.delete_collection(b"a");
+        assert_eq!((store.keys(b"a").len(), store.keys(b"b").len()), (0, 1));
+        store.delete(b"b", b"x");
         assert!(store.collections.lock().is_empty(), "an empty collection costs nothing");
+    }
+
+    #[test]
+    fn keys_that_are_no_text_are_kept_apart() {
+        let store: Collections<f64> = Collections::new();
+        store.update(vec![200], vec![201], |_| 1.0);
+        store.update(vec![200], vec![202], |_| 2.0);
+        store.update(vec![203], vec![201], |_| 3.0);
+        let values = [store.get(&[200], &[201]), store.get(&[200], &[202]), store.get(&[203], &[201])];
+        assert_eq!(values, [1.0, 2.0, 3.0]);
     }
 
     #[test]
@@ -136,7 +148,7 @@ mod tests {
                     for _ in 0..500 {
                         shared.0.lock(owner).expect("not held");
                         // Two steps, between which another thread would lose its addition.
-                        let value = shared.1.get("c", "k");
+                        let value = shared.1.get(b"c", b"k");
                         std::thread::yield_now();
                         shared.1.update("c".into(), "k".into(), |_| value + 1.0);
                         shared.0.unlock(owner).expect("held");
@@ -147,7 +159,7 @@ mod tests {
         for thread in threads {
             thread.join().expect("thread");
         }
-        assert_eq!(lock.1.get("c", "k"), 2000.0);
+        assert_eq!(lock.1.get(b"c", b"k"), 2000.0);
     }
 
     #[test]

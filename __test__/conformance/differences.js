@@ -57,10 +57,28 @@ add(
 );
 add('head-body', '§4.2', '`end(body)` sends the body for HEAD too', 'the head with its length, no body');
 add(
+  'status-without-body',
+  '§4.3',
+  'a body and its framing are sent with 204 and 304 too, where the client takes them for the next response',
+  'they are left out, and so is the length with 204',
+);
+add(
+  'interim-status',
+  '§4.1',
+  'a response whose status is 1xx is sent, and the client waits for the final one',
+  'an error is thrown; 101 is for `upgrade`',
+);
+add(
   'http-1.0',
   '§4.10',
   'HTTP/1.0 is answered with 505 (20.30: not at all)',
   'HTTP/1.0 is served and closed after the response',
+);
+add(
+  'written-connection',
+  '§4.1',
+  'a `Connection` header written by the program changes nothing, whatever it says',
+  'it is sent as written, in one line, and `close` closes; where the connection is closed for another reason it says so',
 );
 add(
   'late-connection-close',
@@ -145,6 +163,18 @@ add(
 );
 add('upgrade-undefined', '§4.6', '`upgrade(undefined, …)` aborts the process', 'empty user data');
 add(
+  'symbol-user-data',
+  '§6',
+  'properties of the user data whose keys are symbols are lost (up to 20.57)',
+  'they are kept, as in newer releases',
+);
+add(
+  'throwing-user-data',
+  '§4.6',
+  'a getter of the user data that throws leaves a connection without a working object, or ends the process',
+  '`upgrade` throws its error and answers 500',
+);
+add(
   'handshake-segment',
   '§4.6',
   'frames in the same segment as the handshake are lost',
@@ -179,8 +209,20 @@ add('one-byte-close', '§5', 'a close payload of one byte counts as none (1005)'
 add(
   'bad-timeout-options',
   '§5',
-  'an `idleTimeout` of 1–7 or over 960, or a `maxLifetime` over 240, ends the process',
+  'an `idleTimeout` of 1–7 or over 960 ends the process',
   'a RangeError is thrown',
+);
+add(
+  'long-lifetime',
+  '§5',
+  'a `maxLifetime` over 240 or below 0 ends the process',
+  'it counts as 240, or 0, as in newer releases',
+);
+add(
+  'unlimited-sizes',
+  '§5',
+  '`maxPayloadLength` and `maxBackpressure` beyond 32 bits wrap around; an infinite `maxPayloadLength` is 0',
+  'they are without limit',
 );
 add(
   'lone-surrogate',

@@ -456,3 +456,62 @@ it('publishing from a subscription or close handler', async (t) => {
   b.reset();
   assert.equal(await a.message(), 'closed');
 });
+
+it('topics are bytes: those that are no UTF-8 are told apart, and handed back as they are', async (t) => {
+  const {
+    app,
+    sockets: [a, b],
+    peers: [peer],
+    log,
+  } = await room(t, 2);
+  const [one, other] = [Buffer.from([200]), new Uint8Array([201])];
+  a.subscribe(one);
+  b.subscribe(other);
+  a.subscribe('\u00c8');
+  assert.deepEqual(log.list, [
+    ['subscription', 0, '\u00c8', 1, 0],
+    ['subscription', 1, '\u00c9', 1, 0],
+    ['subscription', 0, '\u00c3\u0088', 1, 0],
+  ]);
+  assert.deepEqual(
+    [one, other, Buffer.from([202]), '\ufffd', Buffer.from('\u00c8'), new Uint8Array([200]).buffer].map(
+      (topic) => [a.isSubscribed(topic), app.numSubscribers(topic)],
+    ),
+    [
+      [true, 1],
+      [false, 1],
+      [false, 0],
+      [false, 0],
+      [true, 1],
+      [true, 1],
+    ],
+  );
+  assert.deepEqual(a.getTopics().sort(), ['\u00c8', '\ufffd']);
+  assert.deepEqual(
+    [app.publish(Buffer.from([202]), 'nobody'), app.publish('\ufffd', 'nobody'), a.publish(other, 'to b')],
+    [false, false, true],
+  );
+  assert.equal(b.publish(one, 'for a'), true);
+  assert.equal(app.publish(other, 'for b'), true);
+  assert.deepEqual(await until(peer, a), ['for a']);
+  assert.deepEqual(
+    [a.unsubscribe(other), a.unsubscribe('\ufffd'), a.isSubscribed(one), a.unsubscribe(one)],
+    [false, false, true, true],
+  );
+  assert.deepEqual(log.list.slice(3), [['subscription', 0, '\u00c8', 0, 1]]);
+});
+
+it('no text is taken for bytes that are none', async (t) => {
+  const {
+    app,
+    sockets: [ws],
+  } = await room(t, 1);
+  ws.subscribe(Buffer.from([0xdc, 0xe9]));
+  const texts = ['\udc00\u00dc\u00e9', '\udc00', '\u00dc\u00e9', '\ud800\udc00\u00dc\u00e9', '\ufeff\u00e9'];
+  assert.deepEqual(
+    texts.map((topic) => ws.isSubscribed(topic) || app.numSubscribers(topic)),
+    [0, 0, 0, 0, 0],
+  );
+  ws.subscribe('\ufeff\u00e9');
+  assert.equal(ws.isSubscribed(Buffer.from('\ufeff\u00e9')), true);
+});

@@ -1,5 +1,5 @@
 'use strict';
-const { it, assert, serve, get, request, differs, child, v30, named } = require('../support');
+const { it, assert, serve, get, request, differs, onlyOurs, child, v30, named } = require('../support');
 
 /** One server whose handler is `respond(res, req)`. */
 const answering = (t, respond) =>
@@ -61,6 +61,43 @@ it('header values may be empty', async (t) => {
 it('header values are encoded as UTF-8', async (t) => {
   const answer = await once(t, (res) => res.writeHeader('x-a', '\u00e9\u20ac').end());
   assert.equal(Buffer.from(answer.get('x-a'), 'latin1').toString(), '\u00e9\u20ac');
+});
+
+it('header values and the status go out as the bytes they are', async (t) => {
+  const latin1 = (text) => Buffer.from(text, 'latin1');
+  const answer = await once(t, (res) =>
+    res
+      .writeStatus(latin1('200 d\u00e9j\u00e0 vu'))
+      .writeHeader('x-text', '\u20ac')
+      .writeHeader(Buffer.from('x-bytes'), latin1('a\u00e9b'))
+      .writeHeader('x-more', '\u00e9')
+      .writeHeader('x-again', new Uint8Array([0xff, 0x41]))
+      .end('body'),
+  );
+  assert.equal(answer.status, '200 d\u00e9j\u00e0 vu');
+  assert.deepEqual(answer.list.slice(0, 4), [
+    ['x-text', '\u00e2\u0082\u00ac'],
+    ['x-bytes', 'a\u00e9b'],
+    ['x-more', '\u00c3\u00a9'],
+    ['x-again', '\u00ffA'],
+  ]);
+  assert.equal(answer.body, 'body');
+});
+
+it('a status and headers as bytes of a streamed response', async (t) => {
+  const bytes = Buffer.from([0x32, 0x30, 0x31, 0x20, 0xe9]);
+  const begin = (res) => res.writeStatus(bytes).writeHeader('x', bytes);
+  const write = (res) => {
+    begin(res).write('body');
+    res.end();
+  };
+  for (const respond of [write, (res) => begin(res).tryEnd('body', 4)]) {
+    const answer = await once(t, (res) => {
+      res.onAborted(() => {});
+      respond(res);
+    });
+    assert.deepEqual([answer.status, answer.get('x'), answer.body], ['201 \u00e9', '201 \u00e9', 'body']);
+  }
 });
 
 it('Date is sent once, in the HTTP form', async (t) => {
@@ -199,6 +236,21 @@ it('endWithoutBody(n) advertises the length', async (t) => {
   assert.deepEqual([answer.status, answer.all('content-length')], ['200 OK', ['1234']]);
 });
 
+for (const length of ['5', 5.7]) {
+  it(`endWithoutBody(${JSON.stringify(length)})`, async (t) => {
+    const answer = await once(
+      t,
+      (res) => {
+        res.onAborted(() => {});
+        res.endWithoutBody(length);
+      },
+      request('HEAD', '/'),
+      { head: true },
+    );
+    assert.deepEqual(answer.all('content-length'), ['5']);
+  });
+}
+
 it('endWithoutBody(0)', async (t) => {
   const answer = await once(t, (res) => {
     res.onAborted(() => {});
@@ -217,6 +269,124 @@ it('endWithoutBody() sends no content-length', async (t) => {
   assert.equal(answer.status, '204 No Content');
   assert.deepEqual([answer.all('content-length'), answer.all('transfer-encoding')], [[], []]);
   assert.equal((await peer.request(get('/'))).code, 204);
+});
+
+const BODIES = {
+  end: (res) => res.end('body'),
+  'end after content-length': (res) => res.writeHeader('Content-Length', '4').end('body'),
+  'end, empty, after content-length': (res) => res.writeHeader('Content-Length', '4').end(),
+  endWithoutBody: (res) => res.endWithoutBody(4),
+  'endWithoutBody after content-length': (res) => res.writeHeader('content-length', '4').endWithoutBody(),
+  write(res) {
+    res.write('one');
+    res.write('two');
+    res.end('three');
+  },
+  'write and endWithoutBody'(res) {
+    res.write('one');
+    res.endWithoutBody();
+  },
+  beginWrite(res) {
+    res.beginWrite();
+    res.write('one');
+    res.end();
+  },
+  'write after content-length'(res) {
+    res.writeHeader('content-length', '4').write('body');
+    res.end();
+  },
+  tryEnd: (res) => assert.deepEqual(res.tryEnd('body', 4), [true, true]),
+  'tryEnd, in part': (res) => assert.deepEqual(res.tryEnd('body', 400), [true, true]),
+  async late(res) {
+    await null;
+    res.write('one');
+    setImmediate(() => res.end('two'));
+  },
+};
+for (const status of ['204 No Content', '204', '304 Not Modified']) {
+  for (const method of ['GET', 'HEAD']) {
+    it(
+      `${status} to ${method} has no body, however it is sent`,
+      onlyOurs('status-without-body'),
+      async (t) => {
+        for (const [name, respond] of Object.entries(BODIES)) {
+          const server = serve(t, (app) =>
+            app
+              .any('/next', (res) => {
+                res.end('next');
+              })
+              .any('/*', (res) => {
+                res.onAborted(() => {});
+                respond(res.writeStatus(status));
+              }),
+          );
+          const peer = await server.connect();
+          await peer.send(request(method, '/'));
+          const answer = await peer.head();
+          assert.equal(answer.code, Number(status.slice(0, 3)), name);
+          assert.equal(answer.get('transfer-encoding'), undefined, name);
+          if (status.startsWith('204')) assert.equal(answer.get('content-length'), undefined, name);
+          else if (/end.*content-length|endWithoutBody$/.test(name) && !name.startsWith('write'))
+            assert.deepEqual(answer.all('content-length'), ['4'], name);
+          await peer.send(get('/next'));
+          const next = await peer.response();
+          assert.deepEqual([next.status, next.body], ['200 OK', 'next'], name);
+        }
+      },
+    );
+  }
+}
+
+it('HEAD with a streamed body', onlyOurs('head-body'), async (t) => {
+  for (const respond of Object.values(BODIES)) {
+    const server = answering(t, (res) => {
+      res.onAborted(() => {});
+      respond(res);
+    });
+    const peer = await server.connect();
+    await peer.send(request('HEAD', '/'));
+    assert.equal((await peer.head()).status, '200 OK');
+    await peer.send(request('HEAD', '/'));
+    assert.equal((await peer.head()).status, '200 OK');
+  }
+});
+
+it('a status that is not final cannot be ended with', onlyOurs('interim-status'), async (t) => {
+  const ways = [
+    (res) => res.end('body'),
+    (res) => res.end(),
+    (res) => res.write('body'),
+    (res) => res.write(''),
+    (res) => res.tryEnd('body', 4),
+    (res) => res.beginWrite(),
+    (res) => res.endWithoutBody(),
+    (res) => res.endWithoutBody(3),
+  ];
+  for (const status of [
+    '100 Continue',
+    '101 Switching Protocols',
+    '103 Early Hints',
+    Buffer.from('102'),
+    '199',
+  ]) {
+    for (const way of ways) {
+      let error;
+      const server = answering(t, (res) => {
+        res.onAborted(() => {});
+        res.writeStatus(status).writeHeader('link', '</a>');
+        try {
+          way(res);
+        } catch (caught) {
+          error = caught;
+        }
+        res.close();
+      });
+      const peer = await server.connect();
+      await peer.send(get('/'));
+      assert.equal(await peer.rest(), '');
+      assert.match(error.message, /^The status ".*" is not that of a final response\.$/);
+    }
+  }
 });
 
 it('endWithoutBody counts as responded', { skip: v30 ? '20.30 aborts the process' : false }, async (t) => {
@@ -264,6 +434,75 @@ it('closeConnection adds no header when the client sent Connection: close', asyn
   const peer = await server.connect();
   const raw = await peer.send(get('/', ['Connection: close'])).then(() => peer.rest());
   assert.doesNotMatch(raw, /connection: close/i);
+});
+
+it('connection: keep-alive is sent as written', async (t) => {
+  const server = answering(t, (res) => res.writeHeader('connection', 'Keep-Alive').end('x'));
+  const peer = await server.connect();
+  for (let i = 0; i < 2; i++) {
+    assert.deepEqual((await peer.request(get('/'))).all('connection'), ['Keep-Alive']);
+  }
+});
+
+/** The Connection headers of the answer, and whether the connection ends with it. */
+async function connectionOf(t, respond, head = get('/')) {
+  const server = answering(t, (res) => {
+    res.onAborted(() => {});
+    respond(res);
+  });
+  const peer = await server.connect();
+  await peer.send(head);
+  const answer = await peer.head();
+  const ended = await Promise.race([
+    peer.gone().then(() => true),
+    new Promise((resolve) => setTimeout(resolve, 100, false)),
+  ]);
+  return [answer.all('connection'), ended];
+}
+
+const OLD = 'GET / HTTP/1.0\r\n\r\n';
+const OLD_KEPT = 'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n';
+const CLOSING = get('/', ['Connection: close']);
+const end = (res) => res.end('x');
+const endAndClose = (res) => res.end('x', true);
+const stream = (res) => {
+  res.write('x');
+  res.end();
+};
+for (const [values, finish, head, expected, ended] of [
+  [['close'], end, get('/'), 'close', true],
+  [['Close'], stream, get('/'), 'Close', true],
+  [['close'], (res) => res.tryEnd('x', 1), get('/'), 'close', true],
+  [['close'], (res) => res.endWithoutBody(), get('/'), 'close', true],
+  [['close'], end, CLOSING, 'close', true],
+  [['upgrade'], end, get('/'), 'upgrade', false],
+  [['upgrade, close'], end, get('/'), 'upgrade, close', true],
+  [['keep-alive, close'], end, get('/'), 'close', true],
+  [['keep-alive', 'close'], end, get('/'), 'close', true],
+  [['close', 'keep-alive'], end, get('/'), 'close', true],
+  [['keep-alive', 'upgrade'], end, get('/'), 'keep-alive, upgrade', false],
+  [['keep-alive'], endAndClose, get('/'), 'close', true],
+  [['keep-alive'], end, CLOSING, 'close', true],
+  [['keep-alive'], end, OLD, 'close', true],
+  [['keep-alive'], end, OLD_KEPT, 'keep-alive', false],
+  [['upgrade'], end, OLD_KEPT, 'upgrade, keep-alive', false],
+  [['close'], end, OLD_KEPT, 'close', true],
+  [['keep-alive'], stream, OLD_KEPT, 'close', true],
+  [['closed'], end, get('/'), 'closed', false],
+]) {
+  const name = `connection: ${values.join(' and ')}, ${finish.name}, ${JSON.stringify(head.slice(0, 60))}`;
+  it(`${name} is ${expected}`, onlyOurs('written-connection'), async (t) => {
+    const respond = (res) => {
+      for (const value of values) res.writeHeader('Connection', value);
+      finish(res.writeHeader('x', 'y'));
+    };
+    assert.deepEqual(await connectionOf(t, respond, head), [[expected], ended]);
+  });
+}
+
+it('an empty Connection header is none', onlyOurs('written-connection'), async (t) => {
+  const respond = (res) => res.writeHeader('connection', ' , ').end();
+  assert.deepEqual(await connectionOf(t, respond), [[], false]);
 });
 
 it('a request with Connection: close is closed after the response', async (t) => {

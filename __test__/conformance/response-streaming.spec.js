@@ -241,6 +241,17 @@ it('tryEnd in pieces', async (t) => {
   assert.deepEqual([answer.get('content-length'), answer.body], ['6', 'abcdef']);
 });
 
+for (const total of ['3', 3.5, '3.9', 0, null]) {
+  it(`tryEnd of three bytes with a total of ${JSON.stringify(total)}`, async (t) => {
+    let result;
+    const server = answering(t, (res) => {
+      result = res.tryEnd('abc', total);
+    });
+    const answer = await server.once(get('/'));
+    assert.deepEqual([result, answer.all('content-length'), answer.body], [[true, true], ['3'], 'abc']);
+  });
+}
+
 it('tryEnd of nothing', async (t) => {
   let result;
   const server = answering(t, (res) => {

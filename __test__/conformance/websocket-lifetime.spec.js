@@ -1,4 +1,5 @@
 'use strict';
+const { inspect } = require('node:util');
 const { describe } = require('node:test');
 const {
   it,
@@ -248,7 +249,10 @@ const BAD_OPTIONS = {
   'idleTimeout 1': { idleTimeout: 1 },
   'idleTimeout 7': { idleTimeout: 7 },
   'idleTimeout 961': { idleTimeout: 961 },
-  'maxLifetime 241': { maxLifetime: 241 },
+  'idleTimeout "7"': { idleTimeout: '7' },
+  'idleTimeout 7.9': { idleTimeout: 7.9 },
+  'idleTimeout -1': { idleTimeout: -1 },
+  'idleTimeout true': { idleTimeout: true },
 };
 for (const [name, options] of Object.entries(BAD_OPTIONS)) {
   it(`${name} is refused`, async () => {
@@ -267,14 +271,72 @@ for (const [name, options] of Object.entries(BAD_OPTIONS)) {
   });
 }
 
+for (const [given, code] of [
+  ['1000', 1000],
+  [1000.9, 1000],
+  [null, 0],
+  ['none', 0],
+  [Infinity, 0],
+]) {
+  it(`end(${JSON.stringify(given)}) ends with ${code}`, async (t) => {
+    let seen;
+    const server = serve(t, (app) =>
+      app.ws('/*', {
+        open: (ws) => ws.end(given, 'x'),
+        close(ws, number) {
+          seen = number;
+        },
+      }),
+    );
+    const peer = await server.ws('/');
+    assert.equal((await peer.frame()).code, code || 1005);
+    assert.equal(seen, code);
+  });
+}
+
+for (const minutes of [241, 1440, -1]) {
+  it(`maxLifetime ${minutes}`, async () => {
+    const run = await child(({ uWS }, maxLifetime) => {
+      uWS.App().ws('/*', { maxLifetime });
+      console.log('accepted');
+      process.exit(0);
+    }, minutes);
+    assert.equal(run.stdout, differs('long-lifetime', { original: '', ours: 'accepted\n' }));
+  });
+}
+
 for (const options of [
   { idleTimeout: 0 },
   { idleTimeout: 8 },
   { idleTimeout: 960 },
+  { idleTimeout: '60' },
+  { idleTimeout: 60.5 },
+  { idleTimeout: 960.5 },
+  { idleTimeout: null },
+  { idleTimeout: '' },
+  { idleTimeout: 'none' },
+  { idleTimeout: false },
+  { idleTimeout: Infinity },
   { maxLifetime: 0 },
   { maxLifetime: 240 },
+  { maxLifetime: '10' },
+  { maxLifetime: 240.5 },
+  { maxLifetime: null },
+  { maxLifetime: Infinity },
+  { maxPayloadLength: '1024', maxBackpressure: '1024' },
+  { maxPayloadLength: 1024.7, maxBackpressure: 1024.7 },
+  { maxPayloadLength: 1e10, maxBackpressure: 1e10 },
+  { maxPayloadLength: -1, maxBackpressure: -1 },
+  { maxPayloadLength: null, maxBackpressure: null },
+  { maxPayloadLength: Infinity, maxBackpressure: Infinity },
+  { compression: true },
+  { compression: null },
+  { compression: '1' },
+  { compression: 65537 },
+  { compression: 2.5 },
+  { sendPingsAutomatically: '0', closeOnBackpressureLimit: null },
 ]) {
-  it(`${JSON.stringify(options)} is accepted`, () => {
+  it(`${inspect(options)} is accepted`, () => {
     uWS.App().ws('/*', options);
   });
 }

@@ -8,6 +8,7 @@ const {
   closePayload,
   text,
   differs,
+  onlyOurs,
   byVersion,
   TEXT,
   BINARY,
@@ -352,6 +353,37 @@ it('maxPayloadLength is 16 KiB by default', async (t) => {
   await peer.text('x'.repeat(16385));
   assert.deepEqual(await closed(server), ['close', 1006, BIG]);
 });
+
+for (const [given, most] of [
+  ['1024', 1024],
+  [1024.7, 1024],
+  [true, 1],
+  [null, 0],
+  ['none', 0],
+  [-1, Infinity],
+  [2 ** 32 - 1, Infinity],
+  [1e10, Infinity],
+]) {
+  it(`maxPayloadLength ${JSON.stringify(given)} is ${most}`, async (t) => {
+    const server = recording(t, { maxPayloadLength: given });
+    const peer = await server.ws('/');
+    const length = Math.min(most, 70000);
+    await peer.text('x'.repeat(length));
+    assert.equal((await peer.message()).length, length);
+    if (most === Infinity) return;
+    await peer.text('x'.repeat(most + 1));
+    assert.deepEqual(await closed(server), ['close', 1006, BIG]);
+  });
+}
+
+for (const given of [Infinity, 2 ** 32, 2 ** 33 + 5, Number.MAX_VALUE]) {
+  it(`maxPayloadLength ${given} is none`, onlyOurs('unlimited-sizes'), async (t) => {
+    const server = recording(t, { maxPayloadLength: given });
+    const peer = await server.ws('/');
+    await peer.text('x'.repeat(70000));
+    assert.equal((await peer.message()).length, 70000);
+  });
+}
 
 it('an unmasked frame', async (t) => {
   const server = recording(t);

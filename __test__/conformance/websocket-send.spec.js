@@ -54,6 +54,70 @@ async function fill(ws, size = MIB) {
   return accepted;
 }
 
+/** Whether the second message to a peer that does not read is dropped; publishes are judged by the loop. */
+async function isLimited(t, maxBackpressure) {
+  const { ws, server, events } = await pair(t, { maxBackpressure }, { paused: true });
+  await fill(ws);
+  await fill(ws, 10);
+  for (let i = 0; i < 3; i++) ws.send(Buffer.alloc(MIB), true);
+  const sent = ws.send('x') === 2;
+  events.list.length = 0;
+  ws.subscribe('topic');
+  server.app.publish('topic', 'published');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(events.list.length > 0, sent);
+  return sent;
+}
+
+for (const [given, limited] of [
+  ['1024', true],
+  [1024.7, true],
+  [true, true],
+  ['0', false],
+  [0.5, false],
+  [null, false],
+  ['none', false],
+  [-1, false],
+  [1e10, false],
+  [Infinity, false],
+  [2 ** 32, false],
+]) {
+  it(`maxBackpressure ${given} is ${limited ? 'one' : 'none'}`, { skip: v30 }, async (t) => {
+    assert.equal(await isLimited(t, given), limited);
+  });
+}
+
+it('maxBackpressure just beyond 32 bits is none', onlyOurs('unlimited-sizes'), async (t) => {
+  assert.equal(await isLimited(t, 2 ** 32 + 1), false);
+});
+
+for (const [given, closes] of [
+  [true, true],
+  [1, true],
+  ['1', true],
+  [2.5, true],
+  [false, false],
+  [0, false],
+  ['0', false],
+  ['yes', false],
+  [null, false],
+]) {
+  it(`closeOnBackpressureLimit ${JSON.stringify(given)} is ${closes}`, { skip: v30 }, async (t) => {
+    const { ws, events } = await pair(
+      t,
+      { maxBackpressure: 1024, closeOnBackpressureLimit: given },
+      { paused: true },
+    );
+    await fill(ws);
+    for (let i = 0; i < 3; i++) ws.send(Buffer.alloc(MIB), true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(
+      events.list.some(([name]) => name === 'close'),
+      closes,
+    );
+  });
+}
+
 it('send returns 1 and sends text by default, binary when asked', async (t) => {
   const { peer, ws } = await pair(t);
   assert.deepEqual(

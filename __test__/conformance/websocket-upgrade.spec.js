@@ -12,6 +12,7 @@ const {
   TEXT,
   ERRORS,
   differs,
+  onlyOurs,
   byVersion,
   ours,
   deferred,
@@ -173,8 +174,125 @@ it('own enumerable string keys of the user data are copied onto the socket', asy
   const ws = await seen.promise;
   assert.deepEqual(Object.keys(ws), ['a', 'inner', 'method', 'getter']);
   assert.deepEqual([ws.a, ws.inner === inner, ws.method(), ws.getter], [1, true, 1, 42]);
-  assert.deepEqual([ws[symbol], ws.hidden, ws.inherited], [undefined, undefined, undefined]);
+  assert.deepEqual([ws.hidden, ws.inherited], [undefined, undefined]);
+  assert.equal(ws[symbol], differs('symbol-user-data', { original: undefined, ours: 2 }));
   assert.equal(Object.getOwnPropertyDescriptor(ws, 'getter').value, 42);
+});
+
+it('symbol keys of the user data follow the others', onlyOurs('symbol-user-data'), async (t) => {
+  const seen = deferred();
+  const [first, hidden, getter, inherited] = ['first', 'hidden', 'getter', 'inherited'].map(Symbol);
+  const order = [];
+  const userData = { __proto__: { [inherited]: 1 }, [first]: 1 };
+  Object.defineProperty(userData, hidden, { enumerable: false, writable: false, value: 2 });
+  Object.defineProperty(userData, getter, { get: () => order.push('symbol') });
+  Object.defineProperty(userData, 'text', { enumerable: true, get: () => order.push('text') });
+  Object.defineProperty(userData, '__proto__', { enumerable: true, value: 'own' });
+  const server = serve(t, (app) => app.ws('/*', { upgrade: upgrading(userData), open: seen.resolve }));
+  await server.ws('/');
+  const ws = await seen.promise;
+  assert.deepEqual(Object.getOwnPropertySymbols(ws), [first, hidden, getter]);
+  assert.deepEqual(Object.keys(ws), ['text', '__proto__']);
+  assert.deepEqual([ws[first], ws[hidden], ws[getter], ws.text], [1, 2, 2, 1]);
+  ws[hidden] = 3;
+  assert.equal(ws[hidden], 3);
+  assert.equal(typeof ws.send, 'function');
+});
+
+const BAD_USER_DATA = {
+  'a getter': () => ({
+    get bad() {
+      throw new Error('bad user data');
+    },
+  }),
+  'a getter of a symbol': () => ({
+    get [Symbol('bad')]() {
+      throw new Error('bad user data');
+    },
+  }),
+  'a proxy': () =>
+    new Proxy(
+      {},
+      {
+        ownKeys() {
+          throw new Error('bad user data');
+        },
+      },
+    ),
+};
+for (const [name, make] of Object.entries(BAD_USER_DATA)) {
+  for (const late of [false, true]) {
+    it(
+      `user data with ${name} that throws${late ? ', after an await' : ''}`,
+      onlyOurs('throwing-user-data'),
+      async () => {
+        const run = await child(
+          async ({ listening, upgradeRequest, get }, [source, late]) => {
+            const log = [];
+            const make = eval(source);
+            process.on('uncaughtException', (error) => log.push(error.message));
+            process.on('unhandledRejection', (error) => log.push(error.message));
+            const upgrade = (res, req, context) => {
+              const names = ['key', 'protocol', 'extensions'].map((each) => `sec-websocket-${each}`);
+              const offered = names.map((each) => req.getHeader(each));
+              const finish = () => res.upgrade(make(), ...offered, context);
+              if (!late) return finish();
+              res.onAborted(() => log.push('aborted'));
+              return Promise.resolve()
+                .then(() => new Promise(setImmediate))
+                .then(finish);
+            };
+            const server = listening((app) => {
+              app.ws('/*', { upgrade, open: () => log.push('open'), close: () => log.push('close') });
+              app.get('/*', (res) => {
+                res.end('served');
+              });
+            });
+            const peer = await server.connect();
+            log.push((await peer.request(upgradeRequest('/'))).status);
+            log.push((await peer.request(get('/'))).body);
+            console.log(JSON.stringify(log));
+            process.exit(0);
+          },
+          [`(${make})`, late],
+        );
+        const log = JSON.parse(run.stdout);
+        assert.deepEqual(log.sort(), ['500 Internal Server Error', 'bad user data', 'served']);
+      },
+    );
+  }
+}
+
+it('user data whose getter closes, ends or upgrades', onlyOurs('throwing-user-data'), async (t) => {
+  for (const act of [(res) => res.close(), (res) => res.end('mine'), (res, again) => again()]) {
+    const errors = [];
+    let opened = 0;
+    const server = serve(t, (app) =>
+      app.ws('/*', {
+        upgrade(res, req, context) {
+          res.onAborted(() => {});
+          const values = offered(req);
+          const userData = {
+            get bad() {
+              return act(res, () => res.upgrade({}, ...values, context));
+            },
+          };
+          try {
+            res.upgrade(userData, ...values, context);
+          } catch (error) {
+            errors.push(error.message);
+          }
+        },
+        open: () => opened++,
+      }),
+    );
+    const peer = await server.connect();
+    await peer.send(upgradeRequest('/'));
+    await peer.when(() => peer.size > 0 || peer.state !== 'open', 'an answer').catch(() => {});
+    assert.equal(errors.length, 1);
+    assert.match(errors[0], ERRORS.response);
+    assert.ok(opened <= 1);
+  }
 });
 
 it('getUserData is the socket itself, before and after close; later properties and symbols stay', async (t) => {

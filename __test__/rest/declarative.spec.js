@@ -76,6 +76,43 @@ it('nothing, texts of data, and long ones', async (t) => {
   assert.equal(answer.get('x'.repeat(300)), 'y'.repeat(300));
 });
 
+it('texts are bytes, in the loop as behind a handler that yields', { skip: !ours }, async (t) => {
+  const bytes = (text) => Buffer.from(text, 'latin1');
+  const program = respond()
+    .writeStatus(bytes('200 \u00e9'))
+    .writeHeader('x', bytes('a\u00e9'))
+    .write(bytes('\u00e9,'))
+    .writeQueryValue('k')
+    .write(',')
+    .writeHeaderValue('X-Client')
+    .end();
+  const server = serve(t, (app) => app.get('/yielding', (res, req) => req.setYield(true)).get('/*', program));
+  for (const path of ['/direct', '/yielding']) {
+    const answer = await server.once(get(`${path}?k=%e9`, [['X-Client', 'm\u00e9']]));
+    assert.deepEqual(
+      [answer.status, answer.get('x'), answer.body],
+      ['200 \u00e9', 'a\u00e9', '\u00e9,\u00e9,m\u00e9'],
+      path,
+    );
+  }
+});
+
+it('a Connection header of the program', { skip: !ours }, async (t) => {
+  const server = serve(t, (app) =>
+    app
+      .get('/kept', respond().writeHeader('connection', 'keep-alive').end('x'))
+      .get('/list', respond().writeHeader('connection', 'upgrade, close').end('x')),
+  );
+  const peer = await server.connect();
+  assert.deepEqual((await peer.request(get('/kept'))).all('connection'), ['keep-alive']);
+  assert.deepEqual((await peer.request(get('/list'))).all('connection'), ['upgrade, close']);
+  assert.equal(await peer.gone(), 'fin');
+});
+
+it('1xx is no status of a whole response', { skip: !ours }, () => {
+  assert.throws(() => respond().writeStatus('103 Early Hints'), /not that of a final response/);
+});
+
 const STATUS = { skip: ours ? false : 'the originals compared with have no writeStatus here' };
 
 it('a status; the first counts, and none behind a header', STATUS, async (t) => {

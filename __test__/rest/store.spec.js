@@ -18,6 +18,32 @@ it('texts', () => {
   assert.deepEqual([uWS.getString('k', here), uWS.getString('other', here)], ['', 'x']);
 });
 
+it('collections, keys and values are bytes', () => {
+  const here = collection();
+  const [one, other] = [Buffer.from([200]), new Uint8Array([201])];
+  const there = Buffer.concat([Buffer.from(here), one]);
+  uWS.setString(one, 'one', here);
+  uWS.setString(other, Buffer.from('other'), here);
+  uWS.setString(one, 'there', there);
+  uWS.setInteger(one, 1, there);
+  uWS.incInteger(other, 2, there);
+  assert.deepEqual(
+    [uWS.getString(one, here), uWS.getString(other, here), uWS.getString('\ufffd', here)],
+    ['one', 'other', ''],
+  );
+  assert.deepEqual([uWS.getInteger(one, there), uWS.getInteger(other, there)], [1, 2]);
+  assert.equal(uWS.getString(one, Buffer.concat([Buffer.from(here), other])), '');
+  assert.equal(uWS.getString(Buffer.from('\u00e9'), here), '');
+  uWS.setString('\u00e9', 'text', here);
+  assert.equal(uWS.getString(Buffer.from('\u00e9'), here), 'text');
+  uWS.deleteString(one, here);
+  uWS.deleteInteger(one, there);
+  assert.deepEqual([uWS.getString(one, here), uWS.getString(other, here)], ['', 'other']);
+  assert.deepEqual([uWS.getInteger(one, there), uWS.getInteger(other, there)], [0, 2]);
+  uWS.deleteIntegerCollection(Buffer.concat([Buffer.from(here), other]));
+  assert.equal(uWS.getInteger(other, there), 2);
+});
+
 it('numbers', () => {
   const here = collection();
   assert.deepEqual(

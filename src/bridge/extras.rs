@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `body` is a buffer or a view. `undefined` when the content type is no multipart type.
 #[napi(ts_return_type = "Array<object> | undefined")]
-pub fn multipart_parts<'a>(env: &'a Env, body: Unknown<'a>, content_type: String) -> Unknown<'a> {
+pub fn multipart_parts<'a>(env: &'a Env, body: Unknown<'a>, content_type: Unknown<'a>) -> Unknown<'a> {
     let bytes = value::view_bytes(env.raw(), body.raw()).unwrap_or_default();
-    let parts = multipart::boundary(content_type.as_bytes()).map(|boundary| {
+    let parts = multipart::boundary(&data(env, content_type)).map(|boundary| {
         let parts = multipart::parts(bytes, &boundary);
         let objects: Vec<Value> = parts.iter().map(|part| part_object(env.raw(), part)).collect();
         value::array(env.raw(), &objects)
@@ -42,59 +42,78 @@ fn part_object(env: sys::napi_env, part: &multipart::Part<'_>) -> Value {
     object
 }
 
-#[napi]
-pub fn store_get_string(collection: String, key: String) -> String {
-    STRINGS.get(&collection, &key)
+/// A copy of text or data, which stays as it is: keys, collections and values need not be text.
+fn data(env: &Env, value: Unknown<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value::append_data(env.raw(), value.raw(), &mut bytes);
+    bytes
+}
+
+fn text<'a>(env: &'a Env, bytes: &[u8]) -> Unknown<'a> {
+    // SAFETY: the value was just created in the current scope.
+    unsafe { Unknown::from_raw_unchecked(env.raw(), value::utf8(env.raw(), bytes)) }
+}
+
+fn texts<'a>(env: &'a Env, keys: &[Vec<u8>]) -> Unknown<'a> {
+    let keys: Vec<Value> = keys.iter().map(|key| value::utf8(env.raw(), key)).collect();
+    // SAFETY: as above.
+    unsafe { Unknown::from_raw_unchecked(env.raw(), value::array(env.raw(), &keys)) }
+}
+
+#[napi(ts_return_type = "string")]
+pub fn store_get_string<'a>(env: &'a Env, collection: Unknown<'a>, key: Unknown<'a>) -> Unknown<'a> {
+    text(env, &STRINGS.get(&data(env, collection), &data(env, key)))
 }
 
 #[napi]
-pub fn store_set_string(collection: String, key: String, value: String) {
-    STRINGS.update(collection, key, |_| value);
+pub fn store_set_string(env: &Env, collection: Unknown<'_>, key: Unknown<'_>, value: Unknown<'_>) {
+    let value = data(env, value);
+    STRINGS.update(data(env, collection), data(env, key), |_| value);
+}
+
+#[napi(ts_return_type = "string[]")]
+pub fn store_string_keys<'a>(env: &'a Env, collection: Unknown<'a>) -> Unknown<'a> {
+    texts(env, &STRINGS.keys(&data(env, collection)))
 }
 
 #[napi]
-pub fn store_string_keys(collection: String) -> Vec<String> {
-    STRINGS.keys(&collection)
+pub fn store_delete_string(env: &Env, collection: Unknown<'_>, key: Unknown<'_>) {
+    STRINGS.delete(&data(env, collection), &data(env, key));
 }
 
 #[napi]
-pub fn store_delete_string(collection: String, key: String) {
-    STRINGS.delete(&collection, &key);
+pub fn store_delete_strings(env: &Env, collection: Unknown<'_>) {
+    STRINGS.delete_collection(&data(env, collection));
 }
 
 #[napi]
-pub fn store_delete_strings(collection: String) {
-    STRINGS.delete_collection(&collection);
+pub fn store_get_integer(env: &Env, collection: Unknown<'_>, key: Unknown<'_>) -> f64 {
+    INTEGERS.get(&data(env, collection), &data(env, key))
 }
 
 #[napi]
-pub fn store_get_integer(collection: String, key: String) -> f64 {
-    INTEGERS.get(&collection, &key)
+pub fn store_set_integer(env: &Env, collection: Unknown<'_>, key: Unknown<'_>, value: f64) {
+    INTEGERS.update(data(env, collection), data(env, key), |_| value);
 }
 
 #[napi]
-pub fn store_set_integer(collection: String, key: String, value: f64) {
-    INTEGERS.update(collection, key, |_| value);
+pub fn store_increase_integer(env: &Env, collection: Unknown<'_>, key: Unknown<'_>, by: f64) -> f64 {
+    INTEGERS.update(data(env, collection), data(env, key), |value| value + by)
+}
+
+#[napi(ts_return_type = "string[]")]
+pub fn store_integer_keys<'a>(env: &'a Env, collection: Unknown<'a>) -> Unknown<'a> {
+    texts(env, &INTEGERS.keys(&data(env, collection)))
 }
 
 #[napi]
-pub fn store_increase_integer(collection: String, key: String, by: f64) -> f64 {
-    INTEGERS.update(collection, key, |value| value + by)
+pub fn store_delete_integer(env: &Env, collection: Unknown<'_>, key: Unknown<'_>) {
+    INTEGERS.delete(&data(env, collection), &data(env, key));
 }
 
 #[napi]
-pub fn store_integer_keys(collection: String) -> Vec<String> {
-    INTEGERS.keys(&collection)
-}
-
-#[napi]
-pub fn store_delete_integer(collection: String, key: String) {
-    INTEGERS.delete(&collection, &key);
-}
-
-#[napi]
-pub fn store_delete_integers(collection: String) {
-    INTEGERS.delete_collection(&collection);
+pub fn store_delete_integers(env: &Env, collection: Unknown<'_>) {
+    INTEGERS.delete_collection(&data(env, collection));
 }
 
 /// Waits until no other thread holds the lock.

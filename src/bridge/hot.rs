@@ -506,7 +506,7 @@ fn request_part(call: Call<'_>) -> Value {
     value::utf8(call.env(), part)
 }
 
-/// `requestQuery(offset, length, key) → string | undefined`
+/// `requestQuery(offset, length, key, asBytes) → string | ArrayBuffer | undefined`
 fn request_query(call: Call<'_>) -> Value {
     let mut key = Vec::new();
     if value::append_data(call.env(), call.args.value(2), &mut key).is_none() {
@@ -514,7 +514,7 @@ fn request_query(call: Call<'_>) -> Value {
     }
     let block = RequestBlock::of(&call);
     let found = block.query().and_then(|query| request::query_value(query, &key));
-    found.map_or(value::undefined(), |decoded| value::utf8(call.env(), &decoded))
+    found.map_or(value::undefined(), |decoded| text_or_bytes(&call, 3, &decoded))
 }
 
 /// `requestBody(offset, length, bytes) → ArrayBuffer` of the last `bytes` of the block
@@ -530,13 +530,22 @@ fn request_match(call: Call<'_>) -> Value {
     value::number(call.env(), matched.map_or(-1.0, |(handler, ..)| f64::from(handler)))
 }
 
-/// `requestParameter(offset, length, match, index) → string`, empty when there is none
+/// `requestParameter(offset, length, match, index, asBytes) → string | ArrayBuffer`, empty when there is none
 fn request_parameter(call: Call<'_>) -> Value {
     let block = RequestBlock::of(&call);
     let index = call.args.u32(3);
     match block.matched(call.args.u32(2)) {
-        Some((_, at, count)) if index < count => value::utf8(call.env(), block.span(at + 2 * index as usize)),
-        _ => value::latin1(call.env(), b""),
+        Some((_, at, count)) if index < count => text_or_bytes(&call, 4, block.span(at + 2 * index as usize)),
+        _ => text_or_bytes(&call, 4, b""),
+    }
+}
+
+/// The argument at `index` says whether bytes are wanted, which text that is no UTF-8 does not give back.
+fn text_or_bytes(call: &Call<'_>, index: usize, bytes: &[u8]) -> Value {
+    if call.args.u32(index) == 0 {
+        value::utf8(call.env(), bytes)
+    } else {
+        value::array_buffer(call.env(), bytes)
     }
 }
 

@@ -21,6 +21,8 @@ use napi::bindgen_prelude::{Function, Object, Unknown};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 use state::State;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use value::Words;
 use wake::Wake;
@@ -106,13 +108,14 @@ impl Engine {
     #[napi]
     pub fn add_route(
         &mut self,
+        env: Env,
         app: u32,
         domain: Option<String>,
         method: String,
-        pattern: String,
+        pattern: Unknown<'_>,
         handler: u32,
     ) -> Result<()> {
-        let (method, pattern, priority) = (method_named(&method)?, pattern.into_bytes(), Priority::Medium);
+        let (method, pattern, priority) = (method_named(&method)?, data(env, &pattern), Priority::Medium);
         self.state().control(Control::Route { app, domain, method, pattern, priority, handler });
         Ok(())
     }
@@ -120,12 +123,13 @@ impl Engine {
     #[napi]
     pub fn remove_route(
         &mut self,
+        env: Env,
         app: u32,
         domain: Option<String>,
         method: String,
-        pattern: String,
+        pattern: Unknown<'_>,
     ) -> Result<()> {
-        let (method, pattern) = (method_named(&method)?, pattern.into_bytes());
+        let (method, pattern) = (method_named(&method)?, data(env, &pattern));
         self.state().control(Control::RemoveRoute { app, domain, method, pattern });
         Ok(())
     }
@@ -149,9 +153,14 @@ impl Engine {
 
     /// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
     #[napi]
-    pub fn declare(&mut self, env: Env, handler: u32, pattern: String, program: Unknown<'_>) -> Result<()> {
-        let bytes = value::view_bytes(env.raw(), program.raw()).unwrap_or_default();
-        let program = Program::parse(bytes, pattern.as_bytes());
+    pub fn declare(
+        &mut self,
+        env: Env,
+        handler: u32,
+        pattern: Unknown<'_>,
+        program: Unknown<'_>,
+    ) -> Result<()> {
+        let program = Program::parse(&data(env, &program), &data(env, &pattern));
         let program = program.ok_or_else(|| {
             napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
         })?;
@@ -187,8 +196,8 @@ impl Engine {
     }
 
     #[napi]
-    pub fn listen_unix(&mut self, app: u32, listener: u32, path: String) -> Result<()> {
-        let bound = socket::bind_unix(Path::new(&path))?;
+    pub fn listen_unix(&mut self, env: Env, app: u32, listener: u32, path: Unknown<'_>) -> Result<()> {
+        let bound = socket::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
         self.state().control(Control::Listen { app, listener, bound });
         Ok(())
     }
@@ -240,6 +249,13 @@ impl Engine {
 fn head_limits() -> Limits {
     let raised = std::env::var("UWS_HTTP_MAX_HEADERS_SIZE").ok().and_then(|text| text.parse().ok());
     Limits { max_head: raised.unwrap_or(DEFAULT_MAX_HEAD), max_fields: MAX_FIELDS }
+}
+
+/// A copy of text or data; empty for anything else.
+fn data(env: Env, value: &Unknown<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value::append_data(env.raw(), value.raw(), &mut bytes);
+    bytes
 }
 
 fn method_named(name: &str) -> Result<Method> {

@@ -65,7 +65,9 @@ impl Connection {
         let omit_body = http.exchange.head_request || bodiless;
         let framing = if bodiless { BodyFraming::None } else { BodyFraming::Length(body.len() as u64) };
         let parts = ResponseParts { status: &program.status, headers: &program.headers, body: b"" };
-        let flags = if program.own_date { respond_flag::OWN_DATE } else { 0 };
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(program.own_date, respond_flag::OWN_DATE)
+            | flag(program.own_connection, respond_flag::OWN_CONNECTION);
         self.write_head(ctx, &parts, flags, framing);
         if !omit_body {
             self.send_body(ctx, b"", Some(body));

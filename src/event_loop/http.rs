@@ -92,6 +92,8 @@ enum Sending {
     /// Until the connection closes (HTTP/1.0).
     UntilClose,
     Length(u64),
+    /// Status or method leave none; what JavaScript sends of one is discarded.
+    Omitted,
 }
 
 impl Http {

@@ -27,6 +27,8 @@ pub struct Head<'a> {
     pub headers: &'a [u8],
     pub date: Option<&'a [u8]>,
     pub framing: BodyFraming,
+    /// The options of the program's `Connection` header; empty: it wrote none.
+    pub connection: &'a [u8],
     pub connection_close: bool,
     /// The client speaks HTTP/1.0 and asked to keep the connection, so it must be told that it is.
     pub keep_alive_10: bool,
@@ -85,12 +87,48 @@ pub fn write_head(out: &mut Vec<u8>, head: &Head) {
         BodyFraming::Chunked => write_header(out, b"Transfer-Encoding", b"chunked"),
         BodyFraming::None => {}
     }
-    if head.connection_close {
-        write_header(out, b"Connection", b"close");
-    } else if head.keep_alive_10 {
-        write_header(out, b"Connection", b"keep-alive");
-    }
+    write_connection(out, head);
     out.extend_from_slice(b"\r\n");
+}
+
+/// One line that says what becomes of the connection, with the program's own options in it.
+fn write_connection(out: &mut Vec<u8>, head: &Head) {
+    let (said, contrary): (&[u8], &[u8]) = match (head.connection_close, head.keep_alive_10) {
+        (true, _) => (b"close", b"keep-alive"),
+        (false, true) => (b"keep-alive", b"close"),
+        (false, false) => (b"", b"close"),
+    };
+    let said_already = said.is_empty() || has_option(head.connection, said);
+    if said_already && !has_option(head.connection, contrary) {
+        if !head.connection.is_empty() {
+            write_header(out, b"Connection", head.connection);
+        }
+        return;
+    }
+    let others = options(head.connection)
+        .filter(|option| !option.eq_ignore_ascii_case(contrary) && !option.eq_ignore_ascii_case(said));
+    let list: Vec<&[u8]> = others.chain([said]).filter(|option| !option.is_empty()).collect();
+    if !list.is_empty() {
+        write_header(out, b"Connection", &list.join(&b", "[..]));
+    }
+}
+
+fn options(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
+}
+
+/// Whether a `Connection` header has an option.
+pub fn has_option(list: &[u8], wanted: &[u8]) -> bool {
+    options(list).any(|option| option.eq_ignore_ascii_case(wanted))
+}
+
+/// Splits the program's `Connection`, which is the last of its header lines, off the others; the value is what is left of it.
+pub fn split_connection(headers: &[u8]) -> (&[u8], &[u8]) {
+    let Some(lines) = headers.strip_suffix(b"\r\n") else { return (headers, b"") };
+    let start = memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1);
+    let line = &lines[start..];
+    let value = memchr::memchr(b':', line).map_or(&b""[..], |at| line[at + 1..].trim_ascii());
+    (&headers[..start], value)
 }
 
 /// Appends one header line. Name and value have passed their checks.
@@ -139,6 +177,7 @@ pub fn write_not_found(out: &mut Vec<u8>, date: Option<&[u8]>, connection_close:
         headers: b"Content-Type: text/html\r\n",
         date,
         framing: BodyFraming::Length(body.len() as u64),
+        connection: b"",
         connection_close,
         keep_alive_10: false,
     };
@@ -191,6 +230,7 @@ mod tests {
         headers: b"",
         date: None,
         framing: BodyFraming::None,
+        connection: b"",
         connection_close: false,
         keep_alive_10: false,
     };
@@ -223,6 +263,41 @@ mod tests {
         ];
         for (head, text) in table {
             assert_eq!(head_of(head), *text);
+        }
+    }
+
+    #[test]
+    fn one_connection_header_with_one_meaning() {
+        for (written, close, keep_alive_10, line) in [
+            ("keep-alive", false, false, "keep-alive"),
+            ("Keep-Alive", false, true, "Keep-Alive"),
+            ("upgrade", false, false, "upgrade"),
+            ("upgrade", false, true, "upgrade, keep-alive"),
+            ("keep-alive", true, false, "close"),
+            ("keep-alive, upgrade", true, true, "upgrade, close"),
+            ("upgrade, Close", true, false, "upgrade, Close"),
+            ("Keep-Alive,close", true, false, "close"),
+            ("upgrade, close", false, false, "upgrade"),
+            (" , ", true, false, "close"),
+        ] {
+            let head =
+                Head { connection: written.as_bytes(), connection_close: close, keep_alive_10, ..PLAIN };
+            assert_eq!(head_of(&head), format!("HTTP/1.1 200 OK\r\nConnection: {line}\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn the_connection_header_is_the_last_line() {
+        let cases: [(&str, &str, &str); 5] = [
+            ("A: b\r\nconnection: Keep-Alive\r\n", "A: b\r\n", "Keep-Alive"),
+            ("Connection: close\r\n", "", "close"),
+            ("Connection:\r\n", "", ""),
+            ("broken\r\n", "", ""),
+            ("", "", ""),
+        ];
+        for (headers, rest, value) in cases {
+            let split = split_connection(headers.as_bytes());
+            assert_eq!(split, (rest.as_bytes(), value.as_bytes()), "{headers:?}");
         }
     }
 

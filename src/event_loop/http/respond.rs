@@ -28,15 +28,14 @@ impl Connection {
         if command.flags & respond_flag::CLOSE != 0 {
             http.exchange.keep_alive = false;
         }
-        let bodiless = is_bodiless(parts.status);
+        let omit_body = http.exchange.head_request || is_bodiless(parts.status);
         let framing = if command.flags & respond_flag::REPORTED_LENGTH != 0 {
-            BodyFraming::Length(command.arg64())
-        } else if command.flags & respond_flag::NO_LENGTH != 0 || bodiless {
+            length_framing(parts.status, command.arg64())
+        } else if command.flags & respond_flag::NO_LENGTH != 0 || is_bodiless(parts.status) {
             BodyFraming::None
         } else {
             BodyFraming::Length(body_len as u64)
         };
-        let omit_body = http.exchange.head_request || bodiless;
         self.write_head(ctx, &parts, command.flags, framing);
         if !omit_body {
             self.send_body(ctx, parts.body, command.owned);
@@ -61,9 +60,7 @@ impl Connection {
             http.exchange.keep_alive = false;
         }
         self.send_chunk(ctx, parts.body, command.owned);
-        let chunked =
-            self.http().is_some_and(|http| http.sending == Sending::Chunked && !http.exchange.head_request);
-        if chunked {
+        if self.http().is_some_and(|http| http.sending == Sending::Chunked) {
             self.send(ctx, response::write_last_chunk);
         }
         self.http_done(ctx);
@@ -74,11 +71,12 @@ impl Connection {
         let Some(http) = self.http() else { return };
         if http.sending == Sending::Nothing {
             let total = command.arg64();
-            http.sending = Sending::Length(total);
-            self.write_head(ctx, &parts, command.flags, BodyFraming::Length(total));
+            let omit_body = http.exchange.head_request || is_bodiless(parts.status);
+            http.sending = if omit_body { Sending::Omitted } else { Sending::Length(total) };
+            self.write_head(ctx, &parts, command.flags, length_framing(parts.status, total));
         }
         self.send_chunk(ctx, parts.body, command.owned);
-        if self.http().is_some_and(|http| http.sending == Sending::Length(0)) {
+        if self.http().is_some_and(|http| matches!(http.sending, Sending::Length(0) | Sending::Omitted)) {
             if command.flags & respond_flag::CLOSE != 0
                 && let Some(http) = self.http()
             {
@@ -122,15 +120,25 @@ impl Connection {
         framing: BodyFraming,
     ) {
         let Some(http) = self.http() else { return };
+        // A response that never becomes final: the client learns by the end of the connection that none will come.
+        http.exchange.keep_alive &= !parts.status.starts_with(b"1") && flags & respond_flag::CLOSE == 0;
         let Exchange { keep_alive, http_1_0, close_known, .. } = http.exchange;
-        let (close, keep_alive_10) = (!keep_alive && !close_known, http_1_0 && keep_alive);
         let own_date = flags & respond_flag::OWN_DATE != 0;
+        let own_connection = flags & respond_flag::OWN_CONNECTION != 0;
+        let (headers, connection) = match own_connection {
+            true => response::split_connection(parts.headers),
+            false => (parts.headers, &b""[..]),
+        };
+        // What the program says of the connection must not be another thing than what becomes of it.
+        let close = !keep_alive && (own_connection || !close_known);
+        let keep_alive_10 = http_1_0 && keep_alive;
         self.send_dated(ctx, |out, now| {
             let head = Head {
                 status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
-                headers: parts.headers,
+                headers,
                 date: (!own_date).then_some(now),
                 framing,
+                connection,
                 connection_close: close,
                 keep_alive_10,
             };
@@ -149,12 +157,15 @@ impl Connection {
         if http.sending != Sending::Nothing {
             return;
         }
-        let framing = if http.exchange.http_1_0 {
+        let framing = if is_bodiless(parts.status) {
+            http.sending = Sending::Omitted;
+            BodyFraming::None
+        } else if http.exchange.http_1_0 {
             http.exchange.keep_alive = false;
             http.sending = Sending::UntilClose;
             BodyFraming::None
         } else {
-            http.sending = Sending::Chunked;
+            http.sending = if http.exchange.head_request { Sending::Omitted } else { Sending::Chunked };
             BodyFraming::Chunked
         };
         self.write_head(ctx, parts, flags, framing);
@@ -168,7 +179,7 @@ impl Connection {
     ) {
         let len = owned.as_ref().map_or(inline.len(), Vec::len);
         let Some(http) = self.http() else { return };
-        if http.exchange.head_request || len == 0 {
+        if http.exchange.head_request || http.sending == Sending::Omitted || len == 0 {
             return;
         }
         let chunked = http.sending == Sending::Chunked;
@@ -198,6 +209,15 @@ impl Connection {
             }
             None => self.send(ctx, |out| out.extend_from_slice(inline)),
         }
+    }
+}
+
+/// RFC 9110 §8.6: a response that can have no content does not tell a length. 304 may tell that of the answer it stands for.
+fn length_framing(status: &[u8], length: u64) -> BodyFraming {
+    if is_bodiless(status) && !status.starts_with(b"304") {
+        BodyFraming::None
+    } else {
+        BodyFraming::Length(length)
     }
 }
 

@@ -314,6 +314,79 @@ fn heads_without_body() {
 }
 
 #[test]
+fn no_body_and_no_framing_leave_with_a_status_that_has_none() {
+    let mut harness = Harness::start();
+    harness.route(Method::Head, "/hello", 3);
+    type Sent = &'static [(Op, u64)];
+    let ways: [Sent; 5] = [
+        &[(Op::Respond, 0)],
+        &[(Op::Finish, 0)],
+        &[(Op::Write, 0), (Op::Write, 0), (Op::Finish, 0)],
+        &[(Op::TryEnd, 4)],
+        // Done after the first call, whose total is more than what it brings.
+        &[(Op::TryEnd, 40)],
+    ];
+    for old in [false, true] {
+        for status in [&b"204 No Content"[..], b"304 Not Modified", b"304"] {
+            for way in ways {
+                let mut client = harness.connect();
+                for again in [false, true] {
+                    client.send(match (old, again) {
+                        (true, _) => b"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+                        (false, false) => HELLO,
+                        (false, true) => b"HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n",
+                    });
+                    let request = harness.expect_request();
+                    for (op, total) in way {
+                        harness.respond(*op, 0, request.id, *total, [status, b"", b"body"]);
+                    }
+                    let head = String::from_utf8(client.read_through(b"\r\n\r\n")).expect("text");
+                    assert!(head.starts_with("HTTP/1.1 ") && !head.contains("Transfer-Encoding"), "{head}");
+                    assert!(!head.contains("Content-Length") || head.contains("304"), "{head}");
+                }
+                // Nothing of a body is between this answer and the last one.
+                client.send(HELLO);
+                let request = harness.expect_request();
+                harness.end(request.id, b"next");
+                let (head, body) = client.response();
+                assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+                assert_eq!(body, b"next");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_status_that_is_not_final_the_connection_ends() {
+    for op in [Op::Respond, Op::Finish, Op::TryEnd] {
+        let mut harness = Harness::start();
+        let mut client = harness.connect();
+        client.send(HELLO);
+        let request = harness.expect_request();
+        harness.respond(op, 0, request.id, 4, [b"103 Early Hints", b"", b"body"]);
+        let all = String::from_utf8(client.read_to_end()).expect("text");
+        assert!(all.starts_with("HTTP/1.1 103 ") && all.ends_with("\r\n\r\n"), "{all}");
+        assert!(!all.contains("Transfer-Encoding") && !all.contains("Content-Length"), "{all}");
+    }
+}
+
+#[test]
+fn a_streamed_answer_to_head_has_its_head_only() {
+    let mut harness = Harness::start();
+    harness.route(Method::Head, "/hello", 3);
+    let mut client = harness.connect();
+    for way in [&[(Op::Write, 0), (Op::Finish, 0)][..], &[(Op::TryEnd, 4)], &[(Op::Finish, 0)]] {
+        client.send(b"HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = harness.expect_request();
+        for (op, total) in way {
+            harness.respond(*op, 0, request.id, *total, [b"", b"", b"body"]);
+        }
+        let head = String::from_utf8(client.read_through(b"\r\n\r\n")).expect("text");
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    }
+}
+
+#[test]
 fn a_connection_that_is_not_kept_is_closed_after_the_last_byte() {
     let mut harness = Harness::start();
     let old = b"GET /hello HTTP/1.0\r\n\r\n";
