@@ -173,6 +173,14 @@ function listening(configure) {
   return server;
 }
 
+/** Resolves when the condition holds; rejects after ten seconds, so that a test that fails does not wait for ever. */
+async function until(condition, milliseconds = 10000) {
+  for (const end = Date.now() + milliseconds; !condition();) {
+    if (Date.now() > end) throw new Error(`waited in vain: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
 /** Recorded events that a test can wait for. */
 class Events {
   constructor() {
@@ -275,6 +283,7 @@ module.exports = {
   has,
   serve,
   listening,
+  until,
   Events,
   deferred,
   child,

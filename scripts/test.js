@@ -28,6 +28,7 @@ const ROBUST_OVER_TLS = [
   'closing',
   'crossing',
   'dropped',
+  'endings',
   'exit',
   'floods',
   'fuzz',

@@ -2,7 +2,7 @@
 // Publishing to subscribers that do not read, as fast as a program can: every dropped message is heard of, in its own bytes,
 // and memory stays bounded, although JavaScript gets no events meanwhile.
 
-const { it, assert, serve, get, uWS } = require('../support');
+const { it, assert, serve, until, get, uWS } = require('../support');
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const rss = () => process.memoryUsage.rss() / 2 ** 20;
@@ -11,7 +11,7 @@ const rss = () => process.memoryUsage.rss() / 2 ** 20;
 async function open(server, topic) {
   const before = server.app.numSubscribers(topic);
   const peer = await server.ws('/');
-  while (server.app.numSubscribers(topic) === before) await wait(1);
+  await until(() => server.app.numSubscribers(topic) !== before);
   return peer;
 }
 

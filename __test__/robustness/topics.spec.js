@@ -1,7 +1,7 @@
 'use strict';
 // A topic reaches exactly those who are subscribed to it, whoever ends meanwhile, however, and whatever handlers do about it.
 
-const { it, assert, serve, frame, closePayload, get, CLOSE } = require('../support');
+const { it, assert, serve, until, frame, closePayload, get, CLOSE } = require('../support');
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -87,7 +87,7 @@ it('subscription handlers that unsubscribe the socket that ends: each topic is l
     const [first, second] = [await server.ws('/?n=1'), await server.ws('/?n=2')];
     const leaving = await server.ws('/?n=leaving');
     await end(leaving);
-    while (!counts.includes('closed')) await wait(5);
+    await until(() => counts.includes('closed'));
     assert.deepEqual(counts.filter((each) => each !== 'closed').sort(), [
       ['a', 0, 1],
       ['b', 2, 3],
@@ -219,7 +219,7 @@ it('a socket leaves a hundred thousand topics without stopping the others', { ti
   assert.equal((await server.once(get('/'))).body, 'x');
   peer.destroy();
   assert.equal((await server.once(get('/'))).body, 'x');
-  while (server.app.numSubscribers('1') > 0) await wait(5);
+  await until(() => server.app.numSubscribers('1') === 0);
   // A bound on work, not on time: looking through all of them each time takes ten times as much.
   const { user, system } = process.cpuUsage(began);
   assert.ok(user + system < 4e6, `${(user + system) / 1e6} s of work`);

@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 
 /// Bytes read from one connection in one turn before the others get theirs.
 const READ_BUDGET: usize = 512 << 10;
+/// Most bytes one read takes of what may be requests behind each other.
+const REQUESTS_AT_ONCE: usize = 32 << 10;
 /// Bytes written to one connection in one turn.
 pub(super) const WRITE_BUDGET: usize = 4 << 20;
 /// Bytes collected for one connection that do not wait for the end of the turn.
@@ -32,7 +34,7 @@ pub struct Connection {
     /// Of an SSLApp: the records between the socket and the buffers here.
     pub(super) tls: Option<Box<Tls>>,
     /// Received and not yet understood.
-    input: Vec<u8>,
+    input: Unread,
     pub out: Outbound,
     pub protocol: Protocol,
     object: Object,
@@ -90,7 +92,7 @@ impl Connection {
             app,
             stream: Some(stream),
             tls,
-            input: Vec::new(),
+            input: Unread::default(),
             out: Outbound::default(),
             protocol: Protocol::Http(Box::default()),
             object: Object::None,
@@ -160,9 +162,10 @@ impl Connection {
                 return self.queue(ctx);
             }
             let kept = self.lend_rest(buffer);
+            let end = buffer.len().min(kept.saturating_add(self.read_at_once()));
             let Some(stream) = &mut self.stream else { return };
-            let answer = stream.read(&mut buffer[kept..]);
-            let n = match self.take_read(ctx, answer, buffer.len() - kept) {
+            let answer = stream.read(&mut buffer[kept..end]);
+            let n = match self.take_read(ctx, answer, end - kept) {
                 Read::Bytes(n) => n,
                 Read::Nothing => continue,
                 Read::End => return,
@@ -177,6 +180,15 @@ impl Connection {
             }
         }
         self.notice_peer_end(ctx);
+    }
+
+    /// Most bytes of one read. Of requests less is taken from the kernel, which holds what cannot be understood before the
+    /// response to an earlier one.
+    fn read_at_once(&self) -> usize {
+        match &self.protocol {
+            Protocol::Http(http) if http.expects_head() => REQUESTS_AT_ONCE,
+            _ => usize::MAX,
+        }
     }
 
     /// What a read into `room` bytes says of the socket.
@@ -228,7 +240,7 @@ impl Connection {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let used = self.out.slices(&mut slices);
             let answer = stream.write_vectored(&slices[..used]);
-            let Some(n) = self.take_write(answer) else { return self.on_reset(ctx) };
+            let Some(n) = self.take_write(answer) else { return self.on_write_failed(ctx) };
             self.out.consume(&mut ctx.spare, n);
             budget = budget.saturating_sub(n);
         }
@@ -258,6 +270,8 @@ impl Connection {
                 Protocol::WebSocket(_) => self.websocket_flushed(ctx, before),
             },
             Ending::Flushing if now == 0 => self.finish_ending(ctx),
+            // However slow, a peer that takes bytes gets all of them.
+            Ending::Flushing if now < before => self.set_timeout(ctx, ctx.timeouts(self.app).response),
             Ending::Answering | Ending::Flushing | Ending::Lingering => {}
         }
     }
@@ -425,8 +439,9 @@ impl Connection {
         }
         self.ending = Ending::Flushing;
         self.leave_topics(ctx);
-        self.input = Vec::new();
-        self.set_timeout(ctx, END_TIMEOUT);
+        self.input = Unread::default();
+        // Begins anew with everything the peer takes; the time to close begins when it has taken all.
+        self.set_timeout(ctx, ctx.timeouts(self.app).response);
         self.mark_dirty(ctx);
     }
 
@@ -434,7 +449,7 @@ impl Connection {
     /// deadline, since it is ours to go on.
     pub(super) fn answer_to_the_end(&mut self, ctx: &mut Context) {
         self.ending = Ending::Answering;
-        self.input = Vec::new();
+        self.input = Unread::default();
         self.set_timeout(ctx, 0);
     }
 
@@ -457,7 +472,7 @@ impl Connection {
         self.tell_backlog(ctx, 0);
         self.tell_carried_out(ctx);
         self.tls = None;
-        self.input = Vec::new();
+        self.input = Unread::default();
         self.readable = false;
         self.deadline = 0;
         ctx.connections -= 1;
@@ -468,9 +483,7 @@ impl Connection {
     /// Understands as much of `input` as possible now, after the protocol said it is ready for more.
     pub fn resume(&mut self, ctx: &mut Context) {
         if !self.input.is_empty() {
-            let mut input = std::mem::take(&mut self.input);
-            let used = self.process(ctx, &mut input, None);
-            self.keep(input, used);
+            self.process_unread(ctx);
         }
         if self.readable && self.wants_bytes() {
             self.queue(ctx);
@@ -485,14 +498,14 @@ impl Connection {
         self.ending == Ending::Flushing
     }
 
+    /// Everything has been sent. Closing now could answer what the peer still sends with a reset, which takes from it what
+    /// it has not read yet: only our side is closed, and the peer's is waited for (RFC 9112 §9.6).
     fn finish_ending(&mut self, ctx: &mut Context) {
-        let nothing_unread = self.input.is_empty() && !self.readable;
-        let whole = matches!(&self.protocol, Protocol::Http(http) if http.has_whole_request());
-        if self.peer_ended || (whole && nothing_unread) {
-            // Nothing the peer sent is left unread, so the kernel will not answer it with a reset.
+        if self.peer_ended && !self.readable {
             return self.close_socket(ctx);
         }
         self.ending = Ending::Lingering;
+        self.set_timeout(ctx, END_TIMEOUT);
         if let Some(stream) = &self.stream {
             stream.shutdown_write();
         }
@@ -546,21 +559,20 @@ impl Connection {
         }
         if self.input.is_empty() {
             let used = self.process(ctx, bytes, at);
-            if self.ending == Ending::No && self.stream.is_some() {
-                self.input.extend_from_slice(&bytes[used..]);
+            if self.goes_on() && self.stream.is_some() {
+                self.input = Unread::of(&bytes[used..]);
             }
         } else {
-            let mut input = std::mem::take(&mut self.input);
-            input.extend_from_slice(bytes);
-            let used = self.process(ctx, &mut input, None);
-            self.keep(input, used);
+            self.input.append(bytes);
+            self.process_unread(ctx);
         }
     }
 
-    fn keep(&mut self, mut input: Vec<u8>, used: usize) {
-        if self.ending == Ending::No && self.stream.is_some() && used < input.len() {
-            input.drain(..used);
-            self.input = input;
+    fn process_unread(&mut self, ctx: &mut Context) {
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.process(ctx, input.bytes(), None);
+        if self.goes_on() && self.stream.is_some() {
+            self.input = input.without(used);
         }
     }
 
@@ -583,7 +595,9 @@ impl Connection {
     }
 
     pub(super) fn notice_peer_end(&mut self, ctx: &mut Context) {
-        if self.peer_ended && self.stream.is_some() && !self.wants_bytes() && !self.is_clogged() {
+        // Either nothing more is to be read for now, or nothing more is there to be read.
+        let is_time = !self.readable || !self.wants_bytes();
+        if self.peer_ended && self.stream.is_some() && is_time && !self.is_clogged() {
             self.on_peer_end(ctx);
         }
     }
@@ -605,12 +619,63 @@ impl Connection {
         self.close_socket(ctx);
     }
 
+    /// The peer takes nothing any more, but may have sent something before: that is read first, and ends with the error.
+    pub(super) fn on_write_failed(&mut self, ctx: &mut Context) {
+        if !self.goes_on() || !self.wants_bytes() {
+            return self.on_reset(ctx);
+        }
+        self.out.clear(&mut ctx.spare);
+        self.blocked = true;
+        self.readable = true;
+        self.peer_ended = true;
+        self.tell_backlog(ctx, self.unsent());
+        self.tell_carried_out(ctx);
+        self.queue(ctx);
+    }
+
     pub(super) fn leave_topics(&mut self, ctx: &mut Context) {
         if let Protocol::WebSocket(websocket) = &mut self.protocol {
             for topic in websocket.topics.take() {
                 ctx.topics.unsubscribe(topic, self.id.slot);
             }
         }
+    }
+}
+
+/// Bytes that were received and are not understood yet, in memory of about their size: a connection may keep a few for as
+/// long as it likes.
+#[derive(Default)]
+struct Unread {
+    bytes: Vec<u8>,
+    /// Of these have been understood; they go when enough of them have come together.
+    used: usize,
+}
+
+impl Unread {
+    fn of(bytes: &[u8]) -> Self {
+        Unread { bytes: bytes.to_vec(), used: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.used == self.bytes.len()
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..]
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.used);
+        self.used = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Without the first `n`. They are not moved away each time, which would take long where a little at a time is
+    /// understood of very much.
+    fn without(mut self, n: usize) -> Self {
+        self.used += n;
+        let left = self.bytes.len() - self.used;
+        if left < self.bytes.capacity() / 2 { Unread::of(&self.bytes[self.used..]) } else { self }
     }
 }
 

@@ -138,6 +138,11 @@ impl Http {
         self.collecting = Some(Box::new(collecting));
     }
 
+    /// Whether what comes next is the head of a request.
+    pub(super) fn expects_head(&self) -> bool {
+        !matches!(self.phase, Phase::Body(_))
+    }
+
     /// Whether a request is to come next; what was answered before may still be on its way.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.phase, Phase::Head)

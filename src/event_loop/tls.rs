@@ -159,12 +159,8 @@ impl Tls {
     }
 
     pub fn keep_rest(&mut self, bytes: &[u8]) {
-        self.rest.clear();
-        if bytes.is_empty() {
-            self.rest = Vec::new();
-        } else {
-            self.rest.extend_from_slice(bytes);
-        }
+        // In memory of its size: it may stay for as long as the peer likes.
+        self.rest = bytes.to_vec();
     }
 
     /// Appends the plain bytes of `records` to `plain`. True: the peer has said that nothing follows.

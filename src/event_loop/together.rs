@@ -235,7 +235,7 @@ impl Connection {
 
     /// What became of it; what the kernel has not taken follows.
     fn offer_answered(&mut self, ctx: &mut Context, answer: io::Result<usize>, records: &[u8]) {
-        let Some(taken) = self.take_write(answer) else { return self.on_reset(ctx) };
+        let Some(taken) = self.take_write(answer) else { return self.on_write_failed(ctx) };
         match &mut self.tls {
             None => self.out.consume(&mut ctx.spare, taken),
             Some(tls) => tls.keep(&records[taken..]),

@@ -172,7 +172,7 @@ impl Connection {
         match result {
             Ok(()) => self.after_flush(ctx),
             Err(Some(failure)) => self.tls_failed(ctx, &failure),
-            Err(None) => self.on_reset(ctx),
+            Err(None) => self.on_write_failed(ctx),
         }
     }
 
