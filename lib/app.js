@@ -158,7 +158,8 @@ class TemplatedApp {
       return this;
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
-    const behaviour = new Behaviour(handlers.length, this.#shared, parameterNames(path), behavior);
+    const behaviour = new Behaviour(this.#shared, parameterNames(path), behavior);
+    behaviour.id = handlers.length;
     handlers.push(behaviour);
     this.#engine.addBehaviour(behaviour.native);
     this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);

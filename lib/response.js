@@ -393,12 +393,15 @@ class HttpResponse {
 
   endWithoutBody(reportedContentLength, closeConnection) {
     this.#check();
+    const reported = reportedContentLength === undefined ? -1 : Number(reportedContentLength);
+    // The conversion may have run a `valueOf` that answered or closed.
+    this.#check();
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish('', flags);
     this.#refuseInterim();
     let length = this.#announced;
     if (reportedContentLength !== undefined) {
-      length = size(reportedContentLength, 'reportedContentLength');
+      length = size(reported, 'reportedContentLength');
       if (this.#contradicts(length)) {
         throw new Error(
           `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
@@ -442,11 +445,14 @@ class HttpResponse {
   tryEnd(fullBodyOrChunk, totalSize, closeConnection) {
     this.#check();
     requireArguments(arguments.length, 2);
+    const total = Number(totalSize);
+    // The conversion may have run a `valueOf` that answered, closed or changed the data.
+    this.#check();
     if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
     this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = hot.byteLength(body);
-    this.#checkTotal(Number(totalSize), length);
+    this.#checkTotal(total, length);
     if (closeConnection) this.#flags |= Respond.CLOSE;
     const flags = this.#flags;
     if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
@@ -549,9 +555,10 @@ class HttpResponse {
   collectBody(maxSize, handler) {
     this.#check();
     requireArguments(arguments.length, 2);
-    const most = Number(maxSize) === Infinity ? Infinity : size(maxSize, 'maxSize');
+    const most = Number(maxSize);
     requireFunction(handler);
-    this.#requestBody().collect(most, handler);
+    this.#check();
+    this.#requestBody().collect(most === Infinity ? most : size(most, 'maxSize'), handler);
     return this;
   }
 
