@@ -313,7 +313,10 @@ export interface HttpResponse {
    */
   collectBody(maxSize: number, handler: (fullBody: ArrayBuffer | null) => void): HttpResponse;
 
-  /** The most bytes of the request's body still to come, as {@link onDataV2} gets it: `0n` without a body. */
+  /**
+   * The most bytes of the request's body still to come, as {@link onDataV2} gets it: before the first chunk those of its
+   * Content-Length, 2^64−1 for a body in chunks, `0n` without a body.
+   */
   maxRemainingBodyLength(): bigint;
 
   /** Stops reading the request's body; the client feels it by TCP's flow control. */

@@ -33,7 +33,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
     }
   }
   if (responseInternals.isClosed(slot, generation)) return;
-  const res = newResponse(slot, generation, flags, app);
+  const res = newResponse(slot, generation, flags, app, announcedLength(flags, offset, length));
   const req = new HttpRequest(offset, length);
   const body = flags >>> BODY_SHIFT;
   connections[slot] = res;
@@ -59,9 +59,15 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
   else responseInternals.notFound(res);
 };
 
-function newResponse(slot, generation, flags, app) {
+function newResponse(slot, generation, flags, app, bodyLength) {
   const Response = apps[app].secure ? SSLHttpResponse : HttpResponse;
-  return new Response(slot, generation, flags, app);
+  return new Response(slot, generation, flags, app, bodyLength);
+}
+
+/** Of a body that is still to come: the text of its Content-Length, empty where it has none. */
+function announcedLength(flags, offset, length) {
+  if ((flags & Flag.HAS_BODY) === 0 || flags >>> BODY_SHIFT !== 0) return '';
+  return hot.requestHeader(offset, length, 'content-length');
 }
 
 function callRoute(route, res, req) {
@@ -128,7 +134,7 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
 
 receivers[Kind.FILTER] = (slot, generation, app, accepted) => {
   const { filters } = apps[app];
-  const res = newResponse(slot, generation, Flag.HAS_BODY, app);
+  const res = newResponse(slot, generation, Flag.HAS_BODY, app, '');
   for (const filter of filters) filter(res, accepted ? 1 : -1);
 };
 

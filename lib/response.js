@@ -126,6 +126,7 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
+  #bodyLength;
   /** A key; '': none yet. */
   #status = '';
   #content = Content.USUAL;
@@ -145,11 +146,13 @@ class HttpResponse {
   /** Pipelined requests that wait for this response: the arguments of their events. */
   #waiting = null;
 
-  constructor(slot, generation, flags, app) {
+  /** @param {string} bodyLength of a body that is still to come, if it is known */
+  constructor(slot, generation, flags, app, bodyLength) {
     this.#slot = slot;
     this.#generation = generation;
     this.#request = flags;
     this.#app = app;
+    this.#bodyLength = bodyLength;
   }
 
   static {
@@ -243,6 +246,7 @@ class HttpResponse {
       this.#slot,
       this.#generation,
       (this.#request & Flag.HAS_BODY) !== 0,
+      this.#bodyLength || this.#request >>> BODY_SHIFT,
     ));
   }
 
