@@ -280,6 +280,12 @@ add(
   '`us_listen_socket_close` and `us_socket_local_port` crash on anything but a token',
   'no crash: -1, nothing, or an error',
 );
+add(
+  'unix-other-file',
+  '§2.2',
+  '`listen_unix` removes whatever file is at its path',
+  'only a socket nobody listens at is replaced; otherwise the callback gets `false`',
+);
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown');
 add(
   'domain-not-found',

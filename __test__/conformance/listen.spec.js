@@ -196,6 +196,45 @@ it('listen_unix(cb, path)', async (t) => {
   assert.equal(await answers(file), 'hello');
 });
 
+it('listen_unix takes the place of a stale socket, and of no other file', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'));
+  const file = path.join(folder, 's');
+  const app = hello(uWS.App());
+  t.after(() => {
+    app.close();
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+  const listens = () => {
+    let token;
+    app.listen_unix((value) => {
+      token = value;
+    }, file);
+    return token;
+  };
+  const [refused, kept] = differs('unix-other-file', { original: [false, false], ours: [true, true] });
+  fs.writeFileSync(file, 'kept');
+  assert.equal(listens() === false, refused);
+  assert.equal(fs.statSync(file).isFile(), kept);
+  if (!kept) return;
+  fs.rmSync(file);
+  // Its listener is gone without having removed it.
+  fs.renameSync(await abandoned(folder), file);
+  assert.ok(listens());
+  assert.equal(await answers(file), 'hello');
+  assert.equal(listens(), false);
+  assert.equal(await answers(file), 'hello');
+});
+
+/** A socket at which nobody listens any more. */
+async function abandoned(folder) {
+  const [first, second] = ['first', 'second'].map((name) => path.join(folder, name));
+  const server = net.createServer().listen(first);
+  await new Promise((resolve) => server.once('listening', resolve));
+  fs.renameSync(first, second);
+  await new Promise((resolve) => server.close(resolve));
+  return second;
+}
+
 it('a unix listen socket has no port', (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'));
   const app = uWS.App();
