@@ -213,7 +213,7 @@ export interface HttpResponse {
    *
    * 1xx is not final: with it every method that answers throws, but for `upgrade` with 101.
    *
-   * @throws Error when it does not begin with three digits or has CR, LF or NUL in it.
+   * @throws Error when it does not begin with three digits or has a control character in it, but for the tab.
    */
   writeStatus(status: RecognizedString): HttpResponse;
 
@@ -227,7 +227,7 @@ export interface HttpResponse {
    * - `connection`: one line is sent, as written; with `close` in it the connection closes after the response, and where
    *   it closes for another reason `keep-alive` becomes `close`.
    *
-   * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has CR, LF or NUL in it, or the head has left.
+   * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has a control character in it, but for the tab, or the head has left.
    */
   writeHeader(key: RecognizedString, value: RecognizedString): HttpResponse;
 

@@ -47,7 +47,9 @@ const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const BREAKS_A_LINE = /[\0\r\n]/;
+/** Control characters but the tab (RFC 9110 §5.5). */
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x08\n-\x1f\x7f]/;
 const STATUS = /^[1-9][0-9][0-9]( |$)/;
 const LINE_END = Buffer.from('\r\n');
 /** Header names seen before, in lower case; checking a name again costs a look-up. */
@@ -67,16 +69,16 @@ function lowerCaseName(name) {
 
 /** @param {string} content a key */
 function checkHeaderValue(name, content) {
-  if (BREAKS_A_LINE.test(content)) {
-    throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
+  if (CONTROL.test(content)) {
+    throw new Error(`The value of the header ${JSON.stringify(name)} has a control character in it.`);
   }
 }
 
 /** @param {string} status a key */
 function checkStatus(status) {
-  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || BREAKS_A_LINE.test(status)) {
+  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || CONTROL.test(status)) {
     throw new Error(
-      `The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`,
+      `The status ${JSON.stringify(status)} is not three digits and a reason without control characters.`,
     );
   }
 }
@@ -625,7 +627,7 @@ class HttpResponse {
     const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
     const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
       const checked = key(value, name);
-      if (BREAKS_A_LINE.test(checked)) throw new Error(`${name} has a line break or NUL in it.`);
+      if (CONTROL.test(checked)) throw new Error(`${name} has a control character in it.`);
       return ofKey(checked);
     });
     const properties = this.#readUserData(userData);

@@ -52,7 +52,7 @@ add(
 add(
   'response-splitting',
   '§4.1',
-  'CR, LF and NUL in a status, header name or value are passed through',
+  'CR, LF, NUL and other control characters in a status, header name or value are passed through',
   'an error is thrown and nothing of it is sent',
 );
 add('head-body', '§4.2', '`end(body)` sends the body for HEAD too', 'the head with its length, no body');

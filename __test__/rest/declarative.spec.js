@@ -341,7 +341,7 @@ it('a route is replaced and removed like any other', async (t) => {
 
 it('misuse is an error where it happens', { skip: ours ? false : 'the original checks nothing here' }, () => {
   const app = uWS.App();
-  assert.throws(() => respond().writeHeader('a', 'b\r\nc: d'), /line break/);
+  assert.throws(() => respond().writeHeader('a', 'b\r\nc: d'), /control character/);
   assert.throws(() => respond().writeHeader('a b', 'c'), /header name/);
   for (const status of ['', '20', '200OK', '200 a\r\nb: c', undefined]) {
     assert.throws(() => respond().writeStatus(status), /is not three digits/);
