@@ -19,6 +19,8 @@
  * Towards JavaScript 4 MiB of events may wait; beyond that sockets are not read until JavaScript has caught up, while
  * writing, pinging and accepting go on. Nothing is dropped.
  *
+ * **Faked timers** (Jest, sinon) do not hold up the server: it uses the functions it found when it was loaded.
+ *
  * **Threads.** Each worker thread that loads the module has a loop and apps of its own; a worker that ends closes its
  * own sockets and no others.
  *
@@ -227,7 +229,8 @@ export interface HttpResponse {
    * - `connection`: one line is sent, as written; with `close` in it the connection closes after the response, and where
    *   it closes for another reason `keep-alive` becomes `close`.
    *
-   * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has a control character in it, but for the tab, or the head has left.
+   * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has a control character in it, but for the tab, or
+   * the head has left.
    */
   writeHeader(key: RecognizedString, value: RecognizedString): HttpResponse;
 

@@ -3,6 +3,7 @@
 // paused) while there is none or while the user has paused.
 
 const { hot, touched, guarded, lend, Op } = require('./engine');
+const { setImmediate, nextTick } = require('./scheduling');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 
@@ -94,7 +95,7 @@ class RequestBody {
   #deliverSoon() {
     if (this.#deliveryDue || (this.#held.length === 0 && !this.#loopPaused)) return;
     this.#deliveryDue = true;
-    process.nextTick(() => this.#deliver());
+    nextTick(() => this.#deliver());
   }
 
   #deliver() {

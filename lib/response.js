@@ -14,6 +14,7 @@ const {
   requireFunction,
 } = require('./arguments');
 const { RequestBody } = require('./body');
+const { nextTick } = require('./scheduling');
 const { Behaviour, readUserData, openWebSocket } = require('./websocket');
 
 const INVALID =
@@ -116,7 +117,7 @@ function nextInLine(waiting) {
   if (waiting.length === 0) return;
   if (res !== undefined) internals.inherit(res, waiting);
   else if (closed[slot] === generation) for (const [, , , , , offset] of waiting) hot.unpark(offset);
-  else process.nextTick(nextInLine, waiting);
+  else nextTick(nextInLine, waiting);
 }
 
 /** What the module keeps to itself; see the static block. */
@@ -240,7 +241,7 @@ class HttpResponse {
     if ((flags & Respond.CLOSE) !== 0) this.#closeAfter();
     this.#forget();
     touched();
-    if (this.#waiting !== null) process.nextTick(nextInLine, this.#waiting);
+    if (this.#waiting !== null) nextTick(nextInLine, this.#waiting);
   }
 
   #requestBody() {
