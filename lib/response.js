@@ -68,6 +68,19 @@ function lowerCaseName(name) {
   return lower;
 }
 
+/** Statuses seen before, and what they say of the body. */
+const knownStatuses = new Map();
+
+/** @param {string} status a key */
+function checkedContentOf(status) {
+  const known = knownStatuses.get(status);
+  if (known !== undefined) return known;
+  checkStatus(status);
+  const content = contentOf(status);
+  if (knownStatuses.size < KNOWN_NAMES_LIMIT) knownStatuses.set(status, content);
+  return content;
+}
+
 /** @param {string} content a key */
 function checkHeaderValue(name, content) {
   if (CONTROL.test(content)) {
@@ -259,17 +272,17 @@ class HttpResponse {
     this.#check();
     const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
-      checkStatus(value);
+      this.#content = checkedContentOf(value);
       this.#status = value;
-      this.#content = contentOf(value);
     }
     return this;
   }
 
   writeHeader(name, value) {
     this.#check();
-    const header = key(name, 'key');
-    const content = key(value, 'value');
+    // As a name text is checked below.
+    const header = typeof name === 'string' ? name : key(name, 'key');
+    const content = typeof value === 'string' && !isRaw(value) ? value : key(value, 'value');
     checkHeaderValue(header, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
       throw new Error(`The header ${JSON.stringify(header)} comes too late: the head has been sent.`);
