@@ -177,6 +177,20 @@ it('us_listen_socket_close closes that listen socket only; open connections live
   peer.destroy();
 });
 
+for (const port of [NaN, 0.5, undefined, '0']) {
+  it(`port ${JSON.stringify(port)} is a free one`, (t) => {
+    assert.ok(listen(t, port).port > 0);
+    assert.ok(listen(t, '127.0.0.1', port).port > 0);
+  });
+}
+
+it('a port of null behind a host is a free one, and fractions are cut off', (t) => {
+  assert.ok(listen(t, '127.0.0.1', null).port > 0);
+  const { app, port } = listen(t, 0);
+  app.close();
+  assert.equal(listen(t, port + 0.7).port, port);
+});
+
 it('listen_unix(cb, path)', async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'));
   const file = path.join(folder, 's');
