@@ -19,6 +19,8 @@
  * Towards JavaScript 4 MiB of events may wait; beyond that sockets are not read until JavaScript has caught up, while
  * writing, pinging and accepting go on. Nothing is dropped.
  *
+ * **Faked timers** (Jest, sinon) do not hold up the server: it uses the functions it found when it was loaded.
+ *
  * **Threads.** Each worker thread that loads the module has a loop and apps of its own; a worker that ends closes its
  * own sockets and no others.
  *
@@ -213,7 +215,7 @@ export interface HttpResponse {
    *
    * 1xx is not final: with it every method that answers throws, but for `upgrade` with 101.
    *
-   * @throws Error when it does not begin with three digits or has CR, LF or NUL in it.
+   * @throws Error when it does not begin with three digits or has a control character in it, but for the tab.
    */
   writeStatus(status: RecognizedString): HttpResponse;
 
@@ -227,7 +229,8 @@ export interface HttpResponse {
    * - `connection`: one line is sent, as written; with `close` in it the connection closes after the response, and where
    *   it closes for another reason `keep-alive` becomes `close`.
    *
-   * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has CR, LF or NUL in it, or the head has left.
+   * @throws Error when the name is no token (RFC 9110 §5.6.2), the value has a control character in it, but for the tab, or
+   * the head has left.
    */
   writeHeader(key: RecognizedString, value: RecognizedString): HttpResponse;
 
@@ -313,7 +316,10 @@ export interface HttpResponse {
    */
   collectBody(maxSize: number, handler: (fullBody: ArrayBuffer | null) => void): HttpResponse;
 
-  /** The most bytes of the request's body still to come, as {@link onDataV2} gets it: `0n` without a body. */
+  /**
+   * The most bytes of the request's body still to come, as {@link onDataV2} gets it: before the first chunk those of its
+   * Content-Length, 2^64−1 for a body in chunks, `0n` without a body.
+   */
   maxRemainingBodyLength(): bigint;
 
   /** Stops reading the request's body; the client feels it by TCP's flow control. */

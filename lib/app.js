@@ -10,6 +10,7 @@ const {
   keyOfBytes,
   ofKey,
   text,
+  whole,
   requireArguments,
   requireFunction,
 } = require('./arguments');
@@ -57,7 +58,8 @@ function parameterNames(pattern) {
 }
 
 function portOf(value) {
-  const port = Math.trunc(typeof value === 'number' ? value : Number(text(value, 'port')));
+  // As in the original NaN, as of a variable that is not set, is any free port.
+  const port = typeof value === 'number' ? whole(value) : Math.trunc(Number(text(value, 'port')));
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
   }
@@ -76,7 +78,7 @@ function listenArguments(given) {
   const [host, port, options] = hasHost ? rest : [undefined, ...rest];
   return {
     host: host === undefined ? undefined : text(host, 'host'),
-    port: portOf(port),
+    port: portOf(hasHost ? (port ?? 0) : port),
     exclusive: (Number(options ?? 0) & LIBUS_LISTEN_EXCLUSIVE_PORT) !== 0,
     callback,
   };
@@ -160,7 +162,8 @@ class TemplatedApp {
       return this;
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
-    const behaviour = new Behaviour(handlers.length, this.#shared, parameterNames(path), behavior);
+    const behaviour = new Behaviour(this.#shared, parameterNames(path), behavior);
+    behaviour.id = handlers.length;
     handlers.push(behaviour);
     this.#engine.addBehaviour(behaviour.native);
     this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);

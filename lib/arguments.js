@@ -41,9 +41,30 @@ function coerce(value, name) {
   throw error;
 }
 
+/** The getters of a view, which one of its own properties may hide. */
+function gettersOf(prototype) {
+  const getter = (name) => Object.getOwnPropertyDescriptor(prototype, name).get;
+  return ['buffer', 'byteOffset', 'byteLength'].map((name) => Function.prototype.call.bind(getter(name)));
+}
+
+const TYPED_ARRAY = gettersOf(Object.getPrototypeOf(Uint8Array.prototype));
+const DATA_VIEW = gettersOf(DataView.prototype);
+
+/** The memory of text or data, none where it has been taken away. Runs nothing of a user's, as `Buffer.from` may. */
 function bytes(value) {
-  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  return Buffer.from(value);
+  if (typeof value === 'string') return Buffer.from(value);
+  try {
+    return Reflect.construct(Uint8Array, memory(value), Buffer);
+  } catch {
+    return Buffer.alloc(0);
+  }
+}
+
+/** Buffer, offset and length of a view; throws for a DataView whose buffer has been detached or has shrunk. */
+function memory(value) {
+  if (!ArrayBuffer.isView(value)) return [value];
+  const getters = types.isDataView(value) ? DATA_VIEW : TYPED_ARRAY;
+  return getters.map((getter) => getter(value));
 }
 
 /** A RecognizedString as a string, for what has a meaning only as text: bytes that are no UTF-8 become U+FFFD. */

@@ -26,19 +26,21 @@ class RequestBody {
   #over = false;
   /** The handler is ours and keeps the chunks. */
   #keeps = false;
+  /** Bytes the handler has still to be given. */
   remaining;
 
-  constructor(slot, generation, hasBody) {
+  /** @param {string | number} announced bytes that will come; 0: unknown */
+  constructor(slot, generation, hasBody, announced) {
     this.#slot = slot;
     this.#generation = generation;
-    this.remaining = hasBody ? UNKNOWN_LENGTH : 0n;
+    this.remaining = !hasBody ? 0n : announced === 0 ? UNKNOWN_LENGTH : BigInt(announced);
     // An empty body still gives one call.
     if (!hasBody) this.#held.push([new ArrayBuffer(0), true, 0n]);
   }
 
   push(chunk, last, remaining) {
-    this.remaining = remaining;
     if (this.#handler !== null && !this.#paused && this.#held.length === 0) {
+      this.remaining = remaining;
       this.#handler(this.#keeps ? chunk : lend(chunk), last, remaining);
       return;
     }
@@ -101,6 +103,7 @@ class RequestBody {
     if (body.#over || body.#handler === null) return;
     if (body.#mayDeliver()) {
       const [chunk, last, remaining] = body.#held.shift();
+      body.remaining = remaining;
       guarded(body.#handler, body.#keeps ? chunk : lend(chunk), last, remaining);
     }
     if (body.#paused) return;

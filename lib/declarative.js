@@ -96,7 +96,8 @@ function* stepsOf(program) {
 
 /** A handler that does what the loop does, for when a handler before it has yielded. */
 function handlerOf(arrayBuffer) {
-  const steps = [...stepsOf(Buffer.from(arrayBuffer))];
+  // A copy, like the loop's: the caller's may change.
+  const steps = [...stepsOf(Buffer.from(bytes(arrayBuffer)))];
   const head = steps.filter(([step]) => isOfHead(step));
   const content = steps.filter(([step]) => !isOfHead(step));
   return (res, req) => {

@@ -3,6 +3,7 @@
 // leave in time. One per environment (main thread or worker), started with the first App.
 
 const { load } = require('./binding');
+const { setImmediate, nextTick } = require('./scheduling');
 
 /** Event kinds; the numbers of `EventKind` in src/channel.rs. */
 const Kind = Object.freeze({
@@ -197,7 +198,7 @@ function findRunTicks() {
   if (typeof candidate !== 'function') return null;
   let ticked = false;
   let resolved = false;
-  process.nextTick(() => (ticked = true));
+  nextTick(() => (ticked = true));
   Promise.resolve().then(() => (resolved = true));
   try {
     candidate.call(process);
@@ -258,6 +259,8 @@ function pump() {
 function endPump(goOn) {
   takeBack();
   pumping = false;
+  // All is handed over below. The immediate may still come, which does no harm, or have been lost, which would for ever.
+  flushScheduled = false;
   hot.flush();
   if (goOn) setImmediate(pump);
   else if (due.length > 0) hot.ring();

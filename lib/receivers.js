@@ -44,7 +44,7 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
 pipeline.taker.take = takeRequest;
 
 function takeRequest(slot, generation, handler, flags, app, offset, length) {
-  const res = newResponse(slot, generation, flags, app);
+  const res = newResponse(slot, generation, flags, app, announcedLength(flags, offset, length));
   const req = new HttpRequest(offset, length);
   const body = (flags >>> BODY_SHIFT) & BODY_MASK;
   connections[slot] = res;
@@ -70,9 +70,15 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
   else responseInternals.notFound(res);
 }
 
-function newResponse(slot, generation, flags, app) {
+function newResponse(slot, generation, flags, app, bodyLength) {
   const Response = apps[app].secure ? SSLHttpResponse : HttpResponse;
-  return new Response(slot, generation, flags, app);
+  return new Response(slot, generation, flags, app, bodyLength);
+}
+
+/** Of a body that is still to come: the text of its Content-Length, empty where it has none. */
+function announcedLength(flags, offset, length) {
+  if ((flags & Flag.HAS_BODY) === 0 || ((flags >>> BODY_SHIFT) & BODY_MASK) !== 0) return '';
+  return hot.requestHeader(offset, length, 'content-length');
 }
 
 function callRoute(route, res, req) {
@@ -140,7 +146,7 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
 
 receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
-  const res = newResponse(slot, generation, Flag.HAS_BODY, app);
+  const res = newResponse(slot, generation, Flag.HAS_BODY, app, '');
   responseInternals.keepAddresses(res, hot.payload(offset, length));
   for (const filter of filters) filter(res, accepted ? 1 : -1);
 };

@@ -52,7 +52,9 @@ const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const BREAKS_A_LINE = /[\0\r\n]/;
+/** Control characters but the tab (RFC 9110 §5.5). */
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\0-\x08\n-\x1f\x7f]/;
 const STATUS = /^[1-9][0-9][0-9]( |$)/;
 const LINE_END = Buffer.from('\r\n');
 /** Header names seen before, in lower case; checking a name again costs a look-up. */
@@ -70,18 +72,31 @@ function lowerCaseName(name) {
   return lower;
 }
 
+/** Statuses seen before, and what they say of the body. */
+const knownStatuses = new Map();
+
+/** @param {string} status a key */
+function checkedContentOf(status) {
+  const known = knownStatuses.get(status);
+  if (known !== undefined) return known;
+  checkStatus(status);
+  const content = contentOf(status);
+  if (knownStatuses.size < KNOWN_NAMES_LIMIT) knownStatuses.set(status, content);
+  return content;
+}
+
 /** @param {string} content a key */
 function checkHeaderValue(name, content) {
-  if (BREAKS_A_LINE.test(content)) {
-    throw new Error(`The value of the header ${JSON.stringify(name)} has a line break or NUL in it.`);
+  if (CONTROL.test(content)) {
+    throw new Error(`The value of the header ${JSON.stringify(name)} has a control character in it.`);
   }
 }
 
 /** @param {string} status a key */
 function checkStatus(status) {
-  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || BREAKS_A_LINE.test(status)) {
+  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || CONTROL.test(status)) {
     throw new Error(
-      `The status ${JSON.stringify(status)} is not three digits and a reason without line breaks.`,
+      `The status ${JSON.stringify(status)} is not three digits and a reason without control characters.`,
     );
   }
 }
@@ -134,6 +149,7 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
+  #bodyLength;
   /** A key; '': none yet. */
   #status = '';
   #content = Content.USUAL;
@@ -153,11 +169,13 @@ class HttpResponse {
   /** Of a filter's response, whose connection may be gone: what came with the event. */
   #addresses = null;
 
-  constructor(slot, generation, flags, app) {
+  /** @param {string} bodyLength of a body that is still to come, if it is known */
+  constructor(slot, generation, flags, app, bodyLength) {
     this.#slot = slot;
     this.#generation = generation;
     this.#request = flags;
     this.#app = app;
+    this.#bodyLength = bodyLength;
   }
 
   static {
@@ -239,6 +257,7 @@ class HttpResponse {
       this.#slot,
       this.#generation,
       (this.#request & Flag.HAS_BODY) !== 0,
+      this.#bodyLength || (this.#request >>> BODY_SHIFT) & BODY_MASK,
     ));
   }
 
@@ -248,17 +267,17 @@ class HttpResponse {
     this.#check();
     const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
-      checkStatus(value);
+      this.#content = checkedContentOf(value);
       this.#status = value;
-      this.#content = contentOf(value);
     }
     return this;
   }
 
   writeHeader(name, value) {
     this.#check();
-    const header = key(name, 'key');
-    const content = key(value, 'value');
+    // As a name text is checked below.
+    const header = typeof name === 'string' ? name : key(name, 'key');
+    const content = typeof value === 'string' && !isRaw(value) ? value : key(value, 'value');
     checkHeaderValue(header, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
       throw new Error(`The header ${JSON.stringify(header)} comes too late: the head has been sent.`);
@@ -389,12 +408,15 @@ class HttpResponse {
 
   endWithoutBody(reportedContentLength, closeConnection) {
     this.#check();
+    const reported = reportedContentLength === undefined ? -1 : Number(reportedContentLength);
+    // The conversion may have run a `valueOf` that answered or closed.
+    this.#check();
     const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish('', flags);
     this.#refuseInterim();
     let length = this.#announced;
     if (reportedContentLength !== undefined) {
-      length = size(reportedContentLength, 'reportedContentLength');
+      length = size(reported, 'reportedContentLength');
       if (this.#contradicts(length)) {
         throw new Error(
           `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
@@ -438,11 +460,14 @@ class HttpResponse {
   tryEnd(fullBodyOrChunk, totalSize, closeConnection) {
     this.#check();
     requireArguments(arguments.length, 2);
+    const total = Number(totalSize);
+    // The conversion may have run a `valueOf` that answered, closed or changed the data.
+    this.#check();
     if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
     this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = hot.byteLength(body);
-    this.#checkTotal(Number(totalSize), length);
+    this.#checkTotal(total, length);
     if (closeConnection) this.#flags |= Respond.CLOSE;
     const flags = this.#flags;
     if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
@@ -545,9 +570,10 @@ class HttpResponse {
   collectBody(maxSize, handler) {
     this.#check();
     requireArguments(arguments.length, 2);
-    const most = Number(maxSize) === Infinity ? Infinity : size(maxSize, 'maxSize');
+    const most = Number(maxSize);
     requireFunction(handler);
-    this.#requestBody().collect(most, handler);
+    this.#check();
+    this.#requestBody().collect(most === Infinity ? most : size(most, 'maxSize'), handler);
     return this;
   }
 
@@ -614,7 +640,7 @@ class HttpResponse {
     const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
     const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
       const checked = key(value, name);
-      if (BREAKS_A_LINE.test(checked)) throw new Error(`${name} has a line break or NUL in it.`);
+      if (CONTROL.test(checked)) throw new Error(`${name} has a control character in it.`);
       return ofKey(checked);
     });
     const properties = this.#readUserData(userData);

@@ -61,15 +61,15 @@ function maxLifetime(options) {
 
 /** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
 class Behaviour {
-  constructor(id, app, pattern, options) {
-    this.id = id;
+  /** Reads the options, whose getters may add routes: the number of this one is given afterwards. */
+  constructor(app, pattern, options) {
     this.app = app;
     this.parameters = pattern;
     for (const name of HANDLERS) this[name] = handlerOf(options, name);
     this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
     this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
     this.native = {
-      id,
+      id: 0,
       maxPayloadLength: limit(options, 'maxPayloadLength', 16 * 1024, MAX_U32),
       idleTimeout: idleTimeout(options),
       maxLifetime: maxLifetime(options) * 60,
@@ -84,6 +84,14 @@ class Behaviour {
         0,
       ),
     };
+  }
+
+  get id() {
+    return this.native.id;
+  }
+
+  set id(id) {
+    this.native.id = id;
   }
 }
 
@@ -204,10 +212,12 @@ class WebSocket {
 
   end(code, shortMessage) {
     this.#check();
-    if (this.#closing) return;
     const given = whole(code);
     const number = Number.isFinite(given) ? integer(given, 'code', 0, 0xffff) : 0;
     const reason = shortMessage === undefined ? '' : coerce(shortMessage, 'shortMessage');
+    // The conversion may have run a `valueOf` that ended or closed.
+    this.#check();
+    if (this.#closing) return;
     hot.end(this.#slot, this.#generation, number, reason);
     touched();
     internals.over(this, number, toArrayBuffer(reason));

@@ -52,7 +52,7 @@ add(
 add(
   'response-splitting',
   '§4.1',
-  'CR, LF and NUL in a status, header name or value are passed through',
+  'CR, LF, NUL and other control characters in a status, header name or value are passed through',
   'an error is thrown and nothing of it is sent',
 );
 add('head-body', '§4.2', '`end(body)` sends the body for HEAD too', 'the head with its length, no body');
@@ -279,6 +279,12 @@ add(
   '§1',
   '`us_listen_socket_close` and `us_socket_local_port` crash on anything but a token',
   'no crash: -1, nothing, or an error',
+);
+add(
+  'unix-other-file',
+  '§2.2',
+  '`listen_unix` removes whatever file is at its path',
+  'only a socket nobody listens at is replaced; otherwise the callback gets `false`',
 );
 add('foreign-this', '§1', 'a method called on another object crashes the process', 'an error is thrown');
 add(

@@ -177,6 +177,20 @@ it('us_listen_socket_close closes that listen socket only; open connections live
   peer.destroy();
 });
 
+for (const port of [NaN, 0.5, undefined, '0']) {
+  it(`port ${JSON.stringify(port)} is a free one`, (t) => {
+    assert.ok(listen(t, port).port > 0);
+    assert.ok(listen(t, '127.0.0.1', port).port > 0);
+  });
+}
+
+it('a port of null behind a host is a free one, and fractions are cut off', (t) => {
+  assert.ok(listen(t, '127.0.0.1', null).port > 0);
+  const { app, port } = listen(t, 0);
+  app.close();
+  assert.equal(listen(t, port + 0.7).port, port);
+});
+
 it('listen_unix(cb, path)', async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'));
   const file = path.join(folder, 's');
@@ -195,6 +209,45 @@ it('listen_unix(cb, path)', async (t) => {
   assert.ok(token);
   assert.equal(await answers(file), 'hello');
 });
+
+it('listen_unix takes the place of a stale socket, and of no other file', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'));
+  const file = path.join(folder, 's');
+  const app = hello(uWS.App());
+  t.after(() => {
+    app.close();
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+  const listens = () => {
+    let token;
+    app.listen_unix((value) => {
+      token = value;
+    }, file);
+    return token;
+  };
+  const [refused, kept] = differs('unix-other-file', { original: [false, false], ours: [true, true] });
+  fs.writeFileSync(file, 'kept');
+  assert.equal(listens() === false, refused);
+  assert.equal(fs.statSync(file).isFile(), kept);
+  if (!kept) return;
+  fs.rmSync(file);
+  // Its listener is gone without having removed it.
+  fs.renameSync(await abandoned(folder), file);
+  assert.ok(listens());
+  assert.equal(await answers(file), 'hello');
+  assert.equal(listens(), false);
+  assert.equal(await answers(file), 'hello');
+});
+
+/** A socket at which nobody listens any more. */
+async function abandoned(folder) {
+  const [first, second] = ['first', 'second'].map((name) => path.join(folder, name));
+  const server = net.createServer().listen(first);
+  await new Promise((resolve) => server.once('listening', resolve));
+  fs.renameSync(first, second);
+  await new Promise((resolve) => server.close(resolve));
+  return second;
+}
 
 it('a unix listen socket has no port', (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-'));

@@ -11,6 +11,8 @@ const {
   v30,
   child,
   differs,
+  onlyOurs,
+  upgradeRequest,
 } = require('../support');
 
 /** The value `read(req)` gives in a handler for the request head. */
@@ -33,6 +35,68 @@ it('getHeader by lower-case name', async (t) => {
 
 it('a missing header is the empty string', async (t) => {
   assert.equal(await seen(t, (req) => req.getHeader('x-missing'), get('/')), '');
+});
+
+it('text of a header that is UTF-8, and of one that is not', async (t) => {
+  const read = (req) => {
+    const all = [];
+    req.forEach((name, value) => all.push([name, value]));
+    const one = (name) => [req.getHeader(name), all.find(([each]) => each === name)[1]];
+    return [one('x-utf8'), one('x-latin1')];
+  };
+  const value = await seen(t, read, get('/', ['X-Utf8: a\u00c3\u00a9b', 'X-Latin1: a\u00e9b']));
+  assert.deepEqual(value, [
+    ['a\u00c3\u00a9b', 'a\u00e9b'],
+    ['a\u00e9b', 'a\ufffdb'],
+  ]);
+});
+
+it('a target of any bytes', async (t) => {
+  const read = (req) => [req.getUrl(), req.getQuery(), req.getQuery('a'), req.getParameter(0)];
+  for (const [bytes, text] of [
+    ['\u00c3\u00a9', '\u00e9'],
+    ['\u00e9', '\ufffd'],
+    ['x\u00ffy', 'x\ufffdy'],
+    ['\u00f0\u009f\u008c\u00bf', '\u{1f33f}'],
+  ]) {
+    const value = await seen(t, read, get(`/p/${bytes}?a=${bytes}`), '/p/:a');
+    assert.deepEqual(value, [`/p/${text}`, `a=${text}`, text, text]);
+  }
+});
+
+it('a target of any bytes, byte by byte', async (t) => {
+  const server = serve(t, (app) =>
+    app.get('/*', (res, req) => {
+      res.end(req.getUrl());
+    }),
+  );
+  const peer = await server.connect();
+  await peer.sendPieces(get('/\u00e9\u00c3\u00a9'));
+  assert.equal((await peer.response()).body, Buffer.from('/\ufffd\u00e9').toString('latin1'));
+});
+
+it('the authority of a target in absolute form is the host', onlyOurs('target-forms'), async (t) => {
+  const read = (req) => {
+    const hosts = [];
+    req.forEach((name, value) => name === 'host' && hosts.push(value));
+    return [req.getHeader('host'), ...hosts, req.getUrl()];
+  };
+  assert.deepEqual(await seen(t, read, get('http://real.example:81/p?q')), [
+    'real.example:81',
+    'real.example:81',
+    '/p',
+  ]);
+});
+
+it('an upgrade in HTTP/1.0 is ignored', onlyOurs('http-1.0'), async (t) => {
+  const server = serve(t, (app) =>
+    app.ws('/*', {}).get('/*', (res) => {
+      res.end('plain');
+    }),
+  );
+  const peer = await server.connect();
+  await peer.send(upgradeRequest('/').replace('HTTP/1.1', 'HTTP/1.0'));
+  assert.equal((await peer.response()).body, 'plain');
 });
 
 it('a header without value is the empty string', async (t) => {

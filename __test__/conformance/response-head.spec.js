@@ -188,12 +188,23 @@ it('a content-length of the program that contradicts the body', async (t) => {
   assert.ok(error instanceof Error);
 });
 
-const SPLITS = { CR: 'a\rb', LF: 'a\nb', NUL: 'a\0b', CRLF: 'a\r\nInjected: 1' };
+const SPLITS = {
+  CR: 'a\rb',
+  LF: 'a\nb',
+  NUL: 'a\0b',
+  CRLF: 'a\r\nInjected: 1',
+  SOH: 'a\x01b',
+  ESC: '\x1bb',
+  DEL: 'a\x7f',
+};
 for (const [name, text] of Object.entries(SPLITS)) {
   for (const [place, write] of Object.entries({
     status: (res) => res.writeStatus(`200 ${text}`),
     'header name': (res) => res.writeHeader(`x${text}`, '1'),
     'header value': (res) => res.writeHeader('x-a', text),
+    'status of bytes': (res) => res.writeStatus(Buffer.from(`200 ${text}\xe9`, 'latin1')),
+    'header value of bytes': (res) => res.writeHeader('x-a', Buffer.from(`\xe9${text}`, 'latin1')),
+    'header value of UTF-8': (res) => res.writeHeader('x-a', Buffer.from(`\xe9${text}`)),
   })) {
     it(`${name} in a ${place}`, async (t) => {
       let error;
@@ -213,6 +224,20 @@ for (const [name, text] of Object.entries(SPLITS)) {
     });
   }
 }
+
+it('a tab and bytes above 127 are no control characters', async (t) => {
+  const answer = await once(t, (res) =>
+    res
+      .writeStatus('200 a\tb')
+      .writeHeader('x', 'a\tb\x80')
+      .writeHeader('y', Buffer.from([0x61, 9, 0x9f]))
+      .end('x'),
+  );
+  assert.deepEqual(
+    [answer.status, answer.get('x'), answer.get('y')],
+    ['200 a\tb', 'a\tb\xc2\x80', 'a\t\x9f'],
+  );
+});
 
 it('HEAD and end(body)', async (t) => {
   const server = answering(t, (res) => res.end('body'));

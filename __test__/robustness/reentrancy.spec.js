@@ -606,3 +606,179 @@ it('what every handler throws is an uncaughtException, and the process goes on',
   assert.ok(run, `hangs: ${program.stdout} ${program.stderr}`);
   assert.deepEqual([run.code, run.signal, run.stdout], [0, null, `${THROWN.sort().join()}\n`], run.stderr);
 });
+
+// ---- arguments whose conversion does something
+
+/** A number that acts when it is asked for. */
+const acting = (act, value) => ({
+  valueOf() {
+    act();
+    return value;
+  },
+});
+
+const ASKED = {
+  endWithoutBody: (res, act) => res.endWithoutBody(acting(act, 3)),
+  tryEnd: (res, act) => res.tryEnd('abc', acting(act, 3)),
+  collectBody: (res, act) => res.collectBody(acting(act, 3), () => {}),
+};
+const ACTS = {
+  end: (res) => res.end('mine'),
+  tryEnd: (res) => res.tryEnd('mine', 4),
+  endWithoutBody: (res) => res.writeStatus('204').endWithoutBody(),
+  close: (res) => res.close(),
+};
+for (const [method, call] of Object.entries(ASKED)) {
+  for (const [name, act] of Object.entries(ACTS)) {
+    it(`${method} with an argument that does ${name}`, async (t) => {
+      let error;
+      const server = serve(t, (app) =>
+        app.get('/', (res) => {
+          res.onAborted(() => {});
+          try {
+            call(res, () => act(res));
+          } catch (caught) {
+            error = caught;
+          }
+        }),
+      );
+      const peer = await server.connect();
+      if (name === 'close') {
+        await peer.send(get('/'));
+        assert.equal(await peer.rest(), '');
+      } else {
+        for (let i = 0; i < 2; i++) {
+          const answer = await peer.request(get('/'));
+          assert.equal(answer.body, name === 'endWithoutBody' ? '' : 'mine');
+        }
+      }
+      assert.match(error.message, ERRORS.response);
+    });
+  }
+}
+
+it('tryEnd with a total that begins to stream, or takes the data away', async (t) => {
+  const errors = [];
+  const server = serve(t, (app) =>
+    app
+      .get('/stream', (res) => {
+        res.onAborted(() => {});
+        try {
+          res.tryEnd(
+            'abc',
+            acting(() => res.write('mine'), 3),
+          );
+        } catch (error) {
+          errors.push(error.message);
+        }
+        res.end();
+      })
+      .get('/taken', (res) => {
+        const data = new Uint8Array(4);
+        res.onAborted(() => {});
+        const take = () => structuredClone(data.buffer, { transfer: [data.buffer] });
+        assert.deepEqual(res.tryEnd(data, acting(take, 4)), [true, false]);
+        assert.deepEqual(res.tryEnd('done', 4), [true, true]);
+      }),
+  );
+  assert.equal((await server.once(get('/stream'))).body, 'mine');
+  assert.equal(errors.length, 1);
+  assert.equal((await server.once(get('/taken'))).body, 'done');
+});
+
+it('ws.end with a code that ends or closes: one close handler', async (t) => {
+  for (const act of [(ws) => ws.end(4001), (ws) => ws.close()]) {
+    const codes = [];
+    const errors = [];
+    const server = serve(t, (app) =>
+      app.ws('/', {
+        message(ws) {
+          try {
+            ws.end(
+              acting(() => act(ws), 4000),
+              'x',
+            );
+          } catch (error) {
+            errors.push(error.message);
+          }
+        },
+        close: (ws, code) => codes.push(code),
+      }),
+    );
+    const peer = await server.ws('/');
+    await peer.text('go');
+    await peer.gone();
+    assert.equal(codes.length, 1);
+    assert.notEqual(codes[0], 4000);
+    assert.match(errors[0], ERRORS.socket);
+  }
+});
+
+it('own getters of data are not asked', async (t) => {
+  const server = serve(t, (app) =>
+    app.get('/', (res) => {
+      const data = Buffer.from('header');
+      const hostile = { get: () => res.end('hostile') };
+      for (const name of ['buffer', 'byteOffset', 'byteLength', 'length', 'toString']) {
+        Object.defineProperty(data, name, hostile);
+      }
+      res.writeHeader('x', data).end('mine');
+    }),
+  );
+  const answer = await server.once(get('/'));
+  assert.deepEqual([answer.get('x'), answer.body], ['header', 'mine']);
+});
+
+it('options whose getters add routes', async (t) => {
+  const server = serve(t, (app) => {
+    app.ws('/outer', {
+      get idleTimeout() {
+        app.get('/inner', (res) => {
+          res.end('inner');
+        });
+        app.ws('/inner', { open: (ws) => ws.send('inner') });
+        return 60;
+      },
+      open: (ws) => ws.send('outer'),
+    });
+  });
+  assert.equal((await server.once(get('/inner'))).body, 'inner');
+  assert.equal(await (await server.ws('/outer')).message(), 'outer');
+  assert.equal(await (await server.ws('/inner')).message(), 'inner');
+});
+
+it('unsubscribing the others from a subscription handler while the socket closes', async (t) => {
+  const changes = [];
+  const server = serve(t, (app) =>
+    app.ws('/', {
+      open: (ws) => ['a', 'b', 'c'].forEach((topic) => ws.subscribe(topic)),
+      message: (ws) => ws.close(),
+      subscription(ws, topic, now, before) {
+        if (now > before) return;
+        changes.push(`${Buffer.from(topic)} ${now}`);
+        for (const other of ['a', 'b', 'c']) ws.unsubscribe(other);
+      },
+      close() {
+        changes.push('close');
+      },
+    }),
+  );
+  const stays = await server.ws('/');
+  const { app } = server;
+  const peer = await server.ws('/');
+  while (app.numSubscribers('c') < 2) await new Promise((resolve) => setImmediate(resolve));
+  await peer.text('close');
+  await peer.gone();
+  assert.deepEqual(changes.sort(), ['a 1', 'b 1', 'c 1', 'close']);
+  changes.length = 0;
+  const other = await server.ws('/');
+  while (app.numSubscribers('c') < 2) await new Promise((resolve) => setImmediate(resolve));
+  await other.text('close');
+  await other.gone();
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((topic) => app.numSubscribers(topic)),
+    [1, 1, 1],
+  );
+  assert.equal(app.publish('b', 'still'), true);
+  assert.equal(await stays.message(), 'still');
+});

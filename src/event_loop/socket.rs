@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Connections the kernel may hold for us, as uWebSockets asks for.
@@ -22,7 +23,7 @@ pub struct Bound {
     pub socket: Socket,
     /// `None` for a Unix socket.
     pub port: Option<u16>,
-    unix_path: Option<PathBuf>,
+    file: Option<SocketFile>,
 }
 
 /// Binds a TCP port. Without host: dual-stack, or IPv4 where there is no IPv6. Host names are resolved.
@@ -63,30 +64,61 @@ fn bind_address(address: SocketAddr, exclusive: bool) -> io::Result<Bound> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let port = socket.local_addr()?.as_socket().map(|a| a.port());
-    Ok(Bound { socket, port, unix_path: None })
+    Ok(Bound { socket, port, file: None })
 }
 
-/// Binds a Unix socket. A stale file left by a process that is gone is replaced; one in use is not.
+/// Binds a Unix socket. A stale one left by a process that is gone is replaced; one in use is not, nor any other file.
 pub fn bind_unix(path: &Path) -> io::Result<Bound> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if let Err(error) = socket.bind(&address) {
-        let in_use = Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&address).is_ok();
-        if error.kind() != io::ErrorKind::AddrInUse || in_use {
-            return Err(error);
-        }
-        std::fs::remove_file(path)?;
+        let stale = SocketFile::at(path).filter(|_| error.kind() == io::ErrorKind::AddrInUse);
+        let Some(stale) = stale.filter(|_| !answers(&address)) else { return Err(error) };
+        stale.remove();
         socket.bind(&address)?;
     }
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(Bound { socket, port: None, unix_path: Some(path.to_owned()) })
+    Ok(Bound { socket, port: None, file: SocketFile::at(path) })
+}
+
+/// Whether somebody listens there, perhaps with a full backlog, which would have us wait.
+fn answers(address: &SockAddr) -> bool {
+    let connect = || -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(address)
+    };
+    connect().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
+}
+
+/// A Unix socket's place in the file system: its path, and which file is meant, since another may have taken its place.
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// `None`: there is no socket there.
+    fn at(path: &Path) -> Option<Self> {
+        let found = std::fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_socket())?;
+        Some(SocketFile { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    fn remove(&self) {
+        let is_same = |there: SocketFile| (there.device, there.inode) == (self.device, self.inode);
+        if SocketFile::at(&self.path).is_some_and(is_same) {
+            // Whoever has removed it meanwhile did what was to be done.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// A listening socket in the loop.
 pub struct Listener {
     kind: ListenerKind,
-    unix_path: Option<PathBuf>,
+    file: Option<SocketFile>,
     /// The system's congestion control, which accepted connections inherit, paces what it sends.
     paced: bool,
 }
@@ -99,11 +131,11 @@ enum ListenerKind {
 impl Listener {
     pub fn new(bound: Bound) -> Self {
         let paced = is_paced(&bound.socket);
-        let kind = match bound.unix_path {
-            None => ListenerKind::Tcp(TcpListener::from_std(bound.socket.into())),
-            Some(_) => ListenerKind::Unix(UnixListener::from_std(bound.socket.into())),
+        let kind = match bound.port {
+            Some(_) => ListenerKind::Tcp(TcpListener::from_std(bound.socket.into())),
+            None => ListenerKind::Unix(UnixListener::from_std(bound.socket.into())),
         };
-        Listener { kind, unix_path: bound.unix_path, paced }
+        Listener { kind, file: bound.file, paced }
     }
 
     pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
@@ -130,8 +162,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.unix_path {
-            let _ = std::fs::remove_file(path);
+        if let Some(file) = &self.file {
+            file.remove();
         }
     }
 }
@@ -228,6 +260,37 @@ mod tests {
         assert!(bind_tcp(Some("127.0.0.1"), port, false).is_ok());
         assert!(bind_tcp(Some("127.0.0.1"), port, true).is_err());
         assert!(bind_tcp(Some("no such host"), 0, false).is_err());
+    }
+
+    #[test]
+    fn only_a_stale_socket_is_replaced_or_removed() {
+        let folder = std::env::temp_dir().join(format!("uws-rs-socket-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("folder");
+        let (path, link) = (folder.join("s"), folder.join("l"));
+        std::fs::write(&path, "kept").expect("file");
+        assert!(bind_unix(&path).is_err());
+        assert_eq!(std::fs::read(&path).expect("still there"), b"kept");
+        std::os::unix::fs::symlink(&path, &link).expect("link");
+        assert!(bind_unix(&link).is_err());
+        assert!(link.is_symlink() && path.is_file());
+        std::fs::remove_file(&path).expect("remove");
+        // A stale one: nobody listens behind it.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
+        let listener = Listener::new(bind_unix(&path).expect("replaced"));
+        assert!(bind_unix(&path).is_err(), "in use");
+        // Another file has taken its place.
+        std::fs::remove_file(&path).expect("remove");
+        let other = Listener::new(bind_unix(&path).expect("bind"));
+        drop(listener);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "the other's is left alone");
+        drop(other);
+        assert!(!path.exists());
+        let third = Listener::new(bind_unix(&path).expect("bind"));
+        std::fs::remove_file(&path).expect("remove");
+        std::fs::write(&path, "kept").expect("file");
+        drop(third);
+        assert_eq!(std::fs::read(&path).expect("still there"), b"kept");
+        std::fs::remove_dir_all(&folder).expect("remove");
     }
 
     #[test]

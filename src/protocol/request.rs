@@ -79,6 +79,8 @@ pub struct RequestHead {
     pub path: Span,
     /// The raw text after `?`.
     pub query: Option<Span>,
+    /// Of a target in absolute form. It is the value of `Host` then, whatever was sent (RFC 9112, 3.2.2).
+    pub authority: Option<Span>,
     pub minor_version: u8,
     /// In order of arrival, names lower-cased, values without the white space around them.
     pub headers: Vec<HeaderSpan>,
@@ -179,25 +181,54 @@ pub(super) fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// Runs httparse and fills in where the parts are.
+/// Fills in where the parts are.
 fn tokenize(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Option<usize>, HttpError> {
+    match locate(buf, buf, limits, head) {
+        Err(error) => match with_plain_target(buf) {
+            Some(plain) => locate(&plain, buf, limits, head),
+            None => Err(error),
+        },
+        located => located,
+    }
+}
+
+/// A copy with a letter for each byte above 127 of the request line, but for its method: httparse has targets be UTF-8,
+/// which they need not be, and cannot know of one that has not arrived in full. `None`: there is none.
+fn with_plain_target(buf: &[u8]) -> Option<Vec<u8>> {
+    let start = buf.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let end = memchr(b'\n', &buf[start..]).map_or(buf.len(), |length| start + length);
+    let target = start + memchr(b' ', &buf[start..end])?;
+    if buf[target..end].is_ascii() {
+        return None;
+    }
+    let mut plain = buf.to_vec();
+    plain[target..end].iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'x');
+    Some(plain)
+}
+
+/// Runs httparse on `plain`, which has its parts where `buf` has them.
+fn locate(
+    plain: &[u8],
+    buf: &[u8],
+    limits: &Limits,
+    head: &mut RequestHead,
+) -> Result<Option<usize>, HttpError> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let fields = &mut fields[..limits.max_fields.min(MAX_FIELDS)];
     let mut request = httparse::Request::new(&mut []);
-    let used = match request.parse_with_uninit_headers(buf, fields) {
+    let used = match request.parse_with_uninit_headers(plain, fields) {
         Ok(httparse::Status::Complete(used)) => used,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(syntax_error(error, buf)),
     };
     let span = |part: &[u8]| {
-        let start = part.as_ptr() as usize - buf.as_ptr() as usize;
+        let start = part.as_ptr() as usize - plain.as_ptr() as usize;
         Span::new(start, start + part.len())
     };
     head.clear();
     head.method = span(request.method.unwrap_or_default().as_bytes());
     head.minor_version = request.version.unwrap_or_default();
-    (head.path, head.query) =
-        target(buf, head.method.of(buf), span(request.path.unwrap_or_default().as_bytes()))?;
+    target(buf, span(request.path.unwrap_or_default().as_bytes()), head)?;
     for field in request.headers.iter() {
         head.headers
             .push(HeaderSpan { name: span(field.name.as_bytes()), value: value_span(field.value, span) });
@@ -240,14 +271,16 @@ fn reject_bare_line_feeds(buf: &[u8], head: &RequestHead) -> Result<(), HttpErro
     if lines_end_well { Ok(()) } else { Err(HttpError::BadRequest("bare line feed")) }
 }
 
-/// Splits a request target into path and query (RFC 9112, 3.2).
-fn target(buf: &[u8], method: &[u8], target: Span) -> Result<(Span, Option<Span>), HttpError> {
-    let text = target.of(buf);
+/// Splits a request target into its parts (RFC 9112, 3.2); the method is known.
+fn target(buf: &[u8], target: Span, head: &mut RequestHead) -> Result<(), HttpError> {
+    let (method, text) = (head.method.of(buf), target.of(buf));
     if text.first() == Some(&b'/') {
-        return Ok(split_query(buf, target));
+        (head.path, head.query) = split_query(buf, target);
+        return Ok(());
     }
     if method == b"CONNECT" || (method == b"OPTIONS" && text == b"*") {
-        return Ok((target, None));
+        head.path = target;
+        return Ok(());
     }
     let Some(authority) = authority_start(text) else {
         return Err(HttpError::BadRequest("malformed request target"));
@@ -256,11 +289,16 @@ fn target(buf: &[u8], method: &[u8], target: Span) -> Result<(Span, Option<Span>
     if length == 0 {
         return Err(HttpError::BadRequest("request target without host"));
     }
-    let rest = Span::new(target.start as usize + authority + length, target.end as usize);
+    let start = target.start as usize + authority;
+    let named = Span::new(start, start + length);
+    check_host(named.of(buf))?;
+    head.authority = Some(named);
+    let rest = Span::new(start + length, target.end as usize);
     let (path, query) = split_query(buf, rest);
     // RFC 9112, 3.2.1: an empty path is sent as "/". The slash before the authority stands for it.
-    let slash = target.start as usize + authority - 1;
-    Ok((if path.is_empty() { Span::new(slash, slash + 1) } else { path }, query))
+    head.path = if path.is_empty() { Span::new(start - 1, start) } else { path };
+    head.query = query;
+    Ok(())
 }
 
 /// Where the authority of an absolute-form target begins.
@@ -301,6 +339,7 @@ fn interpret(buf: &[u8], head: &mut RequestHead) -> Result<(), HttpError> {
             b"host" => {
                 steering.hosts += 1;
                 check_host(value)?;
+                head.headers[at].value = head.authority.unwrap_or(header.value);
             }
             b"content-length" => steering.content_length(value)?,
             b"transfer-encoding" => steering.transfer_encoding(value)?,
@@ -357,8 +396,9 @@ impl Steering {
         };
         head.connection_close = self.close;
         head.keep_alive = !self.close && (modern || self.keep_alive);
-        // RFC 9110, 10.1.1: an HTTP/1.0 client cannot mean it.
+        // RFC 9110, 10.1.1 and 7.8: an HTTP/1.0 client cannot mean either.
         head.expect_continue &= modern;
+        head.websocket_key = head.websocket_key.filter(|_| modern);
         Ok(())
     }
 }
@@ -557,6 +597,68 @@ mod tests {
             assert_eq!(head.method.of(&buf), method.as_bytes(), "{target}");
             assert_eq!(head.path.of(&buf), path.as_bytes(), "{target}");
             assert_eq!(head.query.map(|span| span.of(&buf)), query.map(str::as_bytes), "{target}");
+        }
+    }
+
+    #[test]
+    fn targets_of_any_bytes() {
+        for target in [
+            &b"/\xe9"[..],
+            b"/\xc3\xa9?\xff=\x80",
+            b"/\xf0\x9f",
+            b"/a\xc3?b",
+            b"/\xed\xa0\x80",
+            b"http://host/\xfe",
+        ] {
+            let line = [b"\r\nGET ", target, b" HTTP/1.1\r\nHost: x\r\nA: \xe9\r\n\r\n"].concat();
+            let (buf, head) = parsed(&line);
+            let path = target.strip_prefix(b"http://host").unwrap_or(target);
+            let query = head.query.map_or(vec![], |query| [b"?", query.of(&buf)].concat());
+            assert_eq!([head.path.of(&buf), &query].concat(), path);
+            assert_eq!(head.header(&buf, b"a"), Some(&b"\xe9"[..]));
+            assert_eq!(parse_every_way(&line[..line.len() - 2], &Limits::default()), Ok(None));
+        }
+        for bytes in [
+            &b"G\xe9T / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            b"GET /\xe9\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /\xe9 HTTP/1.1\xe9\r\nHost: a\r\n\r\n",
+            b"GET /\xe9 \xe9 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET http://a\xe9/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /\xe9 HTTP/1.1\r\nA\xe9: a\r\n\r\n",
+        ] {
+            assert_eq!(status(bytes, &Limits::default()), 400, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_authority_of_the_target_is_the_host() {
+        for (target, host) in [
+            ("http://host:1/p?q", "host:1"),
+            ("WS://[::1]", "[::1]"),
+            ("https://a?b", "a"),
+            ("/http://b/", "sent"),
+            ("*", "sent"),
+        ] {
+            let (buf, head) =
+                parsed(format!("OPTIONS {target} HTTP/1.1\r\nA: b\r\nHost: sent\r\n\r\n").as_bytes());
+            assert_eq!(head.header(&buf, b"host"), Some(host.as_bytes()), "{target}");
+            assert_eq!(head.header(&buf, b"a"), Some(&b"b"[..]));
+        }
+        for target in ["http://user@a/", "http://a,b\"/", "http:///", "http://?a"] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(status(text.as_bytes(), &Limits::default()), 400, "{target}");
+        }
+        // What was sent is checked all the same.
+        assert_eq!(status(b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n", &Limits::default()), 400);
+        assert_eq!(status(b"GET http://a/ HTTP/1.1\r\n\r\n", &Limits::default()), 400);
+    }
+
+    #[test]
+    fn no_upgrade_in_http_1_0() {
+        let fields = "Host: x\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        for (version, taken) in [("1.0", false), ("1.1", true)] {
+            let (_, head) = parsed(format!("GET / HTTP/{version}\r\n{fields}\r\n").as_bytes());
+            assert_eq!(head.websocket_key.is_some(), taken);
         }
     }
 

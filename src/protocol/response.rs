@@ -193,7 +193,7 @@ pub fn check_status(status: &[u8]) -> Result<(), HeadError> {
         [a, b, c, rest @ ..] => {
             [a, b, c].iter().all(|byte| byte.is_ascii_digit())
                 && (rest.is_empty() || rest.starts_with(b" "))
-                && !breaks_a_line(rest)
+                && !has_control(rest)
         }
         _ => false,
     };
@@ -206,13 +206,14 @@ pub fn check_header_name(name: &[u8]) -> Result<(), HeadError> {
     if well_formed { Ok(()) } else { Err(HeadError::Name) }
 }
 
-/// Anything that stays on its line (RFC 9110, 5.5).
+/// Anything without control characters (RFC 9110, 5.5).
 pub fn check_header_value(value: &[u8]) -> Result<(), HeadError> {
-    if breaks_a_line(value) { Err(HeadError::Value) } else { Ok(()) }
+    if has_control(value) { Err(HeadError::Value) } else { Ok(()) }
 }
 
-fn breaks_a_line(text: &[u8]) -> bool {
-    memchr::memchr3(b'\r', b'\n', 0, text).is_some()
+/// But for the tab.
+fn has_control(text: &[u8]) -> bool {
+    text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }
 
 #[cfg(test)]
@@ -348,6 +349,9 @@ mod tests {
             (b"200 OK\r\nX: y", false),
             (b"200 a\nb", false),
             (b"200 a\0b", false),
+            (b"200 a\x1bb", false),
+            (b"200 a\x7f", false),
+            (b"200 a\tb", true),
         ];
         for (status, good) in statuses {
             assert_eq!(check_status(status).is_ok(), *good, "{status:?}");
@@ -361,7 +365,7 @@ mod tests {
         for value in [&b""[..], b"a b", b"\ta", b"\xff\xc3\xa9", b"a: b; c=\"d\""] {
             assert_eq!(check_header_value(value), Ok(()));
         }
-        for value in [&b"a\rb"[..], b"a\nb", b"a\0b", b"\r\nX: y"] {
+        for value in [&b"a\rb"[..], b"a\nb", b"a\0b", b"\r\nX: y", b"\x01", b"a\x1f", b"\x7f", b"\x0b"] {
             assert_eq!(check_header_value(value), Err(HeadError::Value), "{value:?}");
         }
     }
