@@ -408,3 +408,15 @@ it('collectBody gives the whole body, or null when it is larger', async (t) => {
   await server.once(chunkedPost('12345', '6789'));
   assert.deepEqual(bodies.slice(3), [null, null]);
 });
+
+it('Expect: 100-continue to no route does not take the next request for its body', async (t) => {
+  const server = serve(t, (app) => app.get('/there', (res) => res.end('there')));
+  const peer = await server.connect();
+  for (let i = 0; i < 2; i++) {
+    await peer.send('POST /nowhere HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n');
+    assert.equal((await peer.head()).code, 100);
+    await peer.send('body');
+    assert.equal((await peer.response()).code, 404);
+    assert.equal((await peer.request(get('/there'))).body, 'there');
+  }
+});

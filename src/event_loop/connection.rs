@@ -413,7 +413,12 @@ impl Connection {
 
     /// `in_s` seconds from now; 0: no deadline. Rounded up, since the current tick has begun already.
     pub fn set_timeout(&mut self, ctx: &mut Context, in_s: Tick) {
-        self.deadline = if in_s == 0 { 0 } else { ctx.now() + in_s + 1 };
+        self.set_deadline(ctx, if in_s == 0 { 0 } else { ctx.now() + in_s + 1 });
+    }
+
+    /// At the beginning of a tick; 0: no deadline.
+    pub(super) fn set_deadline(&mut self, ctx: &mut Context, deadline: Tick) {
+        self.deadline = deadline;
         self.arm(ctx);
     }
 

@@ -14,6 +14,7 @@ use crate::mailbox::Batch;
 use crate::protocol::request::{Limits, RequestHead};
 use crate::router::Router;
 use crate::topics::Topics;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant, SystemTime};
@@ -129,6 +130,8 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    /// The last tick in which JavaScript was so far behind that nothing could be read.
+    last_overload: Cell<Tick>,
     /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
     pub laboured: bool,
     pub tls: tls::Scratch,
@@ -155,6 +158,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            last_overload: Cell::new(0),
             laboured: false,
             tls: tls::Scratch::default(),
             clock: Clock::new(),
@@ -195,11 +199,20 @@ impl Context {
 
     /// Whether JavaScript is so far behind that nothing more may be read.
     pub fn overloaded(&self) -> bool {
-        is_stalled(&self.shared.stalled, || {
+        let overloaded = is_stalled(&self.shared.stalled, || {
             let waiting = &self.shared.events;
             waiting.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
                 || waiting.items() + self.events.items() >= EVENT_QUEUE_ITEMS
-        })
+        });
+        if overloaded {
+            self.last_overload.set(self.now());
+        }
+        overloaded
+    }
+
+    /// Whether there was a time in the last `seconds` in which nothing could be read.
+    pub fn was_overloaded(&self, seconds: Tick) -> bool {
+        self.overloaded() || self.last_overload.get() != 0 && self.last_overload.get() + seconds >= self.now()
     }
 
     /// Whether JavaScript has so many messages to hear of that were dropped that none may be dropped before it does.
@@ -256,24 +269,34 @@ fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
     too_much()
 }
 
-/// Ticks since the start, and the date they belong to.
+/// Ticks of the loop's own time, and the date they belong to.
+///
+/// The loop's time is that in which it could see what peers do: when a turn comes late, because the one before took long or
+/// the process was stopped, one tick passes however long that was. Deadlines move with it.
 pub(super) struct Clock {
-    start: Instant,
+    tick_began: Instant,
     now: Tick,
     date: String,
 }
 
+const TICK: Duration = Duration::from_secs(1);
+
 impl Clock {
     fn new() -> Self {
-        Clock { start: Instant::now(), now: 0, date: httpdate::fmt_http_date(SystemTime::now()) }
+        Clock { tick_began: Instant::now(), now: 0, date: httpdate::fmt_http_date(SystemTime::now()) }
     }
 
     fn update(&mut self) -> bool {
-        let now = self.start.elapsed().as_secs() as Tick;
-        if now == self.now {
+        self.pass(self.tick_began.elapsed())
+    }
+
+    /// So much time has passed since the tick began. True: another one has.
+    fn pass(&mut self, elapsed: Duration) -> bool {
+        if elapsed < TICK {
             return false;
         }
-        self.now = now;
+        self.now += 1;
+        self.tick_began += if elapsed < 2 * TICK { TICK } else { elapsed };
         self.date = httpdate::fmt_http_date(SystemTime::now());
         true
     }
@@ -284,8 +307,24 @@ impl Clock {
     }
 
     fn until_next_tick(&self) -> Duration {
-        let next = self.start + Duration::from_secs(u64::from(self.now) + 1);
         // Never zero while the tick is still to come: rounding down would spin through the last millisecond.
-        next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+        (self.tick_began + TICK).saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_by_ticks_and_a_late_turn_is_one_of_them() {
+        let (mut clock, ms) = (Clock::new(), Duration::from_millis);
+        let began = clock.tick_began;
+        assert!(!clock.pass(ms(999)));
+        assert!(clock.pass(ms(1400)));
+        assert_eq!((clock.now, clock.tick_began), (1, began + ms(1000)), "what is over goes on to the next");
+        assert!(clock.pass(ms(14_000)));
+        assert_eq!((clock.now, clock.tick_began), (2, began + ms(15_000)));
+        assert!(!clock.pass(ms(999)));
     }
 }

@@ -343,6 +343,10 @@ impl Connection {
         let first = match_routes(ctx, self, head, request);
         match first {
             None => {
+                if has_body && head.expect_continue {
+                    // Or a client that waits for it would send its next request where its body is expected.
+                    self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
+                }
                 self.http_not_found(ctx);
                 return used;
             }
@@ -526,7 +530,7 @@ impl Connection {
         if let Phase::Body(_) = http.phase {
             let expected = BODY_BYTES_PER_SECOND * window as usize;
             let enough = std::mem::take(&mut http.window_bytes) >= expected;
-            if http.paused || enough || ctx.overloaded() {
+            if http.paused || enough || ctx.was_overloaded(window) {
                 return self.restart_http_timeout(ctx);
             }
         }

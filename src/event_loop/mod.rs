@@ -268,6 +268,8 @@ struct EventLoop {
     together: Together,
     /// Batches of commands carried out, wrapping.
     batches: usize,
+    /// A tick has begun whose deadlines have not been looked at.
+    tick_due: bool,
     quiet: bool,
 }
 
@@ -312,6 +314,7 @@ impl EventLoop {
             resume_at: None,
             together: Together::default(),
             batches: 0,
+            tick_due: false,
             quiet: true,
         }
     }
@@ -320,18 +323,18 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             let timeout = self.sleep_for();
-            if let Err(error) = self.poll.poll(&mut events, timeout)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                panic!("poll failed: {error}");
+            match self.poll.poll(&mut events, timeout) {
+                // Nothing was reported, and time may have passed, as where the process was stopped: what peers have sent
+                // meanwhile comes before what they have not.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("poll failed: {error}"),
+                Ok(()) => {}
             }
             self.ctx.shared.commands.awake();
             if self.ctx.shared.stop.load(Ordering::SeqCst) {
                 return;
             }
-            if self.ctx.update_clock() {
-                self.tick();
-            }
+            self.tick_due |= self.ctx.update_clock();
             // Routes and child apps that were added before a client came are there when it is seen to.
             if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
                 self.carry_out_commands();
@@ -352,6 +355,11 @@ impl EventLoop {
                 }
             }
             self.catch_up();
+            // Deadlines come behind the bytes that were there, all of which have been seen if the poll had room for more.
+            if self.tick_due && events.iter().count() < EVENTS_PER_POLL {
+                self.tick_due = false;
+                self.tick();
+            }
             self.hand_over();
             self.reap();
             self.publish_events();

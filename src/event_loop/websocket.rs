@@ -113,7 +113,9 @@ impl Connection {
             };
             handshake::write_response(out, &upgrade);
         });
-        let lives_until = if behaviour.max_lifetime == 0 { 0 } else { ctx.now() + behaviour.max_lifetime };
+        // The current tick has begun already.
+        let lives_until =
+            if behaviour.max_lifetime == 0 { 0 } else { ctx.now() + behaviour.max_lifetime + 1 };
         self.protocol = Protocol::WebSocket(Box::new(WebSocket {
             receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),
             compression: negotiated.map(|negotiated| Box::new(Compression::new(negotiated))),
@@ -410,11 +412,12 @@ impl Connection {
         }
         let behaviour = websocket.behaviour.clone();
         if behaviour.idle_timeout == 0 {
-            return self.set_websocket_timeout(ctx, 0);
+            return self.set_websocket_deadline(ctx, 0);
         }
         if behaviour.send_pings && !std::mem::replace(&mut websocket.ping_outstanding, true) {
             self.send_frame(ctx, OpCode::Control(Control::Ping), b"");
-            return self.set_websocket_timeout(ctx, ping_margin(behaviour.idle_timeout));
+            // This tick has just begun: the two waits together are no longer than the idle timeout and a tick.
+            return self.set_websocket_deadline(ctx, now + ping_margin(behaviour.idle_timeout));
         }
         self.tell_gone(ctx, 1006, b"WebSocket timed out from inactivity");
         self.close_socket(ctx);
@@ -436,21 +439,19 @@ impl Connection {
         let behaviour = &websocket.behaviour;
         let margin = if behaviour.send_pings { ping_margin(behaviour.idle_timeout) } else { 0 };
         let silence = behaviour.idle_timeout - margin.min(behaviour.idle_timeout);
-        self.set_websocket_timeout(ctx, silence);
+        // Rounded up, since the current tick has begun already.
+        self.set_websocket_deadline(ctx, if silence == 0 { 0 } else { ctx.now() + silence + 1 });
     }
 
-    /// The next thing to happen by itself: after `in_s` seconds (0: never), or at the end of the lifetime.
-    fn set_websocket_timeout(&mut self, ctx: &mut Context, in_s: Tick) {
-        let now = ctx.now();
+    /// The next thing to happen by itself: at this tick (0: never), or at the end of the lifetime.
+    fn set_websocket_deadline(&mut self, ctx: &mut Context, deadline: Tick) {
         let Some(websocket) = self.websocket() else { return };
-        let left = websocket.lives_until.saturating_sub(now);
-        let in_s = match (in_s, websocket.lives_until) {
-            (0, 0) => 0,
-            (0, _) => left.max(1),
-            (_, 0) => in_s,
-            _ => in_s.min(left.max(1)),
+        let deadline = match (deadline, websocket.lives_until) {
+            (deadline, 0) => deadline,
+            (0, lives_until) => lives_until,
+            (deadline, lives_until) => deadline.min(lives_until),
         };
-        self.set_timeout(ctx, in_s);
+        self.set_deadline(ctx, deadline);
     }
 }
 
