@@ -2,6 +2,7 @@
 // The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
 // leave in time. One per environment (main thread or worker), started with the first App.
 
+const { isMainThread } = require('worker_threads');
 const { load } = require('./binding');
 
 /** Event kinds; the numbers of `EventKind` in src/channel.rs. */
@@ -83,7 +84,8 @@ let flushScheduled = false;
 function start() {
   if (engine !== null) return engine;
   const { Engine } = load();
-  engine = new Engine(pump, isNode(), words, registers);
+  // Only the main thread's environment ends after all that may have been handed memory of the loop.
+  engine = new Engine(pump, isNode(), isMainThread, words, registers);
   Object.assign(hot, engine.hot());
   // What was sent before process.exit() has been sent in the original.
   process.on('exit', () => hot.drain());

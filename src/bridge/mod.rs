@@ -52,12 +52,14 @@ pub struct Engine {
 #[napi]
 impl Engine {
     /// Starts a loop that calls `pump` when there are events. `libuv`: the runtime is Node, whose event loop that is.
+    /// `lends`: JavaScript may see memory of ours, which only an environment may that ends after all others.
     /// `events` and `registers` are memory shared with the hot functions, see there.
     #[napi(constructor)]
     pub fn new(
         env: Env,
         pump: Function<'_, (), ()>,
         libuv: bool,
+        lends: bool,
         events: Unknown<'_>,
         registers: Unknown<'_>,
     ) -> Result<Self> {
@@ -70,7 +72,7 @@ impl Engine {
             wake.at_end(env.raw(), Box::new(|| {}));
             napi::Error::from_reason(format!("the event loop could not start: {error}"))
         })?;
-        let state = Box::into_raw(Box::new(State::new(event_loop, events, registers)));
+        let state = Box::into_raw(Box::new(State::new(event_loop, lends, events, registers)));
         // SAFETY: the box just leaked, after whose end no JavaScript runs.
         wake.at_end(env.raw(), Box::new(move || drop(unsafe { Box::from_raw(state) })));
         Ok(Engine { state, wake })

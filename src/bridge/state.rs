@@ -36,6 +36,10 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
 pub struct State {
     pub event_loop: Loop,
+    /// Large payloads become ArrayBuffers over memory of ours. Where the environment may end before those who can see them
+    /// they are copied instead: Node calls the finalizers when the environment ends, although `transfer()` and
+    /// `postMessage` may have brought the memory to another one.
+    lends: bool,
     /// Where JavaScript finds the headers of the next events.
     events: Words,
     /// Where it leaves the numbers that the most frequent calls are about.
@@ -60,9 +64,10 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(event_loop: Loop, events: Words, registers: Words) -> Self {
+    pub fn new(event_loop: Loop, lends: bool, events: Words, registers: Words) -> Self {
         State {
             event_loop,
+            lends,
             events,
             registers,
             commands: CommandBatch::default(),
@@ -150,9 +155,9 @@ impl State {
         }
     }
 
-    /// Like `payload`, taking an owned one out of the batch.
+    /// Like `payload`, taking an owned one out of the batch. `None`: the payload is to be copied.
     pub fn take_owned(&mut self, offset: u32) -> Option<Owned> {
-        if offset & OWNED == 0 {
+        if offset & OWNED == 0 || !self.lends {
             return None;
         }
         self.batch.owned.get_mut((offset & !OWNED) as usize).map(std::mem::take)
