@@ -57,6 +57,31 @@ const EVENTS_PER_PUMP = 4096;
 const LARGE = 32 * 1024;
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 
+/** The native functions of an engine that are called rarely. */
+const CALLS = Object.freeze([
+  'addApp',
+  'addSecureApp',
+  'addServerName',
+  'removeServerName',
+  'askForMissingNames',
+  'failedHandshakes',
+  'addRoute',
+  'removeRoute',
+  'addBehaviour',
+  'declare',
+  'timeouts',
+  'filter',
+  'listen',
+  'listenUnix',
+  'descriptor',
+  'addChild',
+  'removeChild',
+  'closeListener',
+  'closeApp',
+  'keepAlive',
+  'panicForTest',
+  'endForTest',
+]);
 /** Native functions called per event and per message; filled by `start`. */
 const hot = {};
 /** What the loop's handler ids stand for: a Route or a Behaviour. */
@@ -74,6 +99,8 @@ const receivers = [];
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
 /** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
 const registers = new Uint32Array(new ArrayBuffer(64));
+/** Of the registers the one with the answer. */
+const ANSWER = 6;
 /** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
 const NEITHER = 3;
 
@@ -83,10 +110,11 @@ let flushScheduled = false;
 
 function start() {
   if (engine !== null) return engine;
-  const { Engine } = load();
+  const native = load();
   // Only the main thread's environment ends after all that may have been handed memory of the loop.
-  engine = new Engine(pump, isNode(), isMainThread, words, registers);
-  Object.assign(hot, engine.hot());
+  const number = native.startEngine(pump, isNode(), isMainThread, words, registers);
+  Object.assign(hot, native.hotFunctions(number));
+  engine = Object.fromEntries(CALLS.map((name) => [name, native[name].bind(null, number)]));
   // What was sent before process.exit() has been sent in the original.
   process.on('exit', () => hot.drain());
   return engine;
@@ -289,6 +317,7 @@ module.exports = {
   Kind,
   Op,
   EVENT_WORDS,
+  ANSWER,
   NEITHER,
   hot,
   registers,

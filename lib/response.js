@@ -1,7 +1,18 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { NEITHER, hot, registers, connections, receivers, touched, guarded, Kind, Op } = require('./engine');
+const {
+  ANSWER,
+  NEITHER,
+  hot,
+  registers,
+  connections,
+  receivers,
+  touched,
+  guarded,
+  Kind,
+  Op,
+} = require('./engine');
 const { coerce, text, integer, requireArguments, requireFunction } = require('./arguments');
 const { RequestBody } = require('./body');
 const { Behaviour, openWebSocket } = require('./websocket');
@@ -268,7 +279,7 @@ class HttpResponse {
     registers[5] = length / 2 ** 32;
     if (status === '' && headers === '') hot.respond(body);
     else hot.respondWithHead(body, status, headers);
-    return registers[0];
+    return registers[ANSWER];
   }
 
   // ---- ending

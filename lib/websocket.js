@@ -2,7 +2,7 @@
 // WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
 // state is private.
 
-const { NEITHER, hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
+const { ANSWER, NEITHER, hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -134,7 +134,7 @@ class WebSocket {
     registers[2] = flags;
     registers[3] = this.#behaviour.maxBackpressure;
     hot.send(message);
-    return registers[0];
+    return registers[ANSWER];
   }
 
   #drop(message, flags) {

@@ -1,7 +1,9 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
+use super::hot::{ANSWER, GONE};
 use super::processors;
 use super::value::Words;
+use super::wake::Wake;
 use crate::blocks::Blocks;
 use crate::channel::{
     COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
@@ -36,6 +38,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
 pub struct State {
     pub event_loop: Loop,
+    pub wake: Wake,
     /// Large payloads become ArrayBuffers over memory of ours. Where the environment may end before those who can see them
     /// they are copied instead: Node calls the finalizers when the environment ends, although `transfer()` and
     /// `postMessage` may have brought the memory to another one.
@@ -64,9 +67,10 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(event_loop: Loop, lends: bool, events: Words, registers: Words) -> Self {
+    pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
         State {
             event_loop,
+            wake,
             lends,
             events,
             registers,
@@ -315,6 +319,11 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// The environment ends. What JavaScript may still ask is answered from here on as if everything were dropped.
+    pub fn end(&mut self) {
+        self.registers.put(ANSWER, &[GONE]);
     }
 
     /// Sends a rare command, behind everything collected so far.
