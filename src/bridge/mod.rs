@@ -7,6 +7,7 @@
 // Only napi-derive refers to most of the functions, and not in test builds.
 #![cfg_attr(test, allow(dead_code))]
 
+mod exit;
 mod extras;
 mod hot;
 mod place;
@@ -70,6 +71,9 @@ pub fn start_engine(
     })?;
     let (place, number) = Place::for_state(State::new(event_loop, wake, lends, events, registers));
     wake.at_end(env.raw(), Box::new(|| place.vacate()));
+    if lends {
+        exit::drain_at_exit(place);
+    }
     Ok(number)
 }
 

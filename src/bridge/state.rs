@@ -50,6 +50,8 @@ pub struct State {
     commands: CommandBatch,
     /// Batches of commands handed over, wrapping.
     handed_over: usize,
+    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
+    drained: Option<usize>,
     batch: EventBatch,
     cursor: usize,
     /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
@@ -76,6 +78,7 @@ impl State {
             registers,
             commands: CommandBatch::default(),
             handed_over: 0,
+            drained: None,
             batch: EventBatch::default(),
             cursor: 0,
             parked: Slab::new(),
@@ -304,10 +307,14 @@ impl State {
         }
     }
 
-    /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
+    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
     pub fn drain(&mut self) {
+        if self.commands.is_empty() && self.drained == Some(self.handed_over) {
+            return;
+        }
         let end = Instant::now() + LONGEST_DRAIN;
         self.settle();
+        self.drained = Some(self.handed_over);
         let shared = &self.event_loop.shared;
         let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
         while left > 0 && self.event_loop.is_running() && Instant::now() < end {
@@ -321,8 +328,9 @@ impl State {
         }
     }
 
-    /// The environment ends. What JavaScript may still ask is answered from here on as if everything were dropped.
+    /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
     pub fn end(&mut self) {
+        self.drain();
         self.registers.put(ANSWER, &[GONE]);
     }
 
