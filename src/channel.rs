@@ -432,6 +432,14 @@ impl CommandBatch {
         })
     }
 
+    /// Empties the batch without carrying it out.
+    pub fn give_back(&mut self, blocks: &Blocks) {
+        for buffer in self.owned.drain(..) {
+            blocks.give(buffer);
+        }
+        self.recycle();
+    }
+
     /// Splits the batch for [`next`](Self::next).
     pub fn parts(&mut self) -> (&[u8], &mut [Vec<u8>]) {
         (&self.bytes, &mut self.owned)

@@ -76,7 +76,7 @@ impl EventLoop {
                         app.remove_child(descriptor);
                     }
                 }
-                Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
+                Control::Adopt { app, stream, peer, .. } => self.adopt(stream, peer, app),
                 Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
                 Control::Panic(message) => panic!("{message}"),
             }

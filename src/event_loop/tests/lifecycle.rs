@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use crate::channel::{EventKind, Op};
-use crate::event_loop::{Behaviour, Control};
+use crate::event_loop::{Behaviour, Control, socket};
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
@@ -258,6 +258,50 @@ fn a_panic_is_reported_and_ends_the_loop() {
     harness.end(id, b"to nobody");
     harness.event_loop.stop();
     harness.expect_nothing();
+}
+
+#[test]
+fn what_is_sent_to_a_loop_that_has_panicked_does_not_pile_up() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    harness.event_loop.control(Control::Panic("on purpose".into()));
+    harness.expect(EventKind::Panic);
+    wait_until("the thread ends", || !harness.event_loop.is_running());
+    for _ in 0..1000 {
+        harness.end(id, &[b'x'; 100_000]);
+    }
+    assert_eq!(harness.shared().commands.bytes(), 0);
+    assert!(harness.shared().commands.is_empty());
+}
+
+#[test]
+fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it() {
+    for panics in [false, true] {
+        let mut parent = Harness::start();
+        let mut child = Harness::without_listener();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let mut client = Client::connect(listener.local_addr().expect("address").port());
+        let (stream, peer) = listener.accept().expect("accept");
+        stream.set_nonblocking(true).expect("socket");
+        client.send(HELLO);
+        if panics {
+            child.event_loop.control(Control::Panic("on purpose".into()));
+        } else {
+            child.shared().stop.store(true, Ordering::SeqCst);
+        }
+        child.event_loop.control(Control::Adopt {
+            app: APP,
+            stream: socket::Stream::Tcp(mio::net::TcpStream::from_std(stream)),
+            peer: Some(peer),
+            home: Some((parent.event_loop.remote(), APP)),
+        });
+        child.event_loop.stop();
+        let request = parent.expect_request();
+        parent.end(request.id, b"served all the same");
+        assert_eq!(client.response().1, b"served all the same");
+    }
 }
 
 // ---- time
