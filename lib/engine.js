@@ -24,6 +24,7 @@ const Kind = Object.freeze({
   WARNING: 15,
   BUSY: 16,
   SERVER_NAME: 17,
+  FORGOTTEN: 18,
 });
 
 /** Command numbers; those of `Op` in src/channel.rs. */
@@ -45,6 +46,7 @@ const Op = Object.freeze({
   UNSUBSCRIBE: 23,
   PUBLISH: 24,
   OVERFLOW: 25,
+  FORGET: 32,
 });
 
 const EVENT_WORDS = 8;
@@ -217,6 +219,7 @@ function pump() {
     }
   }
   takeBack();
+  if (retired.length > 0) forgetRetired();
   pumping = false;
   hot.flush();
 }
@@ -293,6 +296,42 @@ function drainNow() {
   if (runTicks !== undefined) drain();
 }
 
+// ---- handler ids
+
+/** Ids that neither the loop nor an event that is still to be seen names any more. */
+const freeIds = [];
+/** Ids of routes that are no more, which requests that wait in a pipeline may still name: [id, how many were parked then]. */
+const retired = [];
+
+/** The id by which the loop names a route from here on. */
+function addHandler(route) {
+  const id = freeIds.pop() ?? handlers.length;
+  handlers[id] = route;
+  return id;
+}
+
+/** The loop has said its last of a route; what it holds goes with it. */
+function forgetHandler(id) {
+  const route = handlers[id];
+  handlers[id] = null;
+  // A behaviour may still be in the hands of a user; see lib/websocket.js.
+  if (route?.id === id) route.id = -1;
+  hot.command(Op.FORGET, 0, 0, id);
+  touched();
+}
+
+/** Those that nothing names any more; the others have to wait. */
+function forgetRetired() {
+  const unparked = hot.unparkedSoFar();
+  while (retired.length > 0 && retired[0][1] <= unparked) forgetHandler(retired.shift()[0]);
+}
+
+receivers[Kind.FORGOTTEN] = (slot, generation, id, stage) => {
+  if (stage === 1) return void freeIds.push(id);
+  retired.push([id, hot.parkedSoFar()]);
+  forgetRetired();
+};
+
 // ---- what the process lives for
 
 function addListener(listener) {
@@ -334,4 +373,6 @@ module.exports = {
   lend,
   lendPayload,
   addListener,
+  addHandler,
+  forgetHandler,
 };

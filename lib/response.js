@@ -538,7 +538,9 @@ class HttpResponse {
       if (BREAKS_A_LINE.test(value)) throw new Error(`${name} has a line break or NUL in it.`);
     }
     const { upgrade } = hot;
-    upgrade(this.#slot, this.#generation, context.id, this.#status, this.#headers, key, protocol, extensions);
+    context.withId((id) =>
+      upgrade(this.#slot, this.#generation, id, this.#status, this.#headers, key, protocol, extensions),
+    );
     this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, userData);
   }

@@ -2,7 +2,20 @@
 // WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
 // state is private.
 
-const { ANSWER, NEITHER, hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
+const {
+  ANSWER,
+  NEITHER,
+  hot,
+  registers,
+  handlers,
+  connections,
+  start,
+  touched,
+  guarded,
+  addHandler,
+  forgetHandler,
+  Op,
+} = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -42,15 +55,17 @@ function boolean(options, name, fallback) {
 
 /** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
 class Behaviour {
-  constructor(id, app, pattern, options) {
-    this.id = id;
+  /** By which the loop names it; -1: it has forgotten it. */
+  id = -1;
+
+  constructor(app, pattern, options) {
     this.app = app;
     this.parameters = pattern;
     for (const name of HANDLERS) this[name] = handlerOf(options, name);
     this.maxBackpressure = number(options, 'maxBackpressure', 64 * 1024, 0, 0xffffffff);
     this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
     this.native = {
-      id,
+      id: -1,
       maxPayloadLength: number(options, 'maxPayloadLength', 16 * 1024, 0, 0xffffffff),
       idleTimeout: idleTimeout(options),
       maxLifetime: number(options, 'maxLifetime', 0, 0, 240) * 60,
@@ -65,6 +80,23 @@ class Behaviour {
         0,
       ),
     };
+  }
+
+  register(engine) {
+    this.id = addHandler(this);
+    this.native.id = this.id;
+    engine.addBehaviour(this.native);
+  }
+
+  /**
+   * Calls `upgrade` with the number the loop knows it by. For a handler that answers after its route was removed that is a new
+   * one, for this once: connections hold what they need by themselves.
+   */
+  withId(upgrade) {
+    if (this.id !== -1) return void upgrade(this.id);
+    this.register(start());
+    upgrade(this.id);
+    forgetHandler(this.id);
   }
 }
 

@@ -74,6 +74,9 @@ pub enum EventKind {
     ServerName = 17,
     /// A connection is open again after `Quiet`.
     Busy = 16,
+    /// `a` = handler id of a route that is no more. `b` = 0: no event that follows names it; JavaScript answers with
+    /// `Forget` once it will not name it either. 1: that has been seen, and the id may be used again.
+    Forgotten = 18,
 }
 
 /// The handler id that means "no route matched".
@@ -271,10 +274,12 @@ pub enum Op {
     CloseApp = 30,
     /// `arg` = listener.
     CloseListener = 31,
+    /// `arg` = handler id that no command behind this one names.
+    Forget = 32,
 }
 
 impl Op {
-    const ALL: [Op; 19] = [
+    const ALL: [Op; 20] = [
         Op::Respond,
         Op::Write,
         Op::TryEnd,
@@ -294,6 +299,7 @@ impl Op {
         Op::Overflow,
         Op::CloseApp,
         Op::CloseListener,
+        Op::Forget,
     ];
 
     pub fn from_number(number: u32) -> Option<Op> {

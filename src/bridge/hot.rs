@@ -77,6 +77,8 @@ hot! {
     "lendPayload" (1) => lend_payload as lend_payload_callback,
     "park" => park as park_callback,
     "unpark" => unpark as unpark_callback,
+    "parkedSoFar" (0) => parked_so_far as parked_so_far_callback,
+    "unparkedSoFar" (0) => unparked_so_far as unparked_so_far_callback,
     "flush" => flush as flush_callback,
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
@@ -147,6 +149,16 @@ fn park(call: Call<'_>) -> Value {
 fn unpark(call: Call<'_>) -> Value {
     call.state.unpark(call.args.u32(0));
     value::undefined()
+}
+
+/// `parkedSoFar() → number` of blocks that have been parked
+fn parked_so_far(call: Call<'_>) -> Value {
+    value::number(call.env(), call.state.parked_so_far() as f64)
+}
+
+/// `unparkedSoFar() → number` of them that came before the oldest that still is
+fn unparked_so_far(call: Call<'_>) -> Value {
+    value::number(call.env(), call.state.unparked_so_far() as f64)
 }
 
 // ---- commands

@@ -55,7 +55,9 @@ pub struct State {
     batch: EventBatch,
     cursor: usize,
     /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
-    parked: Slab<Vec<u8>>,
+    parked: Slab<Parked>,
+    /// How many have been parked, all in all.
+    parked_so_far: u64,
     /// Per slot: `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
     sent: Vec<usize>,
     /// Per slot: a send was answered 0 since the kernel last took everything.
@@ -66,6 +68,11 @@ pub struct State {
     is_alone: bool,
     /// Bytes of messages and responses since the processor was last left to the loop.
     answered: usize,
+}
+
+struct Parked {
+    number: u64,
+    block: Vec<u8>,
 }
 
 impl State {
@@ -82,6 +89,7 @@ impl State {
             batch: EventBatch::default(),
             cursor: 0,
             parked: Slab::new(),
+            parked_so_far: 0,
             sent: Vec::new(),
             warned: Vec::new(),
             last_flush: Instant::now(),
@@ -144,7 +152,7 @@ impl State {
             return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
-            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |bytes| bytes);
+            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |parked| &parked.block);
         }
         let (offset, len) = (offset as usize, len as usize);
         offset.checked_add(len).and_then(|end| self.batch.arena.get(offset..end)).unwrap_or_default()
@@ -152,8 +160,19 @@ impl State {
 
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
     pub fn park(&mut self, offset: u32, len: u32) -> u32 {
-        let copy = self.payload(offset, len).to_vec();
-        self.parked.insert(copy) as u32 | PARKED
+        let block = self.payload(offset, len).to_vec();
+        let number = self.parked_so_far;
+        self.parked_so_far += 1;
+        self.parked.insert(Parked { number, block }) as u32 | PARKED
+    }
+
+    /// How many blocks were parked before the oldest that still is; a block names handlers that may be gone since.
+    pub fn unparked_so_far(&self) -> u64 {
+        self.parked.iter().map(|(_, parked)| parked.number).min().unwrap_or(self.parked_so_far)
+    }
+
+    pub fn parked_so_far(&self) -> u64 {
+        self.parked_so_far
     }
 
     pub fn unpark(&mut self, offset: u32) {

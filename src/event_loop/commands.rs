@@ -1,6 +1,8 @@
 //! Carrying out what JavaScript sent: the rare commands of the channel and the records of the batches.
 
 use super::*;
+use crate::router::{HandlerId, Router};
+use smallvec::SmallVec;
 
 impl EventLoop {
     pub(super) fn carry_out_commands(&mut self) {
@@ -37,18 +39,14 @@ impl EventLoop {
                     }
                 }
                 Control::Route { app, domain, method, pattern, priority, handler } => {
-                    if let Some(app) = self.app(app) {
-                        app.change_routes(domain.as_deref(), |routes| {
-                            routes.add(method, &pattern, priority, handler);
-                        });
-                    }
+                    self.change_routes(app, domain.as_deref(), method, &pattern, |routes| {
+                        routes.add(method, &pattern, priority, handler);
+                    });
                 }
                 Control::RemoveRoute { app, domain, method, pattern } => {
-                    if let Some(app) = self.app(app) {
-                        app.change_routes(domain.as_deref(), |routes| {
-                            routes.remove(method, &pattern);
-                        });
-                    }
+                    self.change_routes(app, domain.as_deref(), method, &pattern, |routes| {
+                        routes.remove(method, &pattern);
+                    });
                 }
                 Control::Behaviour(behaviour) => {
                     let (id, behaviours) = (behaviour.id as usize, &mut self.ctx.behaviours);
@@ -83,6 +81,28 @@ impl EventLoop {
         }
     }
 
+    /// Handlers that are replaced or removed by it are not named in any event from here on, and JavaScript is told so.
+    fn change_routes(
+        &mut self,
+        app: u32,
+        domain: Option<&str>,
+        method: Method,
+        pattern: &[u8],
+        change: impl FnOnce(&mut Router),
+    ) {
+        let Some(app) = self.app(app) else { return };
+        let mut gone = SmallVec::<[HandlerId; 1]>::new();
+        app.change_routes(domain, |routes| {
+            gone = routes.at(method, pattern);
+            change(routes);
+            let left = routes.at(method, pattern);
+            gone.retain(|id| !left.contains(id));
+        });
+        for id in gone {
+            self.ctx.event(EventKind::Forgotten, ConnId::default(), [id, 0, 0], b"");
+        }
+    }
+
     fn app(&mut self, app: u32) -> Option<&mut context::App> {
         self.ctx.apps.get_mut(app as usize)
     }
@@ -102,6 +122,7 @@ impl EventLoop {
     pub(super) fn carry_out(&mut self, command: Command<'_>) {
         match command.op {
             Op::Publish => return self.publish(command),
+            Op::Forget => return self.ctx.forget(command.arg),
             Op::CloseApp => return self.close_app(command.arg),
             Op::CloseListener => {
                 return self.close_listeners(|listening| listening.id == command.arg);
@@ -131,7 +152,7 @@ impl EventLoop {
             Op::Unsubscribe => connection.unsubscribe(ctx, command.arg),
             Op::Overflow => connection.websocket_overflow(ctx),
             Op::ServerName => connection.server_name_answered(ctx),
-            Op::Publish | Op::CloseApp | Op::CloseListener => {}
+            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Forget => {}
         }
     }
 

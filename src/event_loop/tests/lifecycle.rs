@@ -3,6 +3,7 @@
 use super::harness::*;
 use crate::channel::{EventKind, Op};
 use crate::event_loop::{Behaviour, Control, socket};
+use crate::router::Method;
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
@@ -71,7 +72,7 @@ fn nonsense_is_ignored() {
     client.send(HELLO);
     let id = harness.expect_request().id;
     let far = crate::channel::ConnId { slot: 4_000_000, generation: 1 };
-    for op in (0..=255).filter_map(Op::from_number).filter(|op| *op != Op::CloseApp) {
+    for op in (0..=255).filter_map(Op::from_number).filter(|op| !matches!(op, Op::CloseApp | Op::Forget)) {
         harness.command(op, 0, far, 77, b"cut short");
     }
     // WebSocket commands for a connection that is none, and an upgrade to a behaviour nobody has described.
@@ -81,6 +82,29 @@ fn nonsense_is_ignored() {
     harness.command(Op::Upgrade, 0, id, 99, b"");
     harness.end(id, b"well");
     assert_eq!(client.response().1, b"well");
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_handler_that_is_replaced_or_removed_is_given_up_in_two_steps() {
+    let mut harness = Harness::start();
+    let removed = |pattern: &str| Control::RemoveRoute {
+        app: APP,
+        domain: None,
+        method: Method::Get,
+        pattern: pattern.into(),
+    };
+    harness.route(Method::Get, "/hello", 7);
+    let event = harness.expect(EventKind::Forgotten);
+    assert_eq!(event.args, [1, 0, 0]);
+    harness.event_loop.control(removed("/hello"));
+    assert_eq!(harness.expect(EventKind::Forgotten).args, [7, 0, 0]);
+    harness.event_loop.control(removed("/hello"));
+    harness.event_loop.control(removed("/never/there"));
+    for handler in [1, 7] {
+        harness.command(Op::Forget, 0, Default::default(), handler, b"");
+        assert_eq!(harness.expect(EventKind::Forgotten).args, [handler, 1, 0]);
+    }
     harness.expect_nothing();
 }
 
