@@ -264,3 +264,32 @@ it('a stalled client holds up an end with late listeners no longer than one with
   assert.ok(Date.now() - Number(await program.said('last')) < 1000);
   peer.destroy();
 });
+
+it('a program that is loaded again and again in one process has one engine', async (t) => {
+  const program = Program.start(t, async ({ modulePath }) => {
+    const files = require('node:fs');
+    const count = () => [
+      files.readdirSync('/proc/self/task').length,
+      files.readdirSync('/proc/self/fd').length,
+      process.listenerCount('exit'),
+    ];
+    const load = () => {
+      for (const name of Object.keys(require.cache))
+        if (name.startsWith(modulePath())) delete require.cache[name];
+      const uWS = require(modulePath());
+      uWS
+        .App()
+        .get('/*', (res) => res.end())
+        .listen(0, uWS.us_listen_socket_close);
+      return uWS;
+    };
+    const first = load();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = count();
+    const same = Array.from({ length: 20 }, load).every((each) => each === first);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    console.log(`result ${same} ${JSON.stringify(before) === JSON.stringify(count())}`);
+  });
+  assert.equal(await program.said('result'), 'true true');
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+});
