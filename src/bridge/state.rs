@@ -7,7 +7,7 @@ use super::wake::Wake;
 use crate::blocks::Blocks;
 use crate::channel::{
     COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_WORDS,
-    EventBatch, OWNED, Op, Owned, PARKED, command_cost,
+    EventBatch, MAX_CONNECTIONS, OWNED, Op, Owned, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use crate::mailbox::Batch;
@@ -204,6 +204,9 @@ impl State {
     /// Counts a record's payload as sent on `slot`.
     pub fn count_sent(&mut self, slot: u32, payload: usize) {
         let slot = slot as usize;
+        if slot >= MAX_CONNECTIONS {
+            return;
+        }
         if slot >= self.sent.len() {
             self.sent.resize(slot + 1, 0);
             self.warned.resize(slot + 1, false);
