@@ -1,7 +1,7 @@
 'use strict';
 // App: routes, listening, publishing.
 
-const { hot, handlers, apps, listeners, start, touched, addListener } = require('./engine');
+const { hot, apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
 const {
   bytes,
   coerce,
@@ -148,10 +148,22 @@ class TemplatedApp {
     // In the original yielding out of this route closes the connection.
     if (method === 'any' && ['/*', '*'].includes(path.toString('latin1')) && this.#domain === undefined)
       this.#shared.ownsDefault = true;
-    if (declared) this.#engine.declare(handlers.length, path, handler);
-    handlers.push(new Route(declared ? handlerOf(handler) : handler, parameterNames(path)));
-    this.#engine.addRoute(this.#id, this.#domain, method, path, handlers.length - 1);
+    const route = new Route(handler, parameterNames(path));
+    const id = addHandler(route);
+    if (declared) this.#declare(id, path, route);
+    this.#engine.addRoute(this.#id, this.#domain, method, path, id);
     return this;
+  }
+
+  /** The loop answers for the route; its handler is for when one before it has yielded. */
+  #declare(id, path, route) {
+    try {
+      this.#engine.declare(id, path, route.handler);
+      route.handler = handlerOf(route.handler);
+    } catch (error) {
+      forgetHandler(id);
+      throw error;
+    }
   }
 
   ws(pattern, behavior) {
@@ -163,9 +175,7 @@ class TemplatedApp {
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
     const behaviour = new Behaviour(this.#shared, parameterNames(path), behavior);
-    behaviour.id = handlers.length;
-    handlers.push(behaviour);
-    this.#engine.addBehaviour(behaviour.native);
+    behaviour.register(this.#engine);
     this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);
     return this;
   }

@@ -2,6 +2,7 @@
 // The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
 // leave in time. One per environment (main thread or worker), started with the first App.
 
+const { isMainThread } = require('worker_threads');
 const { load } = require('./binding');
 const { setImmediate, nextTick } = require('./scheduling');
 
@@ -25,6 +26,7 @@ const Kind = Object.freeze({
   BUSY: 16,
   SERVER_NAME: 17,
   APP_CLOSED: 18,
+  FORGOTTEN: 19,
 });
 
 /** Command numbers; those of `Op` in src/channel.rs. */
@@ -47,6 +49,7 @@ const Op = Object.freeze({
   UNSUBSCRIBE: 23,
   PUBLISH: 24,
   OVERFLOW: 25,
+  FORGET: 32,
 });
 
 const EVENT_WORDS = 8;
@@ -59,6 +62,31 @@ const EVENTS_PER_PUMP = 4096;
 const LARGE = 32 * 1024;
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 
+/** The native functions of an engine that are called rarely. */
+const CALLS = Object.freeze([
+  'addApp',
+  'addSecureApp',
+  'addServerName',
+  'removeServerName',
+  'askForMissingNames',
+  'failedHandshakes',
+  'addRoute',
+  'removeRoute',
+  'addBehaviour',
+  'declare',
+  'timeouts',
+  'filter',
+  'listen',
+  'listenUnix',
+  'descriptor',
+  'addChild',
+  'removeChild',
+  'closeListener',
+  'closeApp',
+  'keepAlive',
+  'panicForTest',
+  'endForTest',
+]);
 /** Native functions called per event and per message; filled by `start`. */
 const hot = {};
 /** What the loop's handler ids stand for: a Route or a Behaviour. */
@@ -78,6 +106,8 @@ const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
 const registers = new Uint32Array(new ArrayBuffer(64));
 /** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
 const RELIEF_DUE = 15;
+/** Of the registers the one with the answer. */
+const ANSWER = 6;
 /** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
 const NEITHER = 3;
 
@@ -87,9 +117,11 @@ let flushScheduled = false;
 
 function start() {
   if (engine !== null) return engine;
-  const { Engine } = load();
-  engine = new Engine(pump, isNode(), words, registers);
-  Object.assign(hot, engine.hot());
+  const native = load();
+  // Only the main thread's environment ends after all that may have been handed memory of the loop.
+  const number = native.startEngine(pump, isNode(), isMainThread, words, registers);
+  Object.assign(hot, native.hotFunctions(number));
+  engine = Object.fromEntries(CALLS.map((name) => [name, native[name].bind(null, number)]));
   // What was sent before process.exit() has been sent in the original.
   process.on('exit', () => hot.drain());
   return engine;
@@ -258,6 +290,7 @@ function pump() {
 /** `goOn`: there may be more, behind the immediates and the I/O that wait already. */
 function endPump(goOn) {
   takeBack();
+  if (retired.length > 0) forgetRetired();
   pumping = false;
   // All is handed over below. The immediate may still come, which does no harm, or have been lost, which would for ever.
   flushScheduled = false;
@@ -342,6 +375,42 @@ function drainNow() {
   if (runTicks !== undefined) drain();
 }
 
+// ---- handler ids
+
+/** Ids that neither the loop nor an event that is still to be seen names any more. */
+const freeIds = [];
+/** Ids of routes that are no more, which requests that wait in a pipeline may still name: [id, how many were parked then]. */
+const retired = [];
+
+/** The id by which the loop names a route from here on. */
+function addHandler(route) {
+  const id = freeIds.pop() ?? handlers.length;
+  handlers[id] = route;
+  return id;
+}
+
+/** The loop has said its last of a route; what it holds goes with it. */
+function forgetHandler(id) {
+  const route = handlers[id];
+  handlers[id] = null;
+  // A behaviour may still be in the hands of a user; see lib/websocket.js.
+  if (route?.id === id) route.id = -1;
+  hot.command(Op.FORGET, 0, 0, id);
+  touched();
+}
+
+/** Those that nothing names any more; the others have to wait. */
+function forgetRetired() {
+  const unparked = hot.unparkedSoFar();
+  while (retired.length > 0 && retired[0][1] <= unparked) forgetHandler(retired.shift()[0]);
+}
+
+receivers[Kind.FORGOTTEN] = (slot, generation, id, stage) => {
+  if (stage === 1) return void freeIds.push(id);
+  retired.push([id, hot.parkedSoFar()]);
+  forgetRetired();
+};
+
 // ---- what the process lives for
 
 function addListener(listener) {
@@ -366,6 +435,7 @@ module.exports = {
   Kind,
   Op,
   EVENT_WORDS,
+  ANSWER,
   NEITHER,
   hot,
   registers,
@@ -383,4 +453,6 @@ module.exports = {
   lend,
   lendPayload,
   addListener,
+  addHandler,
+  forgetHandler,
 };

@@ -1,7 +1,7 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
+const { ANSWER, NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
 const {
   bytes,
   coerce,
@@ -361,7 +361,7 @@ class HttpResponse {
     registers[5] = length / 2 ** 32;
     if (status === '' && headers === '') hot.respond(body);
     else hot.respondWithHead(body, status, headers);
-    return registers[0];
+    return registers[ANSWER];
   }
 
   // ---- ending
@@ -648,15 +648,17 @@ class HttpResponse {
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
     if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
     const { upgrade } = hot;
-    upgrade(
-      this.#slot,
-      this.#generation,
-      context.id,
-      ofKey(this.#status),
-      this.#headers,
-      webSocketKey,
-      protocol,
-      extensions,
+    context.withId((id) =>
+      upgrade(
+        this.#slot,
+        this.#generation,
+        id,
+        ofKey(this.#status),
+        this.#headers,
+        webSocketKey,
+        protocol,
+        extensions,
+      ),
     );
     // Requests that came behind this one are none any more.
     pipeline.end(this.#slot, this.#generation);

@@ -2,7 +2,20 @@
 // WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
 // state is private.
 
-const { NEITHER, hot, registers, handlers, connections, touched, guarded, Op } = require('./engine');
+const {
+  ANSWER,
+  NEITHER,
+  hot,
+  registers,
+  handlers,
+  connections,
+  start,
+  touched,
+  guarded,
+  addHandler,
+  forgetHandler,
+  Op,
+} = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -61,6 +74,9 @@ function maxLifetime(options) {
 
 /** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
 class Behaviour {
+  /** By which the loop names it; -1: it has forgotten it, or has not been told. */
+  id = -1;
+
   /** Reads the options, whose getters may add routes: the number of this one is given afterwards. */
   constructor(app, pattern, options) {
     this.app = app;
@@ -69,7 +85,7 @@ class Behaviour {
     this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
     this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
     this.native = {
-      id: 0,
+      id: -1,
       maxPayloadLength: limit(options, 'maxPayloadLength', 16 * 1024, MAX_U32),
       idleTimeout: idleTimeout(options),
       maxLifetime: maxLifetime(options) * 60,
@@ -86,12 +102,21 @@ class Behaviour {
     };
   }
 
-  get id() {
-    return this.native.id;
+  register(engine) {
+    this.id = addHandler(this);
+    this.native.id = this.id;
+    engine.addBehaviour(this.native);
   }
 
-  set id(id) {
-    this.native.id = id;
+  /**
+   * Calls `upgrade` with the number the loop knows it by. For a handler that answers after its route was removed that is a new
+   * one, for this once: connections hold what they need by themselves.
+   */
+  withId(upgrade) {
+    if (this.id !== -1) return void upgrade(this.id);
+    this.register(start());
+    upgrade(this.id);
+    forgetHandler(this.id);
   }
 }
 
@@ -162,7 +187,7 @@ class WebSocket {
     registers[2] = flags;
     registers[3] = this.#behaviour.maxBackpressure;
     hot.send(message);
-    return registers[0];
+    return registers[ANSWER];
   }
 
   #drop(message, flags) {

@@ -85,6 +85,9 @@ pub enum EventKind {
     Busy = 16,
     /// `CloseApp` is carried out; `a` = app. Whatever comes of that app behind this is of connections that came after.
     AppClosed = 18,
+    /// `a` = handler id of a route that is no more. `b` = 0: no event that follows names it; JavaScript answers with
+    /// `Forget` once it will not name it either. 1: that has been seen, and the id may be used again.
+    Forgotten = 19,
 }
 
 /// The handler id that means "no route matched".
@@ -308,10 +311,12 @@ pub enum Op {
     CloseApp = 30,
     /// `arg` = listener.
     CloseListener = 31,
+    /// `arg` = handler id that no command behind this one names.
+    Forget = 32,
 }
 
 impl Op {
-    const ALL: [Op; 21] = [
+    const ALL: [Op; 22] = [
         Op::Respond,
         Op::Write,
         Op::TryEnd,
@@ -333,6 +338,7 @@ impl Op {
         Op::Overflow,
         Op::CloseApp,
         Op::CloseListener,
+        Op::Forget,
     ];
 
     pub fn from_number(number: u32) -> Option<Op> {
@@ -486,6 +492,14 @@ impl CommandBatch {
         let index = self.boxed.len() as u32;
         self.boxed.push(Some(boxed));
         self.push(Op::Control, ConnId::default(), index);
+    }
+
+    /// Empties the batch without carrying it out.
+    pub fn give_back(&mut self, blocks: &Blocks) {
+        for buffer in self.owned.drain(..) {
+            blocks.give(buffer);
+        }
+        self.recycle();
     }
 
     /// The records from position `at` on.

@@ -103,6 +103,13 @@ impl Router {
         self.trees[method as usize].remove(segments(pattern))
     }
 
+    /// The handlers of exactly this method and pattern, in the order they are asked.
+    pub fn at(&self, method: Method, pattern: &[u8]) -> SmallVec<[HandlerId; 1]> {
+        let start = Some(&self.trees[method as usize]);
+        let node = segments(pattern).fold(start, |node, segment| node?.child(segment));
+        node.into_iter().flat_map(|node| &node.handlers).map(|&(_, id)| id).collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.trees.iter().all(Node::is_empty)
     }
@@ -152,6 +159,14 @@ impl Node {
                 &mut self.wildcards[at].1
             }
             _ => self.literals.get_or_insert(segment),
+        }
+    }
+
+    fn child(&self, segment: &[u8]) -> Option<&Node> {
+        match segment.first() {
+            Some(b':') => self.parameter.as_deref(),
+            Some(b'*') => position(&self.wildcards, segment).map(|at| &self.wildcards[at].1),
+            _ => self.literals.get(segment),
         }
     }
 

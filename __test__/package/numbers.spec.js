@@ -45,7 +45,8 @@ test('kinds of events, and the answer of hot functions', () => {
   const { Kind, EVENT_WORDS } = lib('engine');
   assert.deepEqual({ ...Kind }, variants('channel.rs', 'EventKind'));
   assert.ok(Object.keys(Kind).length > 15);
-  assert.equal(EVENT_WORDS, lib('engine').start().constants().eventWords);
+  assert.equal(EVENT_WORDS, lib('binding').load().constants().eventWords);
+  assert.equal(lib('engine').ANSWER, constants('bridge/hot.rs').ANSWER);
   assert.equal(lib('engine').NEITHER, constants('bridge/hot.rs').NEITHER);
 });
 

@@ -1,6 +1,6 @@
 'use strict';
 const fs = require('node:fs');
-const { it, assert, Peer, WsPeer, get, uWS } = require('../support');
+const { it, assert, Peer, WsPeer, get, post, uWS } = require('../support');
 const { Program, sleep, eventually } = require('./program');
 
 const CLEAN = { code: 0, signal: null };
@@ -180,4 +180,116 @@ it('a client that reads nothing does not hold up the end of the process', async 
   await peer.send(get('/'));
   assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
   peer.destroy();
+});
+
+/** How a process comes to its `exit` listeners, and how to bring it there from outside. */
+const WAYS = {
+  'process.exit() in a handler': ({ ws }) => ws.text('exit'),
+  'process.exit() in a timer': ({ say }) => say('timer'),
+  'an exception nobody catches': ({ say }) => say('throw'),
+  'process.exit() in a worker': ({ say }) => say('timer'),
+};
+for (const [name, go] of Object.entries(WAYS)) {
+  it(`what an exit listener added late sends arrives: ${name}`, async (t) => {
+    const program = Program.start(
+      t,
+      (_, { support, inWorker }) => {
+        const run = (listening) => {
+          const held = { open: [] };
+          const server = listening((app) =>
+            app
+              .get('/*', (res) => res.onAborted(() => {}) && held.open.push(res))
+              .post('/:end', (res, req) => {
+                res.end();
+                if (req.getParameter(0) === 'ready') return;
+                if (req.getParameter(0) === 'timer') return void setTimeout(() => process.exit(5), 20);
+                setTimeout(() => {
+                  throw new Error('nobody catches this');
+                }, 20);
+              })
+              .ws('/*', { open: (ws) => (held.ws = ws), message: () => process.exit(5) }),
+          );
+          process.on('exit', () => {
+            held.ws.send('last words');
+            held.ws.end(1001, 'bye');
+            for (const res of held.open) res.end('x'.repeat(100000));
+          });
+          return server;
+        };
+        const { listening } = require(support);
+        if (!inWorker) return void console.log(`port ${run(listening).port}`);
+        const { Worker } = require('node:worker_threads');
+        const source = `const { listening } = require(${JSON.stringify(support)});
+          require('node:worker_threads').parentPort.postMessage((${run})(listening).port);`;
+        const thread = new Worker(source, { eval: true });
+        thread.on('message', (port) => console.log(`port ${port}`));
+        thread.on('exit', (code) => process.exit(code));
+      },
+      { support: require.resolve('../support'), inWorker: name.endsWith('worker') },
+    );
+    const port = Number(await program.said('port'));
+    const ws = await WsPeer.open(port);
+    const plain = await Peer.connect(port);
+    await plain.send(get('/'));
+    const say = async (end) => (await Peer.connect(port)).request(post(`/${end}`, ''));
+    await say('ready');
+    await go({ ws, say });
+    assert.equal((await plain.response()).body.length, 100000);
+    const frames = await ws.frames();
+    assert.deepEqual(
+      frames.map(({ text }) => text),
+      ['last words', 'bye'],
+    );
+    const { code, signal } = (await program.endWithin(5000)) ?? {};
+    assert.deepEqual([code, signal], [name.startsWith('an exception') ? 1 : 5, null]);
+    plain.destroy();
+  });
+}
+
+it('a stalled client holds up an end with late listeners no longer than one without', async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const server = listening((app) =>
+      app.get('/*', (res) => {
+        res.end('x'.repeat(32 << 20));
+        process.exit(0);
+      }),
+    );
+    process.on('exit', () => console.log(`last ${Date.now()}`));
+    console.log(`port ${server.port}`);
+  });
+  const peer = await Peer.connect(Number(await program.said('port')));
+  peer.pause();
+  await peer.send(get('/'));
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
+  assert.ok(Date.now() - Number(await program.said('last')) < 1000);
+  peer.destroy();
+});
+
+it('a program that is loaded again and again in one process has one engine', async (t) => {
+  const program = Program.start(t, async ({ modulePath }) => {
+    const files = require('node:fs');
+    const count = () => [
+      files.readdirSync('/proc/self/task').length,
+      files.readdirSync('/proc/self/fd').length,
+      process.listenerCount('exit'),
+    ];
+    const load = () => {
+      for (const name of Object.keys(require.cache))
+        if (name.startsWith(modulePath())) delete require.cache[name];
+      const uWS = require(modulePath());
+      uWS
+        .App()
+        .get('/*', (res) => res.end())
+        .listen(0, uWS.us_listen_socket_close);
+      return uWS;
+    };
+    const first = load();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = count();
+    const same = Array.from({ length: 20 }, load).every((each) => each === first);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    console.log(`result ${same} ${JSON.stringify(before) === JSON.stringify(count())}`);
+  });
+  assert.equal(await program.said('result'), 'true true');
+  assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
 });

@@ -250,3 +250,57 @@ for (const [name, { go }] of Object.entries(ENDS)) {
     assert.deepEqual([run.code, run.signal, run.stderr], [6, null, '']);
   });
 }
+
+/** A worker that passes every large buffer it is lent on to the main thread, and then ends. */
+const GIVES_AWAY = `
+const { parentPort, workerData } = require('node:worker_threads');
+const { uWS } = require(workerData.support);
+const give = (lent) => {
+  if (lent.byteLength < 32768) return;
+  const own = workerData.how === 'transfer()' ? lent.transfer() : lent;
+  parentPort.postMessage(own, [own]);
+  if (lent.byteLength !== 0) throw new Error('not transferred');
+};
+uWS
+  .App()
+  .ws('/*', { maxPayloadLength: 1 << 20, message: (ws, message) => { give(message); process.exit(0); } })
+  .post('/*', (res) => {
+    res.onAborted(() => {});
+    res.onData((chunk, last) => { give(chunk); if (last) res.end(); });
+  })
+  .listen(0, (token) => parentPort.postMessage(uWS.us_socket_local_port(token)));`;
+
+for (const how of ['transfer()', 'postMessage']) {
+  const missing = how === 'transfer()' && ArrayBuffer.prototype.transfer === undefined;
+  it(
+    `what a worker was lent and gave away with ${how} outlives it`,
+    { skip: missing && 'this runtime has no transfer()' },
+    async (t) => {
+      const program = Program.start(
+        t,
+        async ({ Peer, WsPeer, post }, given) => {
+          const { Worker } = require('node:worker_threads');
+          const kept = [];
+          for (let round = 0; round < 5; round++) {
+            const thread = new Worker(given.source, { eval: true, workerData: given });
+            const exit = new Promise((resolve) => thread.once('exit', resolve));
+            const port = await new Promise((resolve) => thread.once('message', resolve));
+            thread.on('message', (buffer) => kept.push(buffer));
+            await (await Peer.connect(port)).request(post('/', 'b'.repeat(300000)));
+            await (await WsPeer.open(port)).binary(Buffer.alloc(500000, 'm'));
+            await exit;
+          }
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          const texts = kept.map((buffer) => Buffer.from(buffer).toString('latin1'));
+          const whole = texts.every((text) => /^(b+|m+)$/.test(text));
+          console.log(`result ${whole} ${texts.filter((text) => text.length === 500000).length}`);
+          process.exit(0);
+        },
+        { support: SUPPORT, source: GIVES_AWAY, how },
+      );
+      const run = await program.endWithin(10000);
+      assert.ok(run, 'hangs');
+      assert.deepEqual([run.stdout, run.code, run.signal, run.stderr], ['result true 5\n', 0, null, '']);
+    },
+  );
+}

@@ -15,6 +15,7 @@ const {
   WsPeer,
   certificate,
   secure,
+  run,
   sClient,
   get,
   post,
@@ -407,3 +408,72 @@ it('app.close() ends TLS connections and handshakes alike', async (t) => {
   );
   assert.ok(certificate('localhost'));
 });
+
+const START = ['Host: localhost', 'Content-Length: 10', '', 'x'];
+const WEBSOCKET = [
+  'GET /ws HTTP/1.1',
+  'Host: localhost',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '',
+  '',
+];
+const GET_1_1 = ['GET /streamed HTTP/1.1', 'Host: localhost', '', ''];
+const GET_1_0 = ['GET /streamed HTTP/1.0', 'Host: localhost', '', ''];
+
+/**
+ * How a server cuts a connection once the client has the start of a body, or a socket: what the client sends, what the server
+ * does, and whether openssl is told of the end. It must not be where the end of the connection is that of the body.
+ */
+const CUTS = {
+  'res.close() in a chunked body': [GET_1_1, ({ res }) => res.close(), true],
+  'app.close() in a chunked body': [GET_1_1, ({ app }) => app.close(), true],
+  'a timeout in a chunked body': [['POST /streamed HTTP/1.1', ...START], () => {}, true],
+  'res.close() in a body of a known length': [
+    ['GET /known HTTP/1.1', 'Host: localhost', '', ''],
+    ({ res }) => res.close(),
+    true,
+  ],
+  'res.close() before an answer': [
+    ['GET /nothing HTTP/1.1', 'Host: localhost', '', ''],
+    ({ res }) => res.close(),
+    true,
+  ],
+  'ws.close()': [WEBSOCKET, ({ ws }) => ws.close(), true],
+  'app.close() with a WebSocket': [WEBSOCKET, ({ app }) => app.close(), true],
+  'the end of an HTTP/1.0 body': [GET_1_0, ({ res }) => res.end('the end'), true],
+  'res.close() in an HTTP/1.0 body': [GET_1_0, ({ res }) => res.close(), false],
+  'app.close() in an HTTP/1.0 body': [GET_1_0, ({ app }) => app.close(), false],
+  'a timeout in an HTTP/1.0 body': [['POST /streamed HTTP/1.0', ...START], () => {}, false],
+};
+for (const [name, [lines, cut, told]] of Object.entries(CUTS)) {
+  it(`${name}: ${told ? 'close_notify' : 'no close_notify, since it would look whole'}`, async (t) => {
+    const server = secure(t, (app) => {
+      const later = (held) => setTimeout(() => cut({ app, ...held }), 50);
+      const begin = {
+        streamed: (res) => res.write('the start of a body'),
+        known: (res) => res.tryEnd('the start of a body', 1000),
+        nothing: () => {},
+      };
+      app
+        .any('/:how', (res, req) => {
+          // Or it would be for the server to go on, and the client would have all the time there is.
+          res.onAborted(() => {}).onData(() => {});
+          begin[req.getParameter(0)](res);
+          later({ res });
+        })
+        .ws('/ws', { open: (ws) => later({ ws }) });
+      app.setIdleTimeout?.(1);
+    });
+    const { code, output } = await run(
+      'openssl',
+      ['s_client', '-connect', `127.0.0.1:${server.port}`, '-ign_eof', '-quiet'],
+      lines.join('\r\n'),
+    );
+    assert.notEqual(code, null, 'it ends by itself');
+    if (!lines.includes('GET /nothing HTTP/1.1')) assert.match(output, /the start of a body|101 Switching/);
+    assert.equal(!/unexpected eof/.test(output), told, output);
+  });
+}

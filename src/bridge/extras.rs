@@ -1,8 +1,5 @@
 //! Functions of the module that need no loop: multipart bodies and the process-wide key-value helpers.
 
-// Only napi-derive refers to these functions, and not in test builds.
-#![cfg_attr(test, allow(dead_code))]
-
 use super::value::{self, Value};
 use crate::protocol::multipart;
 use crate::store::{INTEGERS, LOCK, STRINGS};

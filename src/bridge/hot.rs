@@ -1,9 +1,10 @@
 //! The calls JavaScript makes per event and per message, registered as plain functions.
 //!
-//! Each gets the environment's [`State`] as its data pointer. Arguments come from our own JavaScript, which has checked
+//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`State`] in it. Arguments come from our own JavaScript, which has checked
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
 //! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
 
+use super::place::Place;
 use super::state::{State, TRY_END_WINDOW};
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
@@ -36,28 +37,33 @@ macro_rules! hot {
     ($($name:literal $(($count:literal))? => $function:ident as $callback:ident),* $(,)?) => {
         $(
             unsafe extern "C" fn $callback(env: Env, info: sys::napi_callback_info) -> Value {
-                // SAFETY: Node calls this with the env and info of the current call; the data pointer is the State
-                // that lives until the environment's cleanup hook, after which no JavaScript runs. No hot function
-                // calls back into JavaScript, so the reference is the only one.
-                let call = unsafe {
+                // SAFETY: Node calls this with the env and info of the current call, on the thread of the environment;
+                // the data pointer is its Place. No hot function calls back into JavaScript while it uses the state,
+                // so the reference is the only one.
+                let (args, state) = unsafe {
                     let (args, data) = Arguments::read(env, info, hot!(@count $($count)?));
-                    Call { args, state: &mut *data.cast::<State>() }
+                    (args, Place::of_pointer(data).state())
                 };
-                $function(call)
+                match state {
+                    Some(state) => $function(Call { args, state }),
+                    None => value::integer(env, 0),
+                }
             }
         )*
 
-        /// An object with every hot function, bound to `state`.
-        pub fn functions(env: Env, state: *mut State) -> Value {
+        /// An object with every hot function, bound to `place`.
+        pub fn functions(env: Env, place: &'static Place) -> Value {
             let mut object = ptr::null_mut();
             // SAFETY: plain creation of a value in the current scope.
             unsafe { sys::napi_create_object(env, &mut object) };
             $(
-                let function = value::function(env, $name, Some($callback), state.cast());
+                let function = value::function(env, $name, Some($callback), place.pointer());
                 value::set_property(env, object, $name, function);
             )*
-            let fatal = value::function(env, "fatal", Some(fatal_callback), ptr::null_mut());
-            value::set_property(env, object, "fatal", fatal);
+            for (name, callback) in STATELESS {
+                let function = value::function(env, name, Some(callback), ptr::null_mut());
+                value::set_property(env, object, name, function);
+            }
             object
         }
     };
@@ -71,9 +77,10 @@ hot! {
     "relieve" (1) => relieve as relieve_callback,
     "payload" => payload as payload_callback,
     "lendPayload" (1) => lend_payload as lend_payload_callback,
-    "detach" => detach as detach_callback,
     "park" => park as park_callback,
     "unpark" => unpark as unpark_callback,
+    "parkedSoFar" (0) => parked_so_far as parked_so_far_callback,
+    "unparkedSoFar" (0) => unparked_so_far as unparked_so_far_callback,
     "flush" => flush as flush_callback,
     "flushDue" => flush_due as flush_due_callback,
     "startStretch" => start_stretch as start_stretch_callback,
@@ -88,7 +95,6 @@ hot! {
     "respondWithHead" (3) => respond_with_head as respond_with_head_callback,
     "tryEnd" => try_end as try_end_callback,
     "upgrade" => upgrade as upgrade_callback,
-    "byteLength" => byte_length as byte_length_callback,
     "requestHeader" => request_header as request_header_callback,
     "requestHeaders" => request_headers as request_headers_callback,
     "requestPart" => request_part as request_part_callback,
@@ -100,6 +106,12 @@ hot! {
     "addressText" => address_text as address_text_callback,
     "port" => port as port_callback,
 }
+
+type Callback = unsafe extern "C" fn(Env, sys::napi_callback_info) -> Value;
+
+/// Functions that need no state.
+const STATELESS: [(&str, Callback); 3] =
+    [("detach", detach_callback), ("byteLength", byte_length_callback), ("fatal", fatal_callback)];
 
 // ---- events
 
@@ -142,12 +154,6 @@ fn payload_at(call: Call<'_>, offset: u32, len: u32) -> Value {
     }
 }
 
-/// `detach(buffer)`
-fn detach(call: Call<'_>) -> Value {
-    value::detach(call.env(), call.args.value(0));
-    value::undefined()
-}
-
 /// `park(offset, length) → offset` that stays valid until `unpark`
 fn park(call: Call<'_>) -> Value {
     let offset = call.state.park(call.args.u32(0), call.args.u32(1));
@@ -158,6 +164,16 @@ fn park(call: Call<'_>) -> Value {
 fn unpark(call: Call<'_>) -> Value {
     call.state.unpark(call.args.u32(0));
     value::undefined()
+}
+
+/// `parkedSoFar() → number` of blocks that have been parked
+fn parked_so_far(call: Call<'_>) -> Value {
+    value::number(call.env(), call.state.parked_so_far() as f64)
+}
+
+/// `unparkedSoFar() → number` of them that came before the oldest that still is
+fn unparked_so_far(call: Call<'_>) -> Value {
+    value::number(call.env(), call.state.unparked_so_far() as f64)
 }
 
 // ---- commands
@@ -234,7 +250,7 @@ fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<us
     Some(len)
 }
 
-/// `send(data)`, with slot, generation, flags and maxBackpressure in the registers, of which the first is the answer: 1 sent,
+/// `send(data)`, with slot, generation, flags and maxBackpressure in the registers, with the answer in [`ANSWER`]: 1 sent,
 /// 0 backpressure, 2 dropped, 3 neither text nor data
 fn send(mut call: Call<'_>) -> Value {
     let [slot, generation, flags, limit] = call.state.registers.read();
@@ -250,10 +266,14 @@ fn send(mut call: Call<'_>) -> Value {
             None => answer = NEITHER,
         }
     }
-    call.state.registers.put(0, &[answer]);
+    call.state.registers.put(ANSWER, &[answer]);
     value::undefined()
 }
 
+/// The register of the answer, in which JavaScript leaves nothing: with the state goes the last word in it.
+pub const ANSWER: usize = 6;
+/// Answered by the one who is not there any more: a message is dropped, a response does not go on.
+pub const GONE: u32 = 2;
 /// Answered for what is neither text nor data.
 pub const NEITHER: u32 = 3;
 
@@ -297,8 +317,8 @@ fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
     true
 }
 
-/// `respond(body)`, with op, slot, generation, flags, and the halves of the length in the registers, of which the first is
-/// the answer
+/// `respond(body)`, with op, slot, generation, flags, and the halves of the length in the registers, with the answer in
+/// [`ANSWER`]
 ///
 /// 1 means "write on". 0: the kernel has refused bytes or much is on its way; `Writable` follows once it is gone. 3: neither
 /// text nor data.
@@ -316,7 +336,7 @@ fn respond_with_head(call: Call<'_>) -> Value {
 
 fn respond_with(mut call: Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Value {
     let answer = try_respond(&mut call, append_head).unwrap_or(NEITHER);
-    call.state.registers.put(0, &[answer]);
+    call.state.registers.put(ANSWER, &[answer]);
     value::undefined()
 }
 
@@ -406,12 +426,6 @@ fn append_upgrade(call: &mut Call<'_>) -> Option<usize> {
     let arena = call.state.commands().payload();
     value::append_data(env, extensions, arena)?;
     Some(arena.len() - before)
-}
-
-/// `byteLength(data) → bytes, or -1`
-fn byte_length(call: Call<'_>) -> Value {
-    let length = value::byte_length(call.env(), call.args.value(0));
-    value::number(call.env(), length.map_or(-1.0, |n| n as f64))
 }
 
 // ---- the request being handled
@@ -581,10 +595,28 @@ fn port(call: Call<'_>) -> Value {
     value::integer(call.env(), address_of(&call).map_or(0, |address| i32::from(address.port())))
 }
 
-/// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the functions
-/// above, so this one has no state.
-unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
+// ---- without state
+
+/// `detach(buffer)`
+unsafe extern "C" fn detach_callback(env: Env, info: sys::napi_callback_info) -> Value {
     // SAFETY: env and info of the current call.
+    let (args, _) = unsafe { Arguments::read(env, info, 1) };
+    value::detach(env, args.value(0));
+    value::undefined()
+}
+
+/// `byteLength(data) → bytes, or -1`
+unsafe extern "C" fn byte_length_callback(env: Env, info: sys::napi_callback_info) -> Value {
+    // SAFETY: as above.
+    let (args, _) = unsafe { Arguments::read(env, info, 1) };
+    let length = value::byte_length(env, args.value(0));
+    value::number(env, length.map_or(-1.0, |n| n as f64))
+}
+
+/// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the functions
+/// above, so this one must have no state.
+unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
+    // SAFETY: as above.
     let (args, _) = unsafe { Arguments::read(env, info, 1) };
     value::fatal_exception(env, args.value(0));
     value::undefined()

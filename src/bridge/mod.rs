@@ -1,11 +1,16 @@
 //! N-API: the only module that knows JavaScript. It starts a loop, turns calls into commands and events into values.
 //!
-//! Rare calls are methods of [`Engine`] through napi-derive; the calls made per event and per message are plain
-//! functions over `napi-sys` (`hot`). State belongs to one environment; its cleanup hook stops and joins the loop
-//! before anything JavaScript owns goes away.
+//! Rare calls are functions through napi-derive that name the environment's state by number; the calls made per event
+//! and per message are plain functions over `napi-sys` (`hot`). State belongs to one environment; its cleanup hook stops
+//! and joins the loop before anything JavaScript owns goes away. What is called after that finds none (`place`).
 
+// Only napi-derive refers to most of the functions, and not in test builds.
+#![cfg_attr(test, allow(dead_code))]
+
+mod exit;
 mod extras;
 mod hot;
+mod place;
 mod processors;
 mod state;
 mod tls;
@@ -20,6 +25,7 @@ use crate::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
+use place::Place;
 use state::State;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -44,99 +50,110 @@ pub struct BehaviourOptions {
     pub wants: u32,
 }
 
-/// One loop and its connection to one JavaScript environment.
+/// Starts a loop that calls `pump` when there are events; returns the number to name it by. `libuv`: the runtime is Node,
+/// whose event loop that is. `lends`: JavaScript may see memory of ours, which only an environment may that ends after all
+/// others. `events` and `registers` are memory shared with the hot functions, see there.
 #[napi]
-pub struct Engine {
-    state: *mut State,
-    wake: Wake,
+pub fn start_engine(
+    env: Env,
+    pump: Function<'_, (), ()>,
+    libuv: bool,
+    lends: bool,
+    events: Unknown<'_>,
+    registers: Unknown<'_>,
+) -> Result<u32> {
+    let words = |array: Unknown<'_>| {
+        Words::of(env.raw(), array.raw()).ok_or_else(|| napi::Error::from_reason("no Uint32Array"))
+    };
+    let (events, registers) = (words(events)?, words(registers)?);
+    let wake = Wake::new(env.raw(), pump.raw(), libuv)?;
+    let event_loop = Loop::start(head_limits(), Box::new(wake)).map_err(|error| {
+        wake.at_end(env.raw(), Box::new(|| {}));
+        napi::Error::from_reason(format!("the event loop could not start: {error}"))
+    })?;
+    let (place, number) = Place::for_state(State::new(event_loop, wake, lends, events, registers));
+    wake.at_end(env.raw(), Box::new(|| place.vacate()));
+    if lends {
+        exit::drain_at_exit(place);
+    }
+    Ok(number)
+}
+
+/// The functions called per event and per message.
+#[napi(ts_return_type = "object")]
+pub fn hot_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
+    let place = Place::numbered(engine).ok_or_else(|| napi::Error::from_reason("no engine"))?;
+    let functions = hot::functions(env.raw(), place);
+    // SAFETY: the value was just created in the current scope.
+    Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), functions) })
+}
+
+/// Numbers JavaScript and Rust must agree on.
+#[napi(ts_return_type = "object")]
+pub fn constants(env: &Env) -> Result<Object<'_>> {
+    let mut constants = Object::new(env)?;
+    constants.set("eventWords", crate::channel::EVENT_WORDS as u32)?;
+    Ok(constants)
+}
+
+/// Sends a rare command; nothing once the environment has ended.
+fn control(engine: u32, control: Control) {
+    place::with(engine, |state| state.control(control));
+}
+
+/// Has the loop accept on a socket; an error once there is no loop.
+fn watch(engine: u32, listen: Control) -> Result<()> {
+    let watched = place::with(engine, |state| state.control(listen));
+    watched.ok_or_else(|| napi::Error::from_reason("the environment has ended"))
+}
+
+/// As in the original nothing is accepted any more when this returns.
+fn close(engine: u32, op: Op, number: u32) {
+    place::with(engine, |state| {
+        state.command(op, ConnId::default(), number);
+        state.finish();
+    });
 }
 
 #[napi]
-impl Engine {
-    /// Starts a loop that calls `pump` when there are events. `libuv`: the runtime is Node, whose event loop that is.
-    /// `events` and `registers` are memory shared with the hot functions, see there.
-    #[napi(constructor)]
-    pub fn new(
-        env: Env,
-        pump: Function<'_, (), ()>,
-        libuv: bool,
-        events: Unknown<'_>,
-        registers: Unknown<'_>,
-    ) -> Result<Self> {
-        let words = |array: Unknown<'_>| {
-            Words::of(env.raw(), array.raw()).ok_or_else(|| napi::Error::from_reason("no Uint32Array"))
-        };
-        let (events, registers) = (words(events)?, words(registers)?);
-        let wake = Wake::new(env.raw(), pump.raw(), libuv)?;
-        let event_loop = Loop::start(head_limits(), Box::new(wake)).map_err(|error| {
-            wake.at_end(env.raw(), Box::new(|| {}));
-            napi::Error::from_reason(format!("the event loop could not start: {error}"))
-        })?;
-        let state = Box::into_raw(Box::new(State::new(event_loop, events, registers)));
-        // SAFETY: the box just leaked, after whose end no JavaScript runs.
-        wake.at_end(env.raw(), Box::new(move || drop(unsafe { Box::from_raw(state) })));
-        Ok(Engine { state, wake })
-    }
+pub fn add_app(engine: u32, app: u32) {
+    control(engine, Control::AddApp { app });
+}
 
-    fn state(&mut self) -> &mut State {
-        // SAFETY: the state lives until the cleanup hook, after which no method can be called; methods do not call
-        // back into JavaScript, so this is the only reference.
-        unsafe { &mut *self.state }
-    }
+#[napi]
+pub fn add_route(
+    engine: u32,
+    env: Env,
+    app: u32,
+    domain: Option<String>,
+    method: String,
+    pattern: Unknown<'_>,
+    handler: u32,
+) -> Result<()> {
+    let (method, pattern, priority) = (method_named(&method)?, data(env, &pattern), Priority::Medium);
+    control(engine, Control::Route { app, domain, method, pattern, priority, handler });
+    Ok(())
+}
 
-    /// The functions called per event and per message.
-    #[napi(ts_return_type = "object")]
-    pub fn hot(&mut self, env: Env) -> Unknown<'_> {
-        let functions = hot::functions(env.raw(), self.state);
-        // SAFETY: the value was just created in the current scope.
-        unsafe { Unknown::from_raw_unchecked(env.raw(), functions) }
-    }
+#[napi]
+pub fn remove_route(
+    engine: u32,
+    env: Env,
+    app: u32,
+    domain: Option<String>,
+    method: String,
+    pattern: Unknown<'_>,
+) -> Result<()> {
+    let (method, pattern) = (method_named(&method)?, data(env, &pattern));
+    control(engine, Control::RemoveRoute { app, domain, method, pattern });
+    Ok(())
+}
 
-    /// Numbers JavaScript and Rust must agree on.
-    #[napi(ts_return_type = "object")]
-    pub fn constants<'a>(&self, env: &'a Env) -> Result<Object<'a>> {
-        let mut constants = Object::new(env)?;
-        constants.set("eventWords", crate::channel::EVENT_WORDS as u32)?;
-        Ok(constants)
-    }
-
-    #[napi]
-    pub fn add_app(&mut self, app: u32) {
-        self.state().control(Control::AddApp { app });
-    }
-
-    #[napi]
-    pub fn add_route(
-        &mut self,
-        env: Env,
-        app: u32,
-        domain: Option<String>,
-        method: String,
-        pattern: Unknown<'_>,
-        handler: u32,
-    ) -> Result<()> {
-        let (method, pattern, priority) = (method_named(&method)?, data(env, &pattern), Priority::Medium);
-        self.state().control(Control::Route { app, domain, method, pattern, priority, handler });
-        Ok(())
-    }
-
-    #[napi]
-    pub fn remove_route(
-        &mut self,
-        env: Env,
-        app: u32,
-        domain: Option<String>,
-        method: String,
-        pattern: Unknown<'_>,
-    ) -> Result<()> {
-        let (method, pattern) = (method_named(&method)?, data(env, &pattern));
-        self.state().control(Control::RemoveRoute { app, domain, method, pattern });
-        Ok(())
-    }
-
-    #[napi]
-    pub fn add_behaviour(&mut self, options: BehaviourOptions) {
-        self.state().control(Control::Behaviour(Behaviour {
+#[napi]
+pub fn add_behaviour(engine: u32, options: BehaviourOptions) {
+    control(
+        engine,
+        Control::Behaviour(Behaviour {
             id: options.id,
             max_payload: options.max_payload_length as usize,
             idle_timeout: options.idle_timeout,
@@ -148,101 +165,105 @@ impl Engine {
             compression: options.compression as u16,
             auto_upgrade: options.auto_upgrade,
             wants: options.wants,
-        }));
-    }
+        }),
+    );
+}
 
-    /// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
-    #[napi]
-    pub fn declare(
-        &mut self,
-        env: Env,
-        handler: u32,
-        pattern: Unknown<'_>,
-        program: Unknown<'_>,
-    ) -> Result<()> {
-        let program = Program::parse(&data(env, &program), &data(env, &pattern));
-        let program = program.ok_or_else(|| {
-            napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
-        })?;
-        self.state().control(Control::Declared { handler, program });
-        Ok(())
-    }
+/// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
+#[napi]
+pub fn declare(
+    engine: u32,
+    env: Env,
+    handler: u32,
+    pattern: Unknown<'_>,
+    program: Unknown<'_>,
+) -> Result<()> {
+    let program = Program::parse(&data(env, &program), &data(env, &pattern));
+    let program = program.ok_or_else(|| {
+        napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
+    })?;
+    control(engine, Control::Declared { handler, program });
+    Ok(())
+}
 
-    /// In seconds; 0: none.
-    #[napi]
-    pub fn timeouts(&mut self, app: u32, idle: u32, response: u32) {
-        self.state().control(Control::Timeouts { app, timeouts: Timeouts { idle, response } });
-    }
+/// In seconds; 0: none.
+#[napi]
+pub fn timeouts(engine: u32, app: u32, idle: u32, response: u32) {
+    control(engine, Control::Timeouts { app, timeouts: Timeouts { idle, response } });
+}
 
-    #[napi]
-    pub fn filter(&mut self, app: u32) {
-        self.state().control(Control::Filter { app });
-    }
+#[napi]
+pub fn filter(engine: u32, app: u32) {
+    control(engine, Control::Filter { app });
+}
 
-    /// Binds on the calling thread, so that the answer is there at once: the port, or an error.
-    #[napi]
-    pub fn listen(
-        &mut self,
-        app: u32,
-        listener: u32,
-        host: Option<String>,
-        port: u16,
-        exclusive: bool,
-    ) -> Result<u16> {
-        let bound = socket::bind_tcp(host.as_deref(), port, exclusive)?;
-        let port = bound.port.unwrap_or(0);
-        self.state().control(Control::Listen { app, listener, bound });
-        Ok(port)
-    }
+/// Binds on the calling thread, so that the answer is there at once: the port, or an error.
+#[napi]
+pub fn listen(
+    engine: u32,
+    app: u32,
+    listener: u32,
+    host: Option<String>,
+    port: u16,
+    exclusive: bool,
+) -> Result<u16> {
+    let bound = socket::bind_tcp(host.as_deref(), port, exclusive)?;
+    let port = bound.port.unwrap_or(0);
+    watch(engine, Control::Listen { app, listener, bound })?;
+    Ok(port)
+}
 
-    #[napi]
-    pub fn listen_unix(&mut self, env: Env, app: u32, listener: u32, path: Unknown<'_>) -> Result<()> {
-        let bound = socket::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
-        self.state().control(Control::Listen { app, listener, bound });
-        Ok(())
-    }
+#[napi]
+pub fn listen_unix(engine: u32, env: Env, app: u32, listener: u32, path: Unknown<'_>) -> Result<()> {
+    let bound = socket::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
+    watch(engine, Control::Listen { app, listener, bound })
+}
 
-    /// The number that stands for an app in the whole process.
-    #[napi]
-    pub fn descriptor(&mut self, app: u32) -> f64 {
-        registry::descriptor(self.state().event_loop.remote(), app) as f64
-    }
+/// The number that stands for an app in the whole process.
+#[napi]
+pub fn descriptor(engine: u32, app: u32) -> f64 {
+    place::with(engine, |state| registry::descriptor(state.event_loop.remote(), app) as f64)
+        .unwrap_or_default()
+}
 
-    #[napi]
-    pub fn add_child(&mut self, app: u32, descriptor: f64) {
-        self.state().control(Control::AddChild { app, descriptor: descriptor as u64 });
-    }
+#[napi]
+pub fn add_child(engine: u32, app: u32, descriptor: f64) {
+    control(engine, Control::AddChild { app, descriptor: descriptor as u64 });
+}
 
-    #[napi]
-    pub fn remove_child(&mut self, app: u32, descriptor: f64) {
-        self.state().control(Control::RemoveChild { app, descriptor: descriptor as u64 });
-    }
+#[napi]
+pub fn remove_child(engine: u32, app: u32, descriptor: f64) {
+    control(engine, Control::RemoveChild { app, descriptor: descriptor as u64 });
+}
 
-    #[napi]
-    pub fn close_listener(&mut self, listener: u32) {
-        self.state().command(Op::CloseListener, ConnId::default(), listener);
-        // As in the original nothing is accepted any more when this returns.
-        self.state().finish();
-    }
+#[napi]
+pub fn close_listener(engine: u32, listener: u32) {
+    close(engine, Op::CloseListener, listener);
+}
 
-    #[napi]
-    pub fn close_app(&mut self, app: u32) {
-        self.state().command(Op::CloseApp, ConnId::default(), app);
-        // As in the original nothing is accepted any more when this returns.
-        self.state().finish();
-    }
+#[napi]
+pub fn close_app(engine: u32, app: u32) {
+    close(engine, Op::CloseApp, app);
+}
 
-    /// Keeps the process alive while something listens or is open.
-    #[napi]
-    pub fn keep_alive(&self, env: Env, keep: bool) {
-        self.wake.keep_alive(env.raw(), keep);
-    }
+/// Keeps the process alive while something listens or is open.
+#[napi]
+pub fn keep_alive(env: Env, engine: u32, keep: bool) {
+    place::with(engine, |state| state.wake.keep_alive(env.raw(), keep));
+}
 
-    /// Makes the loop thread panic, to test what JavaScript sees of it.
-    #[napi]
-    pub fn panic_for_test(&mut self, message: String) {
-        self.state().control(Control::Panic(message));
+/// What the end of the environment does, to test what can be called after it: a runtime may call anything then.
+#[napi]
+pub fn end_for_test(engine: u32) {
+    if let Some(place) = Place::numbered(engine) {
+        place.vacate();
     }
+}
+
+/// Makes the loop thread panic, to test what JavaScript sees of it.
+#[napi]
+pub fn panic_for_test(engine: u32, message: String) {
+    control(engine, Control::Panic(message));
 }
 
 /// The head limit of the original, raised by the same environment variable.

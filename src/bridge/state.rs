@@ -1,7 +1,9 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
+use super::hot::{ANSWER, GONE};
 use super::processors;
 use super::value::Words;
+use super::wake::Wake;
 use crate::blocks::Blocks;
 use crate::channel::{
     Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_BYTES,
@@ -37,6 +39,11 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
 pub struct State {
     pub event_loop: Loop,
+    pub wake: Wake,
+    /// Large payloads become ArrayBuffers over memory of ours. Where the environment may end before those who can see them
+    /// they are copied instead: Node calls the finalizers when the environment ends, although `transfer()` and
+    /// `postMessage` may have brought the memory to another one.
+    lends: bool,
     /// Where JavaScript finds the headers of the next events.
     events: Words,
     /// Where it leaves the numbers that the most frequent calls are about.
@@ -44,6 +51,8 @@ pub struct State {
     commands: CommandBatch,
     /// Batches of commands handed over, wrapping.
     handed_over: usize,
+    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
+    drained: Option<usize>,
     batch: EventBatch,
     cursor: usize,
     /// `Dropped` events, and how many of them JavaScript has been shown.
@@ -51,7 +60,9 @@ pub struct State {
     /// The same of a walk that was interrupted for relief.
     interrupted: Option<(EventBatch, usize)>,
     /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
-    parked: Slab<Vec<u8>>,
+    parked: Slab<Parked>,
+    /// How many have been parked, all in all.
+    parked_so_far: u64,
     /// By slot.
     ledger: Vec<Ledger>,
     last_flush: Instant,
@@ -90,19 +101,28 @@ fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
     count
 }
 
+struct Parked {
+    number: u64,
+    block: Vec<u8>,
+}
+
 impl State {
-    pub fn new(event_loop: Loop, events: Words, registers: Words) -> Self {
+    pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
         State {
             event_loop,
+            wake,
+            lends,
             events,
             registers,
             commands: CommandBatch::default(),
             handed_over: 0,
+            drained: None,
             batch: EventBatch::default(),
             cursor: 0,
             dropped: Default::default(),
             interrupted: None,
             parked: Slab::new(),
+            parked_so_far: 0,
             ledger: Vec::new(),
             last_flush: Instant::now(),
             stride: 1,
@@ -201,7 +221,7 @@ impl State {
             return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
-            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |bytes| bytes);
+            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |parked| &parked.block);
         }
         let arena = if offset & OF_DROPPED == 0 { &self.batch.arena } else { &self.dropped.0.arena };
         let (offset, len) = ((offset & !OF_DROPPED) as usize, len as usize);
@@ -210,8 +230,19 @@ impl State {
 
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
     pub fn park(&mut self, offset: u32, len: u32) -> u32 {
-        let copy = self.payload(offset, len).to_vec();
-        self.parked.insert(copy) as u32 | PARKED
+        let block = self.payload(offset, len).to_vec();
+        let number = self.parked_so_far;
+        self.parked_so_far += 1;
+        self.parked.insert(Parked { number, block }) as u32 | PARKED
+    }
+
+    /// How many blocks were parked before the oldest that still is; a block names handlers that may be gone since.
+    pub fn unparked_so_far(&self) -> u64 {
+        self.parked.iter().map(|(_, parked)| parked.number).min().unwrap_or(self.parked_so_far)
+    }
+
+    pub fn parked_so_far(&self) -> u64 {
+        self.parked_so_far
     }
 
     pub fn unpark(&mut self, offset: u32) {
@@ -220,9 +251,9 @@ impl State {
         }
     }
 
-    /// Like `payload`, taking an owned one out of the batch.
+    /// Like `payload`, taking an owned one out of the batch. `None`: the payload is to be copied.
     pub fn take_owned(&mut self, offset: u32) -> Option<Owned> {
-        if offset & OWNED == 0 {
+        if offset & OWNED == 0 || !self.lends {
             return None;
         }
         self.batch.owned.get_mut((offset & !OWNED) as usize).map(std::mem::take)
@@ -402,10 +433,14 @@ impl State {
         while self.event_loop.is_running() && !self.wait_urgently() {}
     }
 
-    /// The process ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
+    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
     pub fn drain(&mut self) {
+        if self.commands.is_empty() && self.drained == Some(self.handed_over) {
+            return;
+        }
         let end = Instant::now() + LONGEST_DRAIN;
         self.settle();
+        self.drained = Some(self.handed_over);
         let shared = &self.event_loop.shared;
         let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
         while left > 0 && self.event_loop.is_running() && Instant::now() < end {
@@ -417,6 +452,12 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
+    pub fn end(&mut self) {
+        self.drain();
+        self.registers.put(ANSWER, &[GONE]);
     }
 
     /// Sends a rare command, behind everything collected so far.

@@ -1,6 +1,6 @@
 //! What an SSLApp asks of its engine beside what every app does: certificates by server name.
 
-use super::Engine;
+use super::{control, place};
 use crate::event_loop::{Control, tls};
 use napi::Result;
 use napi_derive::napi;
@@ -30,38 +30,36 @@ fn settings(options: TlsOptions) -> Result<Option<Arc<tls::Settings>>> {
     tls::settings(&options).map_err(|error| napi::Error::from_reason(error.to_string()))
 }
 
+/// A new SSLApp. The error's text is the cause.
 #[napi]
-impl Engine {
-    /// A new SSLApp. The error's text is the cause.
-    #[napi]
-    pub fn add_secure_app(&mut self, app: u32, options: TlsOptions) -> Result<()> {
-        let settings = settings(options)?;
-        self.state().control(Control::AddApp { app });
-        self.state().control(Control::Secure { app, settings });
-        Ok(())
-    }
+pub fn add_secure_app(engine: u32, app: u32, options: TlsOptions) -> Result<()> {
+    let settings = settings(options)?;
+    control(engine, Control::AddApp { app });
+    control(engine, Control::Secure { app, settings });
+    Ok(())
+}
 
-    #[napi]
-    pub fn add_server_name(&mut self, app: u32, name: String, options: TlsOptions) -> Result<()> {
-        let change = tls::Change::Add { name, settings: settings(options)? };
-        self.state().control(Control::ServerNames { app, change });
-        Ok(())
-    }
+#[napi]
+pub fn add_server_name(engine: u32, app: u32, name: String, options: TlsOptions) -> Result<()> {
+    let change = tls::Change::Add { name, settings: settings(options)? };
+    control(engine, Control::ServerNames { app, change });
+    Ok(())
+}
 
-    #[napi]
-    pub fn remove_server_name(&mut self, app: u32, name: String) {
-        self.state().control(Control::ServerNames { app, change: tls::Change::Remove { name } });
-    }
+#[napi]
+pub fn remove_server_name(engine: u32, app: u32, name: String) {
+    control(engine, Control::ServerNames { app, change: tls::Change::Remove { name } });
+}
 
-    /// From here on `ServerName` events come, each to be answered.
-    #[napi]
-    pub fn ask_for_missing_names(&mut self, app: u32) {
-        self.state().control(Control::ServerNames { app, change: tls::Change::AskForMissing });
-    }
+/// From here on `ServerName` events come, each to be answered.
+#[napi]
+pub fn ask_for_missing_names(engine: u32, app: u32) {
+    control(engine, Control::ServerNames { app, change: tls::Change::AskForMissing });
+}
 
-    /// TLS handshakes that did not come about.
-    #[napi]
-    pub fn failed_handshakes(&mut self) -> f64 {
-        self.state().event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64
-    }
+/// TLS handshakes that did not come about.
+#[napi]
+pub fn failed_handshakes(engine: u32) -> f64 {
+    place::with(engine, |state| state.event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64)
+        .unwrap_or_default()
 }

@@ -46,11 +46,8 @@ impl EventLoop {
         app: u32,
     ) {
         while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(context::App::next_child) {
-            let Some((remote, child_app)) = registry::find(child) else {
-                self.ctx.apps[app as usize].remove_child(child);
-                continue;
-            };
-            match remote.control(Control::Adopt { app: child_app, stream, peer }) {
+            let home = Some((self.myself.clone(), app));
+            match registry::hand_over(child, |app| Control::Adopt { app, stream, peer, home }) {
                 Err(Control::Adopt { stream: back, .. }) => stream = back,
                 _ => return,
             }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::channel::Boxed;
+use crate::router::{HandlerId, Router};
+use smallvec::SmallVec;
 use std::time::Instant;
 
 /// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and timed.
@@ -120,18 +122,14 @@ impl EventLoop {
                 }
             }
             Control::Route { app, domain, method, pattern, priority, handler } => {
-                if let Some(app) = self.app(app) {
-                    app.change_routes(domain.as_deref(), |routes| {
-                        routes.add(method, &pattern, priority, handler);
-                    });
-                }
+                self.change_routes(app, domain.as_deref(), method, &pattern, |routes| {
+                    routes.add(method, &pattern, priority, handler);
+                });
             }
             Control::RemoveRoute { app, domain, method, pattern } => {
-                if let Some(app) = self.app(app) {
-                    app.change_routes(domain.as_deref(), |routes| {
-                        routes.remove(method, &pattern);
-                    });
-                }
+                self.change_routes(app, domain.as_deref(), method, &pattern, |routes| {
+                    routes.remove(method, &pattern);
+                });
             }
             Control::Behaviour(behaviour) => {
                 let (id, behaviours) = (behaviour.id as usize, &mut self.ctx.behaviours);
@@ -159,9 +157,31 @@ impl EventLoop {
                     app.remove_child(descriptor);
                 }
             }
-            Control::Adopt { app, stream, peer } => self.adopt(stream, peer, app),
+            Control::Adopt { app, stream, peer, .. } => self.adopt(stream, peer, app),
             Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
             Control::Panic(message) => panic!("{message}"),
+        }
+    }
+
+    /// Handlers that are replaced or removed by it are not named in any event from here on, and JavaScript is told so.
+    fn change_routes(
+        &mut self,
+        app: u32,
+        domain: Option<&str>,
+        method: Method,
+        pattern: &[u8],
+        change: impl FnOnce(&mut Router),
+    ) {
+        let Some(app) = self.app(app) else { return };
+        let mut gone = SmallVec::<[HandlerId; 1]>::new();
+        app.change_routes(domain, |routes| {
+            gone = routes.at(method, pattern);
+            change(routes);
+            let left = routes.at(method, pattern);
+            gone.retain(|id| !left.contains(id));
+        });
+        for id in gone {
+            self.ctx.event(EventKind::Forgotten, ConnId::default(), [id, 0, 0], b"");
         }
     }
 
@@ -185,6 +205,7 @@ impl EventLoop {
     fn carry_out(&mut self, command: Command<'_>) -> usize {
         match command.op {
             Op::Publish => return self.publish(command),
+            Op::Forget => self.ctx.forget(command.arg),
             Op::CloseApp => self.close_app(command.arg),
             Op::CloseListener => self.close_listeners(|listening| listening.id == command.arg),
             Op::Control => self.carry_out_boxed(command.boxed),
@@ -227,7 +248,7 @@ impl EventLoop {
             Op::LeaveTopics => connection.leave_topics(ctx),
             Op::Overflow => connection.websocket_overflow(ctx),
             Op::ServerName => connection.server_name_answered(ctx),
-            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Control => {}
+            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Control | Op::Forget => {}
         }
         weight
     }

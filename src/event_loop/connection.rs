@@ -469,6 +469,7 @@ impl Connection {
 
     /// Closes at once; what was not sent is lost.
     pub fn close_socket(&mut self, ctx: &mut Context) {
+        self.say_that_it_ends();
         if self.stream.take().is_none() {
             return;
         }

@@ -240,6 +240,17 @@ impl Context {
         self.programs.get(handler as usize)?.clone()
     }
 
+    /// What is there for a handler goes, and the id may be used for another.
+    pub fn forget(&mut self, handler: u32) {
+        if let Some(behaviour) = self.behaviours.get_mut(handler as usize) {
+            *behaviour = None;
+        }
+        if let Some(program) = self.programs.get_mut(handler as usize) {
+            *program = None;
+        }
+        self.event(EventKind::Forgotten, ConnId::default(), [handler, 1, 0], b"");
+    }
+
     pub fn timeouts(&self, app: u32) -> Timeouts {
         self.apps.get(app as usize).map(|app| app.timeouts).unwrap_or_default()
     }

@@ -153,6 +153,12 @@ impl Http {
         !self.exchange.broken_deflate
     }
 
+    /// Whether a peer that is told of the end of the connection now takes that for the end of a body, of which something is
+    /// missing. `unsent`: the kernel has not taken everything.
+    pub fn ends_with_the_connection(&self, unsent: bool) -> bool {
+        (self.pending && self.sending == Sending::UntilClose) || (self.exchange.http_1_0 && unsent)
+    }
+
     pub fn has_whole_request(&self) -> bool {
         !matches!(self.phase, Phase::Body(_))
     }

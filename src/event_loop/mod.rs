@@ -106,11 +106,12 @@ pub enum Control {
         app: u32,
         descriptor: u64,
     },
-    /// A connection another loop accepted for `app`.
+    /// A connection another loop accepted for `app`. `home`: the app that accepted it and gets it back from a loop that ends.
     Adopt {
         app: u32,
         stream: socket::Stream,
         peer: Option<std::net::SocketAddr>,
+        home: Option<(Remote, u32)>,
     },
     /// For tests of the panic path.
     #[doc(hidden)]
@@ -162,12 +163,13 @@ impl Loop {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let shared = Arc::new(Shared::default());
         let (control, inbox) = crossbeam_channel::unbounded();
+        let myself = Remote { shared: shared.clone(), control: control.clone(), waker: waker.clone() };
         let (in_loop, wake_js): (_, Arc<dyn WakeJs>) = (shared.clone(), Arc::from(wake_js));
         let ring = wake_js.clone();
         let thread = std::thread::Builder::new().name("uws-rs loop".into()).spawn(move || {
-            let report = (in_loop.clone(), wake_js.clone());
+            let report = (in_loop, wake_js.clone());
             wake_js.loop_starts();
-            let run = move || EventLoop::new(poll, in_loop, inbox, limits, wake_js).run();
+            let run = move || EventLoop::new(poll, myself, inbox, limits, wake_js).run();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                 report_panic(&report.0, &*report.1, &*panic);
             }
@@ -190,8 +192,21 @@ impl Loop {
 
     /// Hands a batch of commands over.
     pub fn flush(&self, batch: &mut CommandBatch) {
+        if !self.is_running() {
+            return self.forget_commands(batch);
+        }
         if self.shared.commands.put(batch) {
             self.wake();
+        }
+    }
+
+    /// Nobody takes commands any more: neither these nor those that wait. Their buffers are used for something else.
+    fn forget_commands(&self, batch: &mut CommandBatch) {
+        loop {
+            batch.give_back(&self.shared.blocks);
+            if !self.shared.commands.take(batch) {
+                return;
+            }
         }
     }
 
@@ -226,6 +241,18 @@ impl Drop for Loop {
     }
 }
 
+impl Drop for EventLoop {
+    /// Connections that were handed over, and that this loop has not seen, go back to the app that accepted them.
+    fn drop(&mut self) {
+        while let Ok(control) = self.inbox.try_recv() {
+            if let Control::Adopt { stream, peer, home: Some((home, app)), .. } = control {
+                // One that has no home any more either is closed.
+                let _ = home.control(Control::Adopt { app, stream, peer, home: None });
+            }
+        }
+    }
+}
+
 /// The last thing a loop does after a panic: JavaScript throws it as an uncaught exception.
 fn report_panic(shared: &Shared, wake_js: &dyn WakeJs, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
@@ -251,6 +278,8 @@ const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Durati
 
 struct EventLoop {
     poll: Poll,
+    /// As the loops see it that get connections from this one.
+    myself: Remote,
     /// Connections that other loops accepted for apps of this one.
     inbox: Receiver<Control>,
     wake_js: Arc<dyn WakeJs>,
@@ -295,13 +324,15 @@ struct Listening {
 impl EventLoop {
     fn new(
         poll: Poll,
-        shared: Arc<Shared>,
+        myself: Remote,
         inbox: Receiver<Control>,
         limits: Limits,
         wake_js: Arc<dyn WakeJs>,
     ) -> Self {
+        let shared = myself.shared.clone();
         EventLoop {
             poll,
+            myself,
             inbox,
             wake_js,
             read_buffer: shared.blocks.take_filled(READ_BUFFER),

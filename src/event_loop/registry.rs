@@ -3,7 +3,7 @@
 //! The one state of the crate that is shared between environments on purpose. A descriptor is a number, so that it
 //! can cross `postMessage`; it stands for an app until that app's loop stops.
 
-use super::Remote;
+use super::{Control, Remote};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
@@ -27,9 +27,14 @@ pub fn descriptor(remote: Remote, app: u32) -> u64 {
     descriptor
 }
 
-/// The app a descriptor stands for; `None` once its loop has stopped.
-pub fn find(descriptor: u64) -> Option<(Remote, u32)> {
-    REGISTRY.lock().apps.get(&descriptor).cloned()
+/// Sends a command to the loop of an app, which gets the app's number. Gives it back once that loop has stopped: one that
+/// stops is forgotten first, so that it finds whatever was sent to it before.
+pub(super) fn hand_over(descriptor: u64, command: impl FnOnce(u32) -> Control) -> Result<(), Control> {
+    let registry = REGISTRY.lock();
+    match registry.apps.get(&descriptor) {
+        Some((remote, app)) => remote.control(command(*app)),
+        None => Err(command(0)),
+    }
 }
 
 /// Forgets the apps of a loop that stops.

@@ -24,6 +24,7 @@ pub use config::{ConfigError, Options, Settings, settings};
 pub use names::{Change, DomainRouter, Names};
 pub use transport::Scratch;
 
+use handshake::Handshake;
 use hello::Wishes;
 use rustls::server::UnbufferedServerConnection;
 use session::Session;
@@ -55,7 +56,7 @@ enum State {
     Hello,
     /// It is, and no settings have been chosen.
     Asking(Wishes),
-    Handshake(Box<UnbufferedServerConnection>),
+    Handshake(Box<Handshake>),
     Session(Box<Session>),
     Failed,
 }
@@ -139,7 +140,7 @@ impl Tls {
             return Err(Failure::NoCertificate);
         };
         let handshake = UnbufferedServerConnection::new(settings.for_client(wishes.prefers_chacha))?;
-        self.state = State::Handshake(Box::new(handshake));
+        self.state = State::Handshake(Box::new(Handshake::new(handshake)));
         Ok(())
     }
 
@@ -169,10 +170,10 @@ impl Tls {
             return Ok(false);
         }
         if let State::Handshake(handshake) = &mut self.state {
-            let advanced = handshake::advance(handshake, records, plain, &mut self.pending);
+            let advanced = handshake.advance(records, &mut self.pending);
             records = &mut records[advanced.used..];
             self.peer_closed = advanced.ended;
-            if advanced.result? {
+            if advanced.result.inspect_err(|_| self.fail())? {
                 self.establish()?;
             } else if records.len() > MAX_HANDSHAKE {
                 return Err(Failure::TooLong);
@@ -189,7 +190,7 @@ impl Tls {
 
     fn establish(&mut self) -> Result<(), Failure> {
         if let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Failed) {
-            self.state = State::Session(Box::new(Session::new(*handshake)?));
+            self.state = State::Session(Box::new(Session::new(handshake.into_inner())?));
             self.established = true;
         }
         Ok(())

@@ -2,7 +2,8 @@
 
 use super::harness::*;
 use crate::channel::{EventKind, Op};
-use crate::event_loop::{Behaviour, Control};
+use crate::event_loop::{Behaviour, Control, socket};
+use crate::router::Method;
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
@@ -71,7 +72,7 @@ fn nonsense_is_ignored() {
     client.send(HELLO);
     let id = harness.expect_request().id;
     let far = crate::channel::ConnId { slot: 4_000_000, generation: 1 };
-    for op in (0..=255).filter_map(Op::from_number).filter(|op| *op != Op::CloseApp) {
+    for op in (0..=255).filter_map(Op::from_number).filter(|op| !matches!(op, Op::CloseApp | Op::Forget)) {
         harness.command(op, 0, far, 77, b"cut short");
     }
     // WebSocket commands for a connection that is none, and an upgrade to a behaviour nobody has described.
@@ -81,6 +82,29 @@ fn nonsense_is_ignored() {
     harness.command(Op::Upgrade, 0, id, 99, b"");
     harness.end(id, b"well");
     assert_eq!(client.response().1, b"well");
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_handler_that_is_replaced_or_removed_is_given_up_in_two_steps() {
+    let mut harness = Harness::start();
+    let removed = |pattern: &str| Control::RemoveRoute {
+        app: APP,
+        domain: None,
+        method: Method::Get,
+        pattern: pattern.into(),
+    };
+    harness.route(Method::Get, "/hello", 7);
+    let event = harness.expect(EventKind::Forgotten);
+    assert_eq!(event.args, [1, 0, 0]);
+    harness.event_loop.control(removed("/hello"));
+    assert_eq!(harness.expect(EventKind::Forgotten).args, [7, 0, 0]);
+    harness.event_loop.control(removed("/hello"));
+    harness.event_loop.control(removed("/never/there"));
+    for handler in [1, 7] {
+        harness.command(Op::Forget, 0, Default::default(), handler, b"");
+        assert_eq!(harness.expect(EventKind::Forgotten).args, [handler, 1, 0]);
+    }
     harness.expect_nothing();
 }
 
@@ -259,6 +283,50 @@ fn a_panic_is_reported_and_ends_the_loop() {
     harness.end(id, b"to nobody");
     harness.event_loop.stop();
     harness.expect_nothing();
+}
+
+#[test]
+fn what_is_sent_to_a_loop_that_has_panicked_does_not_pile_up() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    harness.event_loop.control(Control::Panic("on purpose".into()));
+    harness.expect(EventKind::Panic);
+    wait_until("the thread ends", || !harness.event_loop.is_running());
+    for _ in 0..1000 {
+        harness.end(id, &[b'x'; 100_000]);
+    }
+    assert_eq!(harness.shared().commands.bytes(), 0);
+    assert!(harness.shared().commands.is_empty());
+}
+
+#[test]
+fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it() {
+    for panics in [false, true] {
+        let mut parent = Harness::start();
+        let mut child = Harness::without_listener();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let mut client = Client::connect(listener.local_addr().expect("address").port());
+        let (stream, peer) = listener.accept().expect("accept");
+        stream.set_nonblocking(true).expect("socket");
+        client.send(HELLO);
+        if panics {
+            child.event_loop.control(Control::Panic("on purpose".into()));
+        } else {
+            child.shared().stop.store(true, Ordering::SeqCst);
+        }
+        child.event_loop.control(Control::Adopt {
+            app: APP,
+            stream: socket::Stream::Tcp(mio::net::TcpStream::from_std(stream)),
+            peer: Some(peer),
+            home: Some((parent.event_loop.remote(), APP)),
+        });
+        child.event_loop.stop();
+        let request = parent.expect_request();
+        parent.end(request.id, b"served all the same");
+        assert_eq!(client.response().1, b"served all the same");
+    }
 }
 
 // ---- time

@@ -46,6 +46,76 @@ fn data_in_the_same_read_as_the_end_of_the_handshake_is_not_lost() {
     }
 }
 
+/// Cut at every byte: what is behind the Finished of the client is for the session, wherever a read ends.
+#[test]
+fn a_change_of_keys_in_one_flight_with_the_end_of_the_handshake() {
+    for asks in 0..3 {
+        for cut in 0..usize::MAX {
+            let mut pair = Pair::new(suite_of(ProtocolVersion::TLSv1_3), usize::MAX);
+            let hello = pair.client_records();
+            pair.give(&hello).expect("hello");
+            let records = pair.take(b"").expect("records");
+            pair.client_gets(&records).expect("flight of the server");
+            pair.client.writer().write_all(b"early").expect("memory");
+            for _ in 0..asks {
+                pair.client.refresh_traffic_keys().expect("TLS 1.3");
+                pair.client.writer().write_all(b" bird").expect("memory");
+            }
+            let flight = pair.client_records();
+            if cut > flight.len() {
+                assert!(cut > 100);
+                break;
+            }
+            pair.give(&flight[..cut]).expect("first part");
+            pair.give(&flight[cut..]).expect("second part");
+            let records = pair.take(b"answer").expect("records");
+            assert_eq!(pair.client_gets(&records).expect("key"), b"answer", "{asks} {cut}");
+            assert_eq!(pair.plain.filled().len(), 5 + 5 * asks);
+        }
+    }
+}
+
+#[test]
+fn the_last_flight_of_a_tls_1_2_client_wherever_a_read_ends() {
+    for cut in 0..usize::MAX {
+        let mut pair = Pair::new(suite_of(ProtocolVersion::TLSv1_2), usize::MAX);
+        pair.client.writer().write_all(b"early bird").expect("memory");
+        let hello = pair.client_records();
+        pair.give(&hello).expect("hello");
+        let records = pair.take(b"").expect("records");
+        pair.client_gets(&records).expect("flight of the server");
+        let flight = pair.client_records();
+        if cut > flight.len() {
+            assert!(cut > 80);
+            break;
+        }
+        pair.give(&flight[..cut]).expect("first part");
+        pair.give(&flight[cut..]).expect("second part");
+        pair.exchange().expect("handshake");
+        let records = pair.take(b"answer").expect("records");
+        assert_eq!(pair.client_gets(&records).expect("key"), b"answer", "{cut}");
+        assert_eq!(pair.plain.filled(), b"early bird");
+    }
+}
+
+#[test]
+fn a_handshake_in_small_records_is_put_together() {
+    for (suite, part) in suites().into_iter().flat_map(|suite| [1, 3, 4, 5, 100].map(|part| (suite, part))) {
+        for step in [1, 7, usize::MAX] {
+            let mut pair = Pair::new(suite, step);
+            // The hello in records of so many bytes.
+            let hello = pair.client_records();
+            let records: Vec<u8> = hello[HEADER..]
+                .chunks(part)
+                .flat_map(|part| [&[HANDSHAKE, 3, 1, 0, part.len() as u8], part].concat())
+                .collect();
+            pair.give(&records).expect("hello");
+            assert!(!pair.exchange().expect("handshake"));
+            assert!(!pair.client.is_handshaking());
+        }
+    }
+}
+
 #[test]
 fn our_cipher_is_aes_128_unless_the_client_has_no_hardware_for_it() {
     let order = |first: &str| {
@@ -259,6 +329,12 @@ fn a_handshake_that_fails_leaves_the_alert_of_rustls() {
         ));
         assert!(server.is_handshaking());
         assert_eq!(server.unsent_records().first(), Some(&ALERT), "{bytes:?}");
+        // Nothing is looked at any more.
+        let said = server.unsent();
+        for more in [bytes, &[0; 100], b"GET / HTTP/1.1"] {
+            assert!(!server.decrypt(&mut more.to_vec(), &mut Buffer::default()).expect("ignored"));
+        }
+        assert_eq!(server.unsent(), said);
     }
 }
 
@@ -294,7 +370,43 @@ fn text_is_told_from_tls() {
     assert_eq!(Tls::default().read_hello(&[22]), Hello::Incomplete);
 }
 
+fn give_anything(server: &mut Tls, bytes: &[u8], step: usize) {
+    for piece in bytes.chunks(step) {
+        let mut all = [server.rest(), piece].concat();
+        match server.read_hello(&all) {
+            Hello::PlainText => return,
+            Hello::Incomplete => server.keep_rest(&all),
+            hello => {
+                if hello == Hello::Complete {
+                    let choice = Choice { settings: Some(SETTINGS.clone()), router: None };
+                    server.choose(choice).expect("settings");
+                }
+                // Also after a failure, which nobody should do.
+                let _ = server.decrypt(&mut all, &mut Buffer::default());
+            }
+        }
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn no_bytes_do_harm_to_a_handshake(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), at in 0usize..10_000, flip in 1u8..,
+        flight in 0..2, step in 1usize..300) {
+        let mut pair = Pair::new(suites()[at % suites().len()], step);
+        if flight == 1 {
+            let hello = pair.client_records();
+            pair.give(&hello).expect("hello");
+            let records = pair.take(b"").expect("records");
+            pair.client_gets(&records).expect("flight of the server");
+        }
+        let mut records = pair.client_records();
+        let at = at % records.len();
+        records[at] ^= flip;
+        give_anything(&mut pair.server, &records, step);
+        give_anything(&mut pair.server, &bytes, step);
+    }
+
     #[test]
     fn no_bytes_do_harm_to_a_session(
         bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), at in 0usize..100, flip in 1u8..) {

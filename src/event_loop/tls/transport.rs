@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::{Failure, Hello, Tls};
 use crate::channel::EventKind;
-use crate::event_loop::connection::{Connection, WRITE_BUDGET};
+use crate::event_loop::connection::{Connection, Protocol, WRITE_BUDGET};
 use crate::event_loop::context::Context;
 use crate::event_loop::outbound::{MAX_SLICES, Outbound};
 use crate::event_loop::timer::Tick;
@@ -159,6 +159,30 @@ impl Connection {
         self.end_gracefully(ctx);
     }
 
+    /// The connection is closed at once. A close_notify tells the peer that the cut is ours and not one of the network (RFC
+    /// 8446 §6.1), as far as the kernel takes it, and unless that would make a body look whole that ends with the connection.
+    pub(in crate::event_loop) fn say_that_it_ends(&mut self) {
+        let is_cut = self.is_cut(!self.out.is_empty());
+        let (Some(tls), Some(stream)) = (&mut self.tls, &mut self.stream) else { return };
+        // Behind a part of a record it would only be taken for the rest of it.
+        if is_cut || tls.unsent() > 0 {
+            return;
+        }
+        let mut records = Buffer::default();
+        tls.close(&mut records);
+        if !records.is_empty() {
+            let _ = stream.write_vectored(&[IoSlice::new(records.filled())]);
+        }
+    }
+
+    /// Whether an end would be one in a body that ends with the connection. `unsent`: the kernel has not taken everything.
+    fn is_cut(&self, unsent: bool) -> bool {
+        match &self.protocol {
+            Protocol::Http(http) => http.ends_with_the_connection(unsent),
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
     // ---- sending
 
     /// `flush` for TLS: encrypts no more than the kernel takes, but for one buffer.
@@ -211,7 +235,7 @@ impl Connection {
 
     /// Moves what is to be sent next to `records`; nothing while many of them wait already.
     fn fill_records(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Failure> {
-        let (ends, start) = (self.is_flushing(), records.len());
+        let (ends, is_cut, start) = (self.is_flushing(), self.is_cut(false), records.len());
         let Some(tls) = self.tls.as_mut().filter(|tls| tls.unsent() <= JOINED) else { return Ok(()) };
         match encrypt_some(tls, &self.out, records) {
             Ok(taken) => self.out.consume(&mut ctx.spare, taken),
@@ -221,7 +245,7 @@ impl Connection {
                 return Err(failure);
             }
         }
-        if ends && self.out.is_empty() {
+        if ends && !is_cut && self.out.is_empty() {
             tls.close(records);
         }
         Ok(())

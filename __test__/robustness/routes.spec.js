@@ -1,0 +1,139 @@
+'use strict';
+// Routes that are replaced or removed: what they hold is released, but not before the last event that may name them.
+
+const { it, assert, serve, get, upgradeRequest } = require('../support');
+const { Program, eventually, sleep } = require('./program');
+
+it('replaced and removed routes of all kinds are released, and their numbers used again', async (t) => {
+  const program = Program.start(
+    t,
+    async ({ uWS, listening, modulePath }) => {
+      const { handlers } = require(`${modulePath()}/lib/engine`);
+      const weak = [];
+      const holding = () => {
+        const large = new Array(10000).fill(0);
+        const handler = () => large.length;
+        weak.push(new WeakRef(handler));
+        return handler;
+      };
+      const { app } = listening((each) => each.get('/last', (res) => res.end('there')));
+      const declared = new uWS.DeclarativeResponse().end('declared');
+      for (let round = 0; round < 20; round++) {
+        for (let i = 0; i < 100; i++) {
+          app.get('/replaced', holding());
+          app.any('/removed/:a/*', holding());
+          app.any('/removed/:b/*', null);
+          app.ws('/replaced', { open: holding(), message: holding() });
+          app.get('/declared', declared);
+          app.get('/declared', holding());
+        }
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      globalThis.gc();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      globalThis.gc();
+      const alive = weak.filter((each) => each.deref() !== undefined).length;
+      console.log(`result ${JSON.stringify({ alive, handlers: handlers.length })}`);
+      process.exit(0);
+    },
+    undefined,
+    { flags: ['--expose-gc'] },
+  );
+  const { alive, handlers } = JSON.parse(await program.said('result'));
+  assert.ok(alive <= 4, `${alive} alive`);
+  assert.ok(handlers < 3000, `${handlers} of 12,000`);
+});
+
+it('a request that waits in a pipeline is answered by the route it was for, though that is gone', async (t) => {
+  const held = [];
+  const server = serve(t, (app) =>
+    app
+      .get('/first', (res) => res.onAborted(() => {}) && held.push(res))
+      .get('/old', (res) => res.end('old'))
+      .get('/*', (res) => res.end('any')),
+  );
+  const peer = await server.connect();
+  await peer.send(get('/first') + get('/old') + get('/old'));
+  assert.ok(await eventually(() => held.length === 1));
+  await sleep(20);
+  server.app.get('/old', null);
+  for (let i = 0; i < 50; i++) server.app.get('/other', (res) => res.end(`other ${i}`));
+  await sleep(30);
+  for (let i = 0; i < 50; i++) server.app.get('/other', (res) => res.end('another'));
+  await sleep(30);
+  held[0].end('first');
+  assert.equal((await peer.response()).body, 'first');
+  assert.equal((await peer.response()).body, 'old');
+  assert.equal((await peer.response()).body, 'old');
+  assert.equal((await peer.request(get('/old'))).body, 'any');
+  assert.equal((await peer.request(get('/other'))).body, 'another');
+});
+
+it('a WebSocket lives on with the behaviour it came by, and an upgrade that was begun is completed', async (t) => {
+  const waiting = [];
+  const said = [];
+  const server = serve(t, (app) =>
+    app
+      .ws('/plain', {
+        message: (ws, message) => ws.send(`old ${Buffer.from(message)}`),
+        close: () => said.push('close'),
+      })
+      .ws('/late', {
+        upgrade(res, req, context) {
+          res.onAborted(() => {});
+          const key = req.getHeader('sec-websocket-key');
+          waiting.push(() => res.upgrade({ id: 1 }, key, '', '', context));
+        },
+        open: (ws) => ws.send(`open ${ws.id}`),
+        message: (ws, message) => ws.send(`late ${Buffer.from(message)}`),
+      }),
+  );
+  const plain = await server.ws('/plain');
+  const late = [await server.connect(), await server.connect()];
+  for (const peer of late) await peer.send(upgradeRequest('/late'));
+  assert.ok(await eventually(() => waiting.length === 2));
+  for (const path of ['/plain', '/late']) {
+    server.app.ws(path, null);
+    for (let i = 0; i < 20; i++) server.app.ws(path, { message: (ws) => ws.send('new') });
+  }
+  await sleep(50);
+  for (const go of waiting) {
+    go();
+    await sleep(10);
+  }
+  for (const peer of late) assert.match((await peer.head()).text, /^HTTP\/1.1 101 /);
+  await plain.text('a');
+  assert.equal(await plain.message(), 'old a');
+  plain.destroy();
+  assert.ok(await eventually(() => said.length === 1));
+  const fresh = await server.ws('/late');
+  await fresh.text('a');
+  assert.equal(await fresh.message(), 'new');
+});
+
+it('routes come and go under load, and each request is answered by a route of its path', async (t) => {
+  const server = serve(t, (app) => app.get('/*', (res) => res.end('none')));
+  let going = true;
+  const change = async () => {
+    for (let i = 0; going; i++) {
+      for (const path of ['/a', '/b', '/c']) {
+        if (i % 3 === 2) server.app.get(path, null);
+        else if (i % 3 === 1) server.app.get(path, (res) => res.end(path));
+        else server.app.get(path, (res) => res.onAborted(() => {}) && setImmediate(() => res.end(path)));
+      }
+      if (i % 10 === 0) await sleep(1);
+    }
+  };
+  const changing = change();
+  const ask = async (path) => {
+    const peer = await server.connect();
+    for (let i = 0; i < 60; i++) {
+      await peer.send(get(path).repeat(8));
+      for (let k = 0; k < 8; k++) assert.match((await peer.response()).body, new RegExp(`^(none|${path})$`));
+    }
+  };
+  await Promise.all(['/a', '/b', '/c', '/a'].map(ask));
+  going = false;
+  await changing;
+});
