@@ -1,7 +1,8 @@
 'use strict';
 // What a connection may make the server hold for as long as it likes is in proportion to what it has to say.
 
-const { it, assert, serve, until, get, post, frame, upgradeRequest } = require('../support');
+const { it, assert, serve, until, get, post, frame, upgradeRequest, WsPeer } = require('../support');
+const { Program } = require('./program');
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const COUNT = 500;
@@ -103,4 +104,51 @@ it('frames behind an upgrade that is still to come are left to the kernel', { ti
     },
   );
   assert.ok(grown < 25, `${grown} MiB for ${COUNT} connections`);
+});
+
+it('publishes do not pile up for all subscribers together', { timeout: 60000 }, async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const peak = () =>
+      +/VmHWM:\s+(\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1] / 1024;
+    let open = 0;
+    const server = listening((app) =>
+      app.ws('/*', {
+        idleTimeout: 0,
+        maxBackpressure: 0,
+        open: (ws) => {
+          ws.subscribe('all');
+          if (++open === 1000) console.log('ready ');
+        },
+        message(ws, message) {
+          const size = Number(Buffer.from(message));
+          const before = [process.memoryUsage.rss() / 2 ** 20, peak()];
+          // All of them are carried out in few turns.
+          for (let i = 0; i < 40; i++) app.publish('all', Buffer.alloc(size, i), true);
+          setTimeout(() => {
+            const now = [process.memoryUsage.rss() / 2 ** 20, peak()];
+            console.log(`grew${size} ${Math.round(now[0] - before[0])} ${Math.round(now[1] - before[1])}`);
+          }, 2000);
+        },
+      }),
+    );
+    console.log(`port ${server.port}`);
+  });
+  const port = Number(await program.said('port'));
+  let received = 0;
+  const readers = [];
+  for (let i = 0; i < 1000; i++) {
+    const peer = await WsPeer.open(port, '/');
+    peer.socket.removeAllListeners('data');
+    peer.socket.on('data', (data) => (received += data.length));
+    readers.push(peer);
+  }
+  await program.said('ready');
+  for (const size of [7900, 600]) {
+    received = 0;
+    await readers[0].text(`${size}`);
+    await until(() => received >= 1000 * 40 * size, 30000);
+    const [kept, most] = (await program.said(`grew${size}`)).split(' ').map(Number);
+    // In copies they are 300 MiB.
+    assert.ok(kept < 60 && most < 100, `${size}: ${most} MiB at most, ${kept} MiB kept`);
+  }
 });

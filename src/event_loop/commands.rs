@@ -14,6 +14,9 @@ const COMMANDS_PER_LOOK: usize = 64;
 /// Bytes of a payload that weigh as much as another command: to compress them takes far longer than to look at one.
 const BYTES_PER_WEIGHT: usize = 256;
 
+/// Bytes that publishes may copy for all their subscribers together before they are written.
+const PILE: usize = 8 << 20;
+
 /// What a turn may do of the commands there are.
 struct Budget {
     /// Batches that were there when it began: JavaScript may add to them as fast as they are carried out.
@@ -266,24 +269,28 @@ impl EventLoop {
     fn publish(&mut self, command: Command<'_>) -> usize {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
         let flag = |flag: u32| command.flags & flag != 0;
-        let mut publication = Publication::new(flag(send_flag::BINARY), flag(send_flag::COMPRESS), payload);
         let sender = connection_at(&mut self.slots, command.id.slot as usize)
             .filter(|connection| connection.id == command.id)
             .map(|connection| connection.id.slot);
-        // Backwards: a subscriber that is closed on the way leaves the topic, and the last one takes its place.
-        let count = self.ctx.topics.count(command.arg);
-        for index in (0..count).rev() {
-            let Some(slot) = self.ctx.topics.subscriber(command.arg, index) else { continue };
-            if Some(slot) == sender {
-                continue;
-            }
+        // As they are now: those that are closed on the way leave the topic, and no slot gets another user in this turn.
+        let mut subscribers = std::mem::take(&mut self.ctx.subscribers);
+        self.ctx.topics.list(command.arg, &mut subscribers);
+        let (binary, compress) = (flag(send_flag::BINARY), flag(send_flag::COMPRESS));
+        let mut publication = Publication::new(binary, compress, payload, subscribers.len());
+        for &slot in subscribers.iter().filter(|slot| Some(**slot) != sender) {
             let EventLoop { slots, ctx, .. } = self;
             if let Some(connection) = connection_at(slots, slot as usize) {
                 connection.deliver(ctx, &mut publication);
             }
+            if self.ctx.piled_up >= PILE {
+                // What the kernel takes now does not wait in memory for the end of the turn.
+                self.flush();
+            }
         }
         publication.recycle(&mut self.ctx.spare);
-        1 + count
+        let weight = 1 + subscribers.len();
+        self.ctx.subscribers = subscribers;
+        weight
     }
 
     /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.

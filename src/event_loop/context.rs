@@ -116,6 +116,10 @@ pub struct Context {
     /// By handler id.
     programs: Vec<Option<Arc<Program>>>,
     pub topics: Topics,
+    /// Scratch: the slots a publish goes to.
+    pub subscribers: Vec<u32>,
+    /// Bytes that publishes have copied for their subscribers since everything was last written.
+    pub piled_up: usize,
     pub spare: Spare,
     pub codecs: Codecs,
     pub wheel: Wheel,
@@ -150,6 +154,8 @@ impl Context {
             behaviours: Vec::new(),
             programs: Vec::new(),
             topics: Topics::default(),
+            subscribers: Vec::new(),
+            piled_up: 0,
             codecs: Codecs::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),

@@ -21,6 +21,8 @@ pub struct Outbound {
     /// What follows.
     rest: VecDeque<Segment>,
     len: usize,
+    /// Of `len`, the bytes of buffers that others send too.
+    shared: usize,
 }
 
 struct Segment {
@@ -50,6 +52,11 @@ impl Outbound {
 
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes in memory of its own.
+    pub fn own_bytes(&self) -> usize {
+        self.len - self.shared
     }
 
     /// Lets `write` append bytes to the end of the queue. `spare` supplies buffers of earlier use.
@@ -91,13 +98,10 @@ impl Outbound {
     }
 
     /// Queues a frame that other connections send too.
-    pub fn push_shared(&mut self, spare: &mut Spare, bytes: &Arc<[u8]>) {
-        if bytes.len() < OWN_SEGMENT {
-            self.append(spare, |out| out.extend_from_slice(bytes));
-        } else {
-            self.len += bytes.len();
-            self.rest.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
-        }
+    pub fn push_shared(&mut self, bytes: &Arc<[u8]>) {
+        self.len += bytes.len();
+        self.shared += bytes.len();
+        self.rest.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
     }
 
     /// What is not sent yet, in order.
@@ -139,6 +143,9 @@ impl Outbound {
         spare.give(std::mem::take(&mut self.first));
         while let Some(front) = self.rest.front_mut() {
             let rest = front.rest().len();
+            if let Bytes::Shared(_) = front.bytes {
+                self.shared -= n.min(rest);
+            }
             if n < rest {
                 front.sent += n;
                 return;
@@ -225,7 +232,7 @@ mod tests {
         let (mut out, mut spare) = (Outbound::default(), Spare::default());
         out.append(&mut spare, |o| o.extend_from_slice(b"ab"));
         out.push(&mut spare, b"cd".to_vec());
-        out.push_shared(&mut spare, &Arc::from(&b"ef"[..]));
+        out.append(&mut spare, |o| o.extend_from_slice(b"ef"));
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         assert_eq!(out.slices(&mut slices), 1);
         assert_eq!(out.len(), 6);
@@ -254,11 +261,14 @@ mod tests {
                 match kind {
                     0 => out.append(&mut spare, |o| o.extend_from_slice(&bytes)),
                     1 => out.push(&mut spare, bytes),
-                    _ => out.push_shared(&mut spare, &Arc::from(bytes)),
+                    _ => out.push_shared(&Arc::from(bytes)),
                 }
             }
             prop_assert_eq!(out.len(), expected.len());
+            let shared = out.rest.iter().filter(|segment| matches!(segment.bytes, Bytes::Shared(_)));
+            prop_assert_eq!(out.own_bytes(), out.len() - shared.map(|segment| segment.rest().len()).sum::<usize>());
             prop_assert_eq!(drain(&mut out, &mut spare, step), expected);
+            prop_assert_eq!(out.own_bytes(), 0);
         }
     }
 }

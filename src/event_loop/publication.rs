@@ -12,11 +12,18 @@ use crate::protocol::handshake::MAX_WINDOW_BITS;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
+/// With so many subscribers copies of a frame take more memory than what is needed to share it.
+const MANY: usize = 256;
+/// The size from which on they share it.
+const SHARED_BY_MANY: usize = 512;
+
 pub struct Publication<'a> {
     pub binary: bool,
     pub payload: &'a [u8],
     /// Subscribers that can be are to be sent it compressed.
     pub compress: bool,
+    /// Frames from this size on are shared by reference instead of being copied.
+    shared_from: usize,
     plain: Option<Frame>,
     /// By window bits.
     compressed: [Option<Frame>; MAX_WINDOW_BITS as usize + 1],
@@ -42,12 +49,13 @@ impl<'a> Publication<'a> {
     }
 
     /// An empty message is never compressed.
-    pub fn new(binary: bool, compress: bool, payload: &'a [u8]) -> Self {
+    pub fn new(binary: bool, compress: bool, payload: &'a [u8], subscribers: usize) -> Self {
         let compress = compress && !payload.is_empty();
         Publication {
             binary,
             payload,
             compress,
+            shared_from: if subscribers >= MANY { SHARED_BY_MANY } else { OWNED_PAYLOAD },
             plain: None,
             compressed: Default::default(),
             dropped_at: None,
@@ -55,18 +63,19 @@ impl<'a> Publication<'a> {
     }
 
     pub fn queue_plain(&mut self, out: &mut Outbound, spare: &mut Spare) {
-        let (opcode, payload) = (self.opcode(), self.payload);
-        self.plain.get_or_insert_with(|| Frame::build(spare, opcode, false, payload)).queue(out, spare);
+        let (opcode, payload, shared_from) = (self.opcode(), self.payload, self.shared_from);
+        let build = || Frame::build(spare, opcode, false, payload, shared_from);
+        self.plain.get_or_insert_with(build).queue(out, spare);
     }
 
     /// As compressed for this window without context.
     pub fn queue_compressed(&mut self, bits: u8, codecs: &mut Codecs, out: &mut Outbound, spare: &mut Spare) {
-        let (opcode, payload) = (self.opcode(), self.payload);
+        let (opcode, payload, shared_from) = (self.opcode(), self.payload, self.shared_from);
         let place = &mut self.compressed[usize::from(bits.min(MAX_WINDOW_BITS))];
         let frame = place.get_or_insert_with(|| {
             let mut deflated = spare.take();
             codecs.deflater().deflate(bits, payload, &mut deflated);
-            let frame = Frame::build(spare, opcode, true, &deflated);
+            let frame = Frame::build(spare, opcode, true, &deflated, shared_from);
             spare.give(deflated);
             frame
         });
@@ -88,11 +97,11 @@ impl<'a> Publication<'a> {
 }
 
 impl Frame {
-    fn build(spare: &mut Spare, opcode: OpCode, rsv1: bool, payload: &[u8]) -> Self {
+    fn build(spare: &mut Spare, opcode: OpCode, rsv1: bool, payload: &[u8], shared_from: usize) -> Self {
         let mut built = spare.take();
         frame::write_header(&mut built, opcode, true, rsv1, payload.len());
         built.extend_from_slice(payload);
-        if built.len() < OWNED_PAYLOAD {
+        if built.len() < shared_from {
             return Frame::Small(built);
         }
         let shared = Arc::from(&built[..]);
@@ -103,7 +112,7 @@ impl Frame {
     fn queue(&self, out: &mut Outbound, spare: &mut Spare) {
         match self {
             Frame::Small(bytes) => out.append(spare, |out| out.extend_from_slice(bytes)),
-            Frame::Large(bytes) => out.push_shared(spare, bytes),
+            Frame::Large(bytes) => out.push_shared(bytes),
         }
     }
 }
@@ -116,7 +125,7 @@ mod tests {
     fn frames_are_built_once_and_large_ones_shared() {
         let (mut spare, mut codecs) = (Spare::default(), Codecs::default());
         let payload: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
-        let mut publication = Publication::new(true, true, &payload);
+        let mut publication = Publication::new(true, true, &payload, 3);
         let mut outs = [Outbound::default(), Outbound::default(), Outbound::default()];
         for out in &mut outs {
             publication.queue_plain(out, &mut spare);
@@ -134,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_empty_publish_is_plain() {
-        assert!(!Publication::new(false, true, b"").compress);
-        assert!(Publication::new(false, true, b"x").compress);
+        assert!(!Publication::new(false, true, b"", 1).compress);
+        assert!(Publication::new(false, true, b"x", 1).compress);
     }
 }

@@ -118,6 +118,7 @@ impl EventLoop {
     /// Writes what connections have collected.
     pub(super) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.ctx.dirty);
+        self.ctx.piled_up = 0;
         if dirty.len() >= WORTH_IT && self.together.uring.get().is_some() {
             for slots in dirty.chunks(MOST) {
                 self.flush_together(slots);

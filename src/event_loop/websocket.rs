@@ -353,7 +353,7 @@ impl Connection {
             }
             return;
         }
-        let reset_timeout = behaviour.reset_idle_timeout_on_send;
+        let (reset_timeout, before) = (behaviour.reset_idle_timeout_on_send, self.out.own_bytes());
         let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
         match websocket.compression.as_deref_mut().filter(|_| publication.compress) {
             None => publication.queue_plain(&mut self.out, &mut ctx.spare),
@@ -364,6 +364,7 @@ impl Connection {
                 None => self.deliver_in_context(ctx, publication),
             },
         }
+        ctx.piled_up += self.out.own_bytes().saturating_sub(before);
         self.mark_dirty(ctx);
         if reset_timeout {
             self.restart_idle_timeout(ctx);

@@ -316,12 +316,14 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
         } else {
             child.shared().stop.store(true, Ordering::SeqCst);
         }
-        child.event_loop.control(Control::Adopt {
+        // As a loop does that has not heard of the end.
+        let adopt = Control::Adopt {
             app: APP,
             stream: socket::Stream::Tcp(mio::net::TcpStream::from_std(stream)),
             peer: Some(peer),
             home: Some((parent.event_loop.remote(), APP)),
-        });
+        };
+        child.event_loop.control.send(adopt).expect("an inbox");
         child.event_loop.stop();
         let request = parent.expect_request();
         parent.end(request.id, b"served all the same");
