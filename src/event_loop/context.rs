@@ -15,6 +15,7 @@ use crate::protocol::request::{Limits, RequestHead};
 use crate::router::Router;
 use crate::topics::Topics;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant, SystemTime};
@@ -134,6 +135,8 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    /// Bytes of bodies that declared answers wait for.
+    pub collected: Rc<Cell<usize>>,
     /// The last tick in which JavaScript was so far behind that nothing could be read.
     last_overload: Cell<Tick>,
     /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
@@ -164,6 +167,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            collected: Rc::default(),
             last_overload: Cell::new(0),
             laboured: false,
             tls: tls::Scratch::default(),

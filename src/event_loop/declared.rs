@@ -9,17 +9,55 @@ use crate::protocol::http_error::HttpError;
 use crate::protocol::request::{RequestHead, Span};
 use crate::protocol::response::{self, BodyFraming};
 use smallvec::SmallVec;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Largest request body a program can answer with. It has to be whole before the answer can begin, since clients may
 /// read nothing before they have sent everything; a larger one is refused with 413.
 pub const MAX_DECLARED_BODY: usize = 16 << 20;
 
+/// Bytes of such bodies that all connections of a loop together may make it hold; who comes with more is told to come
+/// again later.
+const MAX_COLLECTED: usize = 256 << 20;
+
 /// An answer that waits for the request's body.
 pub struct Collecting {
     program: Arc<Program>,
     answer: Answer,
-    pub body: Vec<u8>,
+    body: Collected,
+}
+
+impl Collecting {
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
+        self.body.append(bytes)
+    }
+}
+
+/// A part of a body, counted with those of all connections for as long as it is held.
+struct Collected {
+    bytes: Vec<u8>,
+    all: Rc<Cell<usize>>,
+}
+
+impl Collected {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
+        if self.bytes.len() + bytes.len() > MAX_DECLARED_BODY {
+            return Err(HttpError::ContentTooLarge);
+        }
+        if self.all.get() + bytes.len() > MAX_COLLECTED {
+            return Err(HttpError::Unavailable);
+        }
+        self.all.set(self.all.get() + bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.bytes.len());
+    }
 }
 
 impl Connection {
@@ -45,7 +83,8 @@ impl Connection {
         if announced.flatten().is_some_and(|length| length > MAX_DECLARED_BODY as u64) {
             return self.http_refuse(ctx, HttpError::ContentTooLarge);
         }
-        http.collect(Collecting { program, answer, body: Vec::new() });
+        let body = Collected { bytes: Vec::new(), all: ctx.collected.clone() };
+        http.collect(Collecting { program, answer, body });
         if head.expect_continue {
             self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
         }
@@ -55,7 +94,7 @@ impl Connection {
     /// The body an answer waited for is whole.
     pub(super) fn http_collected(&mut self, ctx: &mut Context, collecting: Collecting) {
         let Collecting { program, answer, body } = collecting;
-        self.send_declared(ctx, &program, answer.with_body(&body));
+        self.send_declared(ctx, &program, answer.with_body(&body.bytes));
     }
 
     fn send_declared(&mut self, ctx: &mut Context, program: &Program, body: Vec<u8>) {
@@ -81,4 +120,27 @@ fn first_parameters(matches: &[u32]) -> SmallVec<[Span; 4]> {
     let count = matches.get(1).map_or(0, |count| *count as usize);
     let spans = matches.get(2..).unwrap_or_default().chunks_exact(2).take(count);
     spans.map(|span| Span { start: span[0], end: span[1] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_bounded_each_and_all_together_and_counted_while_they_are_held() {
+        let all = Rc::new(Cell::new(0));
+        let body = || Collected { bytes: Vec::new(), all: all.clone() };
+        let part = vec![0; MAX_DECLARED_BODY];
+        let mut bodies: Vec<_> = (0..MAX_COLLECTED / MAX_DECLARED_BODY).map(|_| body()).collect();
+        for body in &mut bodies {
+            assert_eq!(body.append(&part), Ok(()));
+            assert_eq!(body.append(b"x"), Err(HttpError::ContentTooLarge));
+        }
+        let mut last = body();
+        assert_eq!(last.append(b"x"), Err(HttpError::Unavailable));
+        bodies.pop();
+        assert_eq!(last.append(b"x"), Ok(()));
+        drop((bodies, last));
+        assert_eq!(all.get(), 0);
+    }
 }

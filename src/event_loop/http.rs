@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Protocol};
 use super::context::Context;
-use super::declared::{Collecting, MAX_DECLARED_BODY};
+use super::declared::Collecting;
 use crate::channel::{BODY_LAST, BODY_SHIFT, EXCHANGE_SHIFT, EventKind, NO_HANDLER, request_flag};
 use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
@@ -329,6 +329,9 @@ impl Connection {
     pub(super) fn http_refuse(&mut self, ctx: &mut Context, error: HttpError) {
         log::debug!("connection {}: {error}", self.id.slot);
         self.tell_gone(ctx, 0, b"");
+        if let Some(http) = self.http() {
+            http.collecting = None;
+        }
         if self.http().is_some_and(|http| http.sending == Sending::Nothing) {
             self.send(ctx, |out| out.extend_from_slice(error.response()));
         }
@@ -430,9 +433,8 @@ impl Connection {
         };
         http.window_bytes += used;
         if let Some(collecting) = &mut http.collecting {
-            collecting.body.extend_from_slice(&bytes[data]);
-            if collecting.body.len() > MAX_DECLARED_BODY {
-                self.http_refuse(ctx, HttpError::ContentTooLarge);
+            if let Err(error) = collecting.append(&bytes[data]) {
+                self.http_refuse(ctx, error);
                 return bytes.len();
             }
         } else if http.pending && (last || !data.is_empty()) {

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-/// The client's fault. The reason is for logs; the client is told only the status.
+/// Mostly the client's fault. The reason is for logs; the client is told only the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HttpError {
     #[error("bad request: {0}")]
@@ -16,6 +16,9 @@ pub enum HttpError {
     /// RFC 9110, 15.5.14.
     #[error("content too large")]
     ContentTooLarge,
+    /// Nobody's fault: too much is being received already (RFC 9110, 15.6.4).
+    #[error("service unavailable")]
+    Unavailable,
     #[error("HTTP version not supported")]
     VersionNotSupported,
 }
@@ -26,6 +29,7 @@ impl HttpError {
             HttpError::BadRequest(_) => 400,
             HttpError::HeaderFieldsTooLarge => 431,
             HttpError::ContentTooLarge => 413,
+            HttpError::Unavailable => 503,
             HttpError::VersionNotSupported => 505,
         }
     }
@@ -36,6 +40,7 @@ impl HttpError {
             HttpError::BadRequest(_) => BAD_REQUEST,
             HttpError::HeaderFieldsTooLarge => HEADER_FIELDS_TOO_LARGE,
             HttpError::ContentTooLarge => CONTENT_TOO_LARGE,
+            HttpError::Unavailable => UNAVAILABLE,
             HttpError::VersionNotSupported => VERSION_NOT_SUPPORTED,
         }
     }
@@ -61,6 +66,7 @@ macro_rules! page {
 const BAD_REQUEST: &[u8] = page!("400 Bad Request", "69");
 const HEADER_FIELDS_TOO_LARGE: &[u8] = page!("431 Request Header Fields Too Large", "109");
 const CONTENT_TOO_LARGE: &[u8] = page!("413 Content Too Large", "81");
+const UNAVAILABLE: &[u8] = page!("503 Service Unavailable", "85");
 const VERSION_NOT_SUPPORTED: &[u8] = page!("505 HTTP Version Not Supported", "99");
 
 #[cfg(test)]
@@ -69,9 +75,13 @@ mod tests {
 
     #[test]
     fn responses_are_whole_and_their_length_is_true() {
-        for error in
-            [HttpError::BadRequest("x"), HttpError::HeaderFieldsTooLarge, HttpError::VersionNotSupported]
-        {
+        for error in [
+            HttpError::BadRequest("x"),
+            HttpError::HeaderFieldsTooLarge,
+            HttpError::ContentTooLarge,
+            HttpError::Unavailable,
+            HttpError::VersionNotSupported,
+        ] {
             let text = std::str::from_utf8(error.response()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", error.status())), "{head}");
