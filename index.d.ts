@@ -204,8 +204,10 @@ export interface WebSocket<UserData> {
  * request is answered with 500; the original ends the process. A handler that throws is answered with 500 too.
  *
  * Limits: a connection that idles between requests, a request head that is not complete, and a write that makes no
- * progress get 10 s; a request body has to bring 16 KiB/s on average over 10 s. There is no limit on how long a response
- * may be pending.
+ * progress get 10 s, which begin anew with each progress; a request body has to bring 16 KiB/s on average over 10 s: an
+ * upload of a byte a second ends after some 11 s, as in the original ({@link TemplatedApp.setIdleTimeout} changes both).
+ * There is no limit on how long a response may be pending. A status of 1xx is none of a response and an Error, but for
+ * 101 before {@link upgrade}; 204 and 304 are sent without a body, and 204 without a length, whatever is written.
  */
 export interface HttpResponse {
   /**
@@ -456,7 +458,7 @@ export interface WebSocketBehavior<UserData> {
 
   /**
    * Seconds without a byte from the peer after which the connection is dropped: 0 (never) or 8 to 960, default 120;
-   * anything else throws a RangeError. Exact to a second. See {@link sendPingsAutomatically}.
+   * anything else throws a RangeError. At most a second late. See {@link sendPingsAutomatically}.
    */
   idleTimeout?: number;
 
@@ -692,7 +694,8 @@ export interface TemplatedApp {
 
   /**
    * Closes all listen sockets and, at once, all connections: `onAborted` and `close` handlers (with 1006) run inside this
-   * call. What was completely answered before is still sent as far as the kernel takes it without waiting.
+   * call. What was completely answered before is still sent as far as the kernel takes it without waiting. No handler is
+   * called for requests and WebSockets that have come and not been seen yet. The app may {@link listen} again.
    */
   close(): TemplatedApp;
 
