@@ -6,11 +6,25 @@ const { hot, later } = require('./engine');
 
 /** By slot: { slot, generation, app, events } of a connection with requests that wait. */
 const lines = [];
-/** By slot: the generation of the last connection of which no further request becomes an object. */
+/** By slot: the generation of the last connection of which no further request becomes an object; -1: none. */
 const over = [];
 
 /** Takes a waiting request; filled in by lib/receivers.js. */
 const taker = { take: null };
+
+/** Both tables have a place for the slot: looking behind the end of an array costs more than all the rest here. */
+function reach(slot) {
+  while (lines.length <= slot) {
+    lines.push(undefined);
+    over.push(-1);
+  }
+}
+
+/** Whether there is anything to be known of the slot; most have never had a line, nor an end that JavaScript decided. */
+function isConcerned(slot) {
+  if (slot >= lines.length) reach(slot);
+  return lines[slot] !== undefined || over[slot] !== -1;
+}
 
 /** Whether requests of this connection are for nobody any more. */
 const isOver = (slot, generation) => over[slot] === generation;
@@ -20,6 +34,7 @@ const waits = (slot, generation) => lines[slot] !== undefined && lines[slot].gen
 
 /** Puts a request, the arguments of its event, behind the others. */
 function park(slot, generation, handler, flags, app, offset, length) {
+  reach(slot);
   if (!waits(slot, generation)) lines[slot] = { slot, generation, app, events: [] };
   // What the event's batch holds is gone before its turn comes.
   lines[slot].events.push([slot, generation, handler, flags, app, hot.park(offset, length), length]);
@@ -27,7 +42,7 @@ function park(slot, generation, handler, flags, app, offset, length) {
 
 /** The response is complete: the next request has its turn. */
 function proceed(slot, generation) {
-  if (waits(slot, generation)) later(handOver, lines[slot]);
+  if (lines[slot] !== undefined && waits(slot, generation)) later(handOver, lines[slot]);
 }
 
 function handOver(line) {
@@ -44,6 +59,7 @@ function handOver(line) {
 
 /** The connection ends or becomes something else: no request that waits or is still to come gets a handler. */
 function end(slot, generation) {
+  reach(slot);
   over[slot] = generation;
   if (!waits(slot, generation)) return;
   for (const event of lines[slot].events) hot.unpark(event[5]);
@@ -57,4 +73,4 @@ function endAll(app) {
   }
 }
 
-module.exports = { taker, isOver, waits, park, proceed, end, endAll };
+module.exports = { taker, isConcerned, isOver, waits, park, proceed, end, endAll };

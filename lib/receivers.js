@@ -33,10 +33,13 @@ const DRAINED = true;
 // ---- HTTP
 
 receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
-  if (apps[app].closing > 0 || pipeline.isOver(slot, generation)) return;
-  if (connections[slot] !== undefined || pipeline.waits(slot, generation)) {
-    pipeline.park(slot, generation, handler, flags, app, offset, length);
-    return;
+  if (apps[app].closing > 0) return;
+  if (connections[slot] !== undefined || pipeline.isConcerned(slot)) {
+    if (pipeline.isOver(slot, generation)) return;
+    if (connections[slot] !== undefined || pipeline.waits(slot, generation)) {
+      pipeline.park(slot, generation, handler, flags, app, offset, length);
+      return;
+    }
   }
   return takeRequest(slot, generation, handler, flags, app, offset, length);
 };
@@ -44,9 +47,12 @@ receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length
 pipeline.taker.take = takeRequest;
 
 function takeRequest(slot, generation, handler, flags, app, offset, length) {
-  const res = newResponse(slot, generation, flags, app, announcedLength(flags, offset, length));
+  const res = newResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
   const body = (flags >>> BODY_SHIFT) & BODY_MASK;
+  if ((flags & Flag.HAS_BODY) !== 0 && body === 0) {
+    responseInternals.expectBody(res, hot.requestHeader(offset, length, 'content-length'));
+  }
   connections[slot] = res;
   let match = 0;
   for (let id = handler; id !== -1; id = hot.requestMatch(offset, length, ++match)) {
@@ -70,15 +76,9 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
   else responseInternals.notFound(res);
 }
 
-function newResponse(slot, generation, flags, app, bodyLength) {
+function newResponse(slot, generation, flags, app) {
   const Response = apps[app].secure ? SSLHttpResponse : HttpResponse;
-  return new Response(slot, generation, flags, app, bodyLength);
-}
-
-/** Of a body that is still to come: the text of its Content-Length, empty where it has none. */
-function announcedLength(flags, offset, length) {
-  if ((flags & Flag.HAS_BODY) === 0 || ((flags >>> BODY_SHIFT) & BODY_MASK) !== 0) return '';
-  return hot.requestHeader(offset, length, 'content-length');
+  return new Response(slot, generation, flags, app);
 }
 
 function callRoute(route, res, req) {
@@ -146,7 +146,7 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
 
 receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
-  const res = newResponse(slot, generation, Flag.HAS_BODY, app, '');
+  const res = newResponse(slot, generation, Flag.HAS_BODY, app);
   responseInternals.keepAddresses(res, hot.payload(offset, length));
   for (const filter of filters) filter(res, accepted ? 1 : -1);
 };

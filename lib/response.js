@@ -140,6 +140,9 @@ function addressText(ip) {
   return hex.match(/.{4}/g).join(':');
 }
 
+/** Of filters' responses, whose connections may be gone: what came with the event. */
+const keptAddresses = new WeakMap();
+
 /** What the module keeps to itself; see the static block. */
 let internals;
 
@@ -149,10 +152,8 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
-  #bodyLength;
   /** A key; '': none yet. */
   #status = '';
-  #content = Content.USUAL;
   /** Lines; bytes once one of them is no UTF-8. */
   #headers = '';
   #flags = 0;
@@ -166,16 +167,12 @@ class HttpResponse {
   #onAborted = null;
   #onWritable = null;
   #body = null;
-  /** Of a filter's response, whose connection may be gone: what came with the event. */
-  #addresses = null;
 
-  /** @param {string} bodyLength of a body that is still to come, if it is known */
-  constructor(slot, generation, flags, app, bodyLength) {
+  constructor(slot, generation, flags, app) {
     this.#slot = slot;
     this.#generation = generation;
     this.#request = flags;
     this.#app = app;
-    this.#bodyLength = bodyLength;
   }
 
   static {
@@ -190,6 +187,10 @@ class HttpResponse {
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
       app: (res) => res.#app,
+      /** A body is still to come. @param {string} length empty: it is not known */
+      expectBody(res, length) {
+        res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length);
+      },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
         // An earlier response of the pipeline may have asked.
@@ -198,7 +199,7 @@ class HttpResponse {
         if (handler !== null) handler(res.#offset);
       },
       keepAddresses(res, bytes) {
-        res.#addresses = readAddresses(new Uint8Array(bytes));
+        keptAddresses.set(res, readAddresses(new Uint8Array(bytes)));
       },
       /** The connection is gone; the loop has told us or we have told it. */
       abort(res) {
@@ -227,10 +228,14 @@ class HttpResponse {
     if (!this.#open) throw new Error(INVALID);
   }
 
+  /** What the status says of the body. */
+  get #content() {
+    return this.#status === '' ? Content.USUAL : contentOf(this.#status);
+  }
+
   /** Ends with a small page of ours, whatever head the handler had begun. */
   #endWithPage(status) {
     this.#status = status;
-    this.#content = Content.USUAL;
     this.#headers = 'Content-Type: text/html\r\n';
     this.#connection = '';
     this.#flags &= Respond.CLOSE;
@@ -257,7 +262,7 @@ class HttpResponse {
       this.#slot,
       this.#generation,
       (this.#request & Flag.HAS_BODY) !== 0,
-      this.#bodyLength || (this.#request >>> BODY_SHIFT) & BODY_MASK,
+      (this.#request >>> BODY_SHIFT) & BODY_MASK,
     ));
   }
 
@@ -267,7 +272,7 @@ class HttpResponse {
     this.#check();
     const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
-      this.#content = checkedContentOf(value);
+      checkedContentOf(value);
       this.#status = value;
     }
     return this;
@@ -598,8 +603,9 @@ class HttpResponse {
 
   #address(what, proxied) {
     this.#check();
-    if (this.#addresses !== null) {
-      const kept = this.#addresses[proxied][what];
+    const addresses = keptAddresses.get(this);
+    if (addresses !== undefined) {
+      const kept = addresses[proxied][what];
       return typeof kept === 'number' ? kept : kept.slice(0);
     }
     return hot[what](this.#slot, this.#generation, proxied);

@@ -110,6 +110,8 @@ pub const BODY_SHIFT: u32 = 8;
 /// From this bit on, the flags of a `Request` event are the low bits of the exchange's number on its connection. There
 /// are never so many exchanges at once that two of them had the same.
 pub const EXCHANGE_SHIFT: u32 = 24;
+/// Of the number: with one bit more the flags would be no small integer of V8's.
+pub const EXCHANGE_MASK: u8 = 0x7f;
 
 pub const BODY_LAST: u32 = 1;
 

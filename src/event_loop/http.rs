@@ -3,7 +3,9 @@
 use super::connection::{Connection, Protocol};
 use super::context::Context;
 use super::declared::Collecting;
-use crate::channel::{BODY_LAST, BODY_SHIFT, EXCHANGE_SHIFT, EventKind, NO_HANDLER, request_flag};
+use crate::channel::{
+    BODY_LAST, BODY_SHIFT, EXCHANGE_MASK, EXCHANGE_SHIFT, EventKind, NO_HANDLER, request_flag,
+};
 use crate::protocol::body::{BodyDecoder, InPlace};
 use crate::protocol::handshake;
 use crate::protocol::http_error::HttpError;
@@ -168,7 +170,7 @@ impl Exchange {
     /// The one behind `last`.
     fn new(head: &RequestHead, bytes: &[u8], last: &Exchange) -> Self {
         Exchange {
-            number: last.number.wrapping_add(1),
+            number: last.number.wrapping_add(1) & EXCHANGE_MASK,
             may_upgrade: head.websocket_key.is_some(),
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
