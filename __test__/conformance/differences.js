@@ -141,6 +141,13 @@ add('bare-line-feed', '§4.10', 'a bare line feed gets 505 or 400', '400, or tak
 add('bare-cr', '§4.10', 'a bare CR in a header is left to the timeout', '400');
 add('empty-header-name', '§4.10', 'an empty header name is accepted', '400');
 add(
+  'odd-host',
+  '§4.10',
+  'a `Host` with spaces, a path, a user or bytes above 127 is served',
+  '400 (RFC 9112 §3.2)',
+);
+add('del-in-header', '§4.10', 'DEL in a header value is accepted', '400, like other control characters');
+add(
   'lenient-framing',
   '§4.10',
   'doubtful framing is accepted or left to the timeout: differing or empty `Content-Length`, other transfer codings, chunks that are not as long as they say',

@@ -12,6 +12,13 @@ const chunked = (body) => framed(['Transfer-Encoding: chunked'], body);
 const CASES = [
   ['a proper request', head(), 'served'],
   ['a proper request with a body', post('/', 'x'), 'served'],
+  ...['a b', 'a/b', 'u@a', '<a>', '\xe4'].map((host) => [
+    `Host: ${host}`,
+    `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+    'served',
+    { id: 'odd-host', ours: '400' },
+  ]),
+  ['DEL in a header value', head('X: a\x7fb'), 'served', { id: 'del-in-header', ours: '400' }],
   ['no version', `GET /\r\n${HOST}\r\n`, 'stuck', { id: 'incomplete-request-line', ours: '400' }],
   ['only a word', 'GET\r\n\r\n', 'stuck', { id: 'incomplete-request-line', ours: '400' }],
   ['HTTP/2.0', `GET / HTTP/2.0\r\n${HOST}\r\n`, '505'],

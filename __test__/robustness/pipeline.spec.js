@@ -3,7 +3,7 @@
 // event of its own.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { it, assert, serve, get, post, upgradeRequest, frame, KEY } = require('../support');
+const { it, assert, serve, until, get, post, upgradeRequest, frame, KEY } = require('../support');
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -260,4 +260,43 @@ it('onWritable is for the response that asked', { timeout: 20000 }, async (t) =>
   assert.ok(first.raw.equals(large));
   assert.equal((await peer.response()).body, 'second');
   assert.equal(second, 0);
+});
+
+it('a lent message stays readable in the microtasks of its handler, whatever bodies it lets come', async (t) => {
+  const seen = [];
+  const held = [];
+  const server = serve(t, (app) => {
+    app.post('/*', (res) => {
+      res.onAborted(() => {});
+      res.pause();
+      held.push(res);
+    });
+    app.ws('/*', {
+      async message(ws, message) {
+        const before = Buffer.from(message).toString();
+        const [collected, streamed] = held;
+        collected.collectBody(1 << 20, (body) => collected.end(Buffer.from(body)));
+        collected.resume();
+        streamed.onData((chunk, last) => last && streamed.end('done'));
+        streamed.resume();
+        await null;
+        seen.push(before, Buffer.from(message).toString());
+        await new Promise((resolve) => process.nextTick(resolve));
+        seen.push(Buffer.from(message).toString());
+      },
+    });
+  });
+  const posts = [];
+  for (const body of ['x'.repeat(50000), 'y'.repeat(30000)]) {
+    const peer = await server.connect();
+    await peer.send(post('/', body));
+    posts.push(peer);
+    await until(() => held.length === posts.length);
+  }
+  await wait(30);
+  const ws = await server.ws('/');
+  await ws.text('message');
+  assert.equal((await posts[0].response()).body, 'x'.repeat(50000));
+  assert.equal((await posts[1].response()).body, 'done');
+  assert.deepEqual(seen, ['message', 'message', 'message']);
 });
