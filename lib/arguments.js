@@ -99,7 +99,7 @@ function isRaw(key) {
   return key.charCodeAt(0) === RAW_CODE;
 }
 
-/** What a key was made of: text, or bytes that are none. */
+/** The text or the bytes that a key was made of. */
 function ofKey(key) {
   return isRaw(key) ? Buffer.from(key.slice(1), 'latin1') : key;
 }

@@ -171,7 +171,7 @@ function flushScheduledCommands() {
 
 // ---- events of our own
 
-/** What is to run as an event of its own: functions with their argument. */
+/** Functions that are to run as events of their own, each with its argument behind it. */
 const due = [];
 
 /**

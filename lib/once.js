@@ -7,7 +7,7 @@ const threads = require('worker_threads');
 /** Other versions, and the same one in other places, have natives of their own. */
 const KEY = Symbol.for(`uws-rs ${require('../package.json').version} ${__dirname}`);
 
-/** What `make` returned the first time it was called in this realm; others, as Jest gives each test file, have their own classes. */
+/** The first result of `make` in this realm; others, as Jest gives each test file, have their own classes. */
 function once(make) {
   if (threads[KEY] === undefined) {
     // The exports of a builtin module are the one place that all copies see. Not every runtime lets them be changed.

@@ -36,7 +36,7 @@ const waits = (slot, generation) => lines[slot] !== undefined && lines[slot].gen
 function park(slot, generation, handler, flags, app, offset, length) {
   reach(slot);
   if (!waits(slot, generation)) lines[slot] = { slot, generation, app, events: [] };
-  // What the event's batch holds is gone before its turn comes.
+  // Its block is copied: the event's batch is gone before its turn comes.
   lines[slot].events.push([slot, generation, handler, flags, app, hot.park(offset, length), length]);
 }
 

@@ -36,7 +36,7 @@ const Respond = Object.freeze({
   OWN_CONNECTION: 16,
 });
 
-/** What the status says of the body (RFC 9110 §6.4.1, §8.6). */
+/** The kinds of content that a status allows (RFC 9110 §6.4.1, §8.6). */
 const Content = Object.freeze({ USUAL: 0, INTERIM: 1, NO_CONTENT: 2, NOT_MODIFIED: 3 });
 
 /** @param {string} status a key */
@@ -228,7 +228,7 @@ class HttpResponse {
     if (!this.#open) throw new Error(INVALID);
   }
 
-  /** What the status says of the body. */
+  /** The kind of content that the status allows. */
   get #content() {
     return this.#status === '' ? Content.USUAL : contentOf(this.#status);
   }

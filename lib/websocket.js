@@ -368,7 +368,7 @@ class WebSocket {
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 
 /**
- * What becomes the socket's own of the user data: its enumerable properties, then all those with a symbol for a key. Getters
+ * Reads the properties of the user data that become the socket's own: the enumerable ones, then all those with a symbol for a key. Getters
  * run here, so this may throw.
  * @returns {[string | symbol, unknown][]}
  */

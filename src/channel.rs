@@ -603,7 +603,7 @@ impl Default for SlotState {
     }
 }
 
-/// What the loop has said of a connection's bytes.
+/// The loop's account of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Bytes the kernel has refused so far and that wait in the loop.

@@ -19,7 +19,7 @@ pub trait Batch: Default {
     fn is_empty(&self) -> bool;
     /// Bytes held, for the bound on what may be queued.
     fn bytes(&self) -> usize;
-    /// What it holds, where the number matters, too.
+    /// The number of things it holds, where that is bounded, too.
     fn items(&self) -> usize {
         0
     }

@@ -72,7 +72,7 @@ impl Topics {
 /// Topics of one connection up to which looking through them is as fast as a table.
 const FEW: usize = 16;
 
-/// What one connection is subscribed to. Most have a topic or two, some a hundred thousand.
+/// The topics of one connection. Most have one or two, some a hundred thousand.
 #[derive(Debug)]
 pub enum Subscriptions {
     Few(SmallVec<[u32; 4]>),

@@ -56,7 +56,7 @@ const stage = async ({ uWS, listening, post, Peer, WsPeer }) => {
     for (let at = object; at && at !== Object.prototype; at = Object.getPrototypeOf(at))
       Object.getOwnPropertyNames(at).forEach((name) => names.add(name));
     names.delete('constructor');
-    // What ends the object comes last.
+    // The calls that end the object come last.
     return [...names].sort((a, b) => ends.has(a) - ends.has(b));
   };
   let calls = 0;

@@ -13,7 +13,7 @@ function content(connection, number, length) {
   return Buffer.alloc(length, unit);
 }
 
-/** What a client without context sends for a message. */
+/** A message as a client without context sends it. */
 function deflated(payload) {
   const bytes = zlib.deflateRawSync(payload, { finishFlush: zlib.constants.Z_SYNC_FLUSH });
   return frame({ opcode: BINARY, payload: bytes.subarray(0, bytes.length - 4), rsv: 4 });

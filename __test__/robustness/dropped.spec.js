@@ -59,7 +59,7 @@ for (const [count, size, slowOnes] of [
         server.app.publish('topic', message, true);
         if (i % 100 === 0) most = Math.max(most, rss());
       }
-      // What the kernel and the limits hold is not dropped.
+      // The messages that the kernel and the limits hold are not dropped.
       const held = slowOnes * Math.ceil((12 << 20) / size + 10);
       const end = Date.now() + 20000;
       while (dropped < count * slowOnes - held && Date.now() < end) {

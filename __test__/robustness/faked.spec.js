@@ -7,7 +7,7 @@ const { it, assert, Peer, WsPeer, get, post } = require('../support');
 
 const SUPPORT = require.resolve('../support');
 
-/** What the worker runs; it acts on messages, which need no timers. */
+/** The program of the worker, which acts on messages: they need no timers. */
 async function faked() {
   const { parentPort, workerData } = require('node:worker_threads');
   const timers = require('node:timers');

@@ -1,5 +1,5 @@
 'use strict';
-// What a connection may make the server hold for as long as it likes is in proportion to what it has to say.
+// A connection may make the server hold memory for as long as it likes, but only in proportion to what it has said.
 
 const { it, assert, serve, until, get, post, frame, upgradeRequest, WsPeer } = require('../support');
 const { Program } = require('./program');

@@ -252,7 +252,7 @@ pub fn keep_alive(env: Env, engine: u32, keep: bool) {
     place::with(engine, |state| state.wake.keep_alive(env.raw(), keep));
 }
 
-/// What the end of the environment does, to test what can be called after it: a runtime may call anything then.
+/// Does as the end of the environment does, to test that a runtime may call anything after it.
 #[napi]
 pub fn end_for_test(engine: u32) {
     if let Some(place) = Place::numbered(engine) {

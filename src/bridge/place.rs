@@ -35,7 +35,7 @@ impl Place {
         PLACES.try_with(|places| places.borrow().get(number as usize).copied()).ok()?
     }
 
-    /// What a native function is given to find it again by `of_pointer`.
+    /// The pointer by which a native function finds it again (`of_pointer`).
     pub fn pointer(&'static self) -> *mut std::ffi::c_void {
         ptr::from_ref(self).cast_mut().cast()
     }

@@ -73,11 +73,11 @@ pub struct State {
     answered: usize,
 }
 
-/// What JavaScript has sent on one connection; of the last one of its slot that anything was sent on.
+/// JavaScript's account of one connection: the last one of its slot that anything was sent on.
 #[derive(Clone, Copy, Default)]
 struct Ledger {
     generation: u32,
-    /// `command_cost` of all commands sent, wrapping. What the loop has not acknowledged is in flight.
+    /// `command_cost` of all commands sent, wrapping. As much of it as the loop has not acknowledged is in flight.
     sent: usize,
     /// A send was answered 0 since the kernel last took everything.
     warned: bool,
@@ -284,7 +284,7 @@ impl State {
         if is_later(id.generation, ledger.generation) {
             *ledger = Ledger { generation: id.generation, ..Ledger::default() };
         }
-        // What is sent on a connection that is gone is for nobody, and must not count for the next one.
+        // Bytes for a connection that is gone must not count for the next one in its slot.
         if ledger.generation == id.generation {
             ledger.sent = ledger.sent.wrapping_add(command_cost(payload));
         }

@@ -17,7 +17,7 @@ const BYTES_PER_WEIGHT: usize = 256;
 /// Bytes that publishes may copy for all their subscribers together before they are written.
 const PILE: usize = 8 << 20;
 
-/// What a turn may do of the commands there are.
+/// The share of the waiting commands that a turn may carry out.
 struct Budget {
     /// Batches that were there when it began: JavaScript may add to them as fast as they are carried out.
     batches: usize,
@@ -283,7 +283,7 @@ impl EventLoop {
                 connection.deliver(ctx, &mut publication);
             }
             if self.ctx.piled_up >= PILE {
-                // What the kernel takes now does not wait in memory for the end of the turn.
+                // The kernel takes most of it now: it need not wait in memory for the end of the turn.
                 self.flush();
             }
         }

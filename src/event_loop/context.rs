@@ -250,7 +250,7 @@ impl Context {
         self.programs.get(handler as usize)?.clone()
     }
 
-    /// What is there for a handler goes, and the id may be used for another.
+    /// Forgets the behaviour or program of a handler, whose id may be used for another.
     pub fn forget(&mut self, handler: u32) {
         if let Some(behaviour) = self.behaviours.get_mut(handler as usize) {
             *behaviour = None;

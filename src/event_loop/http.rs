@@ -486,7 +486,7 @@ impl Connection {
             http.exchange = next;
             http.sending = Sending::Nothing;
             http.paused = false;
-            // What the last one asked for or was told is not the next one's.
+            // The next exchange has asked for nothing and been told nothing yet.
             http.want_writable = false;
             http.peer_end_told = false;
             if http.ahead.is_empty() {

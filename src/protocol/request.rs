@@ -648,7 +648,7 @@ mod tests {
             let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             assert_eq!(status(text.as_bytes(), &Limits::default()), 400, "{target}");
         }
-        // What was sent is checked all the same.
+        // The field that was sent is checked all the same.
         assert_eq!(status(b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n", &Limits::default()), 400);
         assert_eq!(status(b"GET http://a/ HTTP/1.1\r\n\r\n", &Limits::default()), 400);
     }

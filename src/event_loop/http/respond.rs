@@ -129,7 +129,7 @@ impl Connection {
             true => response::split_connection(parts.headers),
             false => (parts.headers, &b""[..]),
         };
-        // What the program says of the connection must not be another thing than what becomes of it.
+        // The program's header must not say another thing of the connection than what becomes of it.
         let close = !keep_alive && (own_connection || !close_known);
         let keep_alive_10 = http_1_0 && keep_alive;
         self.send_dated(ctx, |out, now| {

@@ -98,7 +98,7 @@ impl Handshake {
         }
     }
 
-    /// What rustls has to say about an error. It looks at its input again on the way, and must not find the record there
+    /// Encodes the alert that rustls has for an error. It looks at its input again on the way, and must not find the record there
     /// that it has refused (it would panic, or refuse it once more), but still as many bytes as it remembers.
     fn last_words(&mut self, input: &[u8], refused: usize, out: &mut Vec<u8>) {
         let (mut input, refused) = (input.to_vec(), refused.min(input.len()));
