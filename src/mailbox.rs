@@ -122,6 +122,13 @@ impl<T: Batch> Mailbox<T> {
         false
     }
 
+    /// Called by a receiver that sleeps although something is queued, which it can do nothing about yet: whatever comes next
+    /// wakes it all the same.
+    pub fn sleep_on(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
     /// Called by the receiver when it woke for a reason of its own.
     pub fn awake(&self) {
         self.asleep.store(false, Ordering::Relaxed);

@@ -402,9 +402,14 @@ impl EventLoop {
     /// How long the poll may wait; zero when there is work already.
     fn sleep_for(&mut self) -> Option<Duration> {
         let ready = !self.ctx.ready.is_empty() && !self.ctx.overloaded();
-        let busy =
-            ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty() || self.resume_at.is_some();
-        if busy || !self.ctx.shared.commands.may_sleep() || !self.inbox.is_empty() {
+        let busy = ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty() || self.tick_due;
+        let commands = !self.ctx.shared.commands.may_sleep() || self.resume_at.is_some();
+        // Commands that wait for JavaScript to hear of drops are no reason to stay awake: it will wake us.
+        let may_carry_out = commands && !self.ctx.too_many_dropped();
+        if commands {
+            self.ctx.shared.commands.sleep_on();
+        }
+        if busy || may_carry_out || !self.inbox.is_empty() {
             return Some(Duration::ZERO);
         }
         let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());

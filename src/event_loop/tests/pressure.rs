@@ -2,8 +2,8 @@
 
 use super::harness::*;
 use crate::channel::{
-    COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventKind, NOBODY, Op,
-    send_flag,
+    COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS,
+    EventKind, NOBODY, Op, send_flag,
 };
 use crate::event_loop::Behaviour;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -348,4 +348,38 @@ fn commands_that_never_end_keep_nobody_else_waiting() {
         over.store(true, Ordering::SeqCst);
         harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 7, b"the end");
     });
+}
+
+#[test]
+fn a_loop_that_waits_until_javascript_hears_of_drops_serves_others_and_sleeps() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    let mut client = Client::connect_slow(harness.port);
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    harness.command(Op::Subscribe, 0, id, 1, b"");
+    harness.command(Op::Send, 0, id, 0, &vec![b'x'; 8 << 20]);
+    wait_until("the kernel refuses bytes", || harness.backlog(id) > behaviour().max_backpressure);
+    let nobody = ConnId { slot: NOBODY, generation: 0 };
+    const PUBLISHES: usize = 3 * DROPPED_QUEUE_ITEMS;
+    let mut batch = CommandBatch::default();
+    for n in 0..PUBLISHES {
+        push(&mut batch, Op::Publish, 0, nobody, 1, &(n as u32).to_le_bytes());
+    }
+    harness.send(&mut batch);
+    wait_until("the loop waits", || harness.shared().drops_stalled.load(Ordering::SeqCst));
+    std::thread::sleep(MOMENT);
+    let (before, waiting) = (harness.turns(), harness.shared().dropped.items());
+    assert!((DROPPED_QUEUE_ITEMS..DROPPED_QUEUE_ITEMS + 100).contains(&waiting), "{waiting} drops wait");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(harness.turns() - before < 5, "{} turns for nothing", harness.turns() - before);
+    // It goes on with everything else.
+    let mut other = harness.connect();
+    other.send(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(other.response().0.starts_with("HTTP/1.1 404 "));
+    // A command behind those that wait has its turn once JavaScript has heard.
+    harness.command(Op::Publish, 0, nobody, 1, b"last");
+    for n in 0..PUBLISHES {
+        assert_eq!(harness.expect(EventKind::Dropped).payload, (n as u32).to_le_bytes());
+    }
+    assert_eq!(harness.expect(EventKind::Dropped).payload, b"last");
 }
