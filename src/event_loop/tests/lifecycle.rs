@@ -311,17 +311,18 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
         let (stream, peer) = listener.accept().expect("accept");
         stream.set_nonblocking(true).expect("socket");
         client.send(HELLO);
-        if panics {
-            child.event_loop.control(Control::Panic("on purpose".into()));
-        } else {
-            child.shared().stop.store(true, Ordering::SeqCst);
-        }
-        child.event_loop.control(Control::Adopt {
+        // As a loop hands it over, but for the wake: the child has not seen it when it ends.
+        child.settle();
+        let handed_over = child.event_loop.remote().control.send(Control::Adopt {
             app: APP,
             stream: socket::Stream::Tcp(mio::net::TcpStream::from_std(stream)),
             peer: Some(peer),
             home: Some((parent.event_loop.remote(), APP)),
         });
+        assert!(handed_over.is_ok());
+        if panics {
+            child.event_loop.control(Control::Panic("on purpose".into()));
+        }
         child.event_loop.stop();
         let request = parent.expect_request();
         parent.end(request.id, b"served all the same");
