@@ -7,7 +7,8 @@ use crate::router::Method;
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::coding::{Control as ControlCode, Data, OpCode};
 
@@ -335,13 +336,14 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
 /// All that has to wait, at the same time whatever the number of test threads.
 #[test]
 fn deadlines() {
-    let cases: [fn(); 6] = [
+    let cases: [fn(); 7] = [
         http_connections_time_out_unless_a_response_is_pending,
         a_body_that_trickles_times_out_and_a_paused_one_does_not,
         websockets_time_out_from_inactivity,
         pings_keep_a_websocket_alive_as_long_as_they_are_answered,
         websockets_live_no_longer_than_they_may,
         a_request_that_javascript_has_no_room_for_does_not_time_out,
+        deadlines_come_though_more_connections_are_busy_than_one_poll_reports,
     ];
     let running = cases.map(std::thread::spawn);
     let failed = running.into_iter().filter_map(|case| case.join().err()).count();
@@ -401,6 +403,35 @@ fn a_body_that_trickles_times_out_and_a_paused_one_does_not() {
     assert!((10.0..13.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
     harness.end(paused_id, b"early");
     assert_eq!(paused.response().1, b"early");
+}
+
+fn deadlines_come_though_more_connections_are_busy_than_one_poll_reports() {
+    let mut harness = Harness::with_behaviour(Behaviour { idle_timeout: 1, ..behaviour() });
+    let port = harness.port;
+    let over = Arc::new(AtomicBool::new(false));
+    // Bodies for no route, which the loop discards: it has always more to read than it gets done.
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                let part = vec![b'x'; 16 << 10];
+                let mut clients: Vec<_> = (0..16).map(|_| Client::connect(port)).collect();
+                for client in &mut clients {
+                    client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n");
+                }
+                while !over.load(Ordering::SeqCst) {
+                    clients.iter_mut().for_each(|client| client.send(&part));
+                }
+            })
+        })
+        .collect();
+    let mut client = harness.connect();
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    let gone = harness.event_within(Duration::from_secs(6));
+    over.store(true, Ordering::SeqCst);
+    floods.into_iter().for_each(|flood| flood.join().expect("flood"));
+    assert_eq!(gone.expect("the idle timeout").id, id);
 }
 
 fn websockets_time_out_from_inactivity() {
