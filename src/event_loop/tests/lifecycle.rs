@@ -1,9 +1,13 @@
 //! How connections, listeners and the loop itself begin and end.
 
 use super::harness::*;
-use crate::channel::{EventKind, Op};
+use crate::channel::{ConnId, EventKind, Op};
+use crate::event_loop::connection::Connection;
+use crate::event_loop::context::Context;
 use crate::event_loop::{Behaviour, Control, socket};
+use crate::protocol::request::Limits;
 use crate::router::Method;
+use mio::net::UnixStream;
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
@@ -348,6 +352,25 @@ fn deadlines() {
     let running = cases.map(std::thread::spawn);
     let failed = running.into_iter().filter_map(|case| case.join().err()).count();
     assert_eq!(failed, 0, "see the panics above");
+}
+
+#[test]
+fn deadlines_that_come_and_go_leave_no_entries() {
+    let (mut ctx, (end, _other)) =
+        (Context::new(Arc::default(), Limits::default()), UnixStream::pair().expect("a pair"));
+    let id = ConnId { slot: 0, generation: 1 };
+    let mut connection = Connection::new(id, APP, socket::Stream::Unix(end), None);
+    for tick in 1..=300 {
+        ctx.clock.pass(Duration::from_secs(1));
+        let mut due = Vec::new();
+        ctx.wheel.advance(tick, &mut due);
+        due.iter().for_each(|_| connection.on_deadline(&mut ctx));
+        // Far away while the entry comes up, and then near, and far again: as of requests that begin and end.
+        for seconds in [3, 60] {
+            connection.set_timeout(&mut ctx, seconds);
+        }
+    }
+    assert!(ctx.wheel.len() <= 20, "{} entries of one connection", ctx.wheel.len());
 }
 
 fn http_connections_time_out_unless_a_response_is_pending() {
