@@ -55,7 +55,7 @@ pub struct Connection {
     backlog: usize,
     /// 0: none.
     deadline: Tick,
-    /// Where the wheel holds an entry for us; 0: nowhere.
+    /// Where the wheel holds an entry for us; 0: nowhere. Later ones, of longer deadlines before, are ignored.
     wheel_at: Tick,
 }
 
@@ -302,6 +302,10 @@ impl Connection {
     }
 
     pub fn on_deadline(&mut self, ctx: &mut Context) {
+        if self.wheel_at > ctx.now() {
+            // An old entry, from before a deadline that was earlier: the one that counts is still to come.
+            return;
+        }
         self.wheel_at = 0;
         if self.stream.is_none() || self.deadline == 0 {
             return;

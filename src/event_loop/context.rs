@@ -312,7 +312,7 @@ impl Clock {
     }
 
     /// So much time has passed since the tick began. True: another one has.
-    fn pass(&mut self, elapsed: Duration) -> bool {
+    pub(super) fn pass(&mut self, elapsed: Duration) -> bool {
         if elapsed < TICK {
             return false;
         }

@@ -127,6 +127,11 @@ impl Http {
         self.sending != Sending::Nothing
     }
 
+    /// Whether the response is complete and only the rest of the request's body is still to come.
+    fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Body(_)) && !self.pending
+    }
+
     /// Whether the request's body is still to come, and how much of it if that is known.
     pub(super) fn body_announced(&self) -> Option<Option<u64>> {
         match &self.phase {
@@ -327,14 +332,15 @@ impl Connection {
             && matches!(&self.protocol, Protocol::Http(http) if http.is_between_requests())
     }
 
-    /// Answers a request that cannot be understood, and closes.
+    /// Answers a request that cannot be understood, unless it has an answer already, and closes.
     pub(super) fn http_refuse(&mut self, ctx: &mut Context, error: HttpError) {
         log::debug!("connection {}: {error}", self.id.slot);
         self.tell_gone(ctx, 0, b"");
-        if let Some(http) = self.http() {
+        let has_answer = self.http().is_some_and(|http| {
             http.collecting = None;
-        }
-        if self.http().is_some_and(|http| http.sending == Sending::Nothing) {
+            http.has_begun_response() || http.is_answered()
+        });
+        if !has_answer && self.http().is_some() {
             self.send(ctx, |out| out.extend_from_slice(error.response()));
         }
         self.end_gracefully(ctx);

@@ -32,6 +32,11 @@ impl Wheel {
         at
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries == 0
     }

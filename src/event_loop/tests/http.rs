@@ -418,6 +418,27 @@ fn a_connection_that_is_not_kept_is_closed_after_the_last_byte() {
 }
 
 #[test]
+fn a_request_that_has_its_answer_gets_no_second_one_for_a_faulty_body() {
+    let mut harness = Harness::start();
+    let head =
+        |path| format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    let mut early = harness.connect();
+    early.send(head("/post").as_bytes());
+    let id = harness.expect_request().id;
+    harness.expect(EventKind::Data);
+    harness.end(id, b"early");
+    assert_eq!(early.response().1, b"early");
+    let mut nowhere = harness.connect();
+    nowhere.send(head("/nothing").as_bytes());
+    assert!(nowhere.response().0.starts_with("HTTP/1.1 404 "));
+    for client in [&mut early, &mut nowhere] {
+        client.send(b"no length\r\n");
+        assert_eq!(String::from_utf8_lossy(&client.read_to_end()), "");
+    }
+    harness.expect_nothing();
+}
+
+#[test]
 fn what_cannot_be_understood_is_refused() {
     let mut harness = Harness::start();
     for (bytes, status) in [

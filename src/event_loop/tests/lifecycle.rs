@@ -1,13 +1,18 @@
 //! How connections, listeners and the loop itself begin and end.
 
 use super::harness::*;
-use crate::channel::{EventKind, Op};
+use crate::channel::{ConnId, EventKind, Op};
+use crate::event_loop::connection::Connection;
+use crate::event_loop::context::Context;
 use crate::event_loop::{Behaviour, Control, socket};
+use crate::protocol::request::Limits;
 use crate::router::Method;
+use mio::net::UnixStream;
 use std::fs::File;
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::coding::{Control as ControlCode, Data, OpCode};
 
@@ -311,19 +316,19 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
         let (stream, peer) = listener.accept().expect("accept");
         stream.set_nonblocking(true).expect("socket");
         client.send(HELLO);
-        if panics {
-            child.event_loop.control(Control::Panic("on purpose".into()));
-        } else {
-            child.shared().stop.store(true, Ordering::SeqCst);
-        }
-        // As a loop does that has not heard of the end.
-        let adopt = Control::Adopt {
+        // As a loop hands it over, but for the wake: the child has not seen it when it ends.
+        child.settle();
+        std::thread::sleep(MOMENT);
+        let handed_over = child.event_loop.remote().control.send(Control::Adopt {
             app: APP,
             stream: socket::Stream::Tcp(mio::net::TcpStream::from_std(stream)),
             peer: Some(peer),
             home: Some((parent.event_loop.remote(), APP)),
-        };
-        child.event_loop.control.send(adopt).expect("an inbox");
+        });
+        assert!(handed_over.is_ok());
+        if panics {
+            child.event_loop.control(Control::Panic("on purpose".into()));
+        }
         child.event_loop.stop();
         let request = parent.expect_request();
         parent.end(request.id, b"served all the same");
@@ -336,17 +341,37 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
 /// All that has to wait, at the same time whatever the number of test threads.
 #[test]
 fn deadlines() {
-    let cases: [fn(); 6] = [
+    let cases: [fn(); 7] = [
         http_connections_time_out_unless_a_response_is_pending,
         a_body_that_trickles_times_out_and_a_paused_one_does_not,
         websockets_time_out_from_inactivity,
         pings_keep_a_websocket_alive_as_long_as_they_are_answered,
         websockets_live_no_longer_than_they_may,
         a_request_that_javascript_has_no_room_for_does_not_time_out,
+        deadlines_come_though_more_connections_are_busy_than_one_poll_reports,
     ];
     let running = cases.map(std::thread::spawn);
     let failed = running.into_iter().filter_map(|case| case.join().err()).count();
     assert_eq!(failed, 0, "see the panics above");
+}
+
+#[test]
+fn deadlines_that_come_and_go_leave_no_entries() {
+    let (mut ctx, (end, _other)) =
+        (Context::new(Arc::default(), Limits::default()), UnixStream::pair().expect("a pair"));
+    let id = ConnId { slot: 0, generation: 1 };
+    let mut connection = Connection::new(id, APP, socket::Stream::Unix(end), None);
+    for tick in 1..=300 {
+        ctx.clock.pass(Duration::from_secs(1));
+        let mut due = Vec::new();
+        ctx.wheel.advance(tick, &mut due);
+        due.iter().for_each(|_| connection.on_deadline(&mut ctx));
+        // Far away while the entry comes up, and then near, and far again: as of requests that begin and end.
+        for seconds in [3, 60] {
+            connection.set_timeout(&mut ctx, seconds);
+        }
+    }
+    assert!(ctx.wheel.len() <= 20, "{} entries of one connection", ctx.wheel.len());
 }
 
 fn http_connections_time_out_unless_a_response_is_pending() {
@@ -402,6 +427,35 @@ fn a_body_that_trickles_times_out_and_a_paused_one_does_not() {
     assert!((10.0..13.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
     harness.end(paused_id, b"early");
     assert_eq!(paused.response().1, b"early");
+}
+
+fn deadlines_come_though_more_connections_are_busy_than_one_poll_reports() {
+    let mut harness = Harness::with_behaviour(Behaviour { idle_timeout: 1, ..behaviour() });
+    let port = harness.port;
+    let over = Arc::new(AtomicBool::new(false));
+    // Bodies for no route, which the loop discards: it has always more to read than it gets done.
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                let part = vec![b'x'; 16 << 10];
+                let mut clients: Vec<_> = (0..16).map(|_| Client::connect(port)).collect();
+                for client in &mut clients {
+                    client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n");
+                }
+                while !over.load(Ordering::SeqCst) {
+                    clients.iter_mut().for_each(|client| client.send(&part));
+                }
+            })
+        })
+        .collect();
+    let mut client = harness.connect();
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    let gone = harness.event_within(Duration::from_secs(6));
+    over.store(true, Ordering::SeqCst);
+    floods.into_iter().for_each(|flood| flood.join().expect("flood"));
+    assert_eq!(gone.expect("the idle timeout").id, id);
 }
 
 fn websockets_time_out_from_inactivity() {
