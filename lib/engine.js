@@ -132,7 +132,10 @@ function isNode() {
   return process.release.name === 'node' && !globalThis.Bun && !globalThis.Deno;
 }
 
-/** Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. */
+/**
+ * Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. Handlers may run
+ * in it, so it is the last thing that a method does.
+ */
 function touched() {
   if (registers[RELIEF_DUE] !== 0) relieve();
   if (pumping || flushScheduled) return;
@@ -389,14 +392,13 @@ function addHandler(route) {
   return id;
 }
 
-/** The loop has said its last of a route; what it holds goes with it. */
+/** The loop has said its last of a route; what it holds goes with it. The caller sees to it that the command leaves. */
 function forgetHandler(id) {
   const route = handlers[id];
   handlers[id] = null;
   // A behaviour may still be in the hands of a user; see lib/websocket.js.
   if (route?.id === id) route.id = -1;
   hot.command(Op.FORGET, 0, 0, id);
-  touched();
 }
 
 /** Those that nothing names any more; the others have to wait. */

@@ -211,8 +211,8 @@ class HttpResponse {
       abortAndClose(res) {
         if (!res.#open) return;
         hot.command(Op.CLOSE, res.#slot, res.#generation, 0);
-        touched();
         internals.abort(res);
+        touched();
       },
       internalServerError(res) {
         if (!res.#open) return;
@@ -248,7 +248,6 @@ class HttpResponse {
   #done(flags) {
     if ((flags & Respond.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
     this.#forget();
-    touched();
     pipeline.proceed(this.#slot, this.#generation);
   }
 
@@ -378,6 +377,7 @@ class HttpResponse {
       this.#respond(Op.RESPOND, flags, content, 0);
     }
     this.#done(flags);
+    touched();
     return this;
   }
 
@@ -403,6 +403,7 @@ class HttpResponse {
     }
     this.#respond(Op.FINISH, flags, content, 0);
     this.#done(flags);
+    touched();
     return this;
   }
 
@@ -426,6 +427,7 @@ class HttpResponse {
     if (length >= 0) this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', length);
     else this.#respond(Op.RESPOND, flags | Respond.NO_LENGTH, '', 0);
     this.#done(flags);
+    touched();
     return this;
   }
 
@@ -473,6 +475,7 @@ class HttpResponse {
     if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
       this.#done(flags);
+      touched();
       return [true, true];
     }
     const { tryEnd } = hot;
@@ -487,12 +490,10 @@ class HttpResponse {
     );
     this.#mode = Mode.FIXED_LENGTH;
     this.#offset += accepted;
+    const isWhole = this.#offset === this.#total;
+    if (isWhole) this.#done(flags);
     touched();
-    if (this.#offset === this.#total) {
-      this.#done(flags);
-      return [true, true];
-    }
-    return [accepted === length, false];
+    return [accepted === length, isWhole];
   }
 
   #checkTotal(total, length) {
@@ -664,6 +665,7 @@ class HttpResponse {
     pipeline.end(this.#slot, this.#generation);
     this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, properties);
+    touched();
   }
 
   /** Before the loop is told anything: afterwards there must be an object for the connection. */

@@ -194,9 +194,9 @@ class WebSocket {
     const { dropped, closeOnBackpressureLimit } = this.#behaviour;
     if (closeOnBackpressureLimit) {
       hot.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
-      touched();
     }
     if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & Send.BINARY) !== 0);
+    touched();
   }
 
   send(message, isBinary, compress) {
@@ -244,16 +244,16 @@ class WebSocket {
     this.#check();
     if (this.#closing) return;
     hot.end(this.#slot, this.#generation, number, reason);
-    touched();
     internals.over(this, number, toArrayBuffer(reason));
+    touched();
   }
 
   close() {
     this.#check();
     if (this.#closing) return;
     hot.command(Op.CLOSE, this.#slot, this.#generation, 0);
-    touched();
     internals.over(this, 1006, new ArrayBuffer(0));
+    touched();
   }
 
   cork(callback) {
@@ -275,8 +275,8 @@ class WebSocket {
     const joined = this.#behaviour.app.topics.join(name);
     this.#topics.add(joined);
     hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
-    touched();
     this.#tellSubscription(joined, joined.count, joined.count - 1);
+    touched();
     return true;
   }
 
@@ -287,8 +287,8 @@ class WebSocket {
     const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
-    touched();
     this.#leave(joined);
+    touched();
     return true;
   }
 
@@ -304,7 +304,6 @@ class WebSocket {
     if (this.#topics === null || this.#topics.size === 0) return;
     // The loop may have this socket as a subscriber still, and the numbers are given back now.
     hot.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
-    touched();
     for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
