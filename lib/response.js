@@ -189,7 +189,8 @@ class HttpResponse {
       is: (object) => #slot in object,
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
-      app: (res) => res.#app,
+      /** Whether an object is over with the app, or with the loop. */
+      isOf: (res, app) => app === undefined || res.#app === app.id,
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
         // An earlier response of the pipeline may have asked.
@@ -664,7 +665,7 @@ class HttpResponse {
     // Requests that came behind this one are none any more.
     pipeline.end(this.#slot, this.#generation);
     this.#done(0);
-    openWebSocket(this.#slot, this.#generation, context, properties);
+    openWebSocket(this.#slot, this.#generation, context, properties, this.#app);
     touched();
   }
 

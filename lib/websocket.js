@@ -129,6 +129,9 @@ function idleTimeout(options) {
   return value;
 }
 
+/** Sockets that an app accepted whose id this is, and a route of another one has. They are over with whichever is closed first. */
+const guests = new Map();
+
 /** What the module keeps to itself; see the static block. */
 let internals;
 
@@ -156,10 +159,23 @@ class WebSocket {
       },
       is: (object) => #slot in object,
       behaviour: (ws) => ws.#behaviour,
+      /** Whether an object is over with the app, or with the loop, and is not yet. */
+      isOf(ws, app) {
+        if (ws.#closing) return false;
+        return app === undefined || ws.#behaviour.app === app || guests.get(ws) === app.id;
+      },
+      /** The loop has closed what the app accepted. */
+      overWith(ws, app) {
+        if (guests.has(ws) && guests.get(ws) !== app?.id) {
+          hot.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
+        }
+        internals.over(ws, 1006, new ArrayBuffer(0));
+      },
       /** Runs the handlers of the end: subscriptions first, then `close`, in which the object is invalid. */
       over(ws, code, reason) {
         if (ws.#closing) return;
         ws.#closing = true;
+        if (guests.size > 0) guests.delete(ws);
         ws.#leaveTopics();
         ws.#open = false;
         if (connections[ws.#slot] === ws) connections[ws.#slot] = undefined;
@@ -385,13 +401,20 @@ class SSLWebSocket extends WebSocket {}
 
 Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
 
-/** The upgrade is under way; `open` runs before this returns. */
-function openWebSocket(slot, generation, behaviour, properties = NO_USER_DATA) {
+/** The upgrade is under way; `open` runs before this returns. `acceptedBy` is the id of the app of the request. */
+function openWebSocket(
+  slot,
+  generation,
+  behaviour,
+  properties = NO_USER_DATA,
+  acceptedBy = behaviour.app.id,
+) {
   const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
   for (const [name, value] of properties) {
     Object.defineProperty(ws, name, { value, writable: true, enumerable: true, configurable: true });
   }
   connections[slot] = ws;
+  if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
 
