@@ -148,7 +148,12 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) =>
   const { filters } = apps[app];
   const res = newResponse(slot, generation, Flag.HAS_BODY, app, '');
   responseInternals.keepAddresses(res, hot.payload(offset, length));
-  for (const filter of filters) filter(res, accepted ? 1 : -1);
+  // A filter may add others, which hear of the next connection.
+  for (const filter of [...filters]) {
+    guarded(filter, res, accepted ? 1 : -1);
+    drainNow();
+  }
+  return DRAINED;
 };
 
 // ---- WebSocket

@@ -321,6 +321,24 @@ it('filter sees the address of its own connection, however late it is called', f
   }
 });
 
+it('filter: one that adds another, which hears of the next connection', filtered, async (t) => {
+  const heard = [];
+  const server = serve(t, (app) => {
+    app.filter((res, count) => {
+      if (count !== 1) return;
+      heard.push('first');
+      app.filter((other, n) => n === 1 && heard.push('added'));
+    });
+    app.get('/*', (res) => {
+      res.end('x');
+    });
+  });
+  await server.once(get('/'));
+  assert.deepEqual(heard, ['first']);
+  await server.once(get('/'));
+  assert.deepEqual(heard, ['first', 'first', 'added']);
+});
+
 it('app.close(): a WebSocket that an onAborted of another connection makes is closed, too', async (t) => {
   const log = [];
   const waiting = [];
