@@ -190,6 +190,7 @@ function runDue() {
   while (due.length > 0) {
     runOneDue();
     drainNow();
+    reportThrown();
     // Elsewhere the queues are run by the runtime, behind this callback.
     if (runTicks === undefined) return;
   }
@@ -203,11 +204,28 @@ function runOneDue() {
   } catch (error) {
     report(error);
   }
+  reportThrown();
 }
 
-/** An error nobody caught: as if the handler had been called by Node itself. */
+/** An error nobody caught: as if the handler had been called by Node itself. Only where nothing of a user's is running. */
 function report(error) {
   hot.fatal(error);
+}
+
+/** Errors nobody caught of handlers that methods called. */
+const thrown = [];
+
+/**
+ * Has an error reported as soon as nothing of a user's is running: it may be a listener of `uncaughtException` that called the
+ * method, and a runtime that finds an error in one aborts the process.
+ */
+function reportSoon(error) {
+  thrown.push(error);
+  if (!pumping) later(reportThrown);
+}
+
+function reportThrown() {
+  while (thrown.length > 0) report(thrown.shift());
 }
 
 /** Calls a user's handler from within a method call; what it throws is not the caller's. */
@@ -215,7 +233,7 @@ function guarded(handler, a, b, c, d) {
   try {
     return handler(a, b, c, d);
   } catch (error) {
-    report(error);
+    reportSoon(error);
     return undefined;
   }
 }
@@ -351,7 +369,10 @@ function takeBack() {
 }
 
 function dispatch(at) {
-  if (receive(at) !== true) drainNow();
+  const drained = receive(at);
+  if (thrown.length > 0) reportThrown();
+  if (drained !== true) drainNow();
+  if (thrown.length > 0) reportThrown();
   if (due.length > 0 && runTicks !== undefined) runDue();
 }
 
@@ -368,7 +389,7 @@ function receive(at) {
       words[at + 7],
     );
   } catch (error) {
-    report(error);
+    reportSoon(error);
     return false;
   }
 }
