@@ -2,6 +2,7 @@
 // The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
 // leave in time. One per environment (main thread or worker), started with the first App.
 
+const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { isMainThread } = require('worker_threads');
 const { load } = require('./binding');
 const { setImmediate, nextTick } = require('./scheduling');
@@ -188,9 +189,7 @@ function later(run, argument) {
 
 function runDue() {
   while (due.length > 0) {
-    runOneDue();
-    drainNow();
-    reportThrown();
+    outside(runOneDue);
     // Elsewhere the queues are run by the runtime, behind this callback.
     if (runTicks === undefined) return;
   }
@@ -204,6 +203,8 @@ function runOneDue() {
   } catch (error) {
     report(error);
   }
+  reportThrown();
+  drainNow();
   reportThrown();
 }
 
@@ -273,12 +274,37 @@ function drain() {
   }
 }
 
+// ---- async contexts
+
+let scope = null;
+
+/**
+ * What a handler, or a callback of the queues that throws, leaves as the async context would be that of the events behind it:
+ * in Node from 24 on each event is handled in a scope, by which it is restored. In earlier ones the context of a resource is
+ * changed, and as in the original stays so.
+ */
+function findScope() {
+  const resource = new AsyncResource('uws-rs');
+  const probe = new AsyncLocalStorage();
+  resource.runInAsyncScope(() => probe.enterWith(true));
+  const restores = resource.runInAsyncScope(() => probe.getStore()) === undefined;
+  probe.disable();
+  return restores ? resource : null;
+}
+
+/** Calls `run` outside of the async context of whatever ran before. */
+function outside(run, argument) {
+  if (scope === null) run(argument);
+  else scope.runInAsyncScope(run, undefined, argument);
+}
+
 // ---- the pump
 
 /** Called by the native side, from the runtime's event loop, when events wait. */
 function pump() {
   if (runTicks === null) {
     runTicks = findRunTicks() ?? undefined;
+    scope = findScope();
   }
   pumping = true;
   let stride = hot.startStretch();
@@ -294,7 +320,8 @@ function pump() {
     const count = next();
     if (count === 0) break;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
-      dispatch(at);
+      outside(dispatch, at);
+      if (due.length > 0 && runTicks !== undefined) runDue();
       if (++since >= stride) {
         stride = hot.flushDue(since);
         since = 0;
@@ -373,7 +400,6 @@ function dispatch(at) {
   if (thrown.length > 0) reportThrown();
   if (drained !== true) drainNow();
   if (thrown.length > 0) reportThrown();
-  if (due.length > 0 && runTicks !== undefined) runDue();
 }
 
 /** Has an event received; true: the queues have been drained since a handler ran. */
