@@ -208,7 +208,7 @@ function runOneDue() {
   reportThrown();
 }
 
-/** An error nobody caught: as if the handler had been called by Node itself. Only where nothing of a user's is running. */
+/** An error nobody caught: as if the handler had been called by Node itself. Nothing of a user's may be running that could be a listener for it. */
 function report(error) {
   hot.fatal(error);
 }
@@ -218,11 +218,17 @@ const thrown = [];
 
 /**
  * Has an error reported as soon as nothing of a user's is running: it may be a listener of `uncaughtException` that called the
- * method, and a runtime that finds an error in one aborts the process.
+ * method, and a runtime that finds an error in one aborts the process. Where nothing listens the process ends at once.
  */
 function reportSoon(error) {
+  if (!isHeard()) return void report(error);
   thrown.push(error);
   if (!pumping) later(reportThrown);
+}
+
+/** Whether errors that nobody caught may be survived. */
+function isHeard() {
+  return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback?.();
 }
 
 function reportThrown() {

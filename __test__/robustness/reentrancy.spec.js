@@ -832,3 +832,26 @@ it('a listener of uncaughtException may close sockets whose close handlers throw
   }
   assert.equal(program.end, null);
 });
+
+it('without a listener an error of a handler that a method calls ends the process there', async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const server = listening((app) =>
+      app.ws('/*', {
+        open: (ws) =>
+          setTimeout(() => {
+            ws.close();
+            console.log('went on');
+          }),
+        close() {
+          throw new Error('close');
+        },
+      }),
+    );
+    console.log(`port ${server.port}`);
+  });
+  await WsPeer.open(Number(await program.said('port')), '/');
+  const { code } = await program.ended;
+  assert.equal(code, 1);
+  assert.match(program.stderr, /Error: close/);
+  assert.doesNotMatch(program.stdout, /went on/);
+});
