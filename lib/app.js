@@ -162,6 +162,7 @@ class TemplatedApp {
       route.handler = handlerOf(route.handler);
     } catch (error) {
       forgetHandler(id);
+      touched();
       throw error;
     }
   }
@@ -238,6 +239,7 @@ class TemplatedApp {
     this.#shared.closing++;
     this.#engine.closeApp(this.#id);
     endAll(this.#shared);
+    touched();
     return this;
   }
 

@@ -2,6 +2,7 @@
 // The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
 // leave in time. One per environment (main thread or worker), started with the first App.
 
+const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { isMainThread } = require('worker_threads');
 const { load } = require('./binding');
 const { setImmediate, nextTick } = require('./scheduling');
@@ -132,7 +133,10 @@ function isNode() {
   return process.release.name === 'node' && !globalThis.Bun && !globalThis.Deno;
 }
 
-/** Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. */
+/**
+ * Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. Handlers may run
+ * in it, so it is the last thing that a method does.
+ */
 function touched() {
   if (registers[RELIEF_DUE] !== 0) relieve();
   if (pumping || flushScheduled) return;
@@ -185,8 +189,7 @@ function later(run, argument) {
 
 function runDue() {
   while (due.length > 0) {
-    runOneDue();
-    drainNow();
+    outside(runOneDue);
     // Elsewhere the queues are run by the runtime, behind this callback.
     if (runTicks === undefined) return;
   }
@@ -200,11 +203,36 @@ function runOneDue() {
   } catch (error) {
     report(error);
   }
+  reportThrown();
+  drainNow();
+  reportThrown();
 }
 
-/** An error nobody caught: as if the handler had been called by Node itself. */
+/** An error nobody caught: as if the handler had been called by Node itself. Nothing of a user's may be running that could be a listener for it. */
 function report(error) {
   hot.fatal(error);
+}
+
+/** Errors nobody caught of handlers that methods called. */
+const thrown = [];
+
+/**
+ * Has an error reported as soon as nothing of a user's is running: it may be a listener of `uncaughtException` that called the
+ * method, and a runtime that finds an error in one aborts the process. Where nothing listens the process ends at once.
+ */
+function reportSoon(error) {
+  if (!isHeard()) return void report(error);
+  thrown.push(error);
+  if (!pumping) later(reportThrown);
+}
+
+/** Whether errors that nobody caught may be survived. */
+function isHeard() {
+  return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback?.();
+}
+
+function reportThrown() {
+  while (thrown.length > 0) report(thrown.shift());
 }
 
 /** Calls a user's handler from within a method call; what it throws is not the caller's. */
@@ -212,7 +240,7 @@ function guarded(handler, a, b, c, d) {
   try {
     return handler(a, b, c, d);
   } catch (error) {
-    report(error);
+    reportSoon(error);
     return undefined;
   }
 }
@@ -252,12 +280,37 @@ function drain() {
   }
 }
 
+// ---- async contexts
+
+let scope = null;
+
+/**
+ * What a handler, or a callback of the queues that throws, leaves as the async context would be that of the events behind it:
+ * in Node from 24 on each event is handled in a scope, by which it is restored. In earlier ones the context of a resource is
+ * changed, and as in the original stays so.
+ */
+function findScope() {
+  const resource = new AsyncResource('uws-rs');
+  const probe = new AsyncLocalStorage();
+  resource.runInAsyncScope(() => probe.enterWith(true));
+  const restores = resource.runInAsyncScope(() => probe.getStore()) === undefined;
+  probe.disable();
+  return restores ? resource : null;
+}
+
+/** Calls `run` outside of the async context of whatever ran before. */
+function outside(run, argument) {
+  if (scope === null) run(argument);
+  else scope.runInAsyncScope(run, undefined, argument);
+}
+
 // ---- the pump
 
 /** Called by the native side, from the runtime's event loop, when events wait. */
 function pump() {
   if (runTicks === null) {
     runTicks = findRunTicks() ?? undefined;
+    scope = findScope();
   }
   pumping = true;
   let stride = hot.startStretch();
@@ -273,7 +326,8 @@ function pump() {
     const count = next();
     if (count === 0) break;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
-      dispatch(at);
+      outside(dispatch, at);
+      if (due.length > 0 && runTicks !== undefined) runDue();
       if (++since >= stride) {
         stride = hot.flushDue(since);
         since = 0;
@@ -348,8 +402,10 @@ function takeBack() {
 }
 
 function dispatch(at) {
-  if (receive(at) !== true) drainNow();
-  if (due.length > 0 && runTicks !== undefined) runDue();
+  const drained = receive(at);
+  if (thrown.length > 0) reportThrown();
+  if (drained !== true) drainNow();
+  if (thrown.length > 0) reportThrown();
 }
 
 /** Has an event received; true: the queues have been drained since a handler ran. */
@@ -365,7 +421,7 @@ function receive(at) {
       words[at + 7],
     );
   } catch (error) {
-    report(error);
+    reportSoon(error);
     return false;
   }
 }
@@ -389,14 +445,13 @@ function addHandler(route) {
   return id;
 }
 
-/** The loop has said its last of a route; what it holds goes with it. */
+/** The loop has said its last of a route; what it holds goes with it. The caller sees to it that the command leaves. */
 function forgetHandler(id) {
   const route = handlers[id];
   handlers[id] = null;
   // A behaviour may still be in the hands of a user; see lib/websocket.js.
   if (route?.id === id) route.id = -1;
   hot.command(Op.FORGET, 0, 0, id);
-  touched();
 }
 
 /** Those that nothing names any more; the others have to wait. */

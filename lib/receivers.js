@@ -148,7 +148,12 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) =>
   const { filters } = apps[app];
   const res = newResponse(slot, generation, Flag.HAS_BODY, app);
   responseInternals.keepAddresses(res, hot.payload(offset, length));
-  for (const filter of filters) filter(res, accepted ? 1 : -1);
+  // A filter may add others, which hear of the next connection.
+  for (const filter of [...filters]) {
+    guarded(filter, res, accepted ? 1 : -1);
+    drainNow();
+  }
+  return DRAINED;
 };
 
 // ---- WebSocket
@@ -201,16 +206,17 @@ receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
 /** Every object of one app (or all of them) is over: what `app.close()` and a dead loop have in common. */
 function endAll(app) {
   pipeline.endAll(app?.id);
-  for (const object of connections.slice()) {
-    if (object === undefined) continue;
-    if (websocketInternals.is(object)) {
-      if (app === undefined || websocketInternals.behaviour(object).app === app) {
-        websocketInternals.over(object, 1006, new ArrayBuffer(0));
-      }
-    } else if (app === undefined || responseInternals.app(object) === app.id) {
-      responseInternals.abort(object);
-    }
-  }
+  const isOf = (object) =>
+    object !== undefined &&
+    (websocketInternals.is(object)
+      ? websocketInternals.isOf(object, app)
+      : responseInternals.isOf(object, app));
+  const end = (object) => {
+    if (websocketInternals.is(object)) websocketInternals.overWith(object, app);
+    else responseInternals.abort(object);
+  };
+  // The handlers of some may upgrade others.
+  for (let left; (left = connections.filter(isOf)).length > 0;) left.forEach(end);
 }
 
 /** Up to here events of the app were of connections that `app.close()` has ended. */

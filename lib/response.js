@@ -186,7 +186,8 @@ class HttpResponse {
       is: (object) => #slot in object,
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
-      app: (res) => res.#app,
+      /** Whether an object is over with the app, or with the loop. */
+      isOf: (res, app) => app === undefined || res.#app === app.id,
       /** A body is still to come. @param {string} length empty: it is not known */
       expectBody(res, length) {
         res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length);
@@ -212,8 +213,8 @@ class HttpResponse {
       abortAndClose(res) {
         if (!res.#open) return;
         hot.command(Op.CLOSE, res.#slot, res.#generation, 0);
-        touched();
         internals.abort(res);
+        touched();
       },
       internalServerError(res) {
         if (!res.#open) return;
@@ -253,7 +254,6 @@ class HttpResponse {
   #done(flags) {
     if ((flags & Respond.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
     this.#forget();
-    touched();
     pipeline.proceed(this.#slot, this.#generation);
   }
 
@@ -383,6 +383,7 @@ class HttpResponse {
       this.#respond(Op.RESPOND, flags, content, 0);
     }
     this.#done(flags);
+    touched();
     return this;
   }
 
@@ -408,6 +409,7 @@ class HttpResponse {
     }
     this.#respond(Op.FINISH, flags, content, 0);
     this.#done(flags);
+    touched();
     return this;
   }
 
@@ -431,6 +433,7 @@ class HttpResponse {
     if (length >= 0) this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', length);
     else this.#respond(Op.RESPOND, flags | Respond.NO_LENGTH, '', 0);
     this.#done(flags);
+    touched();
     return this;
   }
 
@@ -478,6 +481,7 @@ class HttpResponse {
     if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
       this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
       this.#done(flags);
+      touched();
       return [true, true];
     }
     const { tryEnd } = hot;
@@ -492,12 +496,10 @@ class HttpResponse {
     );
     this.#mode = Mode.FIXED_LENGTH;
     this.#offset += accepted;
+    const isWhole = this.#offset === this.#total;
+    if (isWhole) this.#done(flags);
     touched();
-    if (this.#offset === this.#total) {
-      this.#done(flags);
-      return [true, true];
-    }
-    return [accepted === length, false];
+    return [accepted === length, isWhole];
   }
 
   #checkTotal(total, length) {
@@ -669,7 +671,8 @@ class HttpResponse {
     // Requests that came behind this one are none any more.
     pipeline.end(this.#slot, this.#generation);
     this.#done(0);
-    openWebSocket(this.#slot, this.#generation, context, properties);
+    openWebSocket(this.#slot, this.#generation, context, properties, this.#app);
+    touched();
   }
 
   /** Before the loop is told anything: afterwards there must be an object for the connection. */

@@ -129,6 +129,9 @@ function idleTimeout(options) {
   return value;
 }
 
+/** Sockets that an app accepted whose id this is, and a route of another one has. They are over with whichever is closed first. */
+const guests = new Map();
+
 /** What the module keeps to itself; see the static block. */
 let internals;
 
@@ -156,10 +159,23 @@ class WebSocket {
       },
       is: (object) => #slot in object,
       behaviour: (ws) => ws.#behaviour,
+      /** Whether an object is over with the app, or with the loop, and is not yet. */
+      isOf(ws, app) {
+        if (ws.#closing) return false;
+        return app === undefined || ws.#behaviour.app === app || guests.get(ws) === app.id;
+      },
+      /** The loop has closed what the app accepted. */
+      overWith(ws, app) {
+        if (guests.has(ws) && guests.get(ws) !== app?.id) {
+          hot.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
+        }
+        internals.over(ws, 1006, new ArrayBuffer(0));
+      },
       /** Runs the handlers of the end: subscriptions first, then `close`, in which the object is invalid. */
       over(ws, code, reason) {
         if (ws.#closing) return;
         ws.#closing = true;
+        if (guests.size > 0) guests.delete(ws);
         ws.#leaveTopics();
         ws.#open = false;
         if (connections[ws.#slot] === ws) connections[ws.#slot] = undefined;
@@ -194,9 +210,9 @@ class WebSocket {
     const { dropped, closeOnBackpressureLimit } = this.#behaviour;
     if (closeOnBackpressureLimit) {
       hot.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
-      touched();
     }
     if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & Send.BINARY) !== 0);
+    touched();
   }
 
   send(message, isBinary, compress) {
@@ -244,16 +260,16 @@ class WebSocket {
     this.#check();
     if (this.#closing) return;
     hot.end(this.#slot, this.#generation, number, reason);
-    touched();
     internals.over(this, number, toArrayBuffer(reason));
+    touched();
   }
 
   close() {
     this.#check();
     if (this.#closing) return;
     hot.command(Op.CLOSE, this.#slot, this.#generation, 0);
-    touched();
     internals.over(this, 1006, new ArrayBuffer(0));
+    touched();
   }
 
   cork(callback) {
@@ -275,8 +291,8 @@ class WebSocket {
     const joined = this.#behaviour.app.topics.join(name);
     this.#topics.add(joined);
     hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
-    touched();
     this.#tellSubscription(joined, joined.count, joined.count - 1);
+    touched();
     return true;
   }
 
@@ -287,8 +303,8 @@ class WebSocket {
     const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
     hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
-    touched();
     this.#leave(joined);
+    touched();
     return true;
   }
 
@@ -304,7 +320,6 @@ class WebSocket {
     if (this.#topics === null || this.#topics.size === 0) return;
     // The loop may have this socket as a subscriber still, and the numbers are given back now.
     hot.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
-    touched();
     for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
@@ -386,13 +401,20 @@ class SSLWebSocket extends WebSocket {}
 
 Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
 
-/** The upgrade is under way; `open` runs before this returns. */
-function openWebSocket(slot, generation, behaviour, properties = NO_USER_DATA) {
+/** The upgrade is under way; `open` runs before this returns. `acceptedBy` is the id of the app of the request. */
+function openWebSocket(
+  slot,
+  generation,
+  behaviour,
+  properties = NO_USER_DATA,
+  acceptedBy = behaviour.app.id,
+) {
   const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
   for (const [name, value] of properties) {
     Object.defineProperty(ws, name, { value, writable: true, enumerable: true, configurable: true });
   }
   connections[slot] = ws;
+  if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
 

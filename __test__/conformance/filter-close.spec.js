@@ -15,6 +15,8 @@ const {
   post,
   named,
   ours,
+  until,
+  upgradeRequest,
 } = require('../support');
 
 const filtered = { skip: v30 ? '20.30 has no filter' : false };
@@ -317,4 +319,51 @@ it('filter sees the address of its own connection, however late it is called', f
       last.map((n) => [n, n]),
     );
   }
+});
+
+it('filter: one that adds another, which hears of the next connection', filtered, async (t) => {
+  const heard = [];
+  const server = serve(t, (app) => {
+    app.filter((res, count) => {
+      if (count !== 1) return;
+      heard.push('first');
+      app.filter((other, n) => n === 1 && heard.push('added'));
+    });
+    app.get('/*', (res) => {
+      res.end('x');
+    });
+  });
+  await server.once(get('/'));
+  assert.deepEqual(heard, ['first']);
+  await server.once(get('/'));
+  assert.deepEqual(heard, ['first', 'first', 'added']);
+});
+
+it('app.close(): a WebSocket that an onAborted of another connection makes is closed, too', async (t) => {
+  const log = [];
+  const waiting = [];
+  const server = serve(t, (app) =>
+    app.ws('/*', {
+      upgrade(res, req, context) {
+        const fields = ['key', 'protocol', 'extensions'].map((name) =>
+          req.getHeader(`sec-websocket-${name}`),
+        );
+        const own = { upgrade: () => res.upgrade({}, ...fields, context), over: false };
+        waiting.push(own);
+        res.onAborted(() => {
+          own.over = true;
+          log.push('aborted');
+          waiting.find((each) => !each.over)?.upgrade();
+        });
+      },
+      open: () => log.push('open'),
+      close: (ws, code) => log.push(`close ${code}`),
+    }),
+  );
+  for (const number of [1, 2]) {
+    await (await server.connect()).send(upgradeRequest('/'));
+    await until(() => waiting.length === number);
+  }
+  server.app.close();
+  assert.deepEqual(log, ['aborted', 'open', 'close 1006']);
 });

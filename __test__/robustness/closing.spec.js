@@ -136,3 +136,42 @@ it(
     }
   },
 );
+
+it('a request that is upgraded with the context of another app is over with whichever is closed first', async (t) => {
+  for (const first of ['accepting', 'other']) {
+    const log = [];
+    let context;
+    const apps = { accepting: uWS.App(), other: uWS.App() };
+    apps.other.ws('/*', {
+      upgrade(res, req, own) {
+        context = own;
+        res.end();
+      },
+      open: (ws) => ws.subscribe('topic'),
+      message: (ws, message) => ws.send(message),
+      close: (ws, code) => log.push(code),
+    });
+    apps.accepting.ws('/*', {
+      upgrade(res, req) {
+        const fields = ['key', 'protocol', 'extensions'].map((name) =>
+          req.getHeader(`sec-websocket-${name}`),
+        );
+        res.upgrade({}, ...fields, context);
+      },
+    });
+    const other = serve(t, () => {}, { app: apps.other });
+    const accepting = serve(t, () => {}, { app: apps.accepting });
+    await other.once(upgradeRequest('/'));
+    const peer = await accepting.ws('/');
+    await peer.text('x');
+    assert.equal(await peer.message(), 'x');
+    assert.equal(apps.other.numSubscribers('topic'), 1);
+    apps[first].close();
+    assert.deepEqual(log, [1006]);
+    assert.equal(apps.other.numSubscribers('topic'), 0);
+    await peer.gone();
+    apps.other.close();
+    apps.accepting.close();
+    assert.deepEqual(log, [1006]);
+  }
+});

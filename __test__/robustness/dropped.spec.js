@@ -110,6 +110,62 @@ it('a dropped handler may publish, send, close and end the app', { timeout: 6000
   assert.equal(log.closed, 7);
 });
 
+it('handlers do not run in the middle of a method that sends a command', { timeout: 60000 }, async (t) => {
+  const wrong = new Set();
+  const happened = new Set();
+  const spared = new Set();
+  /** Called by the first `dropped` handler that runs within a method. */
+  let inside = null;
+  const server = serve(t, (app) => {
+    app.ws('/slow', {
+      maxBackpressure: 1024,
+      idleTimeout: 0,
+      open: (ws) => ws.subscribe('topic'),
+      dropped() {
+        inside?.();
+        inside = null;
+      },
+    });
+    app.ws('/*', {
+      idleTimeout: 0,
+      open(ws) {
+        spared.add(ws);
+        ws.subscribe('kept');
+      },
+      subscription(ws, topic, now, before) {
+        if (ws.ended) wrong.add('subscription after close');
+        if (now < 0 || before < 0 || Math.abs(now - before) !== 1) wrong.add(`${before} to ${now}`);
+      },
+      close(ws) {
+        if (ws.ended) wrong.add('closed twice');
+        ws.ended = true;
+        spared.delete(ws);
+      },
+    });
+  });
+  for (let i = 0; i < 60; i++) (await server.ws('/slow')).pause();
+  for (let i = 0; i < 8; i++) await server.ws('/');
+  await until(() => spared.size === 8 && server.app.numSubscribers('topic') === 60);
+  for (let i = 0; i < 20000; i++) server.app.publish('topic', 'n'.repeat(1100));
+  const methods = { subscribe: 'more', unsubscribe: 'kept' };
+  for (const [name, topic] of Object.entries(methods)) {
+    for (const ws of [...spared].slice(0, 4)) {
+      const end = Date.now() + 5000;
+      while (!ws.ended && Date.now() < end) {
+        server.app.publish('topic', 'm'.repeat(40));
+        inside = () => (happened.add(name), ws.close());
+        ws[name](topic);
+        inside = null;
+        if (!ws.ended) ws[name === 'subscribe' ? 'unsubscribe' : 'subscribe'](topic);
+      }
+    }
+  }
+  assert.deepEqual([...wrong], []);
+  assert.deepEqual([...happened], Object.keys(methods), 'the test has met what it is about');
+  server.app.close();
+  assert.equal(server.app.numSubscribers('kept'), 0);
+});
+
 it('app.close() right behind a burst that was dropped', { timeout: 60000 }, async (t) => {
   const app = uWS.App();
   let closed = 0;

@@ -14,6 +14,8 @@ const {
   upgradeRequest,
   ERRORS,
   listening,
+  until,
+  WsPeer,
 } = require('../support');
 const { Program } = require('./program');
 
@@ -781,4 +783,75 @@ it('unsubscribing the others from a subscription handler while the socket closes
   );
   assert.equal(app.publish('b', 'still'), true);
   assert.equal(await stays.message(), 'still');
+});
+
+it('a listener of uncaughtException may close sockets whose close handlers throw', async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const heard = [];
+    const sockets = new Set();
+    const server = listening((app) =>
+      app.ws('/*', {
+        open(ws) {
+          sockets.add(ws);
+          ws.subscribe('topic');
+        },
+        message(ws, message) {
+          const error = new Error(Buffer.from(message).toString());
+          if (error.message === 'timer') {
+            setTimeout(() => {
+              throw error;
+            });
+          } else if (error.message === 'rejection') Promise.reject(error);
+          else throw error;
+        },
+        subscription(ws, topic, now, before) {
+          if (now < before) throw new Error('subscription');
+        },
+        close(ws) {
+          sockets.delete(ws);
+          throw new Error('close');
+        },
+      }),
+    );
+    process.on('uncaughtException', ({ message }) => {
+      heard.push(message);
+      for (const ws of sockets) ws.end(1000);
+      // Nothing of these was heard within the listener.
+      if (heard.filter((each) => each === 'close').length % 2 === 0 && heard.length % 5 === 0) {
+        console.log(`heard${heard.length} ${heard.splice(0).join()}`);
+      }
+    });
+    console.log(`port ${server.port}`);
+  });
+  const port = Number(await program.said('port'));
+  for (const source of ['handler', 'timer', 'rejection']) {
+    const peers = [await WsPeer.open(port, '/'), await WsPeer.open(port, '/')];
+    await peers[0].text(source);
+    for (const peer of peers) await peer.gone();
+    await until(() => program.stdout.includes(`heard5 ${source},subscription,close,subscription,close\n`));
+  }
+  assert.equal(program.end, null);
+});
+
+it('without a listener an error of a handler that a method calls ends the process there', async (t) => {
+  const program = Program.start(t, ({ listening }) => {
+    const server = listening((app) =>
+      app.ws('/*', {
+        open: (ws) =>
+          setTimeout(() => {
+            ws.close();
+            console.log('went on');
+          }),
+        close() {
+          throw new Error('close');
+        },
+      }),
+    );
+    console.log(`port ${server.port}`);
+  });
+  await WsPeer.open(Number(await program.said('port')), '/');
+  const { code } = await program.ended;
+  assert.equal(code, 1);
+  assert.match(program.stderr, /Error: close/);
+  assert.doesNotMatch(program.stdout, /went on/);
 });

@@ -80,11 +80,12 @@ impl Connection {
             }
             return self.send_declared(ctx, &program, answer.with_body(b""));
         }
+        // The answer is what the client waits for: until it is there, whatever is wrong is told.
+        let body = Collected { bytes: Vec::new(), all: ctx.collected.clone() };
+        http.collect(Collecting { program, answer, body });
         if announced.flatten().is_some_and(|length| length > MAX_DECLARED_BODY as u64) {
             return self.http_refuse(ctx, HttpError::ContentTooLarge);
         }
-        let body = Collected { bytes: Vec::new(), all: ctx.collected.clone() };
-        http.collect(Collecting { program, answer, body });
         if head.expect_continue {
             self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
         }
