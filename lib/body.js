@@ -21,7 +21,8 @@ class RequestBody {
   /** Chunks that nobody has taken: [chunk, last, remaining]. */
   #held = [];
   #paused = false;
-  #loopPaused = false;
+  /** The loop waits to be told before it reads on; after the first part of a body it does so by itself. */
+  #loopPaused;
   #deliveryDue = false;
   #over = false;
   /** The handler is ours and keeps the chunks. */
@@ -29,10 +30,14 @@ class RequestBody {
   /** Bytes the handler has still to be given. */
   remaining;
 
-  /** @param {string | number} announced bytes that will come; 0: unknown */
-  constructor(slot, generation, hasBody, announced) {
+  /**
+   * @param {string | number} announced bytes that will come; 0: unknown
+   * @param {boolean} isAwaited they come from the loop, which gives the first part and waits
+   */
+  constructor(slot, generation, hasBody, announced, isAwaited) {
     this.#slot = slot;
     this.#generation = generation;
+    this.#loopPaused = isAwaited;
     this.remaining = !hasBody ? 0n : announced === 0 ? UNKNOWN_LENGTH : BigInt(announced);
     // An empty body still gives one call.
     if (!hasBody) this.#held.push([new ArrayBuffer(0), true, 0n]);

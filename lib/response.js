@@ -190,7 +190,7 @@ class HttpResponse {
       isOf: (res, app) => app === undefined || res.#app === app.id,
       /** A body is still to come. @param {string} length empty: it is not known */
       expectBody(res, length) {
-        res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length);
+        res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
       },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
@@ -263,6 +263,7 @@ class HttpResponse {
       this.#generation,
       (this.#request & Flag.HAS_BODY) !== 0,
       (this.#request >>> BODY_SHIFT) & BODY_MASK,
+      false,
     ));
   }
 

@@ -80,6 +80,27 @@ it('requests behind a pending response are left to the kernel', { timeout: 60000
   for (let i = 0; i < 2; i++) assert.equal((await peer.response()).body, 'x');
 });
 
+it('of a body that nobody reads one read is held', { timeout: 60000 }, async (t) => {
+  let asked = 0;
+  const server = serve(t, (app) => {
+    app.post('/*', (res) => {
+      asked++;
+      res.onAborted(() => {});
+    });
+  });
+  const bytes = Buffer.from(post('/', 'x'.repeat(1 << 20)));
+  const grown = await growth(
+    server,
+    () => server.connect(),
+    async (peer) => {
+      const had = asked;
+      peer.socket.write(bytes);
+      await until(() => asked !== had);
+    },
+  );
+  assert.ok(grown < 70, `${grown} MiB for ${COUNT} connections`);
+});
+
 it('frames behind an upgrade that is still to come are left to the kernel', { timeout: 60000 }, async (t) => {
   let asked = 0;
   const server = serve(t, (app) => {

@@ -46,8 +46,10 @@ pub struct Http {
     ahead: VecDeque<Exchange>,
     /// Body bytes handed over since `ahead` was last empty.
     ahead_bytes: usize,
-    /// JavaScript asked not to be given body bytes for now.
+    /// JavaScript asked not to be given body bytes for now, or has not asked for more than the first.
     paused: bool,
+    /// JavaScript has asked for more of the body than what came first.
+    body_wanted: bool,
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
     peer_end_told: bool,
@@ -453,6 +455,8 @@ impl Connection {
                 }
                 None => ctx.large_event(EventKind::Data, self.id, args, &bytes[data]),
             }
+            // Or all that a turn reads would wait in JavaScript for a handler that may never come.
+            http.paused |= !http.body_wanted && !last;
         }
         if last {
             self.http_body_complete(ctx);
@@ -492,6 +496,7 @@ impl Connection {
             http.exchange = next;
             http.sending = Sending::Nothing;
             http.paused = false;
+            http.body_wanted = false;
             // The next exchange has asked for nothing and been told nothing yet.
             http.want_writable = false;
             http.peer_end_told = false;

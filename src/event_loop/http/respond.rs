@@ -94,6 +94,7 @@ impl Connection {
 
     pub fn unpause(&mut self, ctx: &mut Context) {
         let Some(http) = self.http() else { return };
+        http.body_wanted = true;
         if std::mem::replace(&mut http.paused, false) {
             http.window_bytes = 0;
             if let Phase::Body(_) = http.phase {

@@ -178,7 +178,21 @@ impl Harness {
         event
     }
 
+    /// The next event, a request, whose body is wanted if it is still to come.
     pub fn expect_request(&mut self) -> Request {
+        let request = self.expect_request_only();
+        self.want_body(&request);
+        request
+    }
+
+    /// Asks for what is still to come of a request's body.
+    pub fn want_body(&self, request: &Request) {
+        if request.has_body() && request.body.is_empty() {
+            self.command(Op::Resume, 0, request.id, 0, b"");
+        }
+    }
+
+    pub fn expect_request_only(&mut self) -> Request {
         Request::new(self.expect(EventKind::Request))
     }
 

@@ -154,6 +154,7 @@ fn requests_in_hand(harness: &mut Harness) -> Vec<(ConnId, Vec<u8>)> {
     let mut requests = Vec::new();
     while let Some(event) = harness.event_within(MOMENT) {
         let request = Request::new(event);
+        harness.want_body(&request);
         requests.push((request.id, body(harness, &request).0));
     }
     requests
@@ -497,4 +498,44 @@ fn a_response_before_the_end_of_the_body_leaves_the_connection_in_step() {
     assert_eq!(next.path(), "/hello");
     harness.end(next.id, b"next");
     assert_eq!(client.response().1, b"next");
+}
+
+#[test]
+fn of_a_body_that_nobody_has_asked_for_one_read_is_taken() {
+    let mut harness = Harness::start();
+    let mut client = harness.connect();
+    let body: Vec<u8> = (0..2_000_000u32).map(|n| (n >> 4) as u8).collect();
+    let (mut sending, sent) = (client.second(), body.clone());
+    let sender = std::thread::spawn(move || {
+        sending.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+        sending.send(&sent);
+    });
+    let request = harness.expect_request_only();
+    let mut received = harness.expect(EventKind::Data).payload;
+    harness.expect_nothing();
+    assert!(received.len() <= 128 << 10, "{} bytes", received.len());
+    harness.command(Op::Resume, 0, request.id, 0, b"");
+    while received.len() < body.len() {
+        received.extend(harness.expect(EventKind::Data).payload);
+    }
+    assert!(received == body);
+    sender.join().expect("sender");
+    harness.end(request.id, b"done");
+    assert_eq!(client.response().1, b"done");
+    // An answer asks for nothing more: the rest is passed over, and the next request is served.
+    let (mut sending, sent) = (client.second(), body.clone());
+    let sender = std::thread::spawn(move || {
+        sending.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+        sending.send(&sent);
+        sending.send(HELLO);
+    });
+    let request = harness.expect_request_only();
+    harness.expect(EventKind::Data);
+    harness.end(request.id, b"early");
+    assert_eq!(client.response().1, b"early");
+    let next = harness.expect_request();
+    assert_eq!(next.path(), "/hello");
+    harness.end(next.id, b"next");
+    assert_eq!(client.response().1, b"next");
+    sender.join().expect("sender");
 }
