@@ -21,7 +21,10 @@ impl EventLoop {
                 Err(error) => return self.rest(index, &error),
             }
         }
-        self.accepting.push(index);
+        // Once, though the poll may report it again before the next turn.
+        if !self.accepting.contains(&index) {
+            self.accepting.push(index);
+        }
     }
 
     /// No file descriptor or memory for another connection: try again a little later, longer each time.
