@@ -1,5 +1,5 @@
 'use strict';
-const { it, assert, serve, get, post, has, differs, deferred, Events, turn } = require('../support');
+const { it, assert, serve, get, post, has, differs, deferred, Events, turn, v30 } = require('../support');
 
 const MIB = 1024 * 1024;
 /** A server that collects [text, isLast] of every onData call and answers `ok` after the last. */
@@ -409,7 +409,8 @@ it('collectBody gives the whole body, or null when it is larger', async (t) => {
   assert.deepEqual(bodies.slice(3), [null, null]);
 });
 
-it('Expect: 100-continue to no route does not take the next request for its body', async (t) => {
+const asked = { skip: v30 ? '20.30 does not ask for a body there' : false };
+it('Expect: 100-continue to no route does not take the next request for its body', asked, async (t) => {
   const server = serve(t, (app) => app.get('/there', (res) => res.end('there')));
   const peer = await server.connect();
   for (let i = 0; i < 2; i++) {
