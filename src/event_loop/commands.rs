@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use std::time::Instant;
 
 /// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and timed.
-const TIME_FOR_COMMANDS: Duration = Duration::from_millis(4);
+const TIME_FOR_COMMANDS: Duration = Duration::from_millis(10);
 /// Commands between two looks at the clock; a publish counts as one for each subscriber.
 const COMMANDS_PER_LOOK: usize = 64;
 
