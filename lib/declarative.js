@@ -6,7 +6,7 @@ const { bytes, coerce, key, ofKey, requireArguments } = require('./arguments');
 const { requestInternals } = require('./request');
 const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./response');
 
-/** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then the bytes. */
+/** Instructions; the numbers of src/routing/declarative.rs. Each is followed by its texts: four bytes of length, then the bytes. */
 const Step = Object.freeze({
   HEADER: 1,
   BODY: 2,

@@ -7,7 +7,7 @@ const { isMainThread } = require('worker_threads');
 const { load } = require('./binding');
 const { setImmediate, nextTick } = require('./scheduling');
 
-/** Event kinds; the numbers of `EventKind` in src/channel.rs. */
+/** Event kinds; the numbers of `EventKind` in src/channel/mod.rs. */
 const Kind = Object.freeze({
   REQUEST: 1,
   DATA: 2,
@@ -30,7 +30,7 @@ const Kind = Object.freeze({
   FORGOTTEN: 19,
 });
 
-/** Command numbers; those of `Op` in src/channel.rs. */
+/** Command numbers; those of `Op` in src/channel/mod.rs. */
 const Op = Object.freeze({
   RESPOND: 1,
   WRITE: 2,
@@ -105,11 +105,11 @@ const receivers = [];
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
 /** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
 const registers = new Uint32Array(new ArrayBuffer(64));
-/** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
+/** The register by which the native side asks for `relieve`; the number of src/bridge/session.rs. */
 const RELIEF_DUE = 15;
 /** Of the registers the one with the answer. */
 const ANSWER = 6;
-/** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
+/** The answer for what is neither text nor data; `NEITHER` of src/bridge/calls.rs. */
 const NEITHER = 3;
 
 let engine = null;

@@ -3,8 +3,8 @@
 //! Nearly all `unsafe` of the crate is here. The functions are safe to call from a native callback with the `env`
 //! and the values it was given; they check types, so that a wrong argument is a `None`, never undefined behaviour.
 
-use crate::blocks::Blocks;
 use crate::channel::Owned;
+use crate::channel::buffers::Blocks;
 use napi_sys as sys;
 use std::ffi::c_void;
 use std::ptr;

@@ -1,19 +1,19 @@
 //! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
 //! one loop.
 
-use super::compression::Codecs;
-use super::outbound::Spare;
+use super::connection::compression::Codecs;
+use super::connection::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use super::tls;
+use crate::channel::mailbox::Batch;
 use crate::channel::{
     ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch,
     EventKind, OWNED_EVENT, Shared, write_address,
 };
-use crate::declarative::Program;
-use crate::mailbox::Batch;
-use crate::protocol::request::{Limits, RequestHead};
-use crate::router::Router;
-use crate::topics::Topics;
+use crate::event_loop::topics::Topics;
+use crate::protocol::http::request::{Limits, RequestHead};
+use crate::routing::declarative::Program;
+use crate::routing::router::Router;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -5,9 +5,9 @@ use crate::channel::{
     Shared, WakeJs, begin_parts, request_flag, set_part,
 };
 use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
-use crate::protocol::frame;
-use crate::protocol::request::Limits;
-use crate::router::{Method, Priority};
+use crate::protocol::http::request::Limits;
+use crate::protocol::websocket::frame;
+use crate::routing::router::{Method, Priority};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

@@ -1,18 +1,18 @@
 //! The HTTP/1.1 side of a connection: one exchange at a time, later requests wait unread until it is over.
 
-use super::connection::{Connection, Protocol};
-use super::context::Context;
 use super::declared::Collecting;
+use super::{Connection, Protocol};
 use crate::channel::{
     BODY_LAST, BODY_SHIFT, EXCHANGE_MASK, EXCHANGE_SHIFT, EventKind, NO_HANDLER, request_flag,
 };
-use crate::protocol::body::{BodyDecoder, InPlace};
-use crate::protocol::handshake;
-use crate::protocol::http_error::HttpError;
-use crate::protocol::proxy::{self, Likeness};
-use crate::protocol::request::{self, Framing, HeaderSpan, RequestHead, Span};
-use crate::protocol::response;
-use crate::router::RouteKind;
+use crate::event_loop::context::Context;
+use crate::protocol::http::body::{BodyDecoder, InPlace};
+use crate::protocol::http::error::HttpError;
+use crate::protocol::http::proxy::{self, Likeness};
+use crate::protocol::http::request::{self, Framing, HeaderSpan, RequestHead, Span};
+use crate::protocol::http::response;
+use crate::protocol::websocket::handshake;
+use crate::routing::router::RouteKind;
 use std::collections::VecDeque;
 
 mod respond;

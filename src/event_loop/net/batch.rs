@@ -1,13 +1,13 @@
 //! What many connections have to send at the end of a turn, and what many have received at its beginning: one system call
 //! each.
 
-use super::connection::{Connection, Read};
-use super::context::Context;
-use super::outbound::MAX_SLICES;
 use super::socket::Stream;
-use super::tls::Buffer;
-use super::{EventLoop, Meaning, connection_at, token_meaning};
-use crate::uring::{MOST, Sends, Uring};
+use crate::event_loop::connection::outbound::MAX_SLICES;
+use crate::event_loop::connection::{Connection, Read};
+use crate::event_loop::context::Context;
+use crate::event_loop::net::uring::{MOST, Sends, Uring};
+use crate::event_loop::tls::Buffer;
+use crate::event_loop::{EventLoop, Meaning, connection_at, token_meaning};
 use mio::event::Event;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,7 +23,7 @@ const SEALED_AT_ONCE: usize = 8 << 10;
 const KEPT_RECORDS: usize = 1 << 20;
 /// What is read ahead from a connection: a message of 1 KiB with its headers, also sealed. An odd number of cache lines, so
 /// that the chunks do not all fall into the same sets of the processor's cache.
-pub(super) const CHUNK: usize = 17 * 64;
+pub const CHUNK: usize = 17 * 64;
 
 /// What is needed for it, and used again.
 #[derive(Default)]
@@ -84,7 +84,7 @@ impl Ring {
 
 impl EventLoop {
     /// Reads from those of the next connections that never have much to say; `take_ahead` has it when their turn comes.
-    pub(super) fn read_ahead<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
+    pub(in crate::event_loop) fn read_ahead<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         let EventLoop { slots, ctx, together, .. } = self;
         let Together { uring, answers, ahead, sockets, chunks, .. } = together;
         debug_assert!(ahead.is_empty(), "every connection that was read from has had its turn");
@@ -116,7 +116,7 @@ impl EventLoop {
     }
 
     /// Writes what connections have collected.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::event_loop) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.ctx.dirty);
         self.ctx.piled_up = 0;
         if dirty.len() >= WORTH_IT && self.together.uring.get().is_some() {
@@ -181,7 +181,7 @@ impl Connection {
     }
 
     /// Understands what was read ahead; false: there is nothing more to do now.
-    pub(super) fn receive_ahead(
+    pub(in crate::event_loop) fn receive_ahead(
         &mut self,
         ctx: &mut Context,
         answer: io::Result<usize>,

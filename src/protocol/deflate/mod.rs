@@ -23,7 +23,7 @@ mod window;
 pub use compressor::{Deflater, SharedDeflater};
 pub use decompressor::{Inflater, SharedInflater};
 
-use super::handshake::MAX_WINDOW_BITS;
+use super::websocket::handshake::MAX_WINDOW_BITS;
 
 /// What a flush ends with: removed after deflating, put back before inflating (RFC 7692 §7.2.1, §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -42,8 +42,8 @@ mod tests {
     use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
     use proptest::prelude::*;
 
-    use super::super::frame::WsError;
-    use super::super::handshake::{Compressor, Decompressor};
+    use super::super::websocket::frame::WsError;
+    use super::super::websocket::handshake::{Compressor, Decompressor};
     use super::*;
     use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 

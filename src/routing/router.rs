@@ -10,7 +10,7 @@
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
-use crate::protocol::request::Span;
+use crate::protocol::http::request::Span;
 
 pub type HandlerId = u32;
 
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn matches_in_the_order_of_the_original() {
-        let golden = include_str!("golden/routes.txt");
+        let golden = include_str!("../../testdata/routes.txt");
         let mut requests = 0;
         for block in golden.split("\n\n").skip(1) {
             let mut router = Router::new();

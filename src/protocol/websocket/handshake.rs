@@ -313,7 +313,7 @@ mod tests {
 
     /// Lines `options | offer | answer of uWebSockets 20.30 and 20.57 | our answer, or = | why it differs`, where `-` is
     /// no extension at all. Gathered by asking both over a socket.
-    const GOLDEN: &str = include_str!("handshake.golden.txt");
+    const GOLDEN: &str = include_str!("../../../testdata/handshake.txt");
 
     fn answer(options: u16, offers: &str) -> String {
         match negotiate(offers.as_bytes(), CompressOptions(options)) {

@@ -13,16 +13,15 @@ mod hello;
 mod names;
 mod record;
 mod session;
-mod transport;
 mod violation;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::event_loop::connection::records::Scratch;
 pub use buffer::Buffer;
 pub use config::{ConfigError, Options, Settings, settings};
 pub use names::{Change, DomainRouter, Names};
-pub use transport::Scratch;
 
 use handshake::Handshake;
 use hello::Wishes;

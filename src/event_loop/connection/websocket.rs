@@ -1,17 +1,17 @@
 //! The WebSocket side of a connection: upgrade, messages in, frames out, pings and the closing handshake.
 
 use super::compression::{Compression, Outgoing};
-use super::connection::{Connection, Protocol};
-use super::context::{Behaviour, Context, wants};
 use super::http::Http;
 use super::publication::Publication;
-use super::timer::Tick;
+use super::{Connection, Protocol};
 use crate::channel::{Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag};
-use crate::protocol::frame::{self, WsError};
-use crate::protocol::handshake::{self, CompressOptions};
-use crate::protocol::message::{Event, Payload, Receiver};
-use crate::protocol::request::RequestHead;
-use crate::topics::Subscriptions;
+use crate::event_loop::context::{Behaviour, Context, wants};
+use crate::event_loop::timer::Tick;
+use crate::event_loop::topics::Subscriptions;
+use crate::protocol::http::request::RequestHead;
+use crate::protocol::websocket::frame::{self, WsError};
+use crate::protocol::websocket::handshake::{self, CompressOptions};
+use crate::protocol::websocket::message::{Event, Payload, Receiver};
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 

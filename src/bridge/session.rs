@@ -1,17 +1,17 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
-use super::hot::{ANSWER, GONE};
+use super::calls::{ANSWER, GONE};
 use super::processors;
 use super::value::Words;
 use super::wake::Wake;
-use crate::blocks::Blocks;
+use crate::channel::buffers::Blocks;
+use crate::channel::mailbox::{Batch, Mailbox};
 use crate::channel::{
     Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_BYTES,
     DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader,
     MAX_CONNECTIONS, OF_DROPPED, OWNED, Op, Owned, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
-use crate::mailbox::{Batch, Mailbox};
 use slab::Slab;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};

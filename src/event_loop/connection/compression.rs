@@ -6,8 +6,8 @@
 
 use crate::channel::send_flag;
 use crate::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
-use crate::protocol::frame::WsError;
-use crate::protocol::handshake::Negotiated;
+use crate::protocol::websocket::frame::WsError;
+use crate::protocol::websocket::handshake::Negotiated;
 
 /// The loop's codecs, without a context that outlives a message.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Compression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::handshake::{Compressor, Decompressor};
+    use crate::protocol::websocket::handshake::{Compressor, Decompressor};
 
     fn compression(compressor: Compressor) -> Compression {
         Compression::new(Negotiated { compressor, decompressor: Decompressor::Shared })

@@ -6,8 +6,11 @@
 //! sockets nor N-API.
 #![forbid(unsafe_code)]
 
-use crate::blocks::Blocks;
-use crate::mailbox::{Batch, Mailbox};
+pub mod buffers;
+pub mod mailbox;
+
+use crate::channel::buffers::Blocks;
+use crate::channel::mailbox::{Batch, Mailbox};
 use parking_lot::{Condvar, Mutex};
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

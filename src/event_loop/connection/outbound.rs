@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of sockets: it lends slices for a vectored write and is told how much of them went.
 
-use crate::blocks::Blocks;
+use crate::channel::buffers::Blocks;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -3,17 +3,25 @@
 //! Life of the slot: it is freed once the socket is closed *and* JavaScript holds no object for it. A loop-side close
 //! sends `Gone` and waits for `Release`, so that the slot's shared state stays true as long as an object can read it.
 
-use super::context::Context;
-use super::http::Http;
-use super::outbound::{MAX_SLICES, Outbound};
-use super::socket::Stream;
-use super::timer::Tick;
-use super::tls::Tls;
-use super::together::CHUNK;
-use super::websocket::WebSocket;
+pub mod compression;
+mod declared;
+pub mod http;
+pub mod outbound;
+pub mod publication;
+pub mod records;
+mod websocket;
+
 use crate::channel::{ConnId, EventKind};
+use crate::event_loop::context::Context;
+use crate::event_loop::net::batch::CHUNK;
+use crate::event_loop::net::socket::Stream;
+use crate::event_loop::timer::Tick;
+use crate::event_loop::tls::Tls;
+use http::Http;
+use outbound::{MAX_SLICES, Outbound};
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
+use websocket::WebSocket;
 
 /// Bytes read from one connection in one turn before the others get theirs.
 const READ_BUDGET: usize = 512 << 10;

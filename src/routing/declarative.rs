@@ -7,11 +7,11 @@
 //! length of four bytes and the text.
 #![forbid(unsafe_code)]
 
-use crate::protocol::request::{RequestHead, Span, query_value};
-use crate::protocol::response::{
+use crate::protocol::http::request::{RequestHead, Span, query_value};
+use crate::protocol::http::response::{
     OwnHeader, check_header_name, check_header_value, check_status, has_option, write_header,
 };
-use crate::router::parameter_names;
+use crate::routing::router::parameter_names;
 use smallvec::SmallVec;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -180,7 +180,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::request::{Limits, parse};
+    use crate::protocol::http::request::{Limits, parse};
     use proptest::prelude::*;
 
     fn instruction(op: u8, texts: &[&str]) -> Vec<u8> {

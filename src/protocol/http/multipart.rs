@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn well_formed_bodies_come_apart_as_in_the_original() {
-        let golden = include_str!("../golden/multipart.txt");
+        let golden = include_str!("../../../testdata/multipart.txt");
         for line in golden.lines().skip_while(|line| line.starts_with('#')) {
             let fields: Vec<String> = line.split('\t').map(unescaped).collect();
             let boundary = boundary(fields[0].as_bytes()).expect("a boundary");

@@ -4,11 +4,11 @@
 //! context of their own compress for themselves; see `websocket.rs`.
 
 use super::compression::Codecs;
-use super::context::Context;
 use super::outbound::{Outbound, Spare};
 use crate::channel::{ConnId, OWNED_PAYLOAD};
-use crate::protocol::frame;
-use crate::protocol::handshake::MAX_WINDOW_BITS;
+use crate::event_loop::context::Context;
+use crate::protocol::websocket::frame;
+use crate::protocol::websocket::handshake::MAX_WINDOW_BITS;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 

@@ -1,13 +1,13 @@
 //! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking JavaScript.
 
-use super::connection::Connection;
-use super::context::Context;
+use super::Connection;
 use super::http::is_bodiless;
 use crate::channel::{ResponseParts, respond_flag};
-use crate::declarative::{Answer, Program, Request};
-use crate::protocol::http_error::HttpError;
-use crate::protocol::request::{RequestHead, Span};
-use crate::protocol::response::{self, BodyFraming};
+use crate::event_loop::context::Context;
+use crate::protocol::http::error::HttpError;
+use crate::protocol::http::request::{RequestHead, Span};
+use crate::protocol::http::response::{self, BodyFraming};
+use crate::routing::declarative::{Answer, Program, Request};
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::rc::Rc;

@@ -5,12 +5,12 @@
 //! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
 
 use super::place::Place;
-use super::state::{State, TRY_END_WINDOW};
+use super::session::{State, TRY_END_WINDOW};
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
 use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};
-use crate::protocol::request;
-use crate::protocol::request::Span;
+use crate::protocol::http::request;
+use crate::protocol::http::request::Span;
 use napi_sys as sys;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr;

@@ -2,7 +2,7 @@
 //!
 //! Knows where a body ends, nothing of who reads it or how much of it is kept.
 
-use super::http_error::HttpError;
+use super::error::HttpError;
 use super::request::{Framing, hex_digit};
 use std::ops::Range;
 

@@ -1,13 +1,12 @@
 //! The TLS side of a connection: what `connection.rs` does with a plain socket, with records in between.
 
-use super::buffer::Buffer;
-use super::{Failure, Hello, Tls};
 use crate::channel::EventKind;
+use crate::event_loop::connection::outbound::{MAX_SLICES, Outbound};
 use crate::event_loop::connection::{Connection, Protocol, WRITE_BUDGET};
 use crate::event_loop::context::Context;
-use crate::event_loop::outbound::{MAX_SLICES, Outbound};
 use crate::event_loop::timer::Tick;
-use crate::protocol::http_error::HttpError;
+use crate::event_loop::tls::{Buffer, Failure, Hello, Tls};
+use crate::protocol::http::error::HttpError;
 use std::fmt::Display;
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;

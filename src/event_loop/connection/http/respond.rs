@@ -4,7 +4,7 @@ use super::{Exchange, Phase, Sending};
 use crate::channel::{Command, ResponseParts, respond_flag};
 use crate::event_loop::connection::Connection;
 use crate::event_loop::context::Context;
-use crate::protocol::response::{self, BodyFraming, Head};
+use crate::protocol::http::response::{self, BodyFraming, Head};
 
 /// One of the methods that carry out a response command.
 pub type HttpCommand = fn(&mut Connection, &mut Context, Command<'_>);

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 
 use memchr::memchr;
 
-use super::http_error::HttpError;
+use super::error::HttpError;
 
 /// Heads longer than this are refused unless the program asks for more.
 pub const DEFAULT_MAX_HEAD: usize = 4096;
