@@ -7,7 +7,7 @@ const { isMainThread } = require('worker_threads');
 const { load } = require('./binding');
 const { setImmediate, nextTick } = require('./scheduling');
 
-/** Event kinds; the numbers of `EventKind` in src/channel/mod.rs. */
+/** Event kinds; the numbers of `EventKind` in src/channel/layout.rs. */
 const Kind = Object.freeze({
   REQUEST: 1,
   DATA: 2,
@@ -30,7 +30,7 @@ const Kind = Object.freeze({
   FORGOTTEN: 19,
 });
 
-/** Command numbers; those of `Op` in src/channel/mod.rs. */
+/** Command numbers; those of `Op` in src/channel/layout.rs. */
 const Op = Object.freeze({
   RESPOND: 1,
   WRITE: 2,

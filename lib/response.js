@@ -21,7 +21,7 @@ const { Behaviour, readUserData, openWebSocket } = require('./websocket');
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
 
-/** Flags of a Request event and of response commands; the numbers of src/channel/mod.rs. */
+/** Flags of a Request event and of response commands; the numbers of src/channel/layout.rs. */
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
 /** From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it came with the head. */
 const BODY_SHIFT = 8;
@@ -121,7 +121,7 @@ function withLine(headers, name, content) {
   return Buffer.concat([bytes(headers), Buffer.from(`${name}: `), bytes(ofKey(content)), LINE_END]);
 }
 
-/** The peer's address and the one of a PROXY header, as `write_address` of src/channel/mod.rs has written them. */
+/** The peer's address and the one of a PROXY header, as `write_address` of src/channel/layout.rs has written them. */
 function readAddresses(bytes) {
   const list = [];
   for (let at = 0; list.length < 2;) {

@@ -32,7 +32,7 @@ const {
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
-/** Flags of a Send command; the numbers of src/channel/mod.rs. */
+/** Flags of a Send command; the numbers of src/channel/layout.rs. */
 const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
 /** Which optional events the loop should report; the numbers of src/event_loop/context.rs. */
 const WANTS = Object.freeze({ message: 1, drain: 2, dropped: 4, ping: 8, pong: 16 });

@@ -43,7 +43,7 @@ function number(text) {
 
 test('kinds of events, and the answer of hot functions', () => {
   const { Kind, EVENT_WORDS } = lib('engine');
-  assert.deepEqual({ ...Kind }, variants('channel/mod.rs', 'EventKind'));
+  assert.deepEqual({ ...Kind }, variants('channel/layout.rs', 'EventKind'));
   assert.ok(Object.keys(Kind).length > 15);
   assert.equal(EVENT_WORDS, lib('binding').load().constants().eventWords);
   assert.equal(lib('engine').ANSWER, constants('bridge/calls.rs').ANSWER);
@@ -52,19 +52,19 @@ test('kinds of events, and the answer of hot functions', () => {
 
 test('commands: those that JavaScript numbers itself', () => {
   const { Op } = lib('engine');
-  const all = variants('channel/mod.rs', 'Op');
+  const all = variants('channel/layout.rs', 'Op');
   assert.ok(Object.keys(Op).length > 12);
   for (const [name, value] of Object.entries(Op)) assert.equal(value, all[name], name);
 });
 
 test('flags', () => {
   const { Flag, Respond, BODY_SHIFT } = lib('response');
-  assert.equal(BODY_SHIFT, constants('channel/mod.rs').BODY_SHIFT);
+  assert.equal(BODY_SHIFT, constants('channel/layout.rs').BODY_SHIFT);
   const { Send, WANTS } = lib('websocket');
   const upper = (object) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k.toUpperCase(), v]));
-  assert.deepEqual({ ...Flag }, constants('channel/mod.rs', 'request_flag'));
-  assert.deepEqual({ ...Respond }, constants('channel/mod.rs', 'respond_flag'));
-  assert.deepEqual({ ...Send }, constants('channel/mod.rs', 'send_flag'));
+  assert.deepEqual({ ...Flag }, constants('channel/layout.rs', 'request_flag'));
+  assert.deepEqual({ ...Respond }, constants('channel/layout.rs', 'respond_flag'));
+  assert.deepEqual({ ...Send }, constants('channel/layout.rs', 'send_flag'));
   assert.deepEqual(upper(WANTS), constants('event_loop/context.rs', 'wants'));
   for (const flags of [Flag, Respond, Send, WANTS]) assert.ok(Object.keys(flags).length > 3);
 });

@@ -83,6 +83,16 @@ fn class_below(capacity: usize) -> Option<usize> {
     (class < CLASSES).then_some(class)
 }
 
+/// Arena capacity that is kept from one batch to the next.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+pub(super) fn clear_bounded(arena: &mut Vec<u8>) {
+    arena.clear();
+    if arena.capacity() > KEPT_CAPACITY {
+        arena.shrink_to(KEPT_CAPACITY);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
