@@ -1,6 +1,7 @@
 //! What an SSLApp asks of its engine beside what every app does: certificates by server name.
 
-use super::{control, place};
+use super::engine::control;
+use super::place;
 use crate::event_loop::{Control, tls};
 use napi::Result;
 use napi_derive::napi;
