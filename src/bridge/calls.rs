@@ -4,8 +4,9 @@
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
 //! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
 
+use super::backpressure::TRY_END_WINDOW;
 use super::place::Place;
-use super::session::{State, TRY_END_WINDOW};
+use super::session::State;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
 use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};

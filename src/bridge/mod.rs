@@ -7,12 +7,13 @@
 // Only napi-derive refers to most of the functions, and not in test builds.
 #![cfg_attr(test, allow(dead_code))]
 
+mod backpressure;
 mod calls;
 mod engine;
 mod exit;
 mod extras;
+mod flush;
 mod place;
-mod processors;
 mod session;
 mod tls;
 mod value;
