@@ -1,6 +1,6 @@
 //! The accounts of what JavaScript has sent on each connection, and what it is told of backpressure.
 
-use super::session::State;
+use super::session::Session;
 use crate::channel::{Account, ConnId, MAX_CONNECTIONS, command_cost};
 
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
@@ -24,7 +24,7 @@ fn is_later(generation: u32, than: u32) -> bool {
     ahead != 0 && ahead < 0x4000_0000
 }
 
-impl State {
+impl Session {
     /// Counts a record's payload as sent on a connection.
     pub fn count_sent(&mut self, id: ConnId, payload: usize) {
         let slot = id.slot as usize;

@@ -1,12 +1,12 @@
 //! The calls JavaScript makes per event and per message, registered as plain functions.
 //!
-//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`State`] in it. Arguments come from our own JavaScript, which has checked
+//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`Session`] in it. Arguments come from our own JavaScript, which has checked
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
 //! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
 
 use super::backpressure::TRY_END_WINDOW;
 use super::place::Place;
-use super::session::State;
+use super::session::Session;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, begin_parts, send_flag, set_part};
 use crate::event_loop::{NO_SPAN, REQUEST_BLOCK_WORDS};
@@ -19,7 +19,7 @@ use std::ptr;
 /// What a hot function is given.
 struct Call<'a> {
     args: Arguments,
-    state: &'a mut State,
+    state: &'a mut Session,
 }
 
 impl Call<'_> {
@@ -43,7 +43,7 @@ macro_rules! hot {
                 // so the reference is the only one.
                 let (args, state) = unsafe {
                     let (args, data) = Arguments::read(env, info, hot!(@count $($count)?));
-                    (args, Place::of_pointer(data).state())
+                    (args, Place::of_pointer(data).session())
                 };
                 match state {
                     Some(state) => $function(Call { args, state }),
@@ -128,7 +128,7 @@ fn take_dropped(call: Call<'_>) -> Value {
     value::integer(call.env(), count as i32)
 }
 
-/// `relieve(begin)`: see `State::relieve`
+/// `relieve(begin)`: see `Session::relieve`
 fn relieve(call: Call<'_>) -> Value {
     call.state.relieve(call.args.u32(0) != 0);
     value::undefined()
@@ -196,7 +196,7 @@ fn start_stretch(call: Call<'_>) -> Value {
     value::integer(call.env(), stride as i32)
 }
 
-/// `drain()`: see `State::drain`
+/// `drain()`: see `Session::drain`
 fn drain(call: Call<'_>) -> Value {
     call.state.drain();
     value::undefined()

@@ -1,7 +1,7 @@
 //! The functions of the module that are called rarely, through napi-derive: they name their engine by its number.
 
 use super::place::{self, Place};
-use super::session::State;
+use super::session::Session;
 use super::value::{self, Words};
 use super::wake::Wake;
 use super::{calls, exit};
@@ -56,7 +56,7 @@ pub fn start_engine(
         wake.at_end(env.raw(), Box::new(|| {}));
         napi::Error::from_reason(format!("the event loop could not start: {error}"))
     })?;
-    let (place, number) = Place::for_state(State::new(event_loop, wake, lends, events, registers));
+    let (place, number) = Place::for_session(Session::new(event_loop, wake, lends, events, registers));
     wake.at_end(env.raw(), Box::new(|| place.vacate()));
     if lends {
         exit::drain_at_exit(place);
@@ -83,20 +83,20 @@ pub fn constants(env: &Env) -> Result<Object<'_>> {
 
 /// Sends a rare command; nothing once the environment has ended.
 pub fn control(engine: u32, control: Control) {
-    place::with(engine, |state| state.control(control));
+    place::with(engine, |session| session.control(control));
 }
 
 /// Has the loop accept on a socket; an error once there is no loop.
 fn watch(engine: u32, listen: Control) -> Result<()> {
-    let watched = place::with(engine, |state| state.control(listen));
+    let watched = place::with(engine, |session| session.control(listen));
     watched.ok_or_else(|| napi::Error::from_reason("the environment has ended"))
 }
 
 /// As in the original nothing is accepted any more when this returns.
 fn close(engine: u32, op: Op, number: u32) {
-    place::with(engine, |state| {
-        state.command(op, ConnId::default(), number);
-        state.finish();
+    place::with(engine, |session| {
+        session.command(op, ConnId::default(), number);
+        session.finish();
     });
 }
 
@@ -207,7 +207,7 @@ pub fn listen_unix(engine: u32, env: Env, app: u32, listener: u32, path: Unknown
 /// The number that stands for an app in the whole process.
 #[napi]
 pub fn descriptor(engine: u32, app: u32) -> f64 {
-    place::with(engine, |state| registry::descriptor(state.event_loop.remote(), app) as f64)
+    place::with(engine, |session| registry::descriptor(session.event_loop.remote(), app) as f64)
         .unwrap_or_default()
 }
 
@@ -234,7 +234,7 @@ pub fn close_app(engine: u32, app: u32) {
 /// Keeps the process alive while something listens or is open.
 #[napi]
 pub fn keep_alive(env: Env, engine: u32, keep: bool) {
-    place::with(engine, |state| state.wake.keep_alive(env.raw(), keep));
+    place::with(engine, |session| session.wake.keep_alive(env.raw(), keep));
 }
 
 /// Does as the end of the environment does, to test that a runtime may call anything after it.

@@ -44,8 +44,8 @@ extern "C" fn drain_all() {
     for each in places.iter().filter(|each| each.thread == thread) {
         // SAFETY: on the thread of the environment, which ends the process from JavaScript or has ended before, hence not
         // from within a function that has the state.
-        if let Some(state) = unsafe { each.place.state() } {
-            state.drain();
+        if let Some(session) = unsafe { each.place.session() } {
+            session.drain();
         }
     }
 }

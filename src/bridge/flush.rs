@@ -1,6 +1,6 @@
 //! When commands leave for the loop, and what is different where the loop and JavaScript have but one processor between them.
 
-use super::session::{RELIEF_DUE, State};
+use super::session::{RELIEF_DUE, Session};
 use crate::channel::mailbox::Batch;
 use crate::channel::{COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES};
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// How long an ending process may be held up by connections that still take bytes.
 const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
-impl State {
+impl Session {
     /// Called after each command: what has grown large does not wait for the end of the tick.
     pub fn after_command(&mut self) {
         if self.commands.bytes() >= COMMAND_BATCH_BYTES {

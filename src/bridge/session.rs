@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Instant;
 
-pub struct State {
+pub struct Session {
     pub event_loop: Loop,
     pub wake: Wake,
     /// Large payloads become ArrayBuffers over memory of ours. Where the environment may end before those who can see them
@@ -70,9 +70,9 @@ struct Parked {
     block: Vec<u8>,
 }
 
-impl State {
+impl Session {
     pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
-        State {
+        Session {
             event_loop,
             wake,
             lends,

@@ -61,6 +61,6 @@ pub fn ask_for_missing_names(engine: u32, app: u32) {
 /// TLS handshakes that did not come about.
 #[napi]
 pub fn failed_handshakes(engine: u32) -> f64 {
-    place::with(engine, |state| state.event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64)
+    place::with(engine, |session| session.event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64)
         .unwrap_or_default()
 }
