@@ -1,0 +1,158 @@
+//! The calls JavaScript makes per event and per message, registered as plain functions.
+//!
+//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`Session`] in it. Arguments come from our own JavaScript, which has checked
+//! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
+//! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
+
+mod address;
+mod commands;
+mod events;
+mod request;
+mod respond;
+
+use super::place::Place;
+use super::session::Session;
+use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
+use crate::channel::ConnId;
+use address::{address, address_text, port};
+use commands::{buffered, command, drain, end, flush, flush_due, publish, ring, send, start_stretch};
+use events::{
+    lend_payload, park, parked_so_far, payload, relieve, take, take_dropped, unpark, unparked_so_far,
+};
+use napi_sys as sys;
+use request::{
+    request_body, request_header, request_headers, request_match, request_parameter, request_part,
+    request_query,
+};
+use respond::{respond, respond_with_head, try_end, upgrade};
+use std::ptr;
+
+/// What a hot function is given.
+struct Call<'a> {
+    args: Arguments,
+    state: &'a mut Session,
+}
+
+impl Call<'_> {
+    fn env(&self) -> Env {
+        self.args.env
+    }
+
+    /// Slot and generation in the arguments from `index` on.
+    fn id(&self, index: usize) -> ConnId {
+        ConnId { slot: self.args.u32(index), generation: self.args.u32(index + 1) }
+    }
+}
+
+/// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead of all.
+macro_rules! hot {
+    ($($name:literal $(($count:literal))? => $function:ident as $callback:ident),* $(,)?) => {
+        $(
+            unsafe extern "C" fn $callback(env: Env, info: sys::napi_callback_info) -> Value {
+                // SAFETY: Node calls this with the env and info of the current call, on the thread of the environment;
+                // the data pointer is its Place. No hot function calls back into JavaScript while it uses the state,
+                // so the reference is the only one.
+                let (args, state) = unsafe {
+                    let (args, data) = Arguments::read(env, info, hot!(@count $($count)?));
+                    (args, Place::of_pointer(data).session())
+                };
+                match state {
+                    Some(state) => $function(Call { args, state }),
+                    None => value::integer(env, 0),
+                }
+            }
+        )*
+
+        /// An object with every hot function, bound to `place`.
+        pub fn functions(env: Env, place: &'static Place) -> Value {
+            let mut object = ptr::null_mut();
+            // SAFETY: plain creation of a value in the current scope.
+            unsafe { sys::napi_create_object(env, &mut object) };
+            $(
+                let function = value::function(env, $name, Some($callback), place.pointer());
+                value::set_property(env, object, $name, function);
+            )*
+            for (name, callback) in STATELESS {
+                let function = value::function(env, name, Some(callback), ptr::null_mut());
+                value::set_property(env, object, name, function);
+            }
+            object
+        }
+    };
+    (@count) => { MAX_ARGUMENTS };
+    (@count $count:literal) => { $count };
+}
+
+hot! {
+    "take" (0) => take as take_callback,
+    "takeDropped" (0) => take_dropped as take_dropped_callback,
+    "relieve" (1) => relieve as relieve_callback,
+    "payload" => payload as payload_callback,
+    "lendPayload" (1) => lend_payload as lend_payload_callback,
+    "park" => park as park_callback,
+    "unpark" => unpark as unpark_callback,
+    "parkedSoFar" (0) => parked_so_far as parked_so_far_callback,
+    "unparkedSoFar" (0) => unparked_so_far as unparked_so_far_callback,
+    "flush" => flush as flush_callback,
+    "flushDue" => flush_due as flush_due_callback,
+    "startStretch" => start_stretch as start_stretch_callback,
+    "drain" => drain as drain_callback,
+    "ring" (0) => ring as ring_callback,
+    "command" => command as command_callback,
+    "send" (1) => send as send_callback,
+    "end" => end as end_callback,
+    "publish" => publish as publish_callback,
+    "buffered" => buffered as buffered_callback,
+    "respond" (1) => respond as respond_callback,
+    "respondWithHead" (3) => respond_with_head as respond_with_head_callback,
+    "tryEnd" => try_end as try_end_callback,
+    "upgrade" => upgrade as upgrade_callback,
+    "requestHeader" => request_header as request_header_callback,
+    "requestHeaders" => request_headers as request_headers_callback,
+    "requestPart" => request_part as request_part_callback,
+    "requestQuery" => request_query as request_query_callback,
+    "requestBody" => request_body as request_body_callback,
+    "requestMatch" => request_match as request_match_callback,
+    "requestParameter" => request_parameter as request_parameter_callback,
+    "address" => address as address_callback,
+    "addressText" => address_text as address_text_callback,
+    "port" => port as port_callback,
+}
+
+type Callback = unsafe extern "C" fn(Env, sys::napi_callback_info) -> Value;
+
+/// Functions that need no state.
+const STATELESS: [(&str, Callback); 3] =
+    [("detach", detach_callback), ("byteLength", byte_length_callback), ("fatal", fatal_callback)];
+
+/// The register of the answer, in which JavaScript leaves nothing: with the state goes the last word in it.
+pub const ANSWER: usize = 6;
+/// Answered by the one who is not there any more: a message is dropped, a response does not go on.
+pub const GONE: u32 = 2;
+/// Answered for what is neither text nor data.
+pub const NEITHER: u32 = 3;
+
+/// `detach(buffer)`
+unsafe extern "C" fn detach_callback(env: Env, info: sys::napi_callback_info) -> Value {
+    // SAFETY: env and info of the current call.
+    let (args, _) = unsafe { Arguments::read(env, info, 1) };
+    value::detach(env, args.value(0));
+    value::undefined()
+}
+
+/// `byteLength(data) → bytes, or -1`
+unsafe extern "C" fn byte_length_callback(env: Env, info: sys::napi_callback_info) -> Value {
+    // SAFETY: as above.
+    let (args, _) = unsafe { Arguments::read(env, info, 1) };
+    let length = value::byte_length(env, args.value(0));
+    value::number(env, length.map_or(-1.0, |n| n as f64))
+}
+
+/// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the functions
+/// above, so this one must have no state.
+unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
+    // SAFETY: as above.
+    let (args, _) = unsafe { Arguments::read(env, info, 1) };
+    value::fatal_exception(env, args.value(0));
+    value::undefined()
+}
