@@ -1,6 +1,6 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
-use super::backpressure::Ledger;
+use super::backpressure::Ledgers;
 use super::calls::{ANSWER, GONE};
 use super::flush::is_one;
 use super::value::Words;
@@ -43,8 +43,7 @@ pub struct Session {
     parked: Slab<Parked>,
     /// How many have been parked, all in all.
     parked_so_far: u64,
-    /// By slot.
-    pub(super) ledger: Vec<Ledger>,
+    ledgers: Ledgers,
     pub(super) last_flush: Instant,
     pub(super) stride: u32,
     /// The loop and JavaScript have one processor between them.
@@ -87,7 +86,7 @@ impl Session {
             interrupted: None,
             parked: Slab::new(),
             parked_so_far: 0,
-            ledger: Vec::new(),
+            ledgers: Ledgers::default(),
             last_flush: Instant::now(),
             stride: 1,
             is_alone: is_one(),
@@ -234,6 +233,40 @@ impl Session {
     pub fn commands(&mut self) -> &mut CommandBatch {
         &mut self.commands
     }
+
+    // ---- accounts
+
+    /// Counts a record's payload as sent on a connection.
+    pub fn count_sent(&mut self, id: ConnId, payload: usize) {
+        self.ledgers.count_sent(id, payload);
+    }
+
+    /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
+    pub fn count_answer(&mut self, id: ConnId, payload: usize) {
+        self.answered += payload;
+        self.ledgers.count_sent(id, payload);
+    }
+
+    /// See [`Ledgers::backlog_and_flight`].
+    pub fn backlog_and_flight(&mut self, id: ConnId) -> (usize, usize) {
+        self.ledgers.backlog_and_flight(id, &self.event_loop.shared.slots)
+    }
+
+    /// See [`Ledgers::admit`].
+    pub fn admit(&mut self, id: ConnId, limit: usize) -> u32 {
+        if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
+            // As long as the original's own system call would take; then the answer is as true as its.
+            self.settle();
+        }
+        self.ledgers.admit(id, limit, &self.event_loop.shared.slots)
+    }
+
+    /// See [`Ledgers::tell_buffered`].
+    pub fn tell_buffered(&mut self, id: ConnId) -> usize {
+        self.ledgers.tell_buffered(id, &self.event_loop.shared.slots)
+    }
+
+    // ---- the end
 
     /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
     pub fn end(&mut self) {
