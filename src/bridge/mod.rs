@@ -16,7 +16,6 @@ mod engine;
 mod exit;
 #[cfg(feature = "binding")]
 mod extras;
-#[cfg(feature = "binding")]
 mod flush;
 #[cfg(feature = "binding")]
 mod place;

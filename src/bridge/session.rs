@@ -2,7 +2,7 @@
 
 use super::backpressure::Ledgers;
 use super::calls::{ANSWER, GONE};
-use super::flush::is_one;
+use super::flush::{Flushed, Outbox, end_of_drain};
 use super::value::Words;
 use super::wake::Wake;
 use crate::channel::buffers::Blocks;
@@ -15,7 +15,6 @@ use crate::event_loop::{Control, Loop};
 use slab::Slab;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::time::Instant;
 
 pub struct Session {
     pub event_loop: Loop,
@@ -28,11 +27,7 @@ pub struct Session {
     events: Words,
     /// Where it leaves the numbers that the most frequent calls are about.
     pub registers: Words,
-    pub(super) commands: CommandBatch,
-    /// Batches of commands handed over, wrapping.
-    pub(super) handed_over: usize,
-    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
-    pub(super) drained: Option<usize>,
+    outbox: Outbox,
     batch: EventBatch,
     cursor: usize,
     /// `Dropped` events, and how many of them JavaScript has been shown.
@@ -44,12 +39,6 @@ pub struct Session {
     /// How many have been parked, all in all.
     parked_so_far: u64,
     ledgers: Ledgers,
-    pub(super) last_flush: Instant,
-    pub(super) stride: u32,
-    /// The loop and JavaScript have one processor between them.
-    pub(super) is_alone: bool,
-    /// Bytes of messages and responses since the processor was last left to the loop.
-    pub(super) answered: usize,
 }
 
 /// The register that tells JavaScript to hear of what was dropped, before it goes on.
@@ -77,9 +66,7 @@ impl Session {
             lends,
             events,
             registers,
-            commands: CommandBatch::default(),
-            handed_over: 0,
-            drained: None,
+            outbox: Outbox::new(),
             batch: EventBatch::default(),
             cursor: 0,
             dropped: Default::default(),
@@ -87,10 +74,6 @@ impl Session {
             parked: Slab::new(),
             parked_so_far: 0,
             ledgers: Ledgers::default(),
-            last_flush: Instant::now(),
-            stride: 1,
-            is_alone: is_one(),
-            answered: 0,
         }
     }
 
@@ -226,12 +209,60 @@ impl Session {
 
     /// Appends a record without payload.
     pub fn command(&mut self, op: Op, id: ConnId, arg: u32) {
-        self.commands.push(op, id, arg);
+        self.commands().push(op, id, arg);
         self.after_command();
     }
 
     pub fn commands(&mut self) -> &mut CommandBatch {
-        &mut self.commands
+        self.outbox.commands()
+    }
+
+    /// Called after each command.
+    pub fn after_command(&mut self) {
+        if self.outbox.is_large() {
+            self.flush();
+        }
+    }
+
+    /// Hands all commands over; see [`Outbox::flush`].
+    pub fn flush(&mut self) {
+        match self.outbox.flush(&self.event_loop) {
+            Flushed::Room => {}
+            Flushed::ReliefDue => self.registers.put(RELIEF_DUE, &[1]),
+        }
+    }
+
+    /// Called before a batch is worked through; returns after how many events to call `flush_due`.
+    pub fn start_stretch(&mut self) -> u32 {
+        self.outbox.start_stretch()
+    }
+
+    /// Called every so many events while a batch is worked through; returns after how many to call again.
+    pub fn flush_due(&mut self, events: u32) -> u32 {
+        self.flush();
+        self.outbox.next_stretch(events)
+    }
+
+    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second
+    /// has passed).
+    pub fn settle(&mut self) {
+        self.flush();
+        if self.event_loop.is_running() {
+            self.outbox.wait(&self.event_loop);
+        }
+    }
+
+    /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
+    /// for JavaScript, and every turn of it is bounded.
+    pub fn finish(&mut self) {
+        self.flush();
+        while self.event_loop.is_running() && !self.outbox.wait(&self.event_loop) {}
+    }
+
+    /// Sends a rare command, behind everything collected so far.
+    pub fn control(&mut self, control: Control) {
+        self.outbox.control(&self.event_loop, control);
+        self.flush();
     }
 
     // ---- accounts
@@ -243,7 +274,7 @@ impl Session {
 
     /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
     pub fn count_answer(&mut self, id: ConnId, payload: usize) {
-        self.answered += payload;
+        self.outbox.count_answer(payload);
         self.ledgers.count_sent(id, payload);
     }
 
@@ -268,15 +299,19 @@ impl Session {
 
     // ---- the end
 
+    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
+    pub fn drain(&mut self) {
+        if self.outbox.is_drained() {
+            return;
+        }
+        let end = end_of_drain();
+        self.settle();
+        self.outbox.wait_until_sent(&self.event_loop, end);
+    }
+
     /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
     pub fn end(&mut self) {
         self.drain();
         self.registers.put(ANSWER, &[GONE]);
-    }
-
-    /// Sends a rare command, behind everything collected so far.
-    pub fn control(&mut self, control: Control) {
-        self.event_loop.push_control(&mut self.commands, control);
-        self.flush();
     }
 }
