@@ -17,6 +17,7 @@ mod exit;
 #[cfg(feature = "binding")]
 mod extras;
 mod flush;
+mod parked;
 #[cfg(feature = "binding")]
 mod place;
 #[cfg(feature = "binding")]

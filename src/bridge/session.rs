@@ -3,6 +3,7 @@
 use super::backpressure::Ledgers;
 use super::calls::{ANSWER, GONE};
 use super::flush::{Flushed, Outbox, end_of_drain};
+use super::parked::ParkedBlocks;
 use super::value::Words;
 use super::wake::Wake;
 use crate::channel::buffers::Blocks;
@@ -12,7 +13,6 @@ use crate::channel::{
     EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, Owned, PARKED,
 };
 use crate::event_loop::{Control, Loop};
-use slab::Slab;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
@@ -34,10 +34,7 @@ pub struct Session {
     dropped: (EventBatch, usize),
     /// The same of a walk that was interrupted for relief.
     interrupted: Option<(EventBatch, usize)>,
-    /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
-    parked: Slab<Parked>,
-    /// How many have been parked, all in all.
-    parked_so_far: u64,
+    parked: ParkedBlocks,
     ledgers: Ledgers,
 }
 
@@ -53,11 +50,6 @@ fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
     count
 }
 
-struct Parked {
-    number: u64,
-    block: Vec<u8>,
-}
-
 impl Session {
     pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
         Session {
@@ -71,8 +63,7 @@ impl Session {
             cursor: 0,
             dropped: Default::default(),
             interrupted: None,
-            parked: Slab::new(),
-            parked_so_far: 0,
+            parked: ParkedBlocks::default(),
             ledgers: Ledgers::default(),
         }
     }
@@ -167,7 +158,7 @@ impl Session {
             return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
-            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |parked| &parked.block);
+            return self.parked.get((offset & !PARKED) as usize);
         }
         let arena = if offset & OF_DROPPED == 0 { &self.batch.arena } else { &self.dropped.0.arena };
         let (offset, len) = ((offset & !OF_DROPPED) as usize, len as usize);
@@ -177,24 +168,23 @@ impl Session {
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
     pub fn park(&mut self, offset: u32, len: u32) -> u32 {
         let block = self.payload(offset, len).to_vec();
-        let number = self.parked_so_far;
-        self.parked_so_far += 1;
-        self.parked.insert(Parked { number, block }) as u32 | PARKED
-    }
-
-    /// How many blocks were parked before the oldest that still is; a block names handlers that may be gone since.
-    pub fn unparked_so_far(&self) -> u64 {
-        self.parked.iter().map(|(_, parked)| parked.number).min().unwrap_or(self.parked_so_far)
-    }
-
-    pub fn parked_so_far(&self) -> u64 {
-        self.parked_so_far
+        self.parked.park(block) as u32 | PARKED
     }
 
     pub fn unpark(&mut self, offset: u32) {
         if offset & PARKED != 0 {
-            self.parked.try_remove((offset & !PARKED) as usize);
+            self.parked.unpark((offset & !PARKED) as usize);
         }
+    }
+
+    /// See [`ParkedBlocks::parked_so_far`].
+    pub fn parked_so_far(&self) -> u64 {
+        self.parked.parked_so_far()
+    }
+
+    /// See [`ParkedBlocks::unparked_so_far`].
+    pub fn unparked_so_far(&self) -> u64 {
+        self.parked.unparked_so_far()
     }
 
     /// Like `payload`, taking an owned one out of the batch. `None`: the payload is to be copied.
