@@ -32,6 +32,9 @@ struct Ledger {
 #[derive(Default)]
 pub struct Ledgers {
     by_slot: Vec<Ledger>,
+    /// Slots whose accounts have changed since [`check`](Self::check).
+    #[cfg(debug_assertions)]
+    changed: Vec<u32>,
 }
 
 /// Generations are of 31 bits and wrap.
@@ -57,6 +60,8 @@ impl Ledgers {
         // Bytes for a connection that is gone must not count for the next one in its slot.
         if ledger.generation == id.generation {
             ledger.sent = ledger.sent.wrapping_add(command_cost(payload));
+            #[cfg(debug_assertions)]
+            self.changed.push(id.slot);
         }
     }
 
@@ -112,6 +117,35 @@ impl Ledgers {
             ledger.warned = true;
         }
         buffered
+    }
+
+    /// Panics if the loop has acknowledged more than was sent on one of the connections that anything was sent on since
+    /// the last check. Called when all that is counted has been handed over.
+    ///
+    /// Right at any time, although the loop goes on counting meanwhile: it acknowledges commands that were handed over,
+    /// each once, and all of those are in `sent`.
+    #[cfg(debug_assertions)]
+    pub fn check(&mut self, slots: &SlotTable) {
+        for slot in std::mem::take(&mut self.changed) {
+            self.check_one(slot, slots);
+        }
+    }
+
+    /// `check` of every connection.
+    #[cfg(debug_assertions)]
+    pub fn check_all(&mut self, slots: &SlotTable) {
+        self.changed.clear();
+        for slot in 0..self.by_slot.len() as u32 {
+            self.check_one(slot, slots);
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    fn check_one(&self, slot: u32, slots: &SlotTable) {
+        let Ledger { generation, sent, .. } = self.by_slot[slot as usize];
+        let Some(Account { acked, .. }) = slots.get(slot).account(generation) else { return };
+        let is_covered = sent.wrapping_sub(acked) as isize >= 0;
+        assert!(is_covered, "connection {slot}/{generation}: sent {sent}, acknowledged {acked}");
     }
 }
 
@@ -206,6 +240,30 @@ mod tests {
         slots.get(ID.slot).set_backlog(1000);
         assert!(ledgers.tell_buffered(ID, &slots) > 1000);
         assert_eq!(ledgers.admit(ID, 10, &slots), 2);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn accounts_of_which_no_more_is_acknowledged_than_was_sent_pass() {
+        let (mut ledgers, slots) = begun(ID);
+        ledgers.count_sent(ID, 100);
+        slots.get(ID.slot).acknowledge(command_cost(100));
+        ledgers.check(&slots);
+        ledgers.count_sent(ID, 100);
+        slots.get(ID.slot).begin(LATER.generation, None);
+        slots.get(ID.slot).acknowledge(1000);
+        ledgers.check(&slots);
+        ledgers.check_all(&slots);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic = "connection 3/7: sent 17, acknowledged 18"]
+    fn an_account_of_which_more_is_acknowledged_than_was_sent_does_not() {
+        let (mut ledgers, slots) = begun(ID);
+        ledgers.count_sent(ID, 1);
+        slots.get(ID.slot).acknowledge(command_cost(1) + 1);
+        ledgers.check(&slots);
     }
 
     #[test]

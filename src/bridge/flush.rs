@@ -187,6 +187,13 @@ impl Outbox {
         is_settled
     }
 
+    /// Panics if the loop has carried out batches that were not handed over. Right at any time: its count follows ours.
+    #[cfg(debug_assertions)]
+    pub fn check(&self, event_loop: &Loop) {
+        let (done, ours) = (event_loop.shared.settled.batches(), self.handed_over);
+        assert!(ours.wrapping_sub(done) as isize >= 0, "batches: {ours} handed over, {done} carried out");
+    }
+
     /// Whether nothing was sent since the last [`wait_until_sent`](Self::wait_until_sent).
     pub fn is_drained(&self) -> bool {
         self.commands.is_empty() && self.drained == Some(self.handed_over)

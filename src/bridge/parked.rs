@@ -51,6 +51,19 @@ impl ParkedBlocks {
     pub fn unparked_so_far(&self) -> u64 {
         self.numbers.first().copied().unwrap_or(self.so_far)
     }
+
+    /// Panics unless each block has its number among `numbers`, which has no others. The walk over all of them is left
+    /// out where it would be long.
+    #[cfg(debug_assertions)]
+    pub fn check(&self) {
+        const FEW: usize = 64;
+        assert_eq!(self.blocks.len(), self.numbers.len(), "blocks and numbers of blocks");
+        assert!(self.numbers.last().is_none_or(|last| *last < self.so_far), "a block that was never parked");
+        if self.blocks.len() <= FEW {
+            let known = self.blocks.iter().all(|(_, block)| self.numbers.contains(&block.number));
+            assert!(known, "a block without its number");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +112,8 @@ mod tests {
             }
             let least = parked.blocks.iter().map(|(_, block)| block.number).min();
             assert_eq!(parked.unparked_so_far(), least.unwrap_or(parked.so_far));
+            #[cfg(debug_assertions)]
+            parked.check();
         }
         keys.into_iter().for_each(|key| parked.unpark(key));
         assert_eq!(parked.unparked_so_far(), 1000);

@@ -220,6 +220,20 @@ impl Session {
             Flushed::Room => {}
             Flushed::ReliefDue => self.registers.put(RELIEF_DUE, &[1]),
         }
+        #[cfg(debug_assertions)]
+        self.check_accounts();
+    }
+
+    /// Panics if one of the accounts of the JavaScript side does not balance; each `check` says why it is right at any time,
+    /// although the loop counts on meanwhile. Called when all that was collected has been handed over.
+    #[cfg(debug_assertions)]
+    fn check_accounts(&mut self) {
+        self.ledgers.check(&self.event_loop.shared.slots);
+        self.outbox.check(&self.event_loop);
+        self.parked.check();
+        assert!(self.cursor <= self.batch.headers.len(), "events shown that there are not");
+        let (dropped, shown) = &self.dropped;
+        assert!(*shown <= dropped.headers.len(), "dropped messages shown that there are not");
     }
 
     /// Called before a batch is worked through; returns after how many events to call `flush_due`.
@@ -302,6 +316,8 @@ impl Session {
     /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
     pub fn end(&mut self) {
         self.drain();
+        #[cfg(debug_assertions)]
+        self.ledgers.check_all(&self.event_loop.shared.slots);
         self.registers.put(ANSWER, &[GONE]);
     }
 }
