@@ -12,5 +12,6 @@ pub mod protocol;
 pub mod routing;
 pub mod store;
 
-#[cfg(feature = "binding")]
+// Its tests are of the parts that know no N-API, and run without it.
+#[cfg(any(feature = "binding", test))]
 mod bridge;

@@ -1,125 +1,212 @@
-//! When commands leave for the loop, and what is different where the loop and JavaScript have but one processor between them.
+//! When commands leave for the loop.
+//!
+//! - Outside of a batch of events they leave at the end of the turn of the runtime's event loop; JavaScript sees to it.
+//! - While JavaScript works through a batch of events they leave after one of the intervals of [`FlushPolicy`], so that
+//!   the loop writes while handlers work.
+//! - A batch of commands that has grown large leaves at once.
+//! - With one processor for both threads they leave less often, and JavaScript yields the processor after so many bytes of
+//!   answers; the loop's thread does not interrupt JavaScript's ([`share_a_lone_processor`]).
+//! - When the environment ends they leave, and the end waits for as long as peers take bytes, within bounds.
 
-use super::session::{RELIEF_DUE, Session};
 use crate::channel::mailbox::Batch;
-use crate::channel::{COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES};
+use crate::channel::{COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch};
+use crate::event_loop::{Control, Loop};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Time between two hand-overs of commands while JavaScript works through a batch of events.
+/// Time between two flushes while JavaScript works through a batch of events.
 const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
 /// The same where a handler takes longer than [`CHEAP_EVENT`], if the loop has a processor of its own to write meanwhile.
 const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
-/// And where it has none: a hand-over is a switch between the threads then, and nothing is written any sooner by the way.
+/// The same where the loop has none: a flush switches between the threads then, and nothing is written any sooner.
 const LONE_FLUSH_INTERVAL: Duration = Duration::from_micros(1500);
 const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
-/// On a lone processor the loop gets its turn when it has this much to write: more falls out of the cache before it does.
+/// On a lone processor the loop gets its turn when it has this much to write: more would fall out of the cache before.
 const YIELD_BYTES: usize = 1 << 20;
 /// Most events handled between two looks at the clock.
 const MAX_STRIDE: u32 = 1024;
-/// The longest such wait; the loop takes far less unless the machine is busy.
+/// The longest that JavaScript is held up by one wait; the loop takes far less unless the machine is busy.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// How long an ending process may be held up by connections that still take bytes.
 const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
-impl Session {
-    /// Called after each command: what has grown large does not wait for the end of the tick.
-    pub fn after_command(&mut self) {
-        if self.commands.bytes() >= COMMAND_BATCH_BYTES {
-            self.flush();
-        }
+/// Decides when commands leave while JavaScript works through a batch of events. It acts between two handlers, never
+/// within one, and reads the clock only there.
+struct FlushPolicy {
+    /// When the stretch of events began that is being worked through.
+    since: Instant,
+    /// How many events it has.
+    stride: u32,
+    /// The loop and JavaScript have one processor between them.
+    is_alone: bool,
+    /// On a lone processor, the bytes of messages and responses since it was last left to the loop.
+    answered: usize,
+}
+
+impl FlushPolicy {
+    fn new(is_alone: bool) -> Self {
+        FlushPolicy { since: Instant::now(), stride: 1, is_alone, answered: 0 }
     }
 
-    /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory; the loop never
-    /// waits for JavaScript, so this ends.
-    pub fn flush(&mut self) {
-        if self.commands.is_empty() {
-            return;
-        }
-        self.event_loop.flush(&mut self.commands);
-        self.handed_over = self.handed_over.wrapping_add(1);
-        if self.is_alone && self.answered >= YIELD_BYTES {
-            self.answered = 0;
-            std::thread::yield_now();
-        }
-        let shared = &self.event_loop.shared;
-        while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
-            if !shared.dropped.is_empty() {
-                // The loop may wait in turn until JavaScript hears of what was dropped: it does so at once.
-                self.registers.put(RELIEF_DUE, &[1]);
-                return;
-            }
-            let is_told = || !shared.dropped.is_empty();
-            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT, is_told);
-        }
+    /// The length of the first stretch of a batch: the last handlers are the best guess at the next ones.
+    fn start(&mut self, now: Instant) -> u32 {
+        self.since = now;
+        self.stride
     }
 
-    /// Called every so many events while a batch is worked through: answers leave after one of the intervals above, however
-    /// long the handlers take. Returns after how many events to call again.
-    pub fn flush_due(&mut self, events: u32) -> u32 {
-        self.flush();
-        let now = Instant::now();
-        let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
-        self.last_flush = now;
-        let cheap = each < CHEAP_EVENT.as_nanos() as u64;
-        let interval = match (cheap, self.is_alone) {
-            (true, _) => FLUSH_INTERVAL,
-            (false, true) => LONE_FLUSH_INTERVAL,
-            (false, false) => BUSY_FLUSH_INTERVAL,
-        };
-        let fitting = interval.as_nanos() as u64 / each.max(1);
+    /// The length of the next stretch, after one of `events`.
+    fn next(&mut self, events: u32, now: Instant) -> u32 {
+        let each = (now - self.since).as_nanos() as u64 / u64::from(events.max(1));
+        self.since = now;
+        let fitting = self.interval(each).as_nanos() as u64 / each.max(1);
         // Growing slowly: one cheap stretch says little about the next handler.
         self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));
         self.stride
     }
 
-    /// Called before a batch is worked through; returns after how many events to call `flush_due`. What the last
-    /// handlers took is the best guess for the next ones.
-    pub fn start_stretch(&mut self) -> u32 {
-        self.last_flush = Instant::now();
-        self.stride
-    }
-
-    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second has passed).
-    pub fn settle(&mut self) {
-        self.flush();
-        if self.event_loop.is_running() {
-            self.wait_urgently();
+    /// `each`: the nanoseconds that an event took.
+    fn interval(&self, each: u64) -> Duration {
+        let cheap = each < CHEAP_EVENT.as_nanos() as u64;
+        match (cheap, self.is_alone) {
+            (true, _) => FLUSH_INTERVAL,
+            (false, true) => LONE_FLUSH_INTERVAL,
+            (false, false) => BUSY_FLUSH_INTERVAL,
         }
     }
 
+    fn count_answer(&mut self, bytes: usize) {
+        if self.is_alone {
+            self.answered += bytes;
+        }
+    }
+
+    /// Whether the processor is to be left to the loop now.
+    fn yields(&mut self) -> bool {
+        let due = self.answered >= YIELD_BYTES;
+        if due {
+            self.answered = 0;
+        }
+        due
+    }
+}
+
+/// How a flush ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// There is room for more commands.
+    Room,
+    /// The loop may be waiting in turn until JavaScript hears of what was dropped.
+    ReliefDue,
+}
+
+/// The commands of a session on their way to the loop.
+///
+/// The session owns the batch that is being collected, the loop every batch that was handed over. The session alone counts
+/// those handed over, and the loop alone (in `Settled`) those it has carried out; JavaScript waits for the second count
+/// to reach the first. After the loop thread has ended, what is handed over is emptied instead and the loop's count stands
+/// still, so every wait ends as soon as the thread is found not to run.
+pub struct Outbox {
+    commands: CommandBatch,
+    /// Batches handed over, wrapping.
+    handed_over: usize,
+    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
+    drained: Option<usize>,
+    policy: FlushPolicy,
+}
+
+impl Outbox {
+    /// For an environment whose loop runs on this machine's processors.
+    pub fn new() -> Self {
+        let policy = FlushPolicy::new(is_lone_processor());
+        Outbox { commands: CommandBatch::default(), handed_over: 0, drained: None, policy }
+    }
+
+    pub fn commands(&mut self) -> &mut CommandBatch {
+        &mut self.commands
+    }
+
+    /// Appends a rare command, behind everything collected so far.
+    pub fn control(&mut self, event_loop: &Loop, control: Control) {
+        event_loop.push_control(&mut self.commands, control);
+    }
+
+    /// Counts the bytes of a message or a response.
+    pub fn count_answer(&mut self, bytes: usize) {
+        self.policy.count_answer(bytes);
+    }
+
+    /// Whether the batch is too large to wait for the end of the tick.
+    pub fn is_large(&self) -> bool {
+        self.commands.bytes() >= COMMAND_BATCH_BYTES
+    }
+
+    /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory. The wait ends: the
+    /// loop carries commands out unless JavaScript has to hear of what was dropped first, which is `ReliefDue` at once.
+    pub fn flush(&mut self, event_loop: &Loop) -> Flushed {
+        if self.commands.is_empty() {
+            return Flushed::Room;
+        }
+        event_loop.flush(&mut self.commands);
+        self.handed_over = self.handed_over.wrapping_add(1);
+        if self.policy.yields() {
+            std::thread::yield_now();
+        }
+        let shared = &event_loop.shared;
+        while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && event_loop.is_running() {
+            let has_dropped = || !shared.dropped.is_empty();
+            if has_dropped() {
+                return Flushed::ReliefDue;
+            }
+            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT, has_dropped);
+        }
+        Flushed::Room
+    }
+
+    /// A batch of events begins; returns after how many of them a flush is due.
+    pub fn start_stretch(&mut self) -> u32 {
+        self.policy.start(Instant::now())
+    }
+
+    /// `events` of a batch were worked through; returns after how many more a flush is due.
+    pub fn next_stretch(&mut self, events: u32) -> u32 {
+        self.policy.next(events, Instant::now())
+    }
+
+    /// Waits until the loop has carried out what was handed over and tried to write, or [`LONGEST_WAIT`] has passed.
+    /// Returns whether it has.
+    ///
     /// The loop must not wait for JavaScript meanwhile. It drops what it has to: as much as there were commands queued.
-    fn wait_urgently(&self) -> bool {
-        let shared = &self.event_loop.shared;
+    pub fn wait(&self, event_loop: &Loop) -> bool {
+        let shared = &event_loop.shared;
         shared.urgent.store(true, Ordering::SeqCst);
         if shared.drops_stalled.load(Ordering::SeqCst) {
-            self.event_loop.wake();
+            event_loop.wake();
         }
         let is_settled = shared.settled.wait(self.handed_over, LONGEST_WAIT);
         shared.urgent.store(false, Ordering::SeqCst);
         is_settled
     }
 
-    /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
-    /// for JavaScript, and every turn of it is bounded.
-    pub fn finish(&mut self) {
-        self.flush();
-        while self.event_loop.is_running() && !self.wait_urgently() {}
+    /// Panics if the loop has carried out batches that were not handed over. Right at any time: its count follows ours.
+    #[cfg(debug_assertions)]
+    pub fn check(&self, event_loop: &Loop) {
+        let (done, ours) = (event_loop.shared.settled.batches(), self.handed_over);
+        assert!(ours.wrapping_sub(done) as isize >= 0, "batches: {ours} handed over, {done} carried out");
     }
 
-    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
-    pub fn drain(&mut self) {
-        if self.commands.is_empty() && self.drained == Some(self.handed_over) {
-            return;
-        }
-        let end = Instant::now() + LONGEST_DRAIN;
-        self.settle();
+    /// Whether nothing was sent since the last [`wait_until_sent`](Self::wait_until_sent).
+    pub fn is_drained(&self) -> bool {
+        self.commands.is_empty() && self.drained == Some(self.handed_over)
+    }
+
+    /// Waits until the kernel has taken what was handed over, as long as that gets on and `end` has not come.
+    pub fn wait_until_sent(&mut self, event_loop: &Loop, end: Instant) {
         self.drained = Some(self.handed_over);
-        let shared = &self.event_loop.shared;
-        let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
-        while left > 0 && self.event_loop.is_running() && Instant::now() < end {
+        let unsent = || event_loop.shared.unsent.load(Ordering::SeqCst);
+        let (mut left, mut progress) = (unsent(), Instant::now());
+        while left > 0 && event_loop.is_running() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
-            let now = shared.unsent.load(Ordering::SeqCst);
+            let now = unsent();
             if now != left {
                 (left, progress) = (now, Instant::now());
             } else if progress.elapsed() > LONGEST_WAIT {
@@ -129,22 +216,78 @@ impl Session {
     }
 }
 
+/// When a drain that begins now has to end.
+pub fn end_of_drain() -> Instant {
+    Instant::now() + LONGEST_DRAIN
+}
+
 /// By affinity, or by the quota of a container.
-pub fn is_one() -> bool {
+fn is_lone_processor() -> bool {
     std::thread::available_parallelism().is_ok_and(|count| count.get() == 1)
 }
 
 /// Makes the calling thread, the loop's, one that waits for JavaScript to sleep or to have had its slice of time (some 3 ms)
 /// instead of interrupting it whenever woken: then what JavaScript asks of it is done in one go, with half the switches
-/// between the two. Only where there is one processor, so nothing waits where there are more.
-#[cfg(target_os = "linux")]
-pub fn share_a_lone_one() {
-    if is_one() {
+/// between the two. It acts once, when the loop starts, and only with one processor: where there are more nothing waits.
+#[cfg(all(target_os = "linux", feature = "binding"))]
+pub fn share_a_lone_processor() {
+    if is_lone_processor() {
         let no_priority = libc::sched_param { sched_priority: 0 };
         // SAFETY: the kernel reads the parameters during the call. A refusal leaves everything as it is.
         unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &no_priority) };
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-pub fn share_a_lone_one() {}
+#[cfg(not(all(target_os = "linux", feature = "binding")))]
+pub fn share_a_lone_processor() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lengths of the next stretches, where each event takes so many nanoseconds.
+    fn strides(is_alone: bool, each: u64, count: usize) -> Vec<u32> {
+        let mut policy = FlushPolicy::new(is_alone);
+        let mut now = Instant::now();
+        let mut stride = policy.start(now);
+        let mut next = || {
+            now += Duration::from_nanos(each * u64::from(stride));
+            stride = policy.next(stride, now);
+            stride
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn stretches_grow_slowly_up_to_an_interval() {
+        assert_eq!(strides(false, 1_000, 10), [2, 4, 8, 16, 32, 64, 128, 256, 400, 400]);
+        assert_eq!(strides(false, 2_000, 6), [2, 4, 8, 16, 25, 25]);
+        assert_eq!(strides(true, 2_000, 11), [2, 4, 8, 16, 32, 64, 128, 256, 512, 750, 750]);
+        assert_eq!(strides(false, 10, 11).last(), Some(&MAX_STRIDE));
+        assert_eq!(strides(false, 0, 12).last(), Some(&MAX_STRIDE));
+        assert_eq!(strides(false, 1_000_000_000, 2), [1, 1], "one event at a time");
+    }
+
+    #[test]
+    fn the_first_stretch_of_a_batch_is_the_last_of_the_one_before() {
+        let (mut policy, now) = (FlushPolicy::new(false), Instant::now());
+        assert_eq!(policy.start(now), 1);
+        policy.next(1, now);
+        assert_eq!(policy.next(2, now), 4);
+        assert_eq!(policy.start(now + Duration::from_secs(1)), 4);
+        assert_eq!(policy.next(4, now + Duration::from_secs(1)), 8, "time between batches does not count");
+    }
+
+    #[test]
+    fn a_lone_processor_is_yielded_after_so_many_bytes() {
+        let mut policy = FlushPolicy::new(true);
+        policy.count_answer(YIELD_BYTES - 1);
+        assert!(!policy.yields());
+        policy.count_answer(1);
+        assert!(policy.yields());
+        assert!(!policy.yields(), "they count anew");
+        let mut policy = FlushPolicy::new(false);
+        policy.count_answer(2 * YIELD_BYTES);
+        assert!(!policy.yields(), "the loop has a processor of its own");
+    }
+}

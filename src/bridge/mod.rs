@@ -8,13 +8,23 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod backpressure;
+#[cfg(feature = "binding")]
 mod calls;
+#[cfg(feature = "binding")]
 mod engine;
+#[cfg(feature = "binding")]
 mod exit;
+#[cfg(feature = "binding")]
 mod extras;
 mod flush;
+mod parked;
+#[cfg(feature = "binding")]
 mod place;
+#[cfg(feature = "binding")]
 mod session;
+#[cfg(feature = "binding")]
 mod tls;
+#[cfg(feature = "binding")]
 mod value;
+#[cfg(feature = "binding")]
 mod wake;

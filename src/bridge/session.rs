@@ -1,8 +1,9 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
-use super::backpressure::Ledger;
+use super::backpressure::Ledgers;
 use super::calls::{ANSWER, GONE};
-use super::flush::is_one;
+use super::flush::{Flushed, Outbox, end_of_drain};
+use super::parked::ParkedBlocks;
 use super::value::Words;
 use super::wake::Wake;
 use crate::channel::buffers::Blocks;
@@ -12,10 +13,8 @@ use crate::channel::{
     EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, Owned, PARKED,
 };
 use crate::event_loop::{Control, Loop};
-use slab::Slab;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::time::Instant;
 
 pub struct Session {
     pub event_loop: Loop,
@@ -28,29 +27,15 @@ pub struct Session {
     events: Words,
     /// Where it leaves the numbers that the most frequent calls are about.
     pub registers: Words,
-    pub(super) commands: CommandBatch,
-    /// Batches of commands handed over, wrapping.
-    pub(super) handed_over: usize,
-    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
-    pub(super) drained: Option<usize>,
+    outbox: Outbox,
     batch: EventBatch,
     cursor: usize,
     /// `Dropped` events, and how many of them JavaScript has been shown.
     dropped: (EventBatch, usize),
     /// The same of a walk that was interrupted for relief.
     interrupted: Option<(EventBatch, usize)>,
-    /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
-    parked: Slab<Parked>,
-    /// How many have been parked, all in all.
-    parked_so_far: u64,
-    /// By slot.
-    pub(super) ledger: Vec<Ledger>,
-    pub(super) last_flush: Instant,
-    pub(super) stride: u32,
-    /// The loop and JavaScript have one processor between them.
-    pub(super) is_alone: bool,
-    /// Bytes of messages and responses since the processor was last left to the loop.
-    pub(super) answered: usize,
+    parked: ParkedBlocks,
+    ledgers: Ledgers,
 }
 
 /// The register that tells JavaScript to hear of what was dropped, before it goes on.
@@ -65,11 +50,6 @@ fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
     count
 }
 
-struct Parked {
-    number: u64,
-    block: Vec<u8>,
-}
-
 impl Session {
     pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
         Session {
@@ -78,20 +58,13 @@ impl Session {
             lends,
             events,
             registers,
-            commands: CommandBatch::default(),
-            handed_over: 0,
-            drained: None,
+            outbox: Outbox::new(),
             batch: EventBatch::default(),
             cursor: 0,
             dropped: Default::default(),
             interrupted: None,
-            parked: Slab::new(),
-            parked_so_far: 0,
-            ledger: Vec::new(),
-            last_flush: Instant::now(),
-            stride: 1,
-            is_alone: is_one(),
-            answered: 0,
+            parked: ParkedBlocks::default(),
+            ledgers: Ledgers::default(),
         }
     }
 
@@ -185,7 +158,7 @@ impl Session {
             return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
-            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |parked| &parked.block);
+            return self.parked.get((offset & !PARKED) as usize);
         }
         let arena = if offset & OF_DROPPED == 0 { &self.batch.arena } else { &self.dropped.0.arena };
         let (offset, len) = ((offset & !OF_DROPPED) as usize, len as usize);
@@ -195,24 +168,23 @@ impl Session {
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
     pub fn park(&mut self, offset: u32, len: u32) -> u32 {
         let block = self.payload(offset, len).to_vec();
-        let number = self.parked_so_far;
-        self.parked_so_far += 1;
-        self.parked.insert(Parked { number, block }) as u32 | PARKED
-    }
-
-    /// How many blocks were parked before the oldest that still is; a block names handlers that may be gone since.
-    pub fn unparked_so_far(&self) -> u64 {
-        self.parked.iter().map(|(_, parked)| parked.number).min().unwrap_or(self.parked_so_far)
-    }
-
-    pub fn parked_so_far(&self) -> u64 {
-        self.parked_so_far
+        self.parked.park(block) as u32 | PARKED
     }
 
     pub fn unpark(&mut self, offset: u32) {
         if offset & PARKED != 0 {
-            self.parked.try_remove((offset & !PARKED) as usize);
+            self.parked.unpark((offset & !PARKED) as usize);
         }
+    }
+
+    /// See [`ParkedBlocks::parked_so_far`].
+    pub fn parked_so_far(&self) -> u64 {
+        self.parked.parked_so_far()
+    }
+
+    /// See [`ParkedBlocks::unparked_so_far`].
+    pub fn unparked_so_far(&self) -> u64 {
+        self.parked.unparked_so_far()
     }
 
     /// Like `payload`, taking an owned one out of the batch. `None`: the payload is to be copied.
@@ -227,23 +199,125 @@ impl Session {
 
     /// Appends a record without payload.
     pub fn command(&mut self, op: Op, id: ConnId, arg: u32) {
-        self.commands.push(op, id, arg);
+        self.commands().push(op, id, arg);
         self.after_command();
     }
 
     pub fn commands(&mut self) -> &mut CommandBatch {
-        &mut self.commands
+        self.outbox.commands()
+    }
+
+    /// Called after each command.
+    pub fn after_command(&mut self) {
+        if self.outbox.is_large() {
+            self.flush();
+        }
+    }
+
+    /// Hands all commands over; see [`Outbox::flush`].
+    pub fn flush(&mut self) {
+        match self.outbox.flush(&self.event_loop) {
+            Flushed::Room => {}
+            Flushed::ReliefDue => self.registers.put(RELIEF_DUE, &[1]),
+        }
+        #[cfg(debug_assertions)]
+        self.check_accounts();
+    }
+
+    /// Panics if one of the accounts of the JavaScript side does not balance; each `check` says why it is right at any time,
+    /// although the loop counts on meanwhile. Called when all that was collected has been handed over.
+    #[cfg(debug_assertions)]
+    fn check_accounts(&mut self) {
+        self.ledgers.check(&self.event_loop.shared.slots);
+        self.outbox.check(&self.event_loop);
+        self.parked.check();
+        assert!(self.cursor <= self.batch.headers.len(), "events shown that there are not");
+        let (dropped, shown) = &self.dropped;
+        assert!(*shown <= dropped.headers.len(), "dropped messages shown that there are not");
+    }
+
+    /// Called before a batch is worked through; returns after how many events to call `flush_due`.
+    pub fn start_stretch(&mut self) -> u32 {
+        self.outbox.start_stretch()
+    }
+
+    /// Called every so many events while a batch is worked through; returns after how many to call again.
+    pub fn flush_due(&mut self, events: u32) -> u32 {
+        self.flush();
+        self.outbox.next_stretch(events)
+    }
+
+    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second
+    /// has passed).
+    pub fn settle(&mut self) {
+        self.flush();
+        if self.event_loop.is_running() {
+            self.outbox.wait(&self.event_loop);
+        }
+    }
+
+    /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
+    /// for JavaScript, and every turn of it is bounded.
+    pub fn finish(&mut self) {
+        self.flush();
+        while self.event_loop.is_running() && !self.outbox.wait(&self.event_loop) {}
+    }
+
+    /// Sends a rare command, behind everything collected so far.
+    pub fn control(&mut self, control: Control) {
+        self.outbox.control(&self.event_loop, control);
+        self.flush();
+    }
+
+    // ---- accounts
+
+    /// Counts a record's payload as sent on a connection.
+    pub fn count_sent(&mut self, id: ConnId, payload: usize) {
+        self.ledgers.count_sent(id, payload);
+    }
+
+    /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
+    pub fn count_answer(&mut self, id: ConnId, payload: usize) {
+        self.outbox.count_answer(payload);
+        self.ledgers.count_sent(id, payload);
+    }
+
+    /// See [`Ledgers::backlog_and_flight`].
+    pub fn backlog_and_flight(&mut self, id: ConnId) -> (usize, usize) {
+        self.ledgers.backlog_and_flight(id, &self.event_loop.shared.slots)
+    }
+
+    /// See [`Ledgers::admit`].
+    pub fn admit(&mut self, id: ConnId, limit: usize) -> u32 {
+        if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
+            // As long as the original's own system call would take; then the answer is as true as its.
+            self.settle();
+        }
+        self.ledgers.admit(id, limit, &self.event_loop.shared.slots)
+    }
+
+    /// See [`Ledgers::tell_buffered`].
+    pub fn tell_buffered(&mut self, id: ConnId) -> usize {
+        self.ledgers.tell_buffered(id, &self.event_loop.shared.slots)
+    }
+
+    // ---- the end
+
+    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
+    pub fn drain(&mut self) {
+        if self.outbox.is_drained() {
+            return;
+        }
+        let end = end_of_drain();
+        self.settle();
+        self.outbox.wait_until_sent(&self.event_loop, end);
     }
 
     /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
     pub fn end(&mut self) {
         self.drain();
+        #[cfg(debug_assertions)]
+        self.ledgers.check_all(&self.event_loop.shared.slots);
         self.registers.put(ANSWER, &[GONE]);
-    }
-
-    /// Sends a rare command, behind everything collected so far.
-    pub fn control(&mut self, control: Control) {
-        self.event_loop.push_control(&mut self.commands, control);
-        self.flush();
     }
 }

@@ -4,7 +4,7 @@
 //! eventfd, but writes to it with its mutex held: the thread it wakes takes the core, waits for that mutex and gives the
 //! core back, two switches and two `futex` calls more for each wake. Other runtimes have no libuv, or half of one.
 
-use super::flush::share_a_lone_one;
+use super::flush::share_a_lone_processor;
 use super::value::{self, Env, Value};
 use crate::channel::WakeJs;
 use napi::{Error, Result};
@@ -44,7 +44,7 @@ impl WakeJs for Wake {
     }
 
     fn loop_starts(&self) {
-        share_a_lone_one();
+        share_a_lone_processor();
     }
 }
 

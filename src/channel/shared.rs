@@ -78,9 +78,14 @@ impl Settled {
         }
     }
 
+    /// Called by the JavaScript thread.
+    pub fn batches(&self) -> usize {
+        self.batches.load(Ordering::SeqCst)
+    }
+
     /// Waits until `batches` of them are done, at most for `longest`. Called by the JavaScript thread.
     pub fn wait(&self, batches: usize, longest: Duration) -> bool {
-        let reached = || self.batches.load(Ordering::SeqCst).wrapping_sub(batches) as isize >= 0;
+        let reached = || self.batches().wrapping_sub(batches) as isize >= 0;
         if reached() {
             return true;
         }
