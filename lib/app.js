@@ -13,12 +13,12 @@ const {
   whole,
   requireArguments,
   requireFunction,
-} = require('./arguments');
+} = require('./validate');
 const { Behaviour, Send } = require('./websocket');
 const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
-const { endAll } = require('./receivers');
+const { endAll } = require('./events');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
 /** As in src/event_loop/context.rs. */

@@ -2,7 +2,7 @@
 // DeclarativeResponse: a response put together by instructions, which the loop carries out without waking JavaScript.
 
 const { types } = require('util');
-const { bytes, coerce, key, ofKey, requireArguments } = require('./arguments');
+const { bytes, coerce, key, ofKey, requireArguments } = require('./validate');
 const { requestInternals } = require('./request');
 const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./response');
 

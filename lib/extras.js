@@ -3,7 +3,7 @@
 // threads of the process share.
 
 const { load } = require('./binding');
-const { bytes, coerce } = require('./arguments');
+const { bytes, coerce } = require('./validate');
 
 function getParts(body, contentType) {
   const data = coerce(body, 'body');

@@ -9,7 +9,7 @@ const lines = [];
 /** By slot: the generation of the last connection of which no further request becomes an object; -1: none. */
 const over = [];
 
-/** Takes a waiting request; filled in by lib/receivers.js. */
+/** Takes a waiting request; filled in by lib/events.js. */
 const taker = { take: null };
 
 /** Both tables have a place for the slot: looking behind the end of an array costs more than all the rest here. */

@@ -2,7 +2,7 @@
 // HttpRequest: a window on the head of the request being handled, valid during its handler.
 
 const { hot } = require('./engine');
-const { coerce, key, requireFunction } = require('./arguments');
+const { coerce, key, requireFunction } = require('./validate');
 
 const INVALID =
   'uWS.HttpRequest must not be accessed after await or route handler return. See documentation for uWS.HttpRequest and consult the user manual.';

@@ -13,8 +13,8 @@ const {
   toArrayBuffer,
   requireArguments,
   requireFunction,
-} = require('./arguments');
-const { RequestBody } = require('./body');
+} = require('./validate');
+const { RequestBody } = require('./request-body');
 const pipeline = require('./pipeline');
 const { Behaviour, readUserData, openWebSocket } = require('./websocket');
 

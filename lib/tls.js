@@ -1,7 +1,7 @@
 'use strict';
 // The options of an SSLApp or a server name: what users may pass, in the shape the native side takes.
 
-const { text } = require('./arguments');
+const { text } = require('./validate');
 
 /** Options that are text, by the name the native side has for each. */
 const TEXTS = Object.freeze({

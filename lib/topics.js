@@ -1,6 +1,6 @@
 'use strict';
 // Topic names and how many subscribe to each: what must be answered synchronously. Delivery follows the table in the
-// loop, which knows topics by number. A name is a key (lib/arguments.js): topics are bytes and need not be text.
+// loop, which knows topics by number. A name is a key (lib/validate.js): topics are bytes and need not be text.
 
 /** Numbers are unique in the environment, since all its apps share one loop, and reused. */
 const freeIds = [];

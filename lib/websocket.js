@@ -28,7 +28,7 @@ const {
   callbackError,
   requireArguments,
   requireFunction,
-} = require('./arguments');
+} = require('./validate');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
