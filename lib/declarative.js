@@ -4,7 +4,7 @@
 const { types } = require('util');
 const { bytes, coerce, key, ofKey, requireArguments } = require('./validate');
 const { requestInternals } = require('./request');
-const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./response');
+const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./headers');
 
 /** Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then the bytes. */
 const Step = Object.freeze({
