@@ -14,7 +14,8 @@ const {
   requireArguments,
   requireFunction,
 } = require('./validate');
-const { Behaviour, Send } = require('./websocket');
+const { Behaviour } = require('./behavior');
+const { Send } = require('./websocket');
 const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');

@@ -449,7 +449,7 @@ function addHandler(route) {
 function forgetHandler(id) {
   const route = handlers[id];
   handlers[id] = null;
-  // A behaviour may still be in the hands of a user; see lib/websocket.js.
+  // A behaviour may still be in the hands of a user; see lib/behavior.js.
   if (route?.id === id) route.id = -1;
   hot.command(Op.FORGET, 0, 0, id);
 }

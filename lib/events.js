@@ -24,7 +24,8 @@ const {
   BODY_MASK,
 } = require('./response');
 const pipeline = require('./pipeline');
-const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
+const { Behaviour, behaviourAt } = require('./behavior');
+const { websocketInternals, openWebSocket } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
 /** What a receiver returns that has run nothing of a user's since it drained the queues. */

@@ -24,7 +24,8 @@ const {
   withLine,
 } = require('./headers');
 const pipeline = require('./pipeline');
-const { Behaviour, readUserData, openWebSocket } = require('./websocket');
+const { Behaviour } = require('./behavior');
+const { readUserData, openWebSocket } = require('./websocket');
 
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';

@@ -1,21 +1,7 @@
 'use strict';
-// WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
-// state is private.
+// WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
-const {
-  ANSWER,
-  NEITHER,
-  hot,
-  registers,
-  handlers,
-  connections,
-  start,
-  touched,
-  guarded,
-  addHandler,
-  forgetHandler,
-  Op,
-} = require('./engine');
+const { ANSWER, NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -25,7 +11,6 @@ const {
   toArrayBuffer,
   integer,
   whole,
-  callbackError,
   requireArguments,
   requireFunction,
 } = require('./validate');
@@ -34,100 +19,6 @@ const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
 /** Flags of a Send command; the numbers of src/channel.rs. */
 const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
-/** Which optional events the loop should report; the numbers of src/event_loop/context.rs. */
-const WANTS = Object.freeze({ message: 1, drain: 2, dropped: 4, ping: 8, pong: 16 });
-const HANDLERS = ['upgrade', 'open', 'message', 'dropped', 'drain', 'close', 'ping', 'pong', 'subscription'];
-
-/** A handler that is absent, or null as some programs write it. */
-function handlerOf(options, name) {
-  const handler = options[name];
-  if (handler === undefined || handler === null) return null;
-  if (typeof handler !== 'function') throw callbackError(name);
-  return handler;
-}
-
-// The original converts whatever numbers are given as, and so does this: text from the environment, fractions, null.
-
-function number(options, name, fallback) {
-  const value = options[name];
-  return value === undefined ? fallback : whole(value);
-}
-
-const MAX_U32 = 0xffffffff;
-
-/** A limit of bytes: there is none beyond 32 bits, nor below 0, which wraps around there. */
-function limit(options, name, fallback, unlimited) {
-  const value = number(options, name, fallback);
-  return value < 0 || value > MAX_U32 ? unlimited : value;
-}
-
-/** True and numbers that are not 0; `'true'` is no number. */
-function boolean(options, name, fallback) {
-  return number(options, name, fallback ? 1 : 0) !== 0;
-}
-
-/** Minutes, of which more than four hours are four hours; infinitely many are none, as there. */
-function maxLifetime(options) {
-  const value = number(options, 'maxLifetime', 0);
-  return Number.isFinite(value) ? Math.min(Math.max(value, 0), 240) : 0;
-}
-
-/** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
-class Behaviour {
-  /** By which the loop names it; -1: it has forgotten it, or has not been told. */
-  id = -1;
-
-  /** Reads the options, whose getters may add routes: the number of this one is given afterwards. */
-  constructor(app, pattern, options) {
-    this.app = app;
-    this.parameters = pattern;
-    for (const name of HANDLERS) this[name] = handlerOf(options, name);
-    this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
-    this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
-    this.native = {
-      id: -1,
-      maxPayloadLength: limit(options, 'maxPayloadLength', 16 * 1024, MAX_U32),
-      idleTimeout: idleTimeout(options),
-      maxLifetime: maxLifetime(options) * 60,
-      maxBackpressure: this.maxBackpressure,
-      closeOnBackpressureLimit: this.closeOnBackpressureLimit,
-      sendPingsAutomatically: boolean(options, 'sendPingsAutomatically', true),
-      resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
-      compression: number(options, 'compression', 0) & 0xffff,
-      autoUpgrade: this.upgrade === null,
-      wants: Object.entries(WANTS).reduce(
-        (bits, [name, bit]) => (this[name] === null ? bits : bits | bit),
-        0,
-      ),
-    };
-  }
-
-  register(engine) {
-    this.id = addHandler(this);
-    this.native.id = this.id;
-    engine.addBehaviour(this.native);
-  }
-
-  /**
-   * Calls `upgrade` with the number the loop knows it by. For a handler that answers after its route was removed that is a new
-   * one, for this once: connections hold what they need by themselves.
-   */
-  withId(upgrade) {
-    if (this.id !== -1) return void upgrade(this.id);
-    this.register(start());
-    upgrade(this.id);
-    forgetHandler(this.id);
-  }
-}
-
-/** The original aborts the process for 1 to 7 and above 960; without end is never. */
-function idleTimeout(options) {
-  const value = number(options, 'idleTimeout', 120);
-  if (value === 0 || !Number.isFinite(value)) return 0;
-  if (value < 8 || value > 960)
-    throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
-  return value;
-}
 
 /** Sockets that an app accepted whose id this is, and a route of another one has. They are over with whichever is closed first. */
 const guests = new Map();
@@ -418,18 +309,10 @@ function openWebSocket(
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
 
-/** A behaviour by the number the loop knows it by. */
-function behaviourAt(id) {
-  return handlers[id];
-}
-
 module.exports = {
-  Behaviour,
   WebSocket,
   Send,
-  WANTS,
   websocketInternals: internals,
   readUserData,
   openWebSocket,
-  behaviourAt,
 };

@@ -60,7 +60,8 @@ test('commands: those that JavaScript numbers itself', () => {
 test('flags', () => {
   const { Flag, Respond, BODY_SHIFT } = lib('response');
   assert.equal(BODY_SHIFT, constants('channel.rs').BODY_SHIFT);
-  const { Send, WANTS } = lib('websocket');
+  const { Send } = lib('websocket');
+  const { WANTS } = lib('behavior');
   const upper = (object) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k.toUpperCase(), v]));
   assert.deepEqual({ ...Flag }, constants('channel.rs', 'request_flag'));
   assert.deepEqual({ ...Respond }, constants('channel.rs', 'respond_flag'));
