@@ -1,7 +1,8 @@
 'use strict';
 // App: routes, listening, publishing.
 
-const { hot, apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
+const { hot } = require('./binding');
+const { apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
 const {
   bytes,
   coerce,

@@ -41,6 +41,11 @@ function find() {
   }
 }
 
+/** Native functions called per event and per message; filled by `start` in lib/engine.js. */
+const hot = {};
+/** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
+const registers = new Uint32Array(new ArrayBuffer(64));
+
 let loaded;
 
 /** The addon; looking for it takes a while, so once. */
@@ -48,4 +53,4 @@ function load() {
   return (loaded ??= find());
 }
 
-module.exports = { load };
+module.exports = { load, hot, registers };

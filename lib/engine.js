@@ -4,7 +4,7 @@
 
 const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { isMainThread } = require('worker_threads');
-const { load } = require('./binding');
+const { load, hot, registers } = require('./binding');
 const { setImmediate, nextTick } = require('./scheduling');
 
 /** Event kinds; the numbers of `EventKind` in src/channel.rs. */
@@ -88,8 +88,6 @@ const CALLS = Object.freeze([
   'panicForTest',
   'endForTest',
 ]);
-/** Native functions called per event and per message; filled by `start`. */
-const hot = {};
 /** What the loop's handler ids stand for: a Route or a Behaviour. */
 const handlers = [];
 /** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
@@ -103,8 +101,6 @@ const receivers = [];
 
 /** The headers of the events being handled; the native side writes them here. */
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
-/** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
-const registers = new Uint32Array(new ArrayBuffer(64));
 /** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
 const RELIEF_DUE = 15;
 /** Of the registers the one with the answer. */
@@ -492,8 +488,6 @@ module.exports = {
   EVENT_WORDS,
   ANSWER,
   NEITHER,
-  hot,
-  registers,
   handlers,
   connections,
   apps,

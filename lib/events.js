@@ -1,10 +1,10 @@
 'use strict';
 // What each event means: from numbers to the objects and handlers of users.
 
+const { hot } = require('./binding');
 const {
   Kind,
   Op,
-  hot,
   handlers,
   connections,
   apps,

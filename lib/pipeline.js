@@ -2,7 +2,8 @@
 // Requests of a connection that came before the response to an earlier one was complete: they wait here, in order, each
 // for an event of its own.
 
-const { hot, later } = require('./engine');
+const { hot } = require('./binding');
+const { later } = require('./engine');
 
 /** By slot: { slot, generation, app, events } of a connection with requests that wait. */
 const lines = [];

@@ -2,7 +2,8 @@
 // The body of a request on its way to the user: delivered at once to an attached handler, held (and the connection
 // paused) while there is none or while the user has paused.
 
-const { hot, touched, guarded, later, lend, Op } = require('./engine');
+const { hot } = require('./binding');
+const { touched, guarded, later, lend, Op } = require('./engine');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 

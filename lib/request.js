@@ -1,7 +1,7 @@
 'use strict';
 // HttpRequest: a window on the head of the request being handled, valid during its handler.
 
-const { hot } = require('./engine');
+const { hot } = require('./binding');
 const { coerce, key, requireFunction } = require('./validate');
 
 const INVALID =

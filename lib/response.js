@@ -1,7 +1,8 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { ANSWER, NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
+const { hot, registers } = require('./binding');
+const { ANSWER, NEITHER, connections, touched, guarded, Op } = require('./engine');
 const {
   coerce,
   key,

@@ -1,7 +1,8 @@
 'use strict';
 // WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
-const { ANSWER, NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
+const { hot, registers } = require('./binding');
+const { ANSWER, NEITHER, connections, touched, guarded, Op } = require('./engine');
 const { Subscriptions } = require('./topics');
 const {
   coerce,

@@ -95,7 +95,8 @@ it('every method after the end of the environment answers quietly', async (t) =>
     t,
     async (support, given) => {
       const { held, server, spare, everything } = await eval(given.stage)(support);
-      const { start, hot, registers } = require(`${support.modulePath()}/lib/engine`);
+      const { start } = require(`${support.modulePath()}/lib/engine`);
+      const { hot, registers } = require(`${support.modulePath()}/lib/binding`);
       start().endForTest();
       let token;
       spare.listen(0, (listening) => (token = listening));
