@@ -2,10 +2,9 @@
 // The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
 // leave in time. One per environment (main thread or worker), started with the first App.
 
-const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { isMainThread } = require('worker_threads');
 const { load, hot, registers } = require('./binding');
-const { setImmediate, nextTick } = require('./scheduling');
+const { setImmediate, prepareScheduling, drainsQueues, drainNow, outside } = require('./scheduling');
 
 /** Event kinds; the numbers of `EventKind` in src/channel.rs. */
 const Kind = Object.freeze({
@@ -187,7 +186,7 @@ function runDue() {
   while (due.length > 0) {
     outside(runOneDue);
     // Elsewhere the queues are run by the runtime, behind this callback.
-    if (runTicks === undefined) return;
+    if (!drainsQueues()) return;
   }
 }
 
@@ -241,89 +240,27 @@ function guarded(handler, a, b, c, d) {
   }
 }
 
-// ---- nextTick and microtasks after every handler
-
-let runTicks = null;
-
-/**
- * The function of the runtime that runs nextTick and microtask queues. These are internals, so it is tried before it
- * is trusted; null: handle one event per callback of the runtime, which drains them by itself.
- */
-function findRunTicks() {
-  const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
-  if (typeof candidate !== 'function') return null;
-  let ticked = false;
-  let resolved = false;
-  nextTick(() => (ticked = true));
-  Promise.resolve().then(() => (resolved = true));
-  try {
-    candidate.call(process);
-  } catch (error) {
-    report(error);
-  }
-  return ticked && resolved ? candidate.bind(process) : null;
-}
-
-/** Runs the queues, past any number of callbacks that throw. */
-function drain() {
-  for (;;) {
-    try {
-      runTicks();
-      return;
-    } catch (error) {
-      report(error);
-    }
-  }
-}
-
-// ---- async contexts
-
-let scope = null;
-
-/**
- * What a handler, or a callback of the queues that throws, leaves as the async context would be that of the events behind it:
- * in Node from 24 on each event is handled in a scope, by which it is restored. In earlier ones the context of a resource is
- * changed, and as in the original stays so.
- */
-function findScope() {
-  const resource = new AsyncResource('uws-rs');
-  const probe = new AsyncLocalStorage();
-  resource.runInAsyncScope(() => probe.enterWith(true));
-  const restores = resource.runInAsyncScope(() => probe.getStore()) === undefined;
-  probe.disable();
-  return restores ? resource : null;
-}
-
-/** Calls `run` outside of the async context of whatever ran before. */
-function outside(run, argument) {
-  if (scope === null) run(argument);
-  else scope.runInAsyncScope(run, undefined, argument);
-}
-
 // ---- the pump
 
 /** Called by the native side, from the runtime's event loop, when events wait. */
 function pump() {
-  if (runTicks === null) {
-    runTicks = findRunTicks() ?? undefined;
-    scope = findScope();
-  }
+  prepareScheduling();
   pumping = true;
   let stride = hot.startStretch();
   let since = 0;
   largeBytes = 0;
-  let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
+  let left = drainsQueues() ? EVENTS_PER_PUMP : 1;
   if (due.length > 0) {
     runDue();
     // One event for each callback, where the queues run behind it.
-    if (runTicks === undefined) return void endPump(true);
+    if (!drainsQueues()) return void endPump(true);
   }
   for (;;) {
     const count = next();
     if (count === 0) break;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
       outside(dispatch, at);
-      if (due.length > 0 && runTicks !== undefined) runDue();
+      if (due.length > 0 && drainsQueues()) runDue();
       if (++since >= stride) {
         stride = hot.flushDue(since);
         since = 0;
@@ -353,7 +290,7 @@ let spared = null;
 
 /** Brings the next events to `words`; where queues are not drained by us, one at a time. */
 function next() {
-  if (runTicks !== undefined) return hot.take();
+  if (drainsQueues()) return hot.take();
   spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
   if (spared.at === spared.count) {
     spared.count = hot.take();
@@ -386,14 +323,14 @@ function lend(buffer) {
 function lendPayload(offset, length) {
   if (length >= LARGE) largeBytes += length;
   // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
-  if (runTicks === undefined) return hot.payload(offset, length);
+  if (!drainsQueues()) return hot.payload(offset, length);
   registers[0] = offset;
   registers[1] = length;
   return (lent = hot.lendPayload(lent));
 }
 
 function takeBack() {
-  if (lent !== undefined && runTicks !== undefined) hot.detach(lent);
+  if (lent !== undefined && drainsQueues()) hot.detach(lent);
   lent = undefined;
 }
 
@@ -420,11 +357,6 @@ function receive(at) {
     reportSoon(error);
     return false;
   }
-}
-
-/** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
-function drainNow() {
-  if (runTicks !== undefined) drain();
 }
 
 // ---- handler ids
@@ -498,7 +430,6 @@ module.exports = {
   report,
   guarded,
   later,
-  drainNow,
   lend,
   lendPayload,
   addListener,

@@ -11,9 +11,9 @@ const {
   receivers,
   report,
   guarded,
-  drainNow,
   lendPayload,
 } = require('./engine');
+const { drainNow } = require('./scheduling');
 const { HttpRequest, requestInternals } = require('./request');
 const {
   HttpResponse,
