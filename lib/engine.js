@@ -4,7 +4,16 @@
 
 const { isMainThread } = require('worker_threads');
 const { load, hot, registers } = require('./binding');
-const { setImmediate, prepareScheduling, drainsQueues, drainNow, outside } = require('./scheduling');
+const {
+  setImmediate,
+  prepareScheduling,
+  drainsQueues,
+  drainNow,
+  outside,
+  turn,
+  due,
+} = require('./scheduling');
+const { report, reportSoon, reportThrown } = require('./errors');
 
 /** Event kinds; the numbers of `EventKind` in src/channel.rs. */
 const Kind = Object.freeze({
@@ -108,7 +117,6 @@ const ANSWER = 6;
 const NEITHER = 3;
 
 let engine = null;
-let pumping = false;
 let flushScheduled = false;
 
 function start() {
@@ -134,7 +142,7 @@ function isNode() {
  */
 function touched() {
   if (registers[RELIEF_DUE] !== 0) relieve();
-  if (pumping || flushScheduled) return;
+  if (turn.pumping || flushScheduled) return;
   flushScheduled = true;
   setImmediate(flushScheduledCommands);
 }
@@ -170,18 +178,6 @@ function flushScheduledCommands() {
 
 // ---- events of our own
 
-/** Functions that are to run as events of their own, each with its argument behind it. */
-const due = [];
-
-/**
- * Calls `run(argument)` as the loop's events call handlers: after all that is running now, with its nextTicks and
- * microtasks, before immediates, and in no async context of whoever asked for it.
- */
-function later(run, argument) {
-  due.push(run, argument);
-  if (!pumping) hot.ring();
-}
-
 function runDue() {
   while (due.length > 0) {
     outside(runOneDue);
@@ -203,49 +199,12 @@ function runOneDue() {
   reportThrown();
 }
 
-/** An error nobody caught: as if the handler had been called by Node itself. Nothing of a user's may be running that could be a listener for it. */
-function report(error) {
-  hot.fatal(error);
-}
-
-/** Errors nobody caught of handlers that methods called. */
-const thrown = [];
-
-/**
- * Has an error reported as soon as nothing of a user's is running: it may be a listener of `uncaughtException` that called the
- * method, and a runtime that finds an error in one aborts the process. Where nothing listens the process ends at once.
- */
-function reportSoon(error) {
-  if (!isHeard()) return void report(error);
-  thrown.push(error);
-  if (!pumping) later(reportThrown);
-}
-
-/** Whether errors that nobody caught may be survived. */
-function isHeard() {
-  return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback?.();
-}
-
-function reportThrown() {
-  while (thrown.length > 0) report(thrown.shift());
-}
-
-/** Calls a user's handler from within a method call; what it throws is not the caller's. */
-function guarded(handler, a, b, c, d) {
-  try {
-    return handler(a, b, c, d);
-  } catch (error) {
-    reportSoon(error);
-    return undefined;
-  }
-}
-
 // ---- the pump
 
 /** Called by the native side, from the runtime's event loop, when events wait. */
 function pump() {
   prepareScheduling();
-  pumping = true;
+  turn.pumping = true;
   let stride = hot.startStretch();
   let since = 0;
   largeBytes = 0;
@@ -278,7 +237,7 @@ function pump() {
 function endPump(goOn) {
   takeBack();
   if (retired.length > 0) forgetRetired();
-  pumping = false;
+  turn.pumping = false;
   // All is handed over below. The immediate may still come, which does no harm, or have been lost, which would for ever.
   flushScheduled = false;
   hot.flush();
@@ -336,9 +295,9 @@ function takeBack() {
 
 function dispatch(at) {
   const drained = receive(at);
-  if (thrown.length > 0) reportThrown();
+  reportThrown();
   if (drained !== true) drainNow();
-  if (thrown.length > 0) reportThrown();
+  reportThrown();
 }
 
 /** Has an event received; true: the queues have been drained since a handler ran. */
@@ -427,9 +386,6 @@ module.exports = {
   receivers,
   start,
   touched,
-  report,
-  guarded,
-  later,
   lend,
   lendPayload,
   addListener,

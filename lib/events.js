@@ -2,17 +2,8 @@
 // What each event means: from numbers to the objects and handlers of users.
 
 const { hot } = require('./binding');
-const {
-  Kind,
-  Op,
-  handlers,
-  connections,
-  apps,
-  receivers,
-  report,
-  guarded,
-  lendPayload,
-} = require('./engine');
+const { Kind, Op, handlers, connections, apps, receivers, lendPayload } = require('./engine');
+const { report, guarded } = require('./errors');
 const { drainNow } = require('./scheduling');
 const { HttpRequest, requestInternals } = require('./request');
 const {

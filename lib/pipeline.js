@@ -3,7 +3,7 @@
 // for an event of its own.
 
 const { hot } = require('./binding');
-const { later } = require('./engine');
+const { later } = require('./scheduling');
 
 /** By slot: { slot, generation, app, events } of a connection with requests that wait. */
 const lines = [];

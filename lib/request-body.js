@@ -3,7 +3,9 @@
 // paused) while there is none or while the user has paused.
 
 const { hot } = require('./binding');
-const { touched, guarded, later, lend, Op } = require('./engine');
+const { touched, lend, Op } = require('./engine');
+const { guarded } = require('./errors');
+const { later } = require('./scheduling');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 

@@ -2,7 +2,8 @@
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
 const { hot, registers } = require('./binding');
-const { ANSWER, NEITHER, connections, touched, guarded, Op } = require('./engine');
+const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
+const { guarded } = require('./errors');
 const {
   coerce,
   key,

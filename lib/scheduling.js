@@ -84,4 +84,21 @@ function prepareScheduling() {
   scope = findScope();
 }
 
-module.exports = { setImmediate, prepareScheduling, drainsQueues, drainNow, outside };
+// ---- events of our own
+
+/** Whether events are being handled: `pump` is under way. */
+const turn = { pumping: false };
+
+/** Functions that are to run as events of their own, each with its argument behind it. */
+const due = [];
+
+/**
+ * Calls `run(argument)` as the loop's events call handlers: after all that is running now, with its nextTicks and
+ * microtasks, before immediates, and in no async context of whoever asked for it.
+ */
+function later(run, argument) {
+  due.push(run, argument);
+  if (!turn.pumping) hot.ring();
+}
+
+module.exports = { setImmediate, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };

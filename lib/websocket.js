@@ -2,7 +2,8 @@
 // WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
 const { hot, registers } = require('./binding');
-const { ANSWER, NEITHER, connections, touched, guarded, Op } = require('./engine');
+const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
+const { guarded } = require('./errors');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
