@@ -10,7 +10,9 @@ const nextTick = process.nextTick.bind(process);
 
 // ---- nextTick and microtasks after every handler
 
+/** The function that drains the queues; null: there is none, or nobody has looked for one yet. */
 let runTicks = null;
+let prepared = false;
 
 /**
  * The function of the runtime that runs nextTick and microtask queues. These are internals, so it is tried before it
@@ -45,12 +47,12 @@ function drain() {
 
 /** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
 function drainNow() {
-  if (runTicks !== undefined) drain();
+  if (runTicks !== null) drain();
 }
 
 /** Whether it is for us to run them; otherwise the runtime does so behind each of its callbacks. */
 function drainsQueues() {
-  return runTicks !== undefined;
+  return runTicks !== null;
 }
 
 // ---- async contexts
@@ -79,8 +81,9 @@ function outside(run, argument) {
 
 /** Finds out about the runtime, once, from a callback of its event loop. */
 function prepareScheduling() {
-  if (runTicks !== null) return;
-  runTicks = findRunTicks() ?? undefined;
+  if (prepared) return;
+  prepared = true;
+  runTicks = findRunTicks();
   scope = findScope();
 }
 
