@@ -1,7 +1,7 @@
 'use strict';
 // App: routes, listening, publishing.
 
-const { hot } = require('./binding');
+const { calls } = require('./binding');
 const { apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
 const {
   bytes,
@@ -217,7 +217,7 @@ class TemplatedApp {
     const data = coerce(message, 'message');
     if (target === undefined) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    hot.publish(target.id, -1, 0, data, flags);
+    calls.publish(target.id, -1, 0, data, flags);
     touched();
     return true;
   }

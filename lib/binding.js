@@ -42,9 +42,9 @@ function find() {
 }
 
 /** Native functions called per event and per message; filled by `start` in lib/engine.js. */
-const hot = {};
+const calls = {};
 /** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
-const registers = new Uint32Array(new ArrayBuffer(64));
+const callArgs = new Uint32Array(new ArrayBuffer(64));
 
 let loaded;
 
@@ -53,4 +53,4 @@ function load() {
   return (loaded ??= find());
 }
 
-module.exports = { load, hot, registers };
+module.exports = { load, calls, callArgs };

@@ -3,7 +3,7 @@
 // leave in time. One per environment (main thread or worker), started with the first App.
 
 const { isMainThread } = require('worker_threads');
-const { load, hot, registers } = require('./binding');
+const { load, calls, callArgs } = require('./binding');
 const {
   setImmediate,
   prepareScheduling,
@@ -72,7 +72,7 @@ const LARGE = 32 * 1024;
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 
 /** The native functions of an engine that are called rarely. */
-const CALLS = Object.freeze([
+const ENGINE_FUNCTIONS = Object.freeze([
   'addApp',
   'addSecureApp',
   'addServerName',
@@ -111,7 +111,7 @@ const receivers = [];
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
 /** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
 const RELIEF_DUE = 15;
-/** Of the registers the one with the answer. */
+/** The element of `callArgs` with the answer. */
 const ANSWER = 6;
 /** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
 const NEITHER = 3;
@@ -123,11 +123,11 @@ function start() {
   if (engine !== null) return engine;
   const native = load();
   // Only the main thread's environment ends after all that may have been handed memory of the loop.
-  const number = native.startEngine(pump, isNode(), isMainThread, words, registers);
-  Object.assign(hot, native.hotFunctions(number));
-  engine = Object.fromEntries(CALLS.map((name) => [name, native[name].bind(null, number)]));
+  const number = native.startEngine(pump, isNode(), isMainThread, words, callArgs);
+  Object.assign(calls, native.hotFunctions(number));
+  engine = Object.fromEntries(ENGINE_FUNCTIONS.map((name) => [name, native[name].bind(null, number)]));
   // What was sent before process.exit() has been sent in the original.
-  process.on('exit', () => hot.drain());
+  process.on('exit', () => calls.drain());
   return engine;
 }
 
@@ -141,7 +141,7 @@ function isNode() {
  * in it, so it is the last thing that a method does.
  */
 function touched() {
-  if (registers[RELIEF_DUE] !== 0) relieve();
+  if (callArgs[RELIEF_DUE] !== 0) relieve();
   if (turn.pumping || flushScheduled) return;
   flushScheduled = true;
   setImmediate(flushScheduledCommands);
@@ -154,18 +154,18 @@ let relieving = false;
  * for more commands until it goes on: they hear of them now, in the middle of what publishes, as in the original.
  */
 function relieve() {
-  registers[RELIEF_DUE] = 0;
+  callArgs[RELIEF_DUE] = 0;
   if (relieving) return;
   relieving = true;
   // The pump may be in the middle of others.
   const shown = words.slice();
-  hot.relieve(1);
+  calls.relieve(1);
   try {
-    for (let count = hot.takeDropped(); count > 0; count = hot.takeDropped()) {
+    for (let count = calls.takeDropped(); count > 0; count = calls.takeDropped()) {
       for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) receive(at);
     }
   } finally {
-    hot.relieve(0);
+    calls.relieve(0);
     words.set(shown);
     relieving = false;
   }
@@ -173,7 +173,7 @@ function relieve() {
 
 function flushScheduledCommands() {
   flushScheduled = false;
-  hot.flush();
+  calls.flush();
 }
 
 // ---- events of our own
@@ -205,7 +205,7 @@ function runOneDue() {
 function pump() {
   prepareScheduling();
   turn.pumping = true;
-  let stride = hot.startStretch();
+  let stride = calls.startStretch();
   let since = 0;
   largeBytes = 0;
   let left = drainsQueues() ? EVENTS_PER_PUMP : 1;
@@ -221,7 +221,7 @@ function pump() {
       outside(dispatch, at);
       if (due.length > 0 && drainsQueues()) runDue();
       if (++since >= stride) {
-        stride = hot.flushDue(since);
+        stride = calls.flushDue(since);
         since = 0;
       }
     }
@@ -240,19 +240,19 @@ function endPump(goOn) {
   turn.pumping = false;
   // All is handed over below. The immediate may still come, which does no harm, or have been lost, which would for ever.
   flushScheduled = false;
-  hot.flush();
+  calls.flush();
   if (goOn) setImmediate(pump);
-  else if (due.length > 0) hot.ring();
+  else if (due.length > 0) calls.ring();
 }
 
 let spared = null;
 
 /** Brings the next events to `words`; where queues are not drained by us, one at a time. */
 function next() {
-  if (drainsQueues()) return hot.take();
+  if (drainsQueues()) return calls.take();
   spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
   if (spared.at === spared.count) {
-    spared.count = hot.take();
+    spared.count = calls.take();
     spared.at = 0;
     if (spared.count === 0) return 0;
     spared.words.set(words);
@@ -282,14 +282,14 @@ function lend(buffer) {
 function lendPayload(offset, length) {
   if (length >= LARGE) largeBytes += length;
   // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
-  if (!drainsQueues()) return hot.payload(offset, length);
-  registers[0] = offset;
-  registers[1] = length;
-  return (lent = hot.lendPayload(lent));
+  if (!drainsQueues()) return calls.payload(offset, length);
+  callArgs[0] = offset;
+  callArgs[1] = length;
+  return (lent = calls.lendPayload(lent));
 }
 
 function takeBack() {
-  if (lent !== undefined && drainsQueues()) hot.detach(lent);
+  if (lent !== undefined && drainsQueues()) calls.detach(lent);
   lent = undefined;
 }
 
@@ -338,18 +338,18 @@ function forgetHandler(id) {
   handlers[id] = null;
   // A behaviour may still be in the hands of a user; see lib/behavior.js.
   if (route?.id === id) route.id = -1;
-  hot.command(Op.FORGET, 0, 0, id);
+  calls.command(Op.FORGET, 0, 0, id);
 }
 
 /** Those that nothing names any more; the others have to wait. */
 function forgetRetired() {
-  const unparked = hot.unparkedSoFar();
+  const unparked = calls.unparkedSoFar();
   while (retired.length > 0 && retired[0][1] <= unparked) forgetHandler(retired.shift()[0]);
 }
 
 receivers[Kind.FORGOTTEN] = (slot, generation, id, stage) => {
   if (stage === 1) return void freeIds.push(id);
-  retired.push([id, hot.parkedSoFar()]);
+  retired.push([id, calls.parkedSoFar()]);
   forgetRetired();
 };
 
@@ -370,7 +370,7 @@ receivers[Kind.BUSY] = () => {
 };
 
 receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
-  process.emitWarning(Buffer.from(hot.payload(offset, length)).toString(), 'UwsRsWarning');
+  process.emitWarning(Buffer.from(calls.payload(offset, length)).toString(), 'UwsRsWarning');
 };
 
 module.exports = {

@@ -1,12 +1,12 @@
 'use strict';
 // Errors that nobody caught, of handlers and of callbacks.
 
-const { hot } = require('./binding');
+const { calls } = require('./binding');
 const { turn, later } = require('./scheduling');
 
 /** An error nobody caught: as if the handler had been called by Node itself. Nothing of a user's may be running that could be a listener for it. */
 function report(error) {
-  hot.fatal(error);
+  calls.fatal(error);
 }
 
 /** Errors nobody caught of handlers that methods called. */

@@ -1,7 +1,7 @@
 'use strict';
 // What each event means: from numbers to the objects and handlers of users.
 
-const { hot } = require('./binding');
+const { calls } = require('./binding');
 const { Kind, Op, handlers, connections, apps, receivers, lendPayload } = require('./engine');
 const { report, guarded } = require('./errors');
 const { drainNow } = require('./scheduling');
@@ -43,11 +43,11 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
   const req = new HttpRequest(offset, length);
   const body = (flags >>> BODY_SHIFT) & BODY_MASK;
   if ((flags & Flag.HAS_BODY) !== 0 && body === 0) {
-    responseInternals.expectBody(res, hot.requestHeader(offset, length, 'content-length'));
+    responseInternals.expectBody(res, calls.requestHeader(offset, length, 'content-length'));
   }
   connections[slot] = res;
   let match = 0;
-  for (let id = handler; id !== -1; id = hot.requestMatch(offset, length, ++match)) {
+  for (let id = handler; id !== -1; id = calls.requestMatch(offset, length, ++match)) {
     const route = handlers[id];
     requestInternals.enter(req, match, route);
     callRoute(route, res, req);
@@ -58,7 +58,7 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
       if (!responseInternals.isOpen(res)) return DRAINED;
       if (!responseInternals.hasAbortHandler(res)) forgotten(res, req, route);
       else if (body !== 0) {
-        guarded(responseInternals.data, res, hot.requestBody(offset, length, body), true, 0n);
+        guarded(responseInternals.data, res, calls.requestBody(offset, length, body), true, 0n);
       }
       return;
     }
@@ -111,7 +111,7 @@ receivers[Kind.DATA] = (slot, generation, flags, low, high, offset, length) => {
   if (res === undefined) return;
   const remaining =
     high === EMPTY_LENGTH && low === EMPTY_LENGTH ? 0xffffffffffffffffn : (BigInt(high) << 32n) | BigInt(low);
-  responseInternals.data(res, hot.payload(offset, length), (flags & 1) !== 0, remaining);
+  responseInternals.data(res, calls.payload(offset, length), (flags & 1) !== 0, remaining);
 };
 
 receivers[Kind.WRITABLE] = (slot, generation, exchange) => {
@@ -129,17 +129,17 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   try {
     if (res !== undefined) responseInternals.abort(res);
-    else if (ws !== undefined) websocketInternals.over(ws, code, hot.payload(offset, length));
+    else if (ws !== undefined) websocketInternals.over(ws, code, calls.payload(offset, length));
     else pipeline.end(slot, generation);
   } finally {
-    hot.command(Op.RELEASE, slot, generation, 0);
+    calls.command(Op.RELEASE, slot, generation, 0);
   }
 };
 
 receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
   const res = newResponse(slot, generation, Flag.HAS_BODY, app);
-  responseInternals.keepAddresses(res, hot.payload(offset, length));
+  responseInternals.keepAddresses(res, calls.payload(offset, length));
   // A filter may add others, which hear of the next connection.
   for (const filter of [...filters]) {
     guarded(filter, res, accepted ? 1 : -1);
@@ -164,7 +164,7 @@ receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
 receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined)
-    websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
+    websocketInternals.behaviour(ws).dropped(ws, calls.payload(offset, length), binary === 1);
 };
 
 receivers[Kind.DRAIN] = (slot, generation) => {
@@ -174,12 +174,12 @@ receivers[Kind.DRAIN] = (slot, generation) => {
 
 receivers[Kind.PING] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).ping(ws, hot.payload(offset, length));
+  if (ws !== undefined) websocketInternals.behaviour(ws).ping(ws, calls.payload(offset, length));
 };
 
 receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, hot.payload(offset, length));
+  if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, calls.payload(offset, length));
 };
 
 // ---- TLS
@@ -187,9 +187,9 @@ receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
 /** The handshake waits until the command says that the name has been looked for. */
 receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
   try {
-    apps[app].missing(Buffer.from(hot.payload(offset, length)).toString());
+    apps[app].missing(Buffer.from(calls.payload(offset, length)).toString());
   } finally {
-    hot.command(Op.SERVER_NAME, slot, generation, 0);
+    calls.command(Op.SERVER_NAME, slot, generation, 0);
   }
 };
 
@@ -217,7 +217,7 @@ receivers[Kind.APP_CLOSED] = (slot, generation, app) => {
 };
 
 receivers[Kind.PANIC] = (slot, generation, a, b, c, offset, length) => {
-  const message = Buffer.from(hot.payload(offset, length)).toString();
+  const message = Buffer.from(calls.payload(offset, length)).toString();
   endAll();
   throw new Error(`The event loop of uws-rs has stopped: ${message}`);
 };

@@ -2,7 +2,7 @@
 // Requests of a connection that came before the response to an earlier one was complete: they wait here, in order, each
 // for an event of its own.
 
-const { hot } = require('./binding');
+const { calls } = require('./binding');
 const { later } = require('./scheduling');
 
 /** By slot: { slot, generation, app, events } of a connection with requests that wait. */
@@ -38,7 +38,7 @@ function park(slot, generation, handler, flags, app, offset, length) {
   reach(slot);
   if (!waits(slot, generation)) lines[slot] = { slot, generation, app, events: [] };
   // Its block is copied: the event's batch is gone before its turn comes.
-  lines[slot].events.push([slot, generation, handler, flags, app, hot.park(offset, length), length]);
+  lines[slot].events.push([slot, generation, handler, flags, app, calls.park(offset, length), length]);
 }
 
 /** The response is complete: the next request has its turn. */
@@ -54,7 +54,7 @@ function handOver(line) {
   try {
     taker.take(...event);
   } finally {
-    hot.unpark(event[5]);
+    calls.unpark(event[5]);
   }
 }
 
@@ -63,7 +63,7 @@ function end(slot, generation) {
   reach(slot);
   over[slot] = generation;
   if (!waits(slot, generation)) return;
-  for (const event of lines[slot].events) hot.unpark(event[5]);
+  for (const event of lines[slot].events) calls.unpark(event[5]);
   lines[slot] = undefined;
 }
 

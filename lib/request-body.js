@@ -2,7 +2,7 @@
 // The body of a request on its way to the user: delivered at once to an attached handler, held (and the connection
 // paused) while there is none or while the user has paused.
 
-const { hot } = require('./binding');
+const { calls } = require('./binding');
 const { touched, lend, Op } = require('./engine');
 const { guarded } = require('./errors');
 const { later } = require('./scheduling');
@@ -129,7 +129,7 @@ class RequestBody {
   #pauseLoop(pause) {
     if (this.#over || this.#loopPaused === pause) return;
     this.#loopPaused = pause;
-    hot.command(pause ? Op.PAUSE : Op.RESUME, this.#slot, this.#generation, 0);
+    calls.command(pause ? Op.PAUSE : Op.RESUME, this.#slot, this.#generation, 0);
     touched();
   }
 }

@@ -1,7 +1,7 @@
 'use strict';
 // HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
 
-const { hot, registers } = require('./binding');
+const { calls, callArgs } = require('./binding');
 const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
 const { guarded } = require('./errors');
 const {
@@ -141,7 +141,7 @@ class HttpResponse {
       /** As `abort`, for a connection that the loop still has. */
       abortAndClose(res) {
         if (!res.#open) return;
-        hot.command(Op.CLOSE, res.#slot, res.#generation, 0);
+        calls.command(Op.CLOSE, res.#slot, res.#generation, 0);
         internals.abort(res);
         touched();
       },
@@ -288,15 +288,15 @@ class HttpResponse {
   #tryRespond(op, flags, body, length) {
     const status = this.#takeStatus();
     const headers = this.#takeHeaders();
-    registers[0] = op;
-    registers[1] = this.#slot;
-    registers[2] = this.#generation;
-    registers[3] = flags;
-    registers[4] = length;
-    registers[5] = length / 2 ** 32;
-    if (status === '' && headers === '') hot.respond(body);
-    else hot.respondWithHead(body, status, headers);
-    return registers[ANSWER];
+    callArgs[0] = op;
+    callArgs[1] = this.#slot;
+    callArgs[2] = this.#generation;
+    callArgs[3] = flags;
+    callArgs[4] = length;
+    callArgs[5] = length / 2 ** 32;
+    if (status === '' && headers === '') calls.respond(body);
+    else calls.respondWithHead(body, status, headers);
+    return callArgs[ANSWER];
   }
 
   // ---- ending
@@ -320,7 +320,7 @@ class HttpResponse {
   /** Whether the response has no body here but announces one (HEAD, 304); an error when the two contradict. */
   #keepsAnnouncedLength(content) {
     if (this.#content === Content.NO_CONTENT) return false;
-    const length = hot.byteLength(coerce(content, 'body'));
+    const length = calls.byteLength(coerce(content, 'body'));
     const omitted = (this.#request & Flag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
     if (length === this.#announced) return omitted;
     if (length === 0 && omitted) return true;
@@ -330,7 +330,7 @@ class HttpResponse {
   #finish(content, flags) {
     if (this.#mode === Mode.FIXED_LENGTH) {
       const left = this.#total - this.#offset;
-      const length = hot.byteLength(coerce(content, 'body'));
+      const length = calls.byteLength(coerce(content, 'body'));
       if (length > left) {
         throw new Error(
           `The response was announced with ${this.#total} bytes, of which ${left} are left; got ${length}.`,
@@ -375,7 +375,7 @@ class HttpResponse {
       throw new Error('write cannot go on with a response that tryEnd began.');
     }
     this.#refuseInterim();
-    const length = hot.byteLength(coerce(chunk, 'chunk'));
+    const length = calls.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
     const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
     this.#mode = Mode.CHUNKED;
@@ -404,7 +404,7 @@ class HttpResponse {
     if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
     this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
-    const length = hot.byteLength(body);
+    const length = calls.byteLength(body);
     this.#checkTotal(total, length);
     if (closeConnection) this.#flags |= Respond.CLOSE;
     const flags = this.#flags;
@@ -414,7 +414,7 @@ class HttpResponse {
       touched();
       return [true, true];
     }
-    const { tryEnd } = hot;
+    const { tryEnd } = calls;
     const accepted = tryEnd(
       this.#slot,
       this.#generation,
@@ -540,7 +540,7 @@ class HttpResponse {
       const kept = addresses[proxied][what];
       return typeof kept === 'number' ? kept : kept.slice(0);
     }
-    return hot[what](this.#slot, this.#generation, proxied);
+    return calls[what](this.#slot, this.#generation, proxied);
   }
 
   getRemoteAddress() {
@@ -585,7 +585,7 @@ class HttpResponse {
     this.#check();
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
     if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
-    const { upgrade } = hot;
+    const { upgrade } = calls;
     context.withId((id) =>
       upgrade(
         this.#slot,

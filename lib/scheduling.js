@@ -4,7 +4,7 @@
 
 const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { setImmediate } = require('timers');
-const { hot } = require('./binding');
+const { calls } = require('./binding');
 
 const nextTick = process.nextTick.bind(process);
 
@@ -28,7 +28,7 @@ function findRunTicks() {
   try {
     candidate.call(process);
   } catch (error) {
-    hot.fatal(error);
+    calls.fatal(error);
   }
   return ticked && resolved ? candidate.bind(process) : null;
 }
@@ -40,7 +40,7 @@ function drain() {
       runTicks();
       return;
     } catch (error) {
-      hot.fatal(error);
+      calls.fatal(error);
     }
   }
 }
@@ -101,7 +101,7 @@ const due = [];
  */
 function later(run, argument) {
   due.push(run, argument);
-  if (!turn.pumping) hot.ring();
+  if (!turn.pumping) calls.ring();
 }
 
 module.exports = { setImmediate, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };

@@ -1,7 +1,7 @@
 'use strict';
 // WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
-const { hot, registers } = require('./binding');
+const { calls, callArgs } = require('./binding');
 const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
 const { guarded } = require('./errors');
 const { Subscriptions } = require('./topics');
@@ -60,7 +60,7 @@ class WebSocket {
       /** The loop has closed what the app accepted. */
       overWith(ws, app) {
         if (guests.has(ws) && guests.get(ws) !== app?.id) {
-          hot.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
+          calls.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
         }
         internals.over(ws, 1006, new ArrayBuffer(0));
       },
@@ -91,18 +91,18 @@ class WebSocket {
   }
 
   #try(message, flags) {
-    registers[0] = this.#slot;
-    registers[1] = this.#generation;
-    registers[2] = flags;
-    registers[3] = this.#behaviour.maxBackpressure;
-    hot.send(message);
-    return registers[ANSWER];
+    callArgs[0] = this.#slot;
+    callArgs[1] = this.#generation;
+    callArgs[2] = flags;
+    callArgs[3] = this.#behaviour.maxBackpressure;
+    calls.send(message);
+    return callArgs[ANSWER];
   }
 
   #drop(message, flags) {
     const { dropped, closeOnBackpressureLimit } = this.#behaviour;
     if (closeOnBackpressureLimit) {
-      hot.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
+      calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
     }
     if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & Send.BINARY) !== 0);
     touched();
@@ -133,7 +133,7 @@ class WebSocket {
 
   ping(message) {
     this.#check();
-    const length = message === undefined ? 0 : hot.byteLength(coerce(message, 'message'));
+    const length = message === undefined ? 0 : calls.byteLength(coerce(message, 'message'));
     if (length > 125)
       throw new RangeError(`message must not be longer than 125 bytes in a ping; got ${length}.`);
     return this.#send(message, Send.PING);
@@ -141,7 +141,7 @@ class WebSocket {
 
   getBufferedAmount() {
     this.#check();
-    return hot.buffered(this.#slot, this.#generation);
+    return calls.buffered(this.#slot, this.#generation);
   }
 
   end(code, shortMessage) {
@@ -152,7 +152,7 @@ class WebSocket {
     // The conversion may have run a `valueOf` that ended or closed.
     this.#check();
     if (this.#closing) return;
-    hot.end(this.#slot, this.#generation, number, reason);
+    calls.end(this.#slot, this.#generation, number, reason);
     internals.over(this, number, toArrayBuffer(reason));
     touched();
   }
@@ -160,7 +160,7 @@ class WebSocket {
   close() {
     this.#check();
     if (this.#closing) return;
-    hot.command(Op.CLOSE, this.#slot, this.#generation, 0);
+    calls.command(Op.CLOSE, this.#slot, this.#generation, 0);
     internals.over(this, 1006, new ArrayBuffer(0));
     touched();
   }
@@ -183,7 +183,7 @@ class WebSocket {
     if (this.#topics.has(name)) return true;
     const joined = this.#behaviour.app.topics.join(name);
     this.#topics.add(joined);
-    hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
+    calls.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
     this.#tellSubscription(joined, joined.count, joined.count - 1);
     touched();
     return true;
@@ -195,7 +195,7 @@ class WebSocket {
     const name = key(topic, 'topic');
     const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
-    hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
+    calls.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
     this.#leave(joined);
     touched();
     return true;
@@ -212,7 +212,7 @@ class WebSocket {
   #leaveTopics() {
     if (this.#topics === null || this.#topics.size === 0) return;
     // The loop may have this socket as a subscriber still, and the numbers are given back now.
-    hot.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
+    calls.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
     for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
@@ -244,7 +244,7 @@ class WebSocket {
     const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
     if (others === 0) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    hot.publish(target.id, this.#slot, this.#generation, data, flags);
+    calls.publish(target.id, this.#slot, this.#generation, data, flags);
     touched();
     return true;
   }
@@ -257,7 +257,7 @@ class WebSocket {
 
   #address(what) {
     this.#check();
-    return hot[what](this.#slot, this.#generation, 0);
+    return calls[what](this.#slot, this.#generation, 0);
   }
 
   getRemoteAddress() {
