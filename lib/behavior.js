@@ -8,7 +8,7 @@ const { whole, callbackError } = require('./validate');
 const WANTS = Object.freeze({ message: 1, drain: 2, dropped: 4, ping: 8, pong: 16 });
 const HANDLERS = ['upgrade', 'open', 'message', 'dropped', 'drain', 'close', 'ping', 'pong', 'subscription'];
 
-/** A handler that is absent, or null as some programs write it. */
+/** Reads a handler that may be absent, or null as some programs write it. */
 function handlerOf(options, name) {
   const handler = options[name];
   if (handler === undefined || handler === null) return null;
@@ -16,7 +16,8 @@ function handlerOf(options, name) {
   return handler;
 }
 
-// The original converts whatever numbers are given as, and so does this: text from the environment, fractions, null.
+// The original converts whatever is given as a number (text from the environment, fractions, null), and so
+// does this.
 
 function number(options, name, fallback) {
   const value = options[name];
@@ -25,29 +26,33 @@ function number(options, name, fallback) {
 
 const MAX_U32 = 0xffffffff;
 
-/** A limit of bytes: there is none beyond 32 bits, nor below 0, which wraps around there. */
+/**
+ * Reads a limit of bytes. Above 32 bits, or below 0, which wraps around in the original, there is no limit.
+ */
 function limit(options, name, fallback, unlimited) {
   const value = number(options, name, fallback);
   return value < 0 || value > MAX_U32 ? unlimited : value;
 }
 
-/** True and numbers that are not 0; `'true'` is no number. */
+/** Reads a flag: true and numbers other than 0 set it; `'true'` does not, since it is not a number. */
 function boolean(options, name, fallback) {
   return number(options, name, fallback ? 1 : 0) !== 0;
 }
 
-/** Minutes, of which more than four hours are four hours; infinitely many are none, as there. */
+/**
+ * Reads a number of minutes, of which at most four hours count. Infinity means no limit, as in the original.
+ */
 function maxLifetime(options) {
   const value = number(options, 'maxLifetime', 0);
   return Number.isFinite(value) ? Math.min(Math.max(value, 0), 240) : 0;
 }
 
-/** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
+/** The checked options of one `ws` route. `upgrade` handlers are given it as their `context`. */
 class Behaviour {
-  /** By which the loop names it; -1: it has forgotten it, or has not been told. */
+  /** The handler id by which the loop names it; -1: the loop does not know it yet, or no longer. */
   id = -1;
 
-  /** Reads the options, whose getters may add routes: the number of this one is given afterwards. */
+  /** Reads the options, whose getters may add routes; so the handler id is assigned afterwards. */
   constructor(app, pattern, options) {
     this.app = app;
     this.parameters = pattern;
@@ -79,8 +84,8 @@ class Behaviour {
   }
 
   /**
-   * Calls `upgrade` with the number the loop knows it by. For a handler that answers after its route was removed that is a new
-   * one, for this once: connections hold what they need by themselves.
+   * Calls `upgrade` with the handler id. If the route was removed before its handler answers, the behaviour
+   * is registered again for this one call: the connection then holds what it needs.
    */
   withId(upgrade) {
     if (this.id !== -1) return void upgrade(this.id);
@@ -90,7 +95,7 @@ class Behaviour {
   }
 }
 
-/** The original aborts the process for 1 to 7 and above 960; without end is never. */
+/** The original aborts the process for 1 to 7 and above 960. Infinity means that there is no timeout. */
 function idleTimeout(options) {
   const value = number(options, 'idleTimeout', 120);
   if (value === 0 || !Number.isFinite(value)) return 0;
@@ -99,7 +104,7 @@ function idleTimeout(options) {
   return value;
 }
 
-/** A behaviour by the number the loop knows it by. */
+/** Finds a behaviour by its handler id. */
 function behaviourAt(id) {
   return handlers[id];
 }

@@ -1,6 +1,7 @@
 'use strict';
-// The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
-// leave in time. One per environment (main thread or worker), started with the first App.
+// The JavaScript side of the crossing: it reads batches of events, calls the objects they are for, and makes
+// sure that commands are sent in time. There is one engine per environment (main thread or worker); the first
+// App starts it.
 
 const { isMainThread } = require('worker_threads');
 const { load, calls, callArgs } = require('./binding');
@@ -62,12 +63,15 @@ const Op = Object.freeze({
 });
 
 const EVENT_WORDS = 8;
-/** Most events that one native call brings. */
+/** The most events that one native call returns. */
 const EVENTS_PER_TAKE = 256;
-/** Events handled before timers and other I/O of the process get their turn. */
+/** The number of events after which timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
 
-/** An ArrayBuffer from here on has memory of the loop, which gets it back in a turn of the runtime's event loop. */
+/**
+ * From this size on an ArrayBuffer uses memory of the loop. It is returned to the loop in a turn of the
+ * runtime's event loop.
+ */
 const LARGE = 32 * 1024;
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 
@@ -96,18 +100,24 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'panicForTest',
   'endForTest',
 ]);
-/** What the loop's handler ids stand for: a Route or a Behaviour. */
+/** A Route or a Behaviour by handler id. */
 const handlers = [];
-/** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
+/** The HttpResponse or WebSocket that JavaScript holds for a connection, by slot. */
 const connections = [];
-/** By app: { id, topics, secure, ownsDefault, filters, missing }; see lib/app.js. */
+/**
+ * The shared part of each app, by its id: { id, topics, secure, ownsDefault, filters, missing }; see
+ * lib/app.js.
+ */
 const apps = [];
-/** Open listen sockets by number. */
+/** Open listen sockets by their id. */
 const listeners = new Map();
-/** By kind of event, filled in by the modules whose objects the events are for. One that returns true has drained the queues. */
+/**
+ * The functions that handle events, by kind of event. The modules whose objects the events are for register
+ * them. A receiver that returns true has drained the queues.
+ */
 const receivers = [];
 
-/** The headers of the events being handled; the native side writes them here. */
+/** The headers of the events being handled. The native side writes them here. */
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
 /** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
 const RELIEF_DUE = 15;
@@ -122,23 +132,25 @@ let flushScheduled = false;
 function start() {
   if (engine !== null) return engine;
   const native = load();
-  // Only the main thread's environment ends after all that may have been handed memory of the loop.
+  // ArrayBuffers may carry memory of the loop to other environments. Only that of the main thread ends after
+  // all of them.
   const number = native.startEngine(pump, isNode(), isMainThread, words, callArgs);
   Object.assign(calls, native.hotFunctions(number));
   engine = Object.fromEntries(ENGINE_FUNCTIONS.map((name) => [name, native[name].bind(null, number)]));
-  // What was sent before process.exit() has been sent in the original.
+  // In the original, data that was sent before process.exit() has left the process by then.
   process.on('exit', () => calls.drain());
   return engine;
 }
 
-/** Whether the event loop is libuv, which others have not or only in part. */
+/** Whether the runtime's event loop is libuv. Other runtimes do not have it, or only in part. */
 function isNode() {
   return process.release.name === 'node' && !globalThis.Bun && !globalThis.Deno;
 }
 
 /**
- * Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. Handlers may run
- * in it, so it is the last thing that a method does.
+ * Every method calls this after it has issued a command. Outside of a batch of events the command is sent at
+ * the end of this turn of Node's event loop. Handlers may run in this call, so a method does nothing after
+ * it.
  */
 function touched() {
   if (callArgs[RELIEF_DUE] !== 0) relieve();
@@ -150,14 +162,15 @@ function touched() {
 let relieving = false;
 
 /**
- * The loop has dropped so many messages of publishes that it waits until handlers have heard of them, and there is no room
- * for more commands until it goes on: they hear of them now, in the middle of what publishes, as in the original.
+ * The loop waits, because handlers have not heard yet of the many publishes it has dropped, and there is no
+ * room for more commands until it goes on. So the `dropped` handlers are called now, in the middle of the
+ * method that publishes, as in the original.
  */
 function relieve() {
   callArgs[RELIEF_DUE] = 0;
   if (relieving) return;
   relieving = true;
-  // The pump may be in the middle of others.
+  // The pump may be in the middle of these events.
   const shown = words.slice();
   calls.relieve(1);
   try {
@@ -176,12 +189,12 @@ function flushScheduledCommands() {
   calls.flush();
 }
 
-// ---- events of our own
+// ---- events of JavaScript's own
 
 function runDue() {
   while (due.length > 0) {
     outside(runOneDue);
-    // Elsewhere the queues are run by the runtime, behind this callback.
+    // Otherwise the runtime drains the queues after this callback.
     if (!drainsQueues()) return;
   }
 }
@@ -201,7 +214,7 @@ function runOneDue() {
 
 // ---- the pump
 
-/** Called by the native side, from the runtime's event loop, when events wait. */
+/** Handles the events that wait. The native side calls it from the runtime's event loop. */
 function pump() {
   prepareScheduling();
   turn.pumping = true;
@@ -211,7 +224,7 @@ function pump() {
   let left = drainsQueues() ? EVENTS_PER_PUMP : 1;
   if (due.length > 0) {
     runDue();
-    // One event for each callback, where the queues run behind it.
+    // Where the runtime drains the queues after each callback, a callback handles one event.
     if (!drainsQueues()) return void endPump(true);
   }
   for (;;) {
@@ -233,12 +246,16 @@ function pump() {
   endPump(false);
 }
 
-/** `goOn`: there may be more, behind the immediates and the I/O that wait already. */
+/**
+ * Ends a pump. With `goOn` there may be more events; they come after the immediates and the I/O that wait
+ * already.
+ */
 function endPump(goOn) {
   takeBack();
   if (retired.length > 0) forgetRetired();
   turn.pumping = false;
-  // All is handed over below. The immediate may still come, which does no harm, or have been lost, which would for ever.
+  // All commands are sent below. If the immediate still comes, it does no harm; if the runtime has lost it,
+  // waiting for it would block all further commands.
   flushScheduled = false;
   calls.flush();
   if (goOn) setImmediate(pump);
@@ -247,7 +264,7 @@ function endPump(goOn) {
 
 let spared = null;
 
-/** Brings the next events to `words`; where queues are not drained by us, one at a time. */
+/** Brings the next events to `words`; one at a time where the runtime drains the queues. */
 function next() {
   if (drainsQueues()) return calls.take();
   spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
@@ -262,14 +279,14 @@ function next() {
   return 1;
 }
 
-/** What a handler was lent last; undefined: nothing. */
+/** The ArrayBuffer that was lent to a handler last; undefined: none. */
 let lent;
-/** Bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
+/** The bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
 let largeBytes = 0;
 
 /**
- * Lends a handler an ArrayBuffer for its call and the microtasks it queued. It is detached, as in the original, when the
- * next one is lent or the batch ends.
+ * Lends a handler an ArrayBuffer for the time of its call and of the microtasks it queued. The ArrayBuffer is
+ * detached, as in the original, when the next one is lent or the batch ends.
  */
 function lend(buffer) {
   takeBack();
@@ -278,10 +295,11 @@ function lend(buffer) {
   return buffer;
 }
 
-/** Lends the payload of an event. */
+/** Lends a handler the payload of an event. */
 function lendPayload(offset, length) {
   if (length >= LARGE) largeBytes += length;
-  // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
+  // Where the runtime drains the queues, the handler's microtasks run later. So this ArrayBuffer is not
+  // detached but left to the garbage collector.
   if (!drainsQueues()) return calls.payload(offset, length);
   callArgs[0] = offset;
   callArgs[1] = length;
@@ -300,7 +318,7 @@ function dispatch(at) {
   reportThrown();
 }
 
-/** Has an event received; true: the queues have been drained since a handler ran. */
+/** Calls the receiver of an event. Returns true if the queues have been drained since a handler ran. */
 function receive(at) {
   try {
     return receivers[words[at]](
@@ -320,28 +338,34 @@ function receive(at) {
 
 // ---- handler ids
 
-/** Ids that neither the loop nor an event that is still to be seen names any more. */
+/** Ids that neither the loop nor a pending event refers to any more. */
 const freeIds = [];
-/** Ids of routes that are no more, which requests that wait in a pipeline may still name: [id, how many were parked then]. */
+/**
+ * Removed routes that requests waiting in a pipeline may still refer to: [id, how many requests had been
+ * parked by then].
+ */
 const retired = [];
 
-/** The id by which the loop names a route from here on. */
+/** Assigns the id by which the loop names a route from now on. */
 function addHandler(route) {
   const id = freeIds.pop() ?? handlers.length;
   handlers[id] = route;
   return id;
 }
 
-/** The loop has said its last of a route; what it holds goes with it. The caller sees to it that the command leaves. */
+/**
+ * Releases a route that the loop will not refer to again, and all that it holds. The caller makes sure that
+ * the command is sent.
+ */
 function forgetHandler(id) {
   const route = handlers[id];
   handlers[id] = null;
-  // A behaviour may still be in the hands of a user; see lib/behavior.js.
+  // A program may still hold a behaviour; see lib/behavior.js.
   if (route?.id === id) route.id = -1;
   calls.command(Op.FORGET, 0, 0, id);
 }
 
-/** Those that nothing names any more; the others have to wait. */
+/** Releases the removed routes that nothing refers to any more; the others have to wait. */
 function forgetRetired() {
   const unparked = calls.unparkedSoFar();
   while (retired.length > 0 && retired[0][1] <= unparked) forgetHandler(retired.shift()[0]);
@@ -353,7 +377,7 @@ receivers[Kind.FORGOTTEN] = (slot, generation, id, stage) => {
   forgetRetired();
 };
 
-// ---- what the process lives for
+// ---- the reasons for the process to stay alive
 
 function addListener(listener) {
   if (listeners.size === 0) engine.keepAlive(true);
@@ -364,7 +388,7 @@ receivers[Kind.QUIET] = () => {
   if (listeners.size === 0) engine.keepAlive(false);
 };
 
-/** A connection came from another thread, without anything listening here. */
+/** A connection was adopted from another thread; nothing listens here. */
 receivers[Kind.BUSY] = () => {
   engine.keepAlive(true);
 };

@@ -1,20 +1,24 @@
 'use strict';
-// Errors that nobody caught, of handlers and of callbacks.
+// Errors that handlers and callbacks throw and nobody catches.
 
 const { calls } = require('./binding');
 const { turn, later } = require('./scheduling');
 
-/** An error nobody caught: as if the handler had been called by Node itself. Nothing of a user's may be running that could be a listener for it. */
+/**
+ * Reports an uncaught error as if Node itself had called the handler. No code of the program may be on the
+ * stack, since it could be a listener for the error.
+ */
 function report(error) {
   calls.fatal(error);
 }
 
-/** Errors nobody caught of handlers that methods called. */
+/** Uncaught errors of handlers that were called from within methods; they are still to be reported. */
 const thrown = [];
 
 /**
- * Has an error reported as soon as nothing of a user's is running: it may be a listener of `uncaughtException` that called the
- * method, and a runtime that finds an error in one aborts the process. Where nothing listens the process ends at once.
+ * Reports an error as soon as no code of the program is on the stack. The method may have been called by a
+ * listener of `uncaughtException`, and a runtime that finds an uncaught error within such a listener aborts
+ * the process. Where nobody listens, the process ends at once.
  */
 function reportSoon(error) {
   if (!isHeard()) return void report(error);
@@ -22,7 +26,7 @@ function reportSoon(error) {
   if (!turn.pumping) later(reportThrown);
 }
 
-/** Whether errors that nobody caught may be survived. */
+/** Whether the process may survive an uncaught error. */
 function isHeard() {
   return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback?.();
 }
@@ -31,7 +35,7 @@ function reportThrown() {
   while (thrown.length > 0) report(thrown.shift());
 }
 
-/** Calls a user's handler from within a method call; what it throws is not the caller's. */
+/** Calls a handler from within a method. The caller of the method does not see the handler's error. */
 function guarded(handler, a, b, c, d) {
   try {
     return handler(a, b, c, d);

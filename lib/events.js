@@ -1,5 +1,5 @@
 'use strict';
-// What each event means: from numbers to the objects and handlers of users.
+// Receives the events: each is translated from numbers to objects and handlers of the program.
 
 const { calls } = require('./binding');
 const { Kind, Op, handlers, connections, apps, receivers, lendPayload } = require('./engine');
@@ -19,7 +19,7 @@ const { Behaviour, behaviourAt } = require('./behavior');
 const { websocketInternals, openWebSocket } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
-/** What a receiver returns that has run nothing of a user's since it drained the queues. */
+/** The result of a receiver that has run no code of the program since it drained the queues. */
 const DRAINED = true;
 
 // ---- HTTP
@@ -51,7 +51,7 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
     const route = handlers[id];
     requestInternals.enter(req, match, route);
     callRoute(route, res, req);
-    // The request is valid in the microtasks its handler queued, too.
+    // The request is also valid in the microtasks that its handler queued.
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
@@ -78,23 +78,26 @@ function callRoute(route, res, req) {
     if (route instanceof Behaviour) (route.upgrade ?? upgradeByDefault)(res, req, route);
     else route.handler(res, req);
   } catch (error) {
-    // Answered before `uncaughtException` may end the process.
+    // The response is sent before `uncaughtException` may end the process.
     responseInternals.internalServerError(res);
     report(error);
   }
 }
 
-/** No `upgrade` handler, and not done by the loop: behind a yield, or for a request with a body. */
+/**
+ * Upgrades where there is no `upgrade` handler and the loop has not upgraded by itself: after a yield, or for
+ * a request with a body.
+ */
 function upgradeByDefault(res, req, route) {
   const header = (name) => req.getHeader(`sec-websocket-${name}`);
   const protocol = Buffer.from(header('protocol').split(',')[0].trim(), 'latin1');
   res.upgrade(undefined, header('key'), protocol, header('extensions'), route);
 }
 
-/** Routes whose handlers were reported already. */
+/** Routes that a warning was issued for already. */
 const reported = new WeakSet();
 
-/** The original aborts the process here. */
+/** Answers 500 for a handler that did nothing with its response. The original aborts the process here. */
 function forgotten(res, req, route) {
   if (!reported.has(route)) {
     reported.add(route);
@@ -140,7 +143,7 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) =>
   const { filters } = apps[app];
   const res = newResponse(slot, generation, Flag.HAS_BODY, app);
   responseInternals.keepAddresses(res, calls.payload(offset, length));
-  // A filter may add others, which hear of the next connection.
+  // A filter may add other filters, which are called from the next connection on.
   for (const filter of [...filters]) {
     guarded(filter, res, accepted ? 1 : -1);
     drainNow();
@@ -184,7 +187,7 @@ receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
 
 // ---- TLS
 
-/** The handshake waits until the command says that the name has been looked for. */
+/** The handshake waits for the command, which says that the name has been looked for. */
 receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
   try {
     apps[app].missing(Buffer.from(calls.payload(offset, length)).toString());
@@ -195,7 +198,7 @@ receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
 
 // ---- the loop itself
 
-/** Every object of one app (or all of them) is over: what `app.close()` and a dead loop have in common. */
+/** Ends every object of one app, or of all apps: for `app.close()`, and for a loop that has stopped. */
 function endAll(app) {
   pipeline.endAll(app?.id);
   const isOf = (object) =>
@@ -207,11 +210,11 @@ function endAll(app) {
     if (websocketInternals.is(object)) websocketInternals.overWith(object, app);
     else responseInternals.abort(object);
   };
-  // The handlers of some may upgrade others.
+  // Handlers of some may upgrade others.
   for (let left; (left = connections.filter(isOf)).length > 0;) left.forEach(end);
 }
 
-/** Up to here events of the app were of connections that `app.close()` has ended. */
+/** Events of the app up to this one belonged to connections that `app.close()` has ended. */
 receivers[Kind.APP_CLOSED] = (slot, generation, app) => {
   apps[app].closing--;
 };

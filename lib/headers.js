@@ -1,5 +1,5 @@
 'use strict';
-// Status and headers of a response: what they are checked for, and the lines they become.
+// Status and headers of a response: how they are checked, and how they become header lines.
 
 const { bytes, isRaw, shown, ofKey } = require('./validate');
 
@@ -14,14 +14,14 @@ function contentOf(status) {
   return status.startsWith('304', at) ? Content.NOT_MODIFIED : Content.USUAL;
 }
 
-/** RFC 9110 §5.6.2. */
+/** The characters of a header name (RFC 9110 §5.6.2). */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Control characters but the tab (RFC 9110 §5.5). */
+/** Control characters except the tab (RFC 9110 §5.5). */
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\0-\x08\n-\x1f\x7f]/;
 const STATUS = /^[1-9][0-9][0-9]( |$)/;
 const LINE_END = Buffer.from('\r\n');
-/** Header names seen before, in lower case; checking a name again costs a look-up. */
+/** Lower-case forms of header names that have been checked; checking such a name again costs one look-up. */
 const knownNames = new Map();
 const KNOWN_NAMES_LIMIT = 1000;
 
@@ -36,7 +36,7 @@ function lowerCaseName(name) {
   return lower;
 }
 
-/** Statuses seen before, and what they say of the body. */
+/** The kind of content of statuses that have been checked. */
 const knownStatuses = new Map();
 
 /** @param {string} status a key */
@@ -65,7 +65,7 @@ function checkStatus(status) {
   }
 }
 
-/** The same for a status that no other one follows. */
+/** Checks the status of a final response. */
 function checkFinalStatus(status) {
   checkStatus(status);
   if (contentOf(status) === Content.INTERIM) throw interim(status);
@@ -76,7 +76,7 @@ function interim(status) {
 }
 
 /**
- * Header lines with one more.
+ * Appends a header line.
  * @param {string | Buffer} headers
  * @param {string} content a key
  */

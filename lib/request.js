@@ -1,5 +1,5 @@
 'use strict';
-// HttpRequest: a window on the head of the request being handled, valid during its handler.
+// HttpRequest: a view of the head of the request being handled, valid during its handler.
 
 const { calls } = require('./binding');
 const { coerce, key, requireFunction } = require('./validate');
@@ -9,7 +9,7 @@ const INVALID =
 
 const Part = Object.freeze({ METHOD: 0, PATH: 1, QUERY: 2 });
 
-/** What the module keeps to itself; see the static block. */
+/** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
 class HttpRequest {
@@ -27,7 +27,7 @@ class HttpRequest {
 
   static {
     internals = {
-      /** The match whose handler runs now. */
+      /** Sets the match whose handler runs now. */
       enter(request, match, route) {
         request.#match = match;
         request.#route = route;

@@ -1,5 +1,6 @@
 'use strict';
-// HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
+// HttpResponse: the answer to a request. Status and headers are collected here; everything else becomes a
+// command.
 
 const { calls, callArgs } = require('./binding');
 const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
@@ -34,10 +35,15 @@ const INVALID =
 
 /** Flags of a Request event and of response commands; the numbers of src/channel.rs. */
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
-/** From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it came with the head. */
+/**
+ * From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it
+ * came with the head.
+ */
 const BODY_SHIFT = 8;
 const BODY_MASK = 0xffff;
-/** From this bit on they are the number of the exchange on its connection, as Writable events have it, too. */
+/**
+ * From this bit on they are the number of the exchange on its connection, as Writable events have it, too.
+ */
 const EXCHANGE_SHIFT = 24;
 const Respond = Object.freeze({
   CLOSE: 1,
@@ -47,10 +53,10 @@ const Respond = Object.freeze({
   OWN_CONNECTION: 16,
 });
 
-/** How the body is delimited once the head has left. */
+/** How the body is delimited once the head has been sent. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
-/** The peer's address and the one of a PROXY header, as `write_address` of src/channel.rs has written them. */
+/** Reads the peer's address and that of a PROXY header, as `write_address` of src/channel.rs wrote them. */
 function readAddresses(bytes) {
   const list = [];
   for (let at = 0; list.length < 2;) {
@@ -62,17 +68,20 @@ function readAddresses(bytes) {
   return list;
 }
 
-/** IPv6 fully written out, as in the original. */
+/** Formats an address; IPv6 is written in full, as in the original. */
 function addressText(ip) {
   if (ip.length !== 16) return ip.join('.');
   const hex = Buffer.from(ip).toString('hex');
   return hex.match(/.{4}/g).join(':');
 }
 
-/** Of filters' responses, whose connections may be gone: what came with the event. */
+/**
+ * The addresses of the responses that filters are given: their connections may be gone, so the event brings
+ * the addresses.
+ */
 const keptAddresses = new WeakMap();
 
-/** What the module keeps to itself; see the static block. */
+/** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
 class HttpResponse {
@@ -81,14 +90,14 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
-  /** A key; '': none yet. */
+  /** The status as a key; '': none yet. */
   #status = '';
-  /** Lines; bytes once one of them is no UTF-8. */
+  /** Header lines. They are bytes once one of them is not UTF-8. */
   #headers = '';
   #flags = 0;
-  /** Options of the program's `Connection` headers. */
+  /** The options of the `Connection` headers that the program wrote. */
   #connection = '';
-  /** The length the user announced with a content-length header; -1: none. */
+  /** The length that the program announced with a content-length header; -1: none. */
   #announced = -1;
   #mode = Mode.HEAD_NOT_SENT;
   #offset = 0;
@@ -106,7 +115,7 @@ class HttpResponse {
 
   static {
     internals = {
-      /** The object an event is for; undefined when JavaScript is done with it. */
+      /** Finds the object that an event is for; undefined when JavaScript has released it. */
       at(slot, generation) {
         const res = connections[slot];
         if (res === undefined || !(#slot in res) || res.#generation !== generation) return undefined;
@@ -115,15 +124,18 @@ class HttpResponse {
       is: (object) => #slot in object,
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
-      /** Whether an object is over with the app, or with the loop. */
+      /** Whether the object ends when the app is closed, or, without an app, when the loop stops. */
       isOf: (res, app) => app === undefined || res.#app === app.id,
-      /** A body is still to come. @param {string} length empty: it is not known */
+      /**
+       * A body is still to come.
+       * @param {string} length the announced length; empty: unknown
+       */
       expectBody(res, length) {
         res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
       },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
-        // An earlier response of the pipeline may have asked.
+        // An earlier response of the pipeline may have asked for the event.
         if (res.#request >>> EXCHANGE_SHIFT !== exchange) return;
         const handler = res.#onWritable;
         if (handler !== null) handler(res.#offset);
@@ -131,14 +143,14 @@ class HttpResponse {
       keepAddresses(res, bytes) {
         keptAddresses.set(res, readAddresses(new Uint8Array(bytes)));
       },
-      /** The connection is gone; the loop has told us or we have told it. */
+      /** The connection is gone: the loop has said so, or JavaScript has decided it. */
       abort(res) {
         if (!res.#open) return;
         pipeline.end(res.#slot, res.#generation);
         res.#forget();
         if (res.#onAborted !== null) guarded(res.#onAborted);
       },
-      /** As `abort`, for a connection that the loop still has. */
+      /** Ends a response whose connection the loop still has. */
       abortAndClose(res) {
         if (!res.#open) return;
         calls.command(Op.CLOSE, res.#slot, res.#generation, 0);
@@ -163,7 +175,7 @@ class HttpResponse {
     return this.#status === '' ? Content.USUAL : contentOf(this.#status);
   }
 
-  /** Ends with a small page of ours, whatever head the handler had begun. */
+  /** Ends the response with a small error page, whatever head the handler had begun. */
   #endWithPage(status) {
     this.#status = status;
     this.#headers = 'Content-Type: text/html\r\n';
@@ -173,7 +185,7 @@ class HttpResponse {
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
 
-  /** Nothing more may be asked of this object. */
+  /** Releases the object: from now on its methods throw. */
   #forget() {
     this.#open = false;
     if (connections[this.#slot] === this) connections[this.#slot] = undefined;
@@ -210,7 +222,7 @@ class HttpResponse {
 
   writeHeader(name, value) {
     this.#check();
-    // As a name text is checked below.
+    // A name that is a string is checked below.
     const header = typeof name === 'string' ? name : key(name, 'key');
     const content = typeof value === 'string' && !isRaw(value) ? value : key(value, 'value');
     checkHeaderValue(header, content);
@@ -223,14 +235,16 @@ class HttpResponse {
     return this;
   }
 
-  /** Headers that decide how the message is framed are sent once, by the loop. */
+  /**
+   * The loop alone sends headers that decide how the message is framed. Returns whether this is one of them.
+   */
   #isOwnBusiness(lower, content) {
     switch (lower) {
       case 'content-length':
         this.#announce(content);
         return true;
       case 'transfer-encoding':
-        // The loop says `chunked` where it is so, and nothing else is supported.
+        // The loop writes `chunked` where it applies; no other transfer coding is supported.
         return true;
       case 'connection':
         this.#addConnection(content);
@@ -243,7 +257,9 @@ class HttpResponse {
     }
   }
 
-  /** The options of all such headers leave in one line, which has one meaning. */
+  /**
+   * The options of all `Connection` headers are sent in one line, so that recipients agree on their meaning.
+   */
   #addConnection(content) {
     const all = this.#connection === '' ? content : `${this.#connection}, ${content}`;
     const options = all.split(',').map((option) => option.trim());
@@ -265,7 +281,7 @@ class HttpResponse {
     this.#announced = length;
   }
 
-  /** A client goes on waiting after 1xx; only `upgrade` makes something of 101. */
+  /** A client goes on waiting after a 1xx response. Only `upgrade` can give 101 a meaning. */
   #refuseInterim() {
     if (this.#content === Content.INTERIM) throw interim(this.#status);
   }
@@ -317,7 +333,10 @@ class HttpResponse {
     return this;
   }
 
-  /** Whether the response has no body here but announces one (HEAD, 304); an error when the two contradict. */
+  /**
+   * Whether the body is omitted but its length is announced (HEAD, 304). Throws when body and announced
+   * length contradict.
+   */
   #keepsAnnouncedLength(content) {
     if (this.#content === Content.NO_CONTENT) return false;
     const length = calls.byteLength(coerce(content, 'body'));
@@ -434,7 +453,7 @@ class HttpResponse {
 
   #checkTotal(total, length) {
     if (this.#mode === Mode.HEAD_NOT_SENT) {
-      // As in the original, 0 is what there is.
+      // A total of 0 means the length of the data, as in the original.
       this.#total = size(total, 'totalSize') || length;
       if (this.#contradicts(this.#total)) {
         throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${this.#total}.`);
@@ -447,7 +466,7 @@ class HttpResponse {
     }
   }
 
-  /** Whether a length is not the one announced before. With 204 none is sent. */
+  /** Whether a length differs from the one announced before. A 204 response announces none. */
   #contradicts(length) {
     return this.#announced >= 0 && this.#announced !== length && this.#content !== Content.NO_CONTENT;
   }
@@ -598,14 +617,16 @@ class HttpResponse {
         extensions,
       ),
     );
-    // Requests that came behind this one are none any more.
+    // After the upgrade, the bytes behind this request are not requests.
     pipeline.end(this.#slot, this.#generation);
     this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, properties, this.#app);
     touched();
   }
 
-  /** Before the loop is told anything: afterwards there must be an object for the connection. */
+  /**
+   * This runs before the loop is told of the upgrade: afterwards there must be an object for the connection.
+   */
   #readUserData(userData) {
     try {
       return readUserData(userData);
@@ -618,7 +639,7 @@ class HttpResponse {
 
 Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
 
-/** The same on an SSLApp, where it goes by another name. */
+/** The response of an SSLApp, whose class has another name in the original. */
 class SSLHttpResponse extends HttpResponse {}
 
 Object.defineProperty(SSLHttpResponse, 'name', { value: 'uWS.SSLHttpResponse' });

@@ -1,22 +1,25 @@
 'use strict';
-// The functions that put off a call, as the runtime had them when this was loaded. Tests replace these functions, the globals as well as
-// the properties of `timers` and `process` (Jest, sinon), and what is handed to a replacement may never be called.
+// When functions are called: the runtime's queues, async contexts, and events of JavaScript's own.
 
 const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { setImmediate } = require('timers');
 const { calls } = require('./binding');
 
+// These are the functions as the runtime had them when this module was loaded. Tests replace the globals as
+// well as the properties of `timers` and `process` (Jest, sinon), and a replacement may never call the
+// function it is given.
 const nextTick = process.nextTick.bind(process);
 
 // ---- nextTick and microtasks after every handler
 
-/** The function that drains the queues; null: there is none, or nobody has looked for one yet. */
+/** The function that drains the queues; null: there is none, or it has not been looked for yet. */
 let runTicks = null;
 let prepared = false;
 
 /**
- * The function of the runtime that runs nextTick and microtask queues. These are internals, so it is tried before it
- * is trusted; null: handle one event per callback of the runtime, which drains them by itself.
+ * Finds the function of the runtime that drains the nextTick and microtask queues. It is internal, so it is
+ * tried before it is trusted. Without it one event is handled in each callback of the runtime, which drains
+ * the queues afterwards.
  */
 function findRunTicks() {
   const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
@@ -33,7 +36,7 @@ function findRunTicks() {
   return ticked && resolved ? candidate.bind(process) : null;
 }
 
-/** Runs the queues, past any number of callbacks that throw. */
+/** Drains the queues, however many of their callbacks throw. */
 function drain() {
   for (;;) {
     try {
@@ -45,12 +48,15 @@ function drain() {
   }
 }
 
-/** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
+/**
+ * Drains the queues, unless the runtime does so. Receivers also call it when they need to see the effects of
+ * a handler's microtasks.
+ */
 function drainNow() {
   if (runTicks !== null) drain();
 }
 
-/** Whether it is for us to run them; otherwise the runtime does so behind each of its callbacks. */
+/** Whether this module drains the queues; otherwise the runtime does after each of its callbacks. */
 function drainsQueues() {
   return runTicks !== null;
 }
@@ -60,9 +66,10 @@ function drainsQueues() {
 let scope = null;
 
 /**
- * What a handler, or a callback of the queues that throws, leaves as the async context would be that of the events behind it:
- * in Node from 24 on each event is handled in a scope, by which it is restored. In earlier ones the context of a resource is
- * changed, and as in the original stays so.
+ * A handler, or a callback of the queues that throws, may leave an async context behind, which the next
+ * events would run in. From Node 24 on each event is handled in a scope, which restores the context. Before
+ * Node 24 a scope changes the context of its resource for good, so none is used; the original behaves in the
+ * same way there.
  */
 function findScope() {
   const resource = new AsyncResource('uws-rs');
@@ -79,7 +86,7 @@ function outside(run, argument) {
   else scope.runInAsyncScope(run, undefined, argument);
 }
 
-/** Finds out about the runtime, once, from a callback of its event loop. */
+/** Examines the runtime. This is done once, in a callback of its event loop. */
 function prepareScheduling() {
   if (prepared) return;
   prepared = true;
@@ -87,17 +94,17 @@ function prepareScheduling() {
   scope = findScope();
 }
 
-// ---- events of our own
+// ---- events of JavaScript's own
 
-/** Whether events are being handled: `pump` is under way. */
+/** `pumping` says whether events are being handled. */
 const turn = { pumping: false };
 
-/** Functions that are to run as events of their own, each with its argument behind it. */
+/** Functions that are to run in events of their own, each followed by its argument. */
 const due = [];
 
 /**
- * Calls `run(argument)` as the loop's events call handlers: after all that is running now, with its nextTicks and
- * microtasks, before immediates, and in no async context of whoever asked for it.
+ * Calls `run(argument)` as an event: after the code that is running now with its nextTicks and microtasks,
+ * before immediates, and outside of the caller's async context.
  */
 function later(run, argument) {
   due.push(run, argument);

@@ -22,10 +22,13 @@ const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 /** Flags of a Send command; the numbers of src/channel.rs. */
 const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
 
-/** Sockets that an app accepted whose id this is, and a route of another one has. They are over with whichever is closed first. */
+/**
+ * Sockets of a route of one app that were upgraded by another app, by the id of the latter. They end when
+ * either app is closed.
+ */
 const guests = new Map();
 
-/** What the module keeps to itself; see the static block. */
+/** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
 class WebSocket {
@@ -44,7 +47,7 @@ class WebSocket {
 
   static {
     internals = {
-      /** The object an event is for; undefined when JavaScript is done with it. */
+      /** Finds the object that an event is for; undefined when JavaScript has released it. */
       at(slot, generation) {
         const ws = connections[slot];
         if (ws === undefined || !(#slot in ws) || ws.#generation !== generation) return undefined;
@@ -52,19 +55,24 @@ class WebSocket {
       },
       is: (object) => #slot in object,
       behaviour: (ws) => ws.#behaviour,
-      /** Whether an object is over with the app, or with the loop, and is not yet. */
+      /** Whether an open object ends when the app is closed, or, without an app, when the loop stops. */
       isOf(ws, app) {
         if (ws.#closing) return false;
         return app === undefined || ws.#behaviour.app === app || guests.get(ws) === app.id;
       },
-      /** The loop has closed what the app accepted. */
+      /**
+       * Ends an object with its app. The loop has closed the connections that this app accepted, but not
+       * those of others.
+       */
       overWith(ws, app) {
         if (guests.has(ws) && guests.get(ws) !== app?.id) {
           calls.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
         }
         internals.over(ws, 1006, new ArrayBuffer(0));
       },
-      /** Runs the handlers of the end: subscriptions first, then `close`, in which the object is invalid. */
+      /**
+       * Calls the handlers for the end: `subscription` first, then `close`, in which the object is invalid.
+       */
       over(ws, code, reason) {
         if (ws.#closing) return;
         ws.#closing = true;
@@ -201,7 +209,7 @@ class WebSocket {
     return true;
   }
 
-  /** Once, whichever of the handlers it calls unsubscribe meanwhile. */
+  /** Leaves a topic once, even if the handlers that this calls unsubscribe meanwhile. */
   #leave(joined) {
     if (!this.#topics.delete(joined)) return;
     const count = joined.count - 1;
@@ -211,7 +219,7 @@ class WebSocket {
 
   #leaveTopics() {
     if (this.#topics === null || this.#topics.size === 0) return;
-    // The loop may have this socket as a subscriber still, and the numbers are given back now.
+    // The loop may still list this socket as a subscriber, and the topic numbers are freed now.
     calls.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
     for (const joined of this.#topics.all()) this.#leave(joined);
   }
@@ -249,7 +257,7 @@ class WebSocket {
     return true;
   }
 
-  // ---- who
+  // ---- user data and addresses
 
   getUserData() {
     return this;
@@ -276,8 +284,8 @@ class WebSocket {
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 
 /**
- * Reads the properties of the user data that become the socket's own: the enumerable ones, then all those with a symbol for a key. Getters
- * run here, so this may throw.
+ * Reads the properties of the user data that become properties of the socket: the enumerable ones, then all
+ * whose key is a symbol. Getters run here, so this may throw.
  * @returns {[string | symbol, unknown][]}
  */
 function readUserData(userData) {
@@ -289,12 +297,15 @@ function readUserData(userData) {
 
 const NO_USER_DATA = Object.freeze([]);
 
-/** The same on an SSLApp, where it goes by another name. */
+/** The socket of an SSLApp, whose class has another name in the original. */
 class SSLWebSocket extends WebSocket {}
 
 Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
 
-/** The upgrade is under way; `open` runs before this returns. `acceptedBy` is the id of the app of the request. */
+/**
+ * Creates the socket of an upgrade that is under way, and calls its `open` handler. `acceptedBy` is the id of
+ * the app that received the request.
+ */
 function openWebSocket(
   slot,
   generation,
