@@ -22,7 +22,9 @@ const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 /** Folders of behaviour that only our addon has, or has in full. */
-const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
+const OURS = ['types', 'package', 'http', 'websocket', 'threads', 'tls', 'robustness'].map(
+  (name) => `__test__/${name}`,
+);
 /** Of robustness: what does not depend on the time handshakes take, or on what is in memory. */
 const ROBUST_OVER_TLS = [
   'closing',
