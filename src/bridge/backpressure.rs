@@ -4,7 +4,7 @@
 //! all that is on its way to that connection counts as buffered, and messages beyond its limit are dropped. Before that,
 //! only one thing acts: with more than [`SEND_WINDOW`] in flight the next message waits until the loop has tried to write.
 
-use crate::channel::{Account, ConnId, MAX_CONNECTIONS, SlotTable, command_cost};
+use crate::channel::{Account, Answer, ConnId, MAX_CONNECTIONS, SlotTable, command_cost};
 
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
@@ -91,23 +91,23 @@ impl Ledgers {
         backlog == 0 && flight > SEND_WINDOW
     }
 
-    /// Whether a message may be sent, and the answer to the program: 1, 0, or 2 for one that is dropped.
+    /// Whether a message may be sent, and the answer to the program.
     ///
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
     /// all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, id: ConnId, limit: usize, slots: &SlotTable) -> u32 {
+    pub fn admit(&mut self, id: ConnId, limit: usize, slots: &SlotTable) -> Answer {
         let buffered = self.buffered(id, slots);
-        let Some(Ledger { warned, .. }) = self.of(id) else { return 1 };
+        let Some(Ledger { warned, .. }) = self.of(id) else { return Answer::Sent };
         if buffered == 0 {
             *warned = false;
-            return 1;
+            return Answer::Sent;
         }
         let over = limit > 0 && buffered > limit;
         if over && *warned {
-            return 2;
+            return Answer::Dropped;
         }
         *warned = true;
-        0
+        Answer::Backpressure
     }
 
     /// `getBufferedAmount`, after which the program knows that the connection is slow.
@@ -220,17 +220,17 @@ mod tests {
     #[test]
     fn the_first_message_beyond_the_limit_is_accepted_and_the_next_dropped() {
         let (mut ledgers, slots) = begun(ID);
-        assert_eq!(ledgers.admit(ID, 10, &slots), 1, "nothing was sent yet");
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Sent, "nothing was sent yet");
         ledgers.count_sent(ID, 1);
-        assert_eq!(ledgers.admit(ID, 10, &slots), 1);
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Sent);
         slots.get(ID.slot).set_backlog(1000);
-        assert_eq!(ledgers.admit(ID, 0, &slots), 0, "there is no limit");
-        assert_eq!(ledgers.admit(ID, 10, &slots), 2);
+        assert_eq!(ledgers.admit(ID, 0, &slots), Answer::Backpressure, "there is no limit");
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Dropped);
         slots.get(ID.slot).set_backlog(0);
-        assert_eq!(ledgers.admit(ID, 10, &slots), 1);
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Sent);
         slots.get(ID.slot).set_backlog(1000);
-        assert_eq!(ledgers.admit(ID, 10, &slots), 0, "not known to be slow");
-        assert_eq!(ledgers.admit(ID, 10, &slots), 2);
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Backpressure, "not known to be slow");
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Dropped);
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         ledgers.count_sent(ID, 1);
         slots.get(ID.slot).set_backlog(1000);
         assert!(ledgers.tell_buffered(ID, &slots) > 1000);
-        assert_eq!(ledgers.admit(ID, 10, &slots), 2);
+        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Dropped);
     }
 
     #[cfg(debug_assertions)]

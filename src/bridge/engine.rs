@@ -5,13 +5,13 @@ use super::session::Session;
 use super::value::{self, Words};
 use super::wake::Wake;
 use super::{calls, exit};
-use crate::channel::{ConnId, Op};
+use crate::channel::{ConnId, Op, layout_number};
 use crate::event_loop::net::socket;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
 use crate::protocol::http::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::routing::declarative::Program;
 use crate::routing::router::{Method, Priority};
-use napi::bindgen_prelude::{Function, Object, Unknown};
+use napi::bindgen_prelude::{Function, Unknown};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 use std::ffi::OsStr;
@@ -73,12 +73,10 @@ pub fn hot_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
     Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), functions) })
 }
 
-/// Numbers JavaScript and Rust must agree on.
-#[napi(ts_return_type = "object")]
-pub fn constants(env: &Env) -> Result<Object<'_>> {
-    let mut constants = Object::new(env)?;
-    constants.set("eventWords", crate::channel::EVENT_WORDS as u32)?;
-    Ok(constants)
+/// The number of the layout that the module was built with, for JavaScript to compare.
+#[napi]
+pub fn layout() -> u32 {
+    layout_number()
 }
 
 /// Sends a rare command; nothing once the environment has ended.

@@ -1,7 +1,6 @@
 //! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
 
 use super::backpressure::Ledgers;
-use super::calls::{ANSWER, GONE};
 use super::flush::{Flushed, Outbox, end_of_drain};
 use super::parked::ParkedBlocks;
 use super::value::Words;
@@ -9,8 +8,9 @@ use super::wake::Wake;
 use crate::channel::buffers::Blocks;
 use crate::channel::mailbox::Mailbox;
 use crate::channel::{
-    CommandBatch, ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS,
-    EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, Owned, PARKED,
+    ANSWER, Answer, CommandBatch, ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
+    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, Owned, PARKED,
+    RELIEF_DUE,
 };
 use crate::event_loop::{Control, Loop};
 use std::sync::Arc;
@@ -37,9 +37,6 @@ pub struct Session {
     parked: ParkedBlocks,
     ledgers: Ledgers,
 }
-
-/// The register that tells JavaScript to hear of what was dropped, before it goes on.
-pub const RELIEF_DUE: usize = 15;
 
 /// Shows as many headers as fit; returns how many.
 fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
@@ -288,7 +285,7 @@ impl Session {
     }
 
     /// See [`Ledgers::admit`].
-    pub fn admit(&mut self, id: ConnId, limit: usize) -> u32 {
+    pub fn admit(&mut self, id: ConnId, limit: usize) -> Answer {
         if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
             // As long as the original's own system call would take; then the answer is as true as its.
             self.settle();
@@ -318,6 +315,6 @@ impl Session {
         self.drain();
         #[cfg(debug_assertions)]
         self.ledgers.check_all(&self.event_loop.shared.slots);
-        self.registers.put(ANSWER, &[GONE]);
+        self.registers.put(ANSWER, &[Answer::Dropped as u32]);
     }
 }

@@ -2,29 +2,9 @@
 
 use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS};
 use super::buffers::clear_bounded;
-use super::layout::{ConnId, EVENT_WORDS, EventKind, MOST_ARENA, OF_DROPPED, OWNED};
+use super::layout::{ConnId, EventHeader, EventKind, MOST_ARENA, OF_DROPPED, OWNED};
 use super::mailbox::Batch;
 use std::ops::Range;
-
-/// One event, eight words as JavaScript reads them.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct EventHeader {
-    pub kind: u32,
-    pub slot: u32,
-    pub generation: u32,
-    pub a: u32,
-    pub b: u32,
-    pub c: u32,
-    pub offset: u32,
-    pub len: u32,
-}
-
-impl EventHeader {
-    pub fn words(&self) -> [u32; EVENT_WORDS] {
-        [self.kind, self.slot, self.generation, self.a, self.b, self.c, self.offset, self.len]
-    }
-}
 
 #[derive(Default)]
 pub struct EventBatch {
@@ -155,7 +135,7 @@ mod tests {
         let mut batch = EventBatch::default();
         batch.push(EventKind::Message, ConnId::default(), [1, 0, 0], b"abc");
         batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10]);
-        assert_eq!(batch.headers[0].words(), [6, 0, 0, 1, 0, 0, 0, 3]);
+        assert_eq!(batch.headers[0].words(), [EventKind::Message as u32, 0, 0, 1, 0, 0, 0, 3]);
         assert_eq!(batch.headers[1].offset, OWNED);
         assert_eq!(batch.owned[0].bytes(), [9; 10]);
         assert_eq!(batch.bytes(), 3 + 10 + 64);

@@ -12,6 +12,7 @@ mod command;
 mod event;
 mod layout;
 pub mod mailbox;
+mod request_block;
 mod shared;
 mod slots;
 
@@ -19,5 +20,6 @@ pub use bounds::*;
 pub use command::*;
 pub use event::*;
 pub use layout::*;
+pub use request_block::*;
 pub use shared::*;
 pub use slots::*;

@@ -1,8 +1,8 @@
 //! Calls that leave a command, but for those about a response, and those that hand commands over.
 
-use super::{ANSWER, Call, NEITHER};
+use super::Call;
 use crate::bridge::value::{self, Value};
-use crate::channel::{ConnId, NOBODY, OWNED_PAYLOAD, Op, send_flag};
+use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, SendArgs, send_flag};
 
 pub fn flush(call: Call<'_>) -> Value {
     call.state.flush();
@@ -76,45 +76,42 @@ fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<us
     Some(len)
 }
 
-/// `send(data)`, with slot, generation, flags and maxBackpressure in the registers, with the answer in [`ANSWER`]: 1 sent,
-/// 0 backpressure, 2 dropped, 3 neither text nor data
+/// `send(data)`, with [`SendArgs`] among the call arguments and an [`Answer`] in [`ANSWER`]
 pub fn send(mut call: Call<'_>) -> Value {
-    let [slot, generation, flags, limit] = call.state.registers.read();
-    let id = ConnId { slot, generation };
+    let SendArgs { id, flags, limit } = SendArgs::read(call.state.registers.read());
     let mut answer = call.state.admit(id, limit as usize);
-    if answer != 2 {
+    if answer != Answer::Dropped {
         let start = call.state.commands().begin(Op::Send, flags, id, 0, 0);
         match finish_with_data(&mut call, start, 0) {
             Some(len) => {
                 call.state.count_answer(id, len);
                 call.state.after_command();
             }
-            None => answer = NEITHER,
+            None => answer = Answer::Neither,
         }
     }
-    call.state.registers.put(ANSWER, &[answer]);
+    call.state.registers.put(ANSWER, &[answer as u32]);
     value::undefined()
 }
 
-/// `end(slot, generation, code, reason) → 0, or -1`
+/// `end(slot, generation, code, reason) → 0, or REFUSED`
 pub fn end(mut call: Call<'_>) -> Value {
     let (env, id) = (call.env(), call.id(0));
     let start = call.state.commands().begin(Op::End, 0, id, call.args.u32(2), 0);
     let done = finish_with_data(&mut call, start, 3).is_some();
     call.state.after_command();
-    value::integer(env, if done { 0 } else { -1 })
+    value::integer(env, if done { 0 } else { REFUSED })
 }
 
-/// `publish(topic, senderSlot, senderGeneration, data, flags) → 0, or -1`; slot -1: nobody is left out
+/// `publish(topic, senderSlot, senderGeneration, data, flags) → 0, or REFUSED`; slot NOBODY: nobody is left out
 pub fn publish(mut call: Call<'_>) -> Value {
     let (env, flags) = (call.env(), call.args.u32(4));
-    let sender = call.args.f64(1);
-    let id = if sender < 0.0 { ConnId { slot: NOBODY, generation: 0 } } else { call.id(1) };
+    let id = call.id(1);
     let flags = flags & (send_flag::BINARY | send_flag::COMPRESS);
     let start = call.state.commands().begin(Op::Publish, flags, id, call.args.u32(0), 0);
     let done = finish_with_data(&mut call, start, 3).is_some();
     call.state.after_command();
-    value::integer(env, if done { 0 } else { -1 })
+    value::integer(env, if done { 0 } else { REFUSED })
 }
 
 /// `buffered(slot, generation) → bytes`

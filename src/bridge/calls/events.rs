@@ -2,6 +2,7 @@
 
 use super::Call;
 use crate::bridge::value::{self, Value};
+use crate::channel::PayloadArgs;
 
 /// `take() → number` of events whose headers are in the event words now
 pub fn take(call: Call<'_>) -> Value {
@@ -27,12 +28,12 @@ pub fn payload(call: Call<'_>) -> Value {
     payload_at(call, offset, len)
 }
 
-/// `lendPayload(done) → ArrayBuffer`, with offset and length in the registers; `done` is one that is to be detached first,
+/// `lendPayload(done) → ArrayBuffer`, with [`PayloadArgs`] among the call arguments; `done` is one that is to be detached first,
 /// if any
 pub fn lend_payload(call: Call<'_>) -> Value {
     value::detach(call.env(), call.args.value(0));
-    let [offset, len] = call.state.registers.read();
-    payload_at(call, offset, len)
+    let PayloadArgs { offset, length } = PayloadArgs::read(call.state.registers.read());
+    payload_at(call, offset, length)
 }
 
 fn payload_at(call: Call<'_>, offset: u32, len: u32) -> Value {

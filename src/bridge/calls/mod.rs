@@ -2,7 +2,7 @@
 //!
 //! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`Session`] in it. Arguments come from our own JavaScript, which has checked
 //! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
-//! neither string nor buffer is answered with -1, in the registers with [`NEITHER`], and JavaScript sorts it out.
+//! neither string nor buffer is answered with `REFUSED`, or [`Answer::Neither`](crate::channel::Answer) among the call arguments, and JavaScript sorts it out.
 
 mod address;
 mod commands;
@@ -124,13 +124,6 @@ type Callback = unsafe extern "C" fn(Env, sys::napi_callback_info) -> Value;
 /// Functions that need no state.
 const STATELESS: [(&str, Callback); 3] =
     [("detach", detach_callback), ("byteLength", byte_length_callback), ("fatal", fatal_callback)];
-
-/// The register of the answer, in which JavaScript leaves nothing: with the state goes the last word in it.
-pub const ANSWER: usize = 6;
-/// Answered by the one who is not there any more: a message is dropped, a response does not go on.
-pub const GONE: u32 = 2;
-/// Answered for what is neither text nor data.
-pub const NEITHER: u32 = 3;
 
 /// `detach(buffer)`
 unsafe extern "C" fn detach_callback(env: Env, info: sys::napi_callback_info) -> Value {

@@ -1,10 +1,10 @@
 //! Calls about a response.
 
+use super::Call;
 use super::commands::finish_with_data;
-use super::{ANSWER, Call, NEITHER};
 use crate::bridge::backpressure::TRY_END_WINDOW;
 use crate::bridge::value::{self, Value};
-use crate::channel::{ConnId, OWNED_PAYLOAD, Op, begin_parts, set_part};
+use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, RespondArgs, begin_parts, set_part};
 
 /// Appends status and headers as the first parts of a record's payload. False: one is neither text nor data.
 fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
@@ -18,11 +18,7 @@ fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
     true
 }
 
-/// `respond(body)`, with op, slot, generation, flags, and the halves of the length in the registers, with the answer in
-/// [`ANSWER`]
-///
-/// 1 means "write on". 0: the kernel has refused bytes or much is on its way; `Writable` follows once it is gone. 3: neither
-/// text nor data.
+/// `respond(body)`, with [`RespondArgs`] among the call arguments and an [`Answer`] in [`ANSWER`]
 pub fn respond(call: Call<'_>) -> Value {
     respond_with(call, |call| {
         begin_parts(call.state.commands().payload());
@@ -36,16 +32,15 @@ pub fn respond_with_head(call: Call<'_>) -> Value {
 }
 
 fn respond_with(mut call: Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Value {
-    let answer = try_respond(&mut call, append_head).unwrap_or(NEITHER);
-    call.state.registers.put(ANSWER, &[answer]);
+    let answer = try_respond(&mut call, append_head).unwrap_or(Answer::Neither);
+    call.state.registers.put(ANSWER, &[answer as u32]);
     value::undefined()
 }
 
-fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Option<u32> {
-    let [op, slot, generation, flags, low, high] = call.state.registers.read();
-    let id = ConnId { slot, generation };
+fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Option<Answer> {
+    let RespondArgs { op, id, flags, length } = RespondArgs::read(call.state.registers.read());
     let op = Op::from_number(op).filter(|op| matches!(op, Op::Respond | Op::Write | Op::Finish))?;
-    let start = call.state.commands().begin(op, flags, id, low, high);
+    let start = call.state.commands().begin(op, flags, id, length as u32, (length >> 32) as u32);
     if !append_head(call) {
         call.state.commands().cancel(start);
         return None;
@@ -58,10 +53,10 @@ fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
         call.state.command(Op::WantWritable, id, 0);
     }
     call.state.after_command();
-    Some(u32::from(go_on))
+    Some(if go_on { Answer::Sent } else { Answer::Backpressure })
 }
 
-/// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or -1`
+/// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or REFUSED`
 ///
 /// Takes what keeps the bytes in flight within a window; for the rest JavaScript asks to be told when there is room.
 pub fn try_end(mut call: Call<'_>) -> Value {
@@ -73,7 +68,7 @@ pub fn try_end(mut call: Call<'_>) -> Value {
         call.state.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
     if !append_parts(&mut call, 3) {
         call.state.commands().cancel(start);
-        return value::integer(env, -1);
+        return value::integer(env, REFUSED);
     }
     let mut text = Vec::new();
     let bytes = match value::view_bytes(env, body) {
@@ -81,7 +76,7 @@ pub fn try_end(mut call: Call<'_>) -> Value {
         None if value::append_string(env, body, &mut text).is_some() => &text[..],
         None => {
             call.state.commands().cancel(start);
-            return value::integer(env, -1);
+            return value::integer(env, REFUSED);
         }
     };
     let accepted = &bytes[..bytes.len().min(room)];
@@ -100,14 +95,14 @@ pub fn try_end(mut call: Call<'_>) -> Value {
     value::number(env, accepted.len() as f64)
 }
 
-/// `upgrade(slot, generation, behaviour, status, headers, key, protocol, extensions) → 0, or -1`
+/// `upgrade(slot, generation, behaviour, status, headers, key, protocol, extensions) → 0, or REFUSED`
 pub fn upgrade(mut call: Call<'_>) -> Value {
     let (env, id) = (call.env(), call.id(0));
     let start = call.state.commands().begin(Op::Upgrade, 0, id, call.args.u32(2), 0);
     // What the loop sees as the body, and acknowledges, is everything behind the first two parts.
     let Some(inner) = append_upgrade(&mut call) else {
         call.state.commands().cancel(start);
-        return value::integer(env, -1);
+        return value::integer(env, REFUSED);
     };
     call.state.commands().finish(start);
     call.state.count_sent(id, inner);

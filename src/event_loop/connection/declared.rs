@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::http::is_bodiless;
-use crate::channel::{ResponseParts, respond_flag};
+use crate::channel::{MAX_DECLARED_BODY, ResponseParts, respond_flag};
 use crate::event_loop::context::Context;
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::request::{RequestHead, Span};
@@ -12,10 +12,6 @@ use smallvec::SmallVec;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Largest request body a program can answer with. It has to be whole before the answer can begin, since clients may
-/// read nothing before they have sent everything; a larger one is refused with 413.
-pub const MAX_DECLARED_BODY: usize = 16 << 20;
 
 /// Bytes of such bodies that all connections of a loop together may make it hold; who comes with more is told to come
 /// again later.

@@ -4,8 +4,10 @@ use super::compression::{Compression, Outgoing};
 use super::http::Http;
 use super::publication::Publication;
 use super::{Connection, Protocol};
-use crate::channel::{Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag};
-use crate::event_loop::context::{Behaviour, Context, wants};
+use crate::channel::{
+    Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag, wants,
+};
+use crate::event_loop::context::{Behaviour, Context};
 use crate::event_loop::timer::Tick;
 use crate::event_loop::topics::Subscriptions;
 use crate::protocol::http::request::RequestHead;
