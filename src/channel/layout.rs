@@ -13,7 +13,8 @@ use macros::{layout, numbers, read_fields, write_fields};
 use words::longest;
 pub use words::{BitField, Field};
 
-/// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
+/// A connection as both sides name it. The generation makes a command or event for an earlier user of the
+/// slot void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ConnId {
     pub slot: u32,
@@ -57,8 +58,8 @@ layout! {
         Quiet,
         /// A connection is open again after `Quiet`.
         Busy,
-        /// For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its slot may
-        /// have another one by the time they are asked for.
+        /// For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its
+        /// slot may have another one by the time they are asked for.
         Filter { app: u32, accepted: bool },
         /// The loop thread panicked; payload: the message. Nothing follows.
         Panic,
@@ -66,7 +67,8 @@ layout! {
         Warning,
         /// A handshake waits for a server name that is not known; payload: the name.
         ServerName { app: u32 },
-        /// `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came after.
+        /// `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came
+        /// after.
         AppClosed { app: u32 },
         /// The handler of a route that is no more; `stage` is one of `ForgottenStage`.
         Forgotten { handler: u32, stage: u32 },
@@ -91,8 +93,8 @@ layout! {
         ;
         /// The length of the body, if the request block has all of it.
         BODY_LENGTH: 16 bits,
-        /// The low bits of the exchange's number on its connection. There are never so many exchanges at once that
-        /// two of them had the same.
+        /// The low bits of the exchange's number on its connection. There are never so many exchanges at once
+        /// that two of them had the same.
         EXCHANGE: 7 bits,
     }
 
@@ -112,8 +114,8 @@ layout! {
         Query,
     }
 
-    /// Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer: that costs
-    /// more than a copy up to here.
+    /// Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer:
+    /// that costs more than a copy up to here.
     const OWNED_EVENT: usize = 32 << 10;
 
     /// What JavaScript asks of a connection.
@@ -146,8 +148,8 @@ layout! {
         Subscribe,
         /// `arg` = topic.
         Unsubscribe,
-        /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back the numbers
-        /// of topics that nobody else has.
+        /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
+        /// the numbers of topics that nobody else has.
         LeaveTopics,
         /// `arg` = topic; the connection is the sender, which is left out (slot [`NOBODY`]: none).
         Publish,
@@ -200,11 +202,12 @@ layout! {
         RespondArgs { op: u32, id: ConnId, flags: u32, length: u64 }
     }
 
-    /// The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the native
-    /// state goes the last word in it.
+    /// The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the
+    /// native state goes the last word in it.
     const ANSWER: usize = CALL_LAYOUT_WORDS;
 
-    /// The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it goes on.
+    /// The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it
+    /// goes on.
     const RELIEF_DUE: usize = ANSWER + 1;
 
     /// Words of the call arguments.
@@ -212,7 +215,8 @@ layout! {
 
     /// What became of a message or of a part of a response; `send` gives the first three to the program.
     enum Answer: u32 = 0 {
-        /// The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is gone.
+        /// The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is
+        /// gone.
         Backpressure,
         /// It is sent, and more may follow.
         Sent,
@@ -234,7 +238,8 @@ layout! {
         PONG,
     }
 
-    /// Instructions of a declared response. Each is followed by its texts: four bytes of length, then the bytes.
+    /// Instructions of a declared response. Each is followed by its texts: four bytes of length, then the
+    /// bytes.
     enum Instruction: u8 = 1 {
         /// Texts: name and value.
         Header,
@@ -252,8 +257,9 @@ layout! {
         Status,
     }
 
-    /// The largest body of a request that a declared response may contain. It has to be whole before the answer can
-    /// begin, since clients may read nothing before they have sent everything; a larger one is refused with 413.
+    /// The largest body of a request that a declared response may contain. It has to be whole before the
+    /// answer can begin, since clients may read nothing before they have sent everything; a larger one is
+    /// refused with 413.
     const MAX_DECLARED_BODY: usize = 16 << 20;
 
     /// Seconds an App gives the connections of HTTP, unless it says otherwise.
@@ -274,7 +280,8 @@ pub const PARKED: u32 = 1 << 30;
 /// Marks a payload of the `Dropped` events, which have batches of their own.
 pub const OF_DROPPED: u32 = 1 << 29;
 
-/// Offsets below this are unmarked. An arena is handed over long before it is so large, unless by one huge payload.
+/// Offsets below this are unmarked. An arena is handed over long before it is so large, unless by one huge
+/// payload.
 pub(super) const MOST_ARENA: usize = 1 << 29;
 
 /// Says which layout this is; `lib/layout.js` has the same number when it is of the same build.

@@ -1,8 +1,8 @@
 //! The request block: a request as JavaScript gets it, and asks for parts of it.
 //!
-//! Little-endian words (the fixed ones below, then name and value spans of each header, then the matches: handler,
-//! number of parameters, their spans), then the head itself, to which all spans are relative, then the body, if it goes
-//! with it.
+//! Little-endian words (the fixed ones below, then name and value spans of each header, then the matches:
+//! handler, number of parameters, their spans), then the head itself, to which all spans are relative, then
+//! the body, if it goes with it.
 
 use crate::protocol::http::request::{HeaderSpan, RequestHead, Span};
 

@@ -103,7 +103,8 @@ pub fn end(mut call: Call<'_>) -> Value {
     value::integer(env, if done { 0 } else { REFUSED })
 }
 
-/// `publish(topic, senderSlot, senderGeneration, data, flags) → 0, or REFUSED`; slot NOBODY: nobody is left out
+/// `publish(topic, senderSlot, senderGeneration, data, flags) → 0, or REFUSED`; slot NOBODY: nobody is left
+/// out
 pub fn publish(mut call: Call<'_>) -> Value {
     let (env, flags) = (call.env(), call.args.u32(4));
     let id = call.id(1);

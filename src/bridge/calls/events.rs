@@ -28,8 +28,8 @@ pub fn payload(call: Call<'_>) -> Value {
     payload_at(call, offset, len)
 }
 
-/// `lendPayload(done) → ArrayBuffer`, with [`PayloadArgs`] among the call arguments; `done` is one that is to be detached first,
-/// if any
+/// `lendPayload(done) → ArrayBuffer`, with [`PayloadArgs`] among the call arguments; `done` is one that is to
+/// be detached first, if any
 pub fn lend_payload(call: Call<'_>) -> Value {
     value::detach(call.env(), call.args.value(0));
     let PayloadArgs { offset, length } = PayloadArgs::read(call.state.registers.read());

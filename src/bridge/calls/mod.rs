@@ -1,8 +1,10 @@
 //! The calls JavaScript makes per event and per message, registered as plain functions.
 //!
-//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`Session`] in it. Arguments come from our own JavaScript, which has checked
-//! what users may get wrong; what memory safety needs is checked again here and in `value.rs`. Text or data that is
-//! neither string nor buffer is answered with `REFUSED`, or [`Answer::Neither`](crate::channel::Answer) among the call arguments, and JavaScript sorts it out.
+//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`Session`] in
+//! it. Arguments come from our own JavaScript, which has checked what users may get wrong; what memory safety
+//! needs is checked again here and in `value.rs`. Text or data that is neither string nor buffer is answered
+//! with `REFUSED`, or [`Answer::Neither`](crate::channel::Answer) among the call arguments, and JavaScript
+//! sorts it out.
 
 mod address;
 mod commands;
@@ -44,14 +46,15 @@ impl Call<'_> {
     }
 }
 
-/// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead of all.
+/// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead
+/// of all.
 macro_rules! hot {
     ($($name:literal $(($count:literal))? => $function:ident as $callback:ident),* $(,)?) => {
         $(
             unsafe extern "C" fn $callback(env: Env, info: sys::napi_callback_info) -> Value {
-                // SAFETY: Node calls this with the env and info of the current call, on the thread of the environment;
-                // the data pointer is its Place. No hot function calls back into JavaScript while it uses the state,
-                // so the reference is the only one.
+                // SAFETY: Node calls this with the env and info of the current call, on the thread of the
+                // environment; the data pointer is its Place. No hot function calls back into JavaScript
+                // while it uses the state, so the reference is the only one.
                 let (args, state) = unsafe {
                     let (args, data) = Arguments::read(env, info, hot!(@count $($count)?));
                     (args, Place::of_pointer(data).session())
@@ -141,8 +144,8 @@ unsafe extern "C" fn byte_length_callback(env: Env, info: sys::napi_callback_inf
     value::number(env, length.map_or(-1.0, |n| n as f64))
 }
 
-/// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the functions
-/// above, so this one must have no state.
+/// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the
+/// functions above, so this one must have no state.
 unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
     // SAFETY: as above.
     let (args, _) = unsafe { Arguments::read(env, info, 1) };

@@ -183,8 +183,8 @@ fn write_docs(out: &mut String, indent: &str, docs: &[impl AsRef<str>]) {
 #[cfg(test)]
 const HEAD: &str = "\
 'use strict';
-// Generated from src/channel/layout.rs by `UPDATE=1 cargo test --no-default-features layout`: change it there.
-// The numbers by which the two sides of the addon understand each other.
+// The numbers by which the two sides of the addon understand each other. Generated from
+// src/channel/layout.rs: change them there, and run `UPDATE=1 cargo test --no-default-features layout`.
 
 ";
 

@@ -1,13 +1,16 @@
-//! The macro that turns the declarations of `layout.rs` into Rust items and into the parts of `lib/layout.js`.
+//! The macro that turns the declarations of `layout.rs` into Rust items and into the parts of
+//! `lib/layout.js`.
 
 /// Declares what crosses between the two sides. Comments of the entries become those of both languages.
 ///
 /// - `enum Name: repr = first { Entry, … }`: numbers from `first` on, in order.
-/// - `events { Name { field: type, … }, … }`: the kinds of events, from 1 on, and what the words `a` to `c` of each are.
+/// - `events { Name { field: type, … }, … }`: the kinds of events, from 1 on, and what the words `a` to `c`
+///   of each are.
 /// - `header Name { word, … }`: the words of an event.
-/// - `flags name { FLAG, … }`: bits from the lowest on, and above them `FIELD: width` for numbers of that many bits.
-/// - `calls { Name { field: type, … } … }`: what JavaScript leaves in the array of call arguments before a call, from
-///   its first word on; `CALL_LAYOUT_WORDS` is the length of the longest.
+/// - `flags name { FLAG, … }`: bits from the lowest on, and above them `FIELD: width` for numbers of that
+///   many bits.
+/// - `calls { Name { field: type, … } … }`: what JavaScript leaves in the array of call arguments before a
+///   call, from its first word on; `CALL_LAYOUT_WORDS` is the length of the longest.
 /// - `const NAME: type = value;`
 ///
 /// It works through the declarations one by one, and collects the parts for JavaScript in the brackets.
@@ -27,7 +30,10 @@ macro_rules! layout {
         }
         $($rest:tt)*
     ) => {
-        numbers! { [$(#[doc = $doc])*] $name $repr $first [$(#[doc = $head_doc])* $head] $([$(#[doc = $entry_doc])* $entry])* }
+        numbers! {
+            [$(#[doc = $doc])*] $name $repr $first
+            [$(#[doc = $head_doc])* $head] $([$(#[doc = $entry_doc])* $entry])*
+        }
         layout! { @items [$($parts)*
             vec![Part::Table {
                 name: stringify!($name).into(),
@@ -89,7 +95,10 @@ macro_rules! layout {
         layout! { @items [$($parts)*
             vec![Part::Table {
                 name: "EventKind".into(),
-                docs: vec![" What happened. Receivers are called with slot, generation, arguments (there are three words), and offset and length", " of the payload."],
+                docs: vec![
+                    " What happened. A receiver is called with slot, generation, the three words of arguments, and",
+                    " offset and length of the payload.",
+                ],
                 entries: vec![
                     (
                         screaming(stringify!($head)),
