@@ -7,6 +7,9 @@
 //! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel`, `blocks`, `router` and
 //! `topics`; nothing points back.
 
+#[cfg(not(unix))]
+compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptors and Unix sockets");
+
 pub mod blocks;
 pub mod channel;
 pub mod declarative;
