@@ -4,12 +4,12 @@ use super::calls::{ANSWER, GONE};
 use super::processors;
 use super::value::Words;
 use super::wake::Wake;
-use crate::channel::buffers::Blocks;
+use crate::channel::buffers::{Blocks, Owned};
 use crate::channel::mailbox::{Batch, Mailbox};
 use crate::channel::{
     Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_BYTES,
     DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader,
-    MAX_CONNECTIONS, OF_DROPPED, OWNED, Op, Owned, PARKED, command_cost,
+    MAX_CONNECTIONS, OF_DROPPED, OWNED, Op, PARKED, command_cost,
 };
 use crate::event_loop::{Control, Loop};
 use slab::Slab;
@@ -187,8 +187,8 @@ impl State {
 
     /// Of payloads that nobody wanted.
     fn keep_buffers(&mut self) {
-        for owned in self.batch.owned.drain(..) {
-            self.event_loop.shared.blocks.give(owned.buffer);
+        for owned in self.batch.owned.drain(..).flatten() {
+            self.event_loop.shared.blocks.give(owned.into_buffer());
         }
     }
 
@@ -218,7 +218,8 @@ impl State {
     /// an empty payload.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
-            return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
+            let owned = self.batch.owned.get((offset & !OWNED) as usize).and_then(Option::as_ref);
+            return owned.map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
             return self.parked.get((offset & !PARKED) as usize).map_or(&[], |parked| &parked.block);
@@ -256,7 +257,7 @@ impl State {
         if offset & OWNED == 0 || !self.lends {
             return None;
         }
-        self.batch.owned.get_mut((offset & !OWNED) as usize).map(std::mem::take)
+        self.batch.owned.get_mut((offset & !OWNED) as usize)?.take()
     }
 
     // ---- commands
