@@ -2,7 +2,8 @@
  * uws-rs: the API of uWebSockets.js v20 on an event loop of its own.
  *
  * A background thread owns every socket. Your JavaScript gets events in batches and hands back batches of answers;
- * what follows says what may be relied on. "Original" means uWebSockets.js v20; the README lists all differences.
+ * what follows says what may be relied on. "Original" means uWebSockets.js v20; docs/differences.md lists all
+ * differences.
  *
  * **Order.** What is written to one connection arrives in the order of the calls, publishes to it included, and later
  * requests of one connection are answered after earlier ones (RFC 9112 §9.3.2). Between connections there is no order.
