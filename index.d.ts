@@ -2,7 +2,8 @@
  * uws-rs: the API of uWebSockets.js v20 on an event loop of its own.
  *
  * A background thread owns every socket. Your JavaScript gets events in batches and hands back batches of answers;
- * what follows says what may be relied on. "Original" means uWebSockets.js v20; the README lists all differences.
+ * what follows says what may be relied on. "Original" means uWebSockets.js v20; docs/differences.md lists all
+ * differences.
  *
  * **Order.** What is written to one connection arrives in the order of the calls, publishes to it included, and later
  * requests of one connection are answered after earlier ones (RFC 9112 §9.3.2). Between connections there is no order.
@@ -470,9 +471,9 @@ export interface WebSocketBehavior<UserData> {
    * connection holds nothing for it; a publish is then compressed once for all subscribers with the same window. A
    * dedicated compressor refers back to earlier messages, which makes similar messages much smaller, compresses a publish
    * for each connection, and holds memory as long as the connection lives: 512 bytes to 4 KiB up to
-   * `DEDICATED_COMPRESSOR_32KB`, about 180, 230 and 320 KiB for 64KB, 128KB and 256KB. A dedicated decompressor holds up
-   * to its window, 512 bytes to 32 KiB. `maxPayloadLength` bounds a message after inflation, too. All of it runs outside
-   * the JavaScript thread. Safari 15.0 to 15.3 is not offered compression.
+   * `DEDICATED_COMPRESSOR_32KB`, and 64, 128 and 256 KiB for those that are named so. A dedicated decompressor holds up to
+   * its window, 512 bytes to 32 KiB. `maxPayloadLength` bounds a message after inflation, too. All of it runs outside the
+   * JavaScript thread. Safari 15.0 to 15.3 is not offered compression.
    */
   compression?: CompressOptions;
 

@@ -4,7 +4,11 @@
 //! the JavaScript thread (`bridge`, feature `binding`) owns what must be answered synchronously. Between them are two
 //! queues of events and commands and a few atomics (`channel`).
 //!
-//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel` and `routing`; nothing points back.
+//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel` and `routing`; nothing
+//! points back.
+
+#[cfg(not(unix))]
+compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptors and Unix sockets");
 
 pub mod channel;
 pub mod event_loop;

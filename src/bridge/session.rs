@@ -6,11 +6,11 @@ use super::flush::{Flushed, Outbox, end_of_drain};
 use super::parked::ParkedBlocks;
 use super::value::Words;
 use super::wake::Wake;
-use crate::channel::buffers::Blocks;
+use crate::channel::buffers::{Blocks, Owned};
 use crate::channel::mailbox::Mailbox;
 use crate::channel::{
     CommandBatch, ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS,
-    EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, Owned, PARKED,
+    EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, PARKED,
 };
 use crate::event_loop::{Control, Loop};
 use std::sync::Arc;
@@ -124,8 +124,8 @@ impl Session {
 
     /// Of payloads that nobody wanted.
     fn keep_buffers(&mut self) {
-        for owned in self.batch.owned.drain(..) {
-            self.event_loop.shared.blocks.give(owned.buffer);
+        for owned in self.batch.owned.drain(..).flatten() {
+            self.event_loop.shared.blocks.give(owned.into_buffer());
         }
     }
 
@@ -155,7 +155,8 @@ impl Session {
     /// an empty payload.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
-            return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
+            let owned = self.batch.owned.get((offset & !OWNED) as usize).and_then(Option::as_ref);
+            return owned.map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
             return self.parked.get((offset & !PARKED) as usize);
@@ -192,7 +193,7 @@ impl Session {
         if offset & OWNED == 0 || !self.lends {
             return None;
         }
-        self.batch.owned.get_mut((offset & !OWNED) as usize).map(std::mem::take)
+        self.batch.owned.get_mut((offset & !OWNED) as usize)?.take()
     }
 
     // ---- commands
