@@ -255,6 +255,8 @@ pub fn share_a_lone_processor() {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::{ConnId, Op, WakeJs};
+    use crate::protocol::http::request::Limits;
 
     /// The lengths of the next stretches, where each event takes so many nanoseconds.
     fn strides(is_alone: bool, each: u64, count: usize) -> Vec<u32> {
@@ -287,6 +289,53 @@ mod tests {
         assert_eq!(policy.next(2, now), 4);
         assert_eq!(policy.start(now + Duration::from_secs(1)), 4);
         assert_eq!(policy.next(4, now + Duration::from_secs(1)), 8, "time between batches does not count");
+    }
+
+    struct NobodyToWake;
+
+    impl WakeJs for NobodyToWake {
+        fn wake(&self) {}
+    }
+
+    fn event_loop() -> Loop {
+        Loop::start(Limits { max_head: 4096, max_fields: 100 }, Box::new(NobodyToWake)).expect("loop")
+    }
+
+    #[test]
+    fn what_was_handed_over_is_waited_for() {
+        let (mut outbox, event_loop) = (Outbox::new(), event_loop());
+        assert!(outbox.wait(&event_loop), "nothing was handed over");
+        for app in 0..3 {
+            outbox.control(&event_loop, Control::AddApp { app });
+            assert_eq!(outbox.flush(&event_loop), Flushed::Room);
+            assert!(outbox.commands().is_empty() && !outbox.is_drained());
+        }
+        while !outbox.wait(&event_loop) {}
+        assert_eq!(event_loop.shared.settled.batches(), 3);
+        assert_eq!(outbox.flush(&event_loop), Flushed::Room, "there is nothing to hand over");
+        while !outbox.wait(&event_loop) {}
+        assert_eq!(event_loop.shared.settled.batches(), 3);
+        outbox.wait_until_sent(&event_loop, end_of_drain());
+        assert!(outbox.is_drained());
+        outbox.commands().push(Op::CloseApp, ConnId::default(), 0);
+        assert!(!outbox.is_drained(), "there is something new");
+    }
+
+    #[test]
+    fn after_the_loop_nothing_is_waited_for() {
+        let (mut outbox, mut event_loop) = (Outbox::new(), event_loop());
+        event_loop.stop();
+        let begin = Instant::now();
+        event_loop.shared.unsent.store(1, Ordering::SeqCst);
+        let start = outbox.commands().begin(Op::Send, 0, ConnId::default(), 0, 0);
+        outbox.commands().finish_owned(start, vec![0; 2 * COMMAND_QUEUE_BYTES]);
+        assert_eq!(outbox.flush(&event_loop), Flushed::Room);
+        assert!(outbox.commands().is_empty());
+        assert_eq!(event_loop.shared.commands.bytes(), 0, "nobody would take them");
+        outbox.wait_until_sent(&event_loop, end_of_drain());
+        assert!(begin.elapsed() < LONGEST_DRAIN);
+        #[cfg(debug_assertions)]
+        outbox.check(&event_loop);
     }
 
     #[test]
