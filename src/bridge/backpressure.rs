@@ -1,8 +1,9 @@
 //! The accounts of what JavaScript has sent on each connection, and when a program is told to wait.
 //!
-//! Backpressure acts as soon as the kernel has refused bytes of a connection: from then on until it has taken everything,
-//! all that is on its way to that connection counts as buffered, and messages beyond its limit are dropped. Before that,
-//! only one thing acts: with more than [`SEND_WINDOW`] in flight the next message waits until the loop has tried to write.
+//! Backpressure acts as soon as the kernel has refused bytes of a connection: from then on until it has taken
+//! everything, all that is on its way to that connection counts as buffered, and messages beyond its limit
+//! are dropped. Before that, only one thing acts: with more than [`SEND_WINDOW`] in flight the next message
+//! waits until the loop has tried to write.
 
 use crate::channel::{Account, Answer, ConnId, MAX_CONNECTIONS, SlotTable, command_cost};
 
@@ -13,22 +14,24 @@ const SEND_WINDOW: usize = 1 << 20;
 
 /// The account of one connection: the last one of its slot that anything was sent on.
 ///
-/// The session owns it and is the only one to count `sent`. The loop owns the other half, [`Account`] in `SlotState`, and
-/// is the only one to count `acked`: once for each command it has carried out, or dropped because the connection had
-/// ended. Both halves belong to one generation. After the loop has given the slot to another connection, nothing counts
-/// for this one any more: the session finds no account, and answers as if nothing were buffered. After the loop thread
-/// has ended `acked` stands still, and nobody asks: every object of JavaScript has been told that its connection is gone.
+/// The session owns it and is the only one to count `sent`. The loop owns the other half, [`Account`] in
+/// `SlotState`, and is the only one to count `acked`: once for each command it has carried out, or dropped
+/// because the connection had ended. Both halves belong to one generation. After the loop has given the slot
+/// to another connection, nothing counts for this one any more: the session finds no account, and answers as
+/// if nothing were buffered. After the loop thread has ended `acked` stands still and what is sent stays in
+/// flight, until JavaScript reads that event, with which all its objects end.
 #[derive(Clone, Copy, Default)]
 struct Ledger {
     /// 0 before anything is sent: the first connection of a slot has generation 1.
     generation: u32,
-    /// [`command_cost`] of all commands sent, wrapping. As much of it as the loop has not acknowledged is in flight.
+    /// [`command_cost`] of all commands sent, wrapping. As much of it as the loop has not acknowledged is in
+    /// flight.
     sent: usize,
     /// A send was answered 0 since the kernel last took everything.
     warned: bool,
 }
 
-/// The accounts of all connections, by slot.
+/// The accounts of all connections.
 #[derive(Default)]
 pub struct Ledgers {
     by_slot: Vec<Ledger>,
@@ -37,7 +40,7 @@ pub struct Ledgers {
     changed: Vec<u32>,
 }
 
-/// Generations are of 31 bits and wrap.
+/// Generations have 31 bits and wrap.
 fn is_later(generation: u32, than: u32) -> bool {
     let ahead = generation.wrapping_sub(than) & 0x7fff_ffff;
     ahead != 0 && ahead < 0x4000_0000
@@ -91,10 +94,10 @@ impl Ledgers {
         backlog == 0 && flight > SEND_WINDOW
     }
 
-    /// Whether a message may be sent, and the answer to the program.
+    /// Decides whether a message may be sent. Returns the answer to the program.
     ///
-    /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
-    /// all the same, so that a program that stops at 0 never loses one.
+    /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is
+    /// accepted all the same, so that a program that stops at 0 never loses one.
     pub fn admit(&mut self, id: ConnId, limit: usize, slots: &SlotTable) -> Answer {
         let buffered = self.buffered(id, slots);
         let Some(Ledger { warned, .. }) = self.of(id) else { return Answer::Sent };
@@ -110,7 +113,7 @@ impl Ledgers {
         Answer::Backpressure
     }
 
-    /// `getBufferedAmount`, after which the program knows that the connection is slow.
+    /// `getBufferedAmount`. A program that is told of bytes knows that the connection is slow.
     pub fn tell_buffered(&mut self, id: ConnId, slots: &SlotTable) -> usize {
         let buffered = self.buffered(id, slots);
         if let Some(ledger) = self.of(id).filter(|_| buffered > 0) {
@@ -119,11 +122,11 @@ impl Ledgers {
         buffered
     }
 
-    /// Panics if the loop has acknowledged more than was sent on one of the connections that anything was sent on since
-    /// the last check. Called when all that is counted has been handed over.
+    /// Panics if the loop has acknowledged more than was sent on one of the connections that anything was
+    /// sent on since the last check. Called when all that is counted has been handed over.
     ///
-    /// Right at any time, although the loop goes on counting meanwhile: it acknowledges commands that were handed over,
-    /// each once, and all of those are in `sent`.
+    /// Right at any time, although the loop goes on counting meanwhile: it acknowledges commands that were
+    /// handed over, each once, and all of those are in `sent`.
     #[cfg(debug_assertions)]
     pub fn check(&mut self, slots: &SlotTable) {
         for slot in std::mem::take(&mut self.changed) {

@@ -1,4 +1,5 @@
-//! The functions of the module that are called rarely, through napi-derive: they name their engine by its number.
+//! The exported functions that are called rarely, through napi-derive. Each names its session by the engine's
+//! number.
 
 use super::place::{self, Place};
 use super::session::Session;
@@ -18,7 +19,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The options of a `ws` route, checked by JavaScript.
+/// The options of a `ws` route, which JavaScript has checked.
 #[napi(object)]
 pub struct BehaviourOptions {
     pub id: u32,
@@ -35,9 +36,11 @@ pub struct BehaviourOptions {
     pub wants: u32,
 }
 
-/// Starts a loop that calls `pump` when there are events; returns the number to name it by. `libuv`: the runtime is Node,
-/// whose event loop that is. `lends`: JavaScript may see memory of ours, which only an environment may that ends after all
-/// others. `events` and `registers` are memory shared with the hot functions, see there.
+/// Starts a loop that calls `pump` when there are events; returns the number to name it by.
+///
+/// `libuv`: the runtime is Node, whose event loop is libuv's. `lends`: JavaScript may see memory of the loop,
+/// which is safe only in an environment that ends after all others. `events` and `registers` are memory by
+/// which the functions of `calls` pass numbers.
 #[napi]
 pub fn start_engine(
     env: Env,
@@ -64,7 +67,7 @@ pub fn start_engine(
     Ok(number)
 }
 
-/// The functions called per event and per message.
+/// The functions called for each event and message; see `calls`.
 #[napi(ts_return_type = "object")]
 pub fn hot_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
     let place = Place::numbered(engine).ok_or_else(|| napi::Error::from_reason("no engine"))?;
@@ -79,18 +82,18 @@ pub fn layout() -> u32 {
     layout_number()
 }
 
-/// Sends a rare command; nothing once the environment has ended.
+/// Sends a rare command. Does nothing once the environment has ended.
 pub fn control(engine: u32, control: Control) {
     place::with(engine, |session| session.control(control));
 }
 
-/// Has the loop accept on a socket; an error once there is no loop.
+/// Has the loop accept on a socket. An error once the environment has ended.
 fn watch(engine: u32, listen: Control) -> Result<()> {
     let watched = place::with(engine, |session| session.control(listen));
     watched.ok_or_else(|| napi::Error::from_reason("the environment has ended"))
 }
 
-/// As in the original nothing is accepted any more when this returns.
+/// As in the original, nothing is accepted any more when this returns.
 fn close(engine: u32, op: Op, number: u32) {
     place::with(engine, |session| {
         session.command(op, ConnId::default(), number);
@@ -152,7 +155,7 @@ pub fn add_behaviour(engine: u32, options: BehaviourOptions) {
     );
 }
 
-/// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
+/// Has the loop answer by itself for `handler`, whose route is added after this; `program` is a buffer.
 #[napi]
 pub fn declare(
     engine: u32,
@@ -169,7 +172,7 @@ pub fn declare(
     Ok(())
 }
 
-/// In seconds; 0: none.
+/// Timeouts of an app in seconds; 0: none.
 #[napi]
 pub fn timeouts(engine: u32, app: u32, idle: u32, response: u32) {
     control(engine, Control::Timeouts { app, timeouts: Timeouts { idle, response } });
@@ -180,7 +183,7 @@ pub fn filter(engine: u32, app: u32) {
     control(engine, Control::Filter { app });
 }
 
-/// Binds on the calling thread, so that the answer is there at once: the port, or an error.
+/// Binds on the calling thread, so that the port or an error can be returned at once.
 #[napi]
 pub fn listen(
     engine: u32,
@@ -202,7 +205,7 @@ pub fn listen_unix(engine: u32, env: Env, app: u32, listener: u32, path: Unknown
     watch(engine, Control::Listen { app, listener, bound })
 }
 
-/// The number that stands for an app in the whole process.
+/// The number by which other environments of the process find an app.
 #[napi]
 pub fn descriptor(engine: u32, app: u32) -> f64 {
     place::with(engine, |session| registry::descriptor(session.event_loop.remote(), app) as f64)
@@ -229,13 +232,15 @@ pub fn close_app(engine: u32, app: u32) {
     close(engine, Op::CloseApp, app);
 }
 
-/// Keeps the process alive while something listens or is open.
+/// Sets whether this engine keeps the process alive: JavaScript has it do so while something listens or is
+/// open.
 #[napi]
 pub fn keep_alive(env: Env, engine: u32, keep: bool) {
     place::with(engine, |session| session.wake.keep_alive(env.raw(), keep));
 }
 
-/// Does as the end of the environment does, to test that a runtime may call anything after it.
+/// Ends the session as the end of the environment does, to test that a runtime may call any function after
+/// it.
 #[napi]
 pub fn end_for_test(engine: u32) {
     if let Some(place) = Place::numbered(engine) {
@@ -243,13 +248,13 @@ pub fn end_for_test(engine: u32) {
     }
 }
 
-/// Makes the loop thread panic, to test what JavaScript sees of it.
+/// Makes the loop thread panic, to test that JavaScript learns of it.
 #[napi]
 pub fn panic_for_test(engine: u32, message: String) {
     control(engine, Control::Panic(message));
 }
 
-/// The head limit of the original, raised by the same environment variable.
+/// The original's limit on the size of a head, which the same environment variable raises.
 fn head_limits() -> Limits {
     let raised = std::env::var("UWS_HTTP_MAX_HEADERS_SIZE").ok().and_then(|text| text.parse().ok());
     Limits { max_head: raised.unwrap_or(DEFAULT_MAX_HEAD), max_fields: MAX_FIELDS }

@@ -1,11 +1,12 @@
 //! When commands leave for the loop.
 //!
-//! - Outside of a batch of events they leave at the end of the turn of the runtime's event loop; JavaScript sees to it.
-//! - While JavaScript works through a batch of events they leave after one of the intervals of [`FlushPolicy`], so that
-//!   the loop writes while handlers work.
+//! - Outside of a batch of events they leave at the end of the turn of the runtime's event loop; JavaScript
+//!   sees to it.
+//! - While JavaScript works through a batch of events they leave after one of the intervals of
+//!   [`FlushPolicy`], so that the loop writes while handlers work.
 //! - A batch of commands that has grown large leaves at once.
-//! - With one processor for both threads they leave less often, and JavaScript yields the processor after so many bytes of
-//!   answers; the loop's thread does not interrupt JavaScript's ([`share_a_lone_processor`]).
+//! - With one processor for both threads they leave less often, JavaScript yields the processor after so many
+//!   bytes of answers, and the loop's thread does not interrupt JavaScript's ([`share_a_lone_processor`]).
 //! - When the environment ends they leave, and the end waits for as long as peers take bytes, within bounds.
 
 use crate::channel::mailbox::Batch;
@@ -16,12 +17,15 @@ use std::time::{Duration, Instant};
 
 /// Time between two flushes while JavaScript works through a batch of events.
 const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
-/// The same where a handler takes longer than [`CHEAP_EVENT`], if the loop has a processor of its own to write meanwhile.
+/// The same where a handler takes longer than [`CHEAP_EVENT`], if the loop has a processor of its own to
+/// write meanwhile.
 const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
-/// The same where the loop has none: a flush switches between the threads then, and nothing is written any sooner.
+/// The same where the loop has none: a flush switches between the threads then, and nothing is written any
+/// sooner.
 const LONE_FLUSH_INTERVAL: Duration = Duration::from_micros(1500);
 const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
-/// On a lone processor the loop gets its turn when it has this much to write: more would fall out of the cache before.
+/// On a lone processor the loop gets its turn when it has this much to write: more would fall out of the
+/// cache before.
 const YIELD_BYTES: usize = 1 << 20;
 /// Most events handled between two looks at the clock.
 const MAX_STRIDE: u32 = 1024;
@@ -30,8 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// How long an ending process may be held up by connections that still take bytes.
 const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
-/// Decides when commands leave while JavaScript works through a batch of events. It acts between two handlers, never
-/// within one, and reads the clock only there.
+/// Decides when commands leave while JavaScript works through a batch of events. It acts between two
+/// handlers, never within one, and reads the clock only there.
 struct FlushPolicy {
     /// When the stretch of events began that is being worked through.
     since: Instant,
@@ -48,7 +52,8 @@ impl FlushPolicy {
         FlushPolicy { since: Instant::now(), stride: 1, is_alone, answered: 0 }
     }
 
-    /// The length of the first stretch of a batch: the last handlers are the best guess at the next ones.
+    /// The length of the first stretch of a batch. The last handlers are the best guess at how long the next
+    /// ones take.
     fn start(&mut self, now: Instant) -> u32 {
         self.since = now;
         self.stride
@@ -90,7 +95,7 @@ impl FlushPolicy {
     }
 }
 
-/// How a flush ended.
+/// Whether more commands may follow a flush.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flushed {
     /// There is room for more commands.
@@ -101,10 +106,11 @@ pub enum Flushed {
 
 /// The commands of a session on their way to the loop.
 ///
-/// The session owns the batch that is being collected, the loop every batch that was handed over. The session alone counts
-/// those handed over, and the loop alone (in `Settled`) those it has carried out; JavaScript waits for the second count
-/// to reach the first. After the loop thread has ended, what is handed over is emptied instead and the loop's count stands
-/// still, so every wait ends as soon as the thread is found not to run.
+/// The session owns the batch that is being collected, the loop every batch that was handed over. The session
+/// alone counts those handed over, and the loop alone (in `Settled`) those it has carried out; JavaScript
+/// waits for the second count to reach the first. After the loop thread has ended, what is handed over is
+/// emptied instead and the loop's count stands still, so every wait ends as soon as the thread is found not
+/// to run.
 pub struct Outbox {
     commands: CommandBatch,
     /// Batches handed over, wrapping.
@@ -115,7 +121,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// For an environment whose loop runs on this machine's processors.
+    /// An empty one, with the policy for as many processors as the process may use now.
     pub fn new() -> Self {
         let policy = FlushPolicy::new(is_lone_processor());
         Outbox { commands: CommandBatch::default(), handed_over: 0, drained: None, policy }
@@ -140,8 +146,9 @@ impl Outbox {
         self.commands.bytes() >= COMMAND_BATCH_BYTES
     }
 
-    /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory. The wait ends: the
-    /// loop carries commands out unless JavaScript has to hear of what was dropped first, which is `ReliefDue` at once.
+    /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory. The
+    /// wait ends: the loop carries commands out unless JavaScript has to hear of what was dropped first,
+    /// which is `ReliefDue` at once.
     pub fn flush(&mut self, event_loop: &Loop) -> Flushed {
         if self.commands.is_empty() {
             return Flushed::Room;
@@ -172,10 +179,11 @@ impl Outbox {
         self.policy.next(events, Instant::now())
     }
 
-    /// Waits until the loop has carried out what was handed over and tried to write, or [`LONGEST_WAIT`] has passed.
-    /// Returns whether it has.
+    /// Waits until the loop has carried out what was handed over and tried to write, or [`LONGEST_WAIT`] has
+    /// passed. Returns whether it has.
     ///
-    /// The loop must not wait for JavaScript meanwhile. It drops what it has to: as much as there were commands queued.
+    /// Meanwhile the loop carries commands out however many `Dropped` events wait for JavaScript. The commands
+    /// that are queued bound how many more there will be.
     pub fn wait(&self, event_loop: &Loop) -> bool {
         let shared = &event_loop.shared;
         shared.urgent.store(true, Ordering::SeqCst);
@@ -187,7 +195,9 @@ impl Outbox {
         is_settled
     }
 
-    /// Panics if the loop has carried out batches that were not handed over. Right at any time: its count follows ours.
+    /// Panics if the loop has carried out batches that were not handed over. Right at any time, although the
+    /// loop goes on counting meanwhile: the session counts a batch before the next check, and the loop only
+    /// batches that it got.
     #[cfg(debug_assertions)]
     pub fn check(&self, event_loop: &Loop) {
         let (done, ours) = (event_loop.shared.settled.batches(), self.handed_over);
@@ -221,14 +231,15 @@ pub fn end_of_drain() -> Instant {
     Instant::now() + LONGEST_DRAIN
 }
 
-/// By affinity, or by the quota of a container.
+/// Whether the process may use but one processor, by its affinity or by the quota of its container.
 fn is_lone_processor() -> bool {
     std::thread::available_parallelism().is_ok_and(|count| count.get() == 1)
 }
 
-/// Makes the calling thread, the loop's, one that waits for JavaScript to sleep or to have had its slice of time (some 3 ms)
-/// instead of interrupting it whenever woken: then what JavaScript asks of it is done in one go, with half the switches
-/// between the two. It acts once, when the loop starts, and only with one processor: where there are more nothing waits.
+/// Has the calling thread, the loop's, wait until JavaScript sleeps or has had its slice of time (some 3 ms),
+/// instead of interrupting it whenever woken: then the loop carries out the commands of that time in one go,
+/// with half the switches between the threads. It acts once, when the loop starts, and only with one
+/// processor: with more, nothing waits.
 #[cfg(all(target_os = "linux", feature = "binding"))]
 pub fn share_a_lone_processor() {
     if is_lone_processor() {
@@ -244,6 +255,8 @@ pub fn share_a_lone_processor() {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::{ConnId, Op, WakeJs};
+    use crate::protocol::http::request::Limits;
 
     /// The lengths of the next stretches, where each event takes so many nanoseconds.
     fn strides(is_alone: bool, each: u64, count: usize) -> Vec<u32> {
@@ -276,6 +289,53 @@ mod tests {
         assert_eq!(policy.next(2, now), 4);
         assert_eq!(policy.start(now + Duration::from_secs(1)), 4);
         assert_eq!(policy.next(4, now + Duration::from_secs(1)), 8, "time between batches does not count");
+    }
+
+    struct NobodyToWake;
+
+    impl WakeJs for NobodyToWake {
+        fn wake(&self) {}
+    }
+
+    fn event_loop() -> Loop {
+        Loop::start(Limits { max_head: 4096, max_fields: 100 }, Box::new(NobodyToWake)).expect("loop")
+    }
+
+    #[test]
+    fn what_was_handed_over_is_waited_for() {
+        let (mut outbox, event_loop) = (Outbox::new(), event_loop());
+        assert!(outbox.wait(&event_loop), "nothing was handed over");
+        for app in 0..3 {
+            outbox.control(&event_loop, Control::AddApp { app });
+            assert_eq!(outbox.flush(&event_loop), Flushed::Room);
+            assert!(outbox.commands().is_empty() && !outbox.is_drained());
+        }
+        while !outbox.wait(&event_loop) {}
+        assert_eq!(event_loop.shared.settled.batches(), 3);
+        assert_eq!(outbox.flush(&event_loop), Flushed::Room, "there is nothing to hand over");
+        while !outbox.wait(&event_loop) {}
+        assert_eq!(event_loop.shared.settled.batches(), 3);
+        outbox.wait_until_sent(&event_loop, end_of_drain());
+        assert!(outbox.is_drained());
+        outbox.commands().push(Op::CloseApp, ConnId::default(), 0);
+        assert!(!outbox.is_drained(), "there is something new");
+    }
+
+    #[test]
+    fn after_the_loop_nothing_is_waited_for() {
+        let (mut outbox, mut event_loop) = (Outbox::new(), event_loop());
+        event_loop.stop();
+        let begin = Instant::now();
+        event_loop.shared.unsent.store(1, Ordering::SeqCst);
+        let start = outbox.commands().begin(Op::Send, 0, ConnId::default(), 0, 0);
+        outbox.commands().finish_owned(start, vec![0; 2 * COMMAND_QUEUE_BYTES]);
+        assert_eq!(outbox.flush(&event_loop), Flushed::Room);
+        assert!(outbox.commands().is_empty());
+        assert_eq!(event_loop.shared.commands.bytes(), 0, "nobody would take them");
+        outbox.wait_until_sent(&event_loop, end_of_drain());
+        assert!(begin.elapsed() < LONGEST_DRAIN);
+        #[cfg(debug_assertions)]
+        outbox.check(&event_loop);
     }
 
     #[test]

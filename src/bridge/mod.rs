@@ -1,10 +1,19 @@
-//! N-API: the only module that knows JavaScript. It starts a loop, turns calls into commands and events into values.
+//! N-API: the only module that knows JavaScript. It starts a loop, turns calls into commands and events into
+//! values.
 //!
-//! Rare calls are functions through napi-derive that name the environment's state by number; the calls made per event
-//! and per message are plain functions over `napi-sys` (`hot`). A session belongs to one environment; its cleanup hook stops
-//! and joins the loop before anything JavaScript owns goes away. What is called after that finds none (`place`).
+//! A [`Session`](session::Session) belongs to one JavaScript environment and owns its loop, the commands on
+//! their way to it (`flush`), the events being read, and the accounts of what was sent (`backpressure`). The
+//! cleanup hook of the environment stops and joins the loop before anything JavaScript owns goes away; a
+//! function called after that finds no session (`place`) and does nothing.
+//!
+//! Functions that are called rarely are exported through napi-derive and name the session by number
+//! (`engine`, `tls`); those called for each event and message are plain functions over `napi-sys` (`calls`).
+//! `unsafe` stays at the border to the runtime and the system.
+//!
+//! `backpressure`, `flush` and `parked` know no N-API, so they are compiled for tests that run without Node,
+//! too.
 
-// Only napi-derive refers to most of the functions, and not in test builds.
+// Test builds have no callers: napi-derive exports nothing in them.
 #![cfg_attr(test, allow(dead_code))]
 
 mod backpressure;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 /// Copies of request blocks.
 ///
-/// The session owns them. JavaScript holds the key of each from `park` to `unpark`, which it calls once: when the request
-/// was handled, or its connection has ended before. The blocks need nothing of the loop, so they do not notice its end.
+/// The session owns them. JavaScript holds the key of each from `park` to `unpark`, which it calls once: when
+/// the request was handled, or its connection has ended before. The blocks need nothing of the loop, so they
+/// do not notice its end.
 #[derive(Default)]
 pub struct ParkedBlocks {
     blocks: Slab<Block>,
@@ -46,14 +47,15 @@ impl ParkedBlocks {
         self.so_far
     }
 
-    /// How many blocks were parked before the oldest that still is. A block names handlers that may be gone since, so a
-    /// handler's number is free once this has reached what `parked_so_far` was when the handler went.
+    /// How many blocks were parked before the oldest that still is. A block names handlers that may be gone
+    /// since, so a handler's number is free once this has reached what `parked_so_far` was when the handler
+    /// went.
     pub fn unparked_so_far(&self) -> u64 {
         self.numbers.first().copied().unwrap_or(self.so_far)
     }
 
-    /// Panics unless each block has its number among `numbers`, which has no others. The walk over all of them is left
-    /// out where it would be long.
+    /// Panics unless each block has its number among `numbers`, which has no others. The walk over all of
+    /// them is left out where it would be long.
     #[cfg(debug_assertions)]
     pub fn check(&self) {
         const FEW: usize = 64;

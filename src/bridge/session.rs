@@ -1,38 +1,41 @@
-//! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
+//! The JavaScript side of one environment: its loop, the commands being collected, the events being read.
 
 use super::backpressure::Ledgers;
 use super::flush::{Flushed, Outbox, end_of_drain};
 use super::parked::ParkedBlocks;
 use super::value::Words;
 use super::wake::Wake;
-use crate::channel::buffers::Blocks;
+use crate::channel::buffers::{Blocks, Owned};
 use crate::channel::mailbox::Mailbox;
 use crate::channel::{
     ANSWER, Answer, CommandBatch, ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
-    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, Owned, PARKED,
-    RELIEF_DUE,
+    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, PARKED, RELIEF_DUE,
 };
 use crate::event_loop::{Control, Loop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
+/// Everything between one environment and its loop that the JavaScript thread owns. It lives from
+/// `start_engine` to the end of the environment; dropping it stops the loop and joins its thread.
 pub struct Session {
     pub event_loop: Loop,
     pub wake: Wake,
-    /// Large payloads become ArrayBuffers over memory of ours. Where the environment may end before those who can see them
-    /// they are copied instead: Node calls the finalizers when the environment ends, although `transfer()` and
-    /// `postMessage` may have brought the memory to another one.
+    /// Whether large payloads become ArrayBuffers over memory of the loop. Node calls their finalizers when
+    /// the environment ends, although `transfer()` and `postMessage` may have brought the memory to another
+    /// environment: where that may live longer, payloads are copied instead.
     lends: bool,
     /// Where JavaScript finds the headers of the next events.
     events: Words,
-    /// Where it leaves the numbers that the most frequent calls are about.
+    /// Where JavaScript leaves the arguments of the most frequent calls, and finds their answers.
     pub registers: Words,
     outbox: Outbox,
+    /// The events being read.
     batch: EventBatch,
+    /// How many of them JavaScript has been shown.
     cursor: usize,
     /// `Dropped` events, and how many of them JavaScript has been shown.
     dropped: (EventBatch, usize),
-    /// The same of a walk that was interrupted for relief.
+    /// The same from before [`relieve`](Self::relieve), to be continued after it.
     interrupted: Option<(EventBatch, usize)>,
     parked: ParkedBlocks,
     ledgers: Ledgers,
@@ -83,7 +86,8 @@ impl Session {
                 return count;
             }
         }
-        // After a batch of events was taken: what was dropped before they came is heard of before them.
+        // Looked for after the batch was taken: messages that were dropped before its events are told of
+        // before them.
         let count = self.take_dropped();
         if count > 0 {
             return count;
@@ -109,8 +113,9 @@ impl Session {
         count
     }
 
-    /// `begin`: JavaScript hears of what was dropped while it waits for room for commands, perhaps in a handler that hears
-    /// of such. Otherwise: it goes on with what it was shown before.
+    /// `begin`: JavaScript takes `Dropped` events in the middle of a call, because the loop carries out no
+    /// more commands before; a handler of earlier ones may be making that call. Otherwise: it goes on with
+    /// those earlier ones.
     pub fn relieve(&mut self, begin: bool) {
         if begin {
             self.interrupted = Some(std::mem::take(&mut self.dropped));
@@ -119,10 +124,10 @@ impl Session {
         }
     }
 
-    /// Of payloads that nobody wanted.
+    /// Gives the buffers of payloads that JavaScript did not take back to the pool.
     fn keep_buffers(&mut self) {
-        for owned in self.batch.owned.drain(..) {
-            self.event_loop.shared.blocks.give(owned.buffer);
+        for owned in self.batch.owned.drain(..).flatten() {
+            self.event_loop.shared.blocks.give(owned.into_buffer());
         }
     }
 
@@ -138,7 +143,7 @@ impl Session {
                 && flag.load(Ordering::Relaxed)
                 && flag.swap(false, Ordering::SeqCst)
         };
-        // Pairs with the one in `is_stalled` of the loop's context.
+        // Pairs with the fence in `is_stalled` of the loop's context.
         fence(Ordering::SeqCst);
         let read = wake(&shared.stalled, &shared.events, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS);
         let carry_out =
@@ -148,11 +153,12 @@ impl Session {
         }
     }
 
-    /// The payload of an event of the current batch. JavaScript passes on what the header said; anything else is
-    /// an empty payload.
+    /// The payload of an event of the current batch, by the offset and length of its header. Empty if they lie
+    /// outside of it.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
-            return self.batch.owned.get((offset & !OWNED) as usize).map_or(&[], Owned::bytes);
+            let owned = self.batch.owned.get((offset & !OWNED) as usize).and_then(Option::as_ref);
+            return owned.map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
             return self.parked.get((offset & !PARKED) as usize);
@@ -168,6 +174,7 @@ impl Session {
         self.parked.park(block) as u32 | PARKED
     }
 
+    /// Forgets a copy. Offsets that `park` has not returned are left alone.
     pub fn unpark(&mut self, offset: u32) {
         if offset & PARKED != 0 {
             self.parked.unpark((offset & !PARKED) as usize);
@@ -189,7 +196,7 @@ impl Session {
         if offset & OWNED == 0 || !self.lends {
             return None;
         }
-        self.batch.owned.get_mut((offset & !OWNED) as usize).map(std::mem::take)
+        self.batch.owned.get_mut((offset & !OWNED) as usize)?.take()
     }
 
     // ---- commands
@@ -221,8 +228,9 @@ impl Session {
         self.check_accounts();
     }
 
-    /// Panics if one of the accounts of the JavaScript side does not balance; each `check` says why it is right at any time,
-    /// although the loop counts on meanwhile. Called when all that was collected has been handed over.
+    /// Panics if one of the accounts of the JavaScript side does not balance; each `check` says why it is
+    /// right at any time, although the loop counts on meanwhile. Called when all that was collected has been
+    /// handed over.
     #[cfg(debug_assertions)]
     fn check_accounts(&mut self) {
         self.ledgers.check(&self.event_loop.shared.slots);
@@ -244,8 +252,8 @@ impl Session {
         self.outbox.next_stretch(events)
     }
 
-    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second
-    /// has passed).
+    /// Hands all commands over and waits until the loop has carried them out and tried to write, or a tenth
+    /// of a second has passed.
     pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
@@ -253,8 +261,8 @@ impl Session {
         }
     }
 
-    /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
-    /// for JavaScript, and every turn of it is bounded.
+    /// Hands all commands over and waits until the loop has carried them out, however many turns it takes. It
+    /// ends: the loop does not wait for JavaScript meanwhile, and its turns are bounded.
     pub fn finish(&mut self) {
         self.flush();
         while self.event_loop.is_running() && !self.outbox.wait(&self.event_loop) {}
@@ -273,7 +281,8 @@ impl Session {
         self.ledgers.count_sent(id, payload);
     }
 
-    /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
+    /// `count_sent` for a message or a response. Unlike those of `tryEnd` no window bounds their bytes, so
+    /// the flush policy counts them as well.
     pub fn count_answer(&mut self, id: ConnId, payload: usize) {
         self.outbox.count_answer(payload);
         self.ledgers.count_sent(id, payload);
@@ -287,7 +296,8 @@ impl Session {
     /// See [`Ledgers::admit`].
     pub fn admit(&mut self, id: ConnId, limit: usize) -> Answer {
         if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
-            // As long as the original's own system call would take; then the answer is as true as its.
+            // Takes as long as the system call that the original makes here, and then the answer is as true
+            // as its.
             self.settle();
         }
         self.ledgers.admit(id, limit, &self.event_loop.shared.slots)
@@ -300,7 +310,8 @@ impl Session {
 
     // ---- the end
 
-    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
+    /// Called when the environment ends: waits until the kernel has taken everything that was accepted for
+    /// sending, for as long as it goes on taking bytes.
     pub fn drain(&mut self) {
         if self.outbox.is_drained() {
             return;
@@ -310,7 +321,9 @@ impl Session {
         self.outbox.wait_until_sent(&self.event_loop, end);
     }
 
-    /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
+    /// Called when the environment ends, after its `exit` listeners: what those sent leaves as well. A
+    /// runtime may still run JavaScript afterwards, which finds the answer of a connection that is gone in
+    /// the registers.
     pub fn end(&mut self) {
         self.drain();
         #[cfg(debug_assertions)]

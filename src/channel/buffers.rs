@@ -1,11 +1,14 @@
-//! Large byte buffers that are used again and again.
+//! Byte buffers that are used again, and what may be seen of them.
 //!
-//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that costs more
-//! than copying the page does. Here both threads take buffers and give them back, whichever of them is done with one.
-//! Knows nothing of what they hold.
+//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that costs
+//! more than copying the page does. Here both threads take buffers and give them back, whichever is done with one.
+//!
+//! A buffer that was used before still has what somebody else's bytes left in it. Of a [`Buffer`] only the part that
+//! its user has written is ever visible, of an [`Owned`] only its range; debug builds overwrite the rest.
 #![forbid(unsafe_code)]
 
 use parking_lot::Mutex;
+use std::ops::Range;
 
 /// Sizes are powers of two from here on. Smaller buffers are the allocator's business.
 const SMALLEST: usize = 8 << 10;
@@ -34,11 +37,11 @@ impl Blocks {
         buffer
     }
 
-    /// A buffer of `len` bytes with whatever content.
-    pub fn take_filled(&self, len: usize) -> Vec<u8> {
-        let mut buffer = self.reuse(len).unwrap_or_else(|| vec![0; room_for(len)]);
-        buffer.resize(len, 0);
-        buffer
+    /// An empty buffer with `len` bytes of memory to be written into.
+    pub fn buffer(&self, len: usize) -> Buffer {
+        let mut memory = self.reuse(len).unwrap_or_else(|| vec![0; room_for(len)]);
+        memory.resize(len, 0);
+        Buffer { memory, filled: 0 }
     }
 
     /// A copy of `bytes`.
@@ -49,8 +52,9 @@ impl Blocks {
     }
 
     /// Keeps `buffer` for whoever needs one next, or frees it.
-    pub fn give(&self, buffer: Vec<u8>) {
+    pub fn give(&self, mut buffer: Vec<u8>) {
         let Some(class) = class_below(buffer.capacity()) else { return };
+        poison(&mut buffer);
         let mut free = self.free.lock();
         if free.bytes + buffer.capacity() <= KEPT {
             free.bytes += buffer.capacity();
@@ -83,6 +87,132 @@ fn class_below(capacity: usize) -> Option<usize> {
     (class < CLASSES).then_some(class)
 }
 
+/// In debug builds nobody finds what was in a buffer before.
+fn poison(bytes: &mut [u8]) {
+    if cfg!(debug_assertions) {
+        bytes.fill(POISON);
+    }
+}
+
+/// No text and no start of a frame that a test would take for its own.
+const POISON: u8 = 0xdb;
+
+/// Memory that bytes are written into: always initialised, so that growing does not clear it each time, and never
+/// visible beyond what was written.
+#[derive(Default)]
+pub struct Buffer {
+    memory: Vec<u8>,
+    filled: usize,
+}
+
+impl Buffer {
+    pub fn clear(&mut self) {
+        poison(&mut self.memory[..self.filled]);
+        self.filled = 0;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Bytes that can be written without growing.
+    pub fn spare(&self) -> usize {
+        self.memory.len() - self.filled
+    }
+
+    pub fn filled(&self) -> &[u8] {
+        &self.memory[..self.filled]
+    }
+
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[..self.filled]
+    }
+
+    /// `len` bytes behind what is filled; `advance` says how many of them have been written, then.
+    pub fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.filled + len;
+        if self.memory.len() < end {
+            // In sizes that `Blocks` has, too.
+            self.memory.resize(end.next_power_of_two(), 0);
+        }
+        &mut self.memory[self.filled..end]
+    }
+
+    pub fn advance(&mut self, len: usize) {
+        debug_assert!(self.filled + len <= self.memory.len());
+        self.filled += len;
+    }
+
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.advance(bytes.len());
+    }
+
+    /// The payload at `range` with the memory it is in. What is behind it is moved to other memory of the same size,
+    /// which takes the place of this; what is in front of it has been understood.
+    pub fn take(&mut self, range: Range<usize>, blocks: &Blocks) -> Owned {
+        let mut fresh = blocks.buffer(self.memory.len());
+        fresh.extend(&self.filled()[range.end..]);
+        let taken = std::mem::replace(self, fresh);
+        Owned { buffer: taken.memory, range }
+    }
+
+    /// Empty, and of at most `limit` bytes from here on.
+    pub fn recycle(mut self, limit: usize) -> Self {
+        self.clear();
+        if self.memory.len() > limit {
+            self.memory.truncate(limit);
+            self.memory.shrink_to_fit();
+        }
+        self
+    }
+}
+
+/// A payload with a buffer of its own, of which it is a part.
+#[derive(Debug)]
+pub struct Owned {
+    buffer: Vec<u8>,
+    /// Within the buffer, always.
+    range: Range<usize>,
+}
+
+impl Owned {
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.range.clone()]
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.range.clone()]
+    }
+
+    /// Bytes of memory that are held for it.
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// The payload is no longer needed; for [`Blocks::give`].
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+impl From<Vec<u8>> for Owned {
+    fn from(buffer: Vec<u8>) -> Self {
+        let range = 0..buffer.len();
+        Owned { buffer, range }
+    }
+}
+
+/// A payload on its way to JavaScript, with or without its memory.
+pub enum Payload<'a> {
+    Inline(&'a [u8]),
+    Owned(Owned),
+}
+
 /// Arena capacity that is kept from one batch to the next.
 const KEPT_CAPACITY: usize = 1 << 20;
 
@@ -109,7 +239,7 @@ mod tests {
         let again = blocks.take(32 << 10);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         blocks.give(again);
-        assert_eq!(blocks.take_filled(30_000).len(), 30_000);
+        assert_eq!((blocks.buffer(30_000).len(), blocks.buffer(30_000).spare()), (0, 30_000));
     }
 
     #[test]
@@ -133,5 +263,41 @@ mod tests {
         let free = blocks.free.lock();
         assert_eq!(free.bytes, KEPT);
         assert_eq!(free.classes.iter().flatten().map(Vec::capacity).sum::<usize>(), KEPT);
+    }
+
+    #[test]
+    fn what_was_advanced_over_stays_and_the_rest_is_written_again() {
+        let mut buffer = Buffer::default();
+        buffer.extend(b"one");
+        buffer.room(10)[..3].copy_from_slice(b"two");
+        buffer.advance(2);
+        buffer.extend(b"!");
+        assert_eq!(buffer.filled(), b"onetw!");
+        let buffer = buffer.recycle(4);
+        assert!(buffer.is_empty() && buffer.memory.len() == 4);
+    }
+
+    #[test]
+    fn a_payload_takes_its_memory_along_and_what_is_behind_it_stays() {
+        let blocks = Blocks::default();
+        let mut buffer = blocks.buffer(8);
+        buffer.extend(b"abcdefgh");
+        let (place, owned) = (buffer.filled().as_ptr(), buffer.take(2..5, &blocks));
+        assert_eq!(owned.bytes(), b"cde");
+        assert_eq!(owned.bytes().as_ptr(), place.wrapping_add(2), "it was not copied");
+        assert_eq!(buffer.filled(), b"fgh");
+        assert_eq!(buffer.memory.len(), 8);
+    }
+
+    #[test]
+    fn nobody_finds_what_was_in_a_buffer_before() {
+        let blocks = Blocks::default();
+        blocks.give(vec![7; 8 << 10]);
+        let mut buffer = blocks.buffer(8 << 10);
+        assert!(buffer.filled().is_empty());
+        assert!(!buffer.room(8 << 10).contains(&7));
+        buffer.extend(b"seven");
+        buffer.clear();
+        assert!(!buffer.room(8 << 10).starts_with(b"seven"));
     }
 }

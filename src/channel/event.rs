@@ -1,32 +1,17 @@
 //! Events on their way to JavaScript.
 
 use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS};
-use super::buffers::clear_bounded;
-use super::layout::{ConnId, EventHeader, EventKind, MOST_ARENA, OF_DROPPED, OWNED};
+use super::buffers::{Owned, clear_bounded};
+use super::layout::{ConnId, EventHeader, EventKind, MOST_ARENA, OF_DROPPED, OWNED, OWNED_EVENT};
 use super::mailbox::Batch;
-use std::ops::Range;
 
 #[derive(Default)]
 pub struct EventBatch {
     pub headers: Vec<EventHeader>,
     pub arena: Vec<u8>,
-    pub owned: Vec<Owned>,
+    /// `None`: taken by whoever the event is for.
+    pub owned: Vec<Option<Owned>>,
     owned_bytes: usize,
-    /// The one of `owned` that waits for the buffer it is a part of. Others may have been pushed behind it.
-    claimed: Option<usize>,
-}
-
-/// A payload with a buffer of its own, of which it is a part.
-#[derive(Debug, Default)]
-pub struct Owned {
-    pub buffer: Vec<u8>,
-    pub range: Range<usize>,
-}
-
-impl Owned {
-    pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.range.clone()).unwrap_or_default()
-    }
 }
 
 impl EventBatch {
@@ -38,19 +23,47 @@ impl EventBatch {
     }
 
     /// An event with its payload copied into the arena.
-    pub fn push(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], payload: &[u8]) {
+    pub fn push(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
         if self.arena.len() >= MOST_ARENA {
-            return self.push_owned(kind, id, [a, b, c], payload.to_vec());
+            return self.push_owned(kind, id, args, payload.to_vec().into());
         }
-        let offset = self.arena.len() as u32;
-        self.arena.extend_from_slice(payload);
-        self.push_header(kind, id, [a, b, c], offset, payload.len() as u32);
+        self.push_with(kind, id, args, |arena| arena.extend_from_slice(payload));
     }
 
-    /// An event whose payload the caller has just appended to the arena, from `offset` on.
-    pub fn push_from(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], offset: usize) {
-        let len = (self.arena.len() - offset) as u32;
-        self.push_header(kind, id, args, offset as u32, len);
+    /// An event whose payload `write` appends to the arena.
+    pub fn push_with(
+        &mut self,
+        kind: EventKind,
+        id: ConnId,
+        args: [u32; 3],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let offset = self.arena.len();
+        write(&mut self.arena);
+        self.push_header(kind, id, args, offset as u32, (self.arena.len() - offset) as u32);
+    }
+
+    /// An event whose payload `write` appends to the arena, which is as it was where that fails, or answers that
+    /// nobody wants it. A large payload gets memory of its own.
+    pub fn try_push_with<E>(
+        &mut self,
+        kind: EventKind,
+        id: ConnId,
+        args: [u32; 3],
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let offset = self.arena.len();
+        let wanted = write(&mut self.arena);
+        let len = self.arena.len() - offset;
+        match wanted {
+            Ok(true) if len < OWNED_EVENT => self.push_header(kind, id, args, offset as u32, len as u32),
+            Ok(true) => {
+                let payload = self.arena.split_off(offset);
+                self.push_owned(kind, id, args, payload.into());
+            }
+            Ok(false) | Err(_) => self.arena.truncate(offset),
+        }
+        wanted.map(drop)
     }
 
     /// A `Dropped` event, whose payload is a range of the arena that other events have, too.
@@ -60,44 +73,12 @@ impl EventBatch {
         self.push_header(EventKind::Dropped, id, [u32::from(binary), 0, 0], offset, len as u32);
     }
 
-    /// An event whose payload moves by ownership.
-    pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Vec<u8>) {
-        let range = 0..payload.len();
-        self.push_part(kind, id, args, payload, range);
-    }
-
-    /// An event whose payload is in the read buffer, at `range`. The caller gives the buffer away with
-    /// [`give_claimed`](Self::give_claimed) before it reads again or hands the batch over.
-    pub fn push_claim(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], range: Range<usize>) {
-        debug_assert!(self.claimed.is_none(), "a read buffer can be given away once");
-        self.claimed = Some(self.owned.len());
-        self.push_part(kind, id, args, Vec::new(), range);
-    }
-
-    /// Whether an event waits for the read buffer.
-    pub fn is_claimed(&self) -> bool {
-        self.claimed.is_some()
-    }
-
-    pub fn give_claimed(&mut self, buffer: Vec<u8>) {
-        if let Some(owned) = self.claimed.take().and_then(|index| self.owned.get_mut(index)) {
-            // All of the buffer is held for it.
-            self.owned_bytes += buffer.capacity() - owned.range.len();
-            owned.buffer = buffer;
-        }
-    }
-
-    fn push_part(
-        &mut self,
-        kind: EventKind,
-        id: ConnId,
-        args: [u32; 3],
-        buffer: Vec<u8>,
-        range: Range<usize>,
-    ) {
-        let (len, offset) = (range.len(), self.owned.len() as u32 | OWNED);
-        self.owned_bytes += len;
-        self.owned.push(Owned { buffer, range });
+    /// An event whose payload takes its memory along.
+    pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Owned) {
+        let (len, offset) = (payload.bytes().len(), self.owned.len() as u32 | OWNED);
+        // All of its memory is held for it.
+        self.owned_bytes += payload.held();
+        self.owned.push(Some(payload));
         self.push_header(kind, id, args, offset, len as u32);
     }
 
@@ -122,7 +103,6 @@ impl Batch for EventBatch {
         self.headers.clear();
         self.owned.clear();
         self.owned_bytes = 0;
-        self.claimed = None;
     }
 }
 
@@ -134,33 +114,29 @@ mod tests {
     fn large_event_payloads_move_by_ownership() {
         let mut batch = EventBatch::default();
         batch.push(EventKind::Message, ConnId::default(), [1, 0, 0], b"abc");
-        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10]);
+        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10].into());
         assert_eq!(batch.headers[0].words(), [EventKind::Message as u32, 0, 0, 1, 0, 0, 0, 3]);
         assert_eq!(batch.headers[1].offset, OWNED);
-        assert_eq!(batch.owned[0].bytes(), [9; 10]);
+        assert_eq!(batch.owned[0].as_ref().expect("payload").bytes(), [9; 10]);
         assert_eq!(batch.bytes(), 3 + 10 + 64);
     }
 
     #[test]
-    fn an_event_can_claim_the_buffer_its_payload_was_read_into() {
-        let mut batch = EventBatch::default();
-        batch.push_claim(EventKind::Data, ConnId::default(), [0; 3], 2..5);
-        assert!(batch.is_claimed());
-        batch.give_claimed(b"abcdefgh".to_vec());
-        assert!(!batch.is_claimed());
-        assert_eq!(batch.owned[0].bytes(), b"cde");
-        assert_eq!(batch.headers[0].len, 3);
-        assert_eq!(batch.bytes(), 8 + 32, "the whole buffer counts");
-    }
-
-    #[test]
-    fn the_read_buffer_goes_to_the_event_that_claimed_it_whatever_was_pushed_since() {
-        let mut batch = EventBatch::default();
-        batch.push_claim(EventKind::Message, ConnId::default(), [0; 3], 2..5);
-        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], b"other".to_vec());
-        batch.push(EventKind::Message, ConnId::default(), [0; 3], b"small");
-        batch.give_claimed(b"abcdefgh".to_vec());
-        assert_eq!(batch.owned[0].bytes(), b"cde");
-        assert_eq!(batch.owned[1].bytes(), b"other");
+    fn a_payload_that_cannot_be_written_leaves_nothing_behind() {
+        let (mut batch, id) = (EventBatch::default(), ConnId::default());
+        batch.push(EventKind::Message, id, [0; 3], b"before");
+        let mut write = |len: usize, result| {
+            batch.try_push_with(EventKind::Message, id, [0; 3], |arena| {
+                arena.extend(std::iter::repeat_n(1, len));
+                result
+            })
+        };
+        assert_eq!(write(9, Err(())), Err(()));
+        assert_eq!(write(9, Ok(false)), Ok(()));
+        assert_eq!(write(3, Ok(true)), Ok(()));
+        assert_eq!(write(OWNED_EVENT, Ok(true)), Ok(()));
+        assert_eq!(batch.arena, b"before\x01\x01\x01");
+        assert_eq!(batch.headers.iter().map(|header| header.len).collect::<Vec<_>>(), [6, 3, 32 << 10]);
+        assert_eq!(batch.headers[2].offset, OWNED);
     }
 }

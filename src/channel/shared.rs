@@ -59,7 +59,9 @@ impl Default for Shared {
     }
 }
 
-/// How many batches of commands the loop has carried out, and tried to write what they produced.
+/// How many batches of commands the loop has carried out, and tried to write what they produced. The loop alone
+/// counts them. JavaScript counts those it has handed over, and waits until as many are carried out; a loop that
+/// has ended counts no further, so JavaScript looks whether the thread still runs, too.
 #[derive(Default)]
 pub struct Settled {
     batches: AtomicUsize,

@@ -20,6 +20,7 @@ mod tests;
 pub use context::{Behaviour, Timeouts};
 pub use timer::Tick;
 
+use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
 use crate::channel::{
     Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, Op, Shared, WakeJs, send_flag,
@@ -282,8 +283,7 @@ struct EventLoop {
     listeners: Vec<Option<Listening>>,
     /// Listeners with more to accept in the next turn.
     accepting: Vec<usize>,
-    /// Given away, and replaced, when most of it is one payload.
-    read_buffer: Vec<u8>,
+    read_buffer: Buffer,
     commands: CommandBatch,
     /// Where in `commands` to go on: the last turn had no time for all of them.
     resume_at: Option<usize>,
@@ -330,7 +330,7 @@ impl EventLoop {
             myself,
             inbox,
             wake_js,
-            read_buffer: shared.blocks.take_filled(READ_BUFFER),
+            read_buffer: shared.blocks.buffer(READ_BUFFER),
             ctx: Context::new(shared, limits),
             slots: Vec::new(),
             free: Vec::new(),

@@ -1,6 +1,7 @@
 //! The HTTP/1.1 side of a connection: one exchange at a time, later requests wait unread until it is over.
 
 use super::declared::Collecting;
+use super::input::Input;
 use super::{Connection, Protocol};
 use crate::channel::{BODY_LAST, EventKind, request_flag, write_request_block};
 use crate::event_loop::context::Context;
@@ -196,39 +197,29 @@ impl Connection {
         }
     }
 
-    /// Understands as much of `bytes` as it can now; returns how many it used. `at`: their place in the read buffer, if
-    /// they are there.
-    pub(super) fn http_receive(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
-        let mut used = 0;
+    /// Understands as much of the input as it can now.
+    pub(super) fn http_receive(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
         loop {
             let clogged = self.is_clogged();
-            let Some(http) = self.http() else { break };
-            let n = match &http.phase {
-                Phase::Fresh => match self.proxy_header(ctx, &bytes[used..]) {
-                    Some(n) => n,
-                    None => break,
-                },
-                Phase::Head if clogged => break,
-                Phase::Head => match self.http_head(ctx, &mut bytes[used..]) {
-                    Some(n) => n,
-                    None => break,
-                },
-                Phase::Body(_) if http.paused || used == bytes.len() => break,
-                Phase::Body(_) => self.http_body(ctx, &mut bytes[used..], at.map(|at| at + used)),
-                Phase::Responding if http.may_look_ahead() => {
-                    match self.http_ahead(ctx, &mut bytes[used..]) {
-                        Some(n) => n,
-                        None => break,
-                    }
+            let Some(http) = self.http() else { return };
+            let used = match &http.phase {
+                Phase::Fresh => self.proxy_header(ctx, input.bytes()),
+                Phase::Head if clogged => None,
+                Phase::Head => self.http_head(ctx, input.bytes()),
+                Phase::Body(_) if http.paused || input.is_empty() => None,
+                Phase::Body(_) => {
+                    self.http_body(ctx, input);
+                    Some(0)
                 }
-                Phase::Responding => break,
+                Phase::Responding if http.may_look_ahead() => self.http_ahead(ctx, input.bytes()),
+                Phase::Responding => None,
             };
-            used += n;
+            let Some(used) = used else { return };
+            input.consume(used);
             if !self.is_open() && !self.is_held() {
-                return bytes.len();
+                return input.consume_all();
             }
         }
-        used
     }
 
     /// `None`: more bytes are needed.
@@ -414,9 +405,10 @@ impl Connection {
             | flag(!exchange.keep_alive, request_flag::CLOSE)
             | request_flag::BODY_LENGTH.put(body.len() as u32)
             | request_flag::EXCHANGE.put(u32::from(exchange.number));
-        let offset = ctx.events.arena.len();
-        write_request_block(&mut ctx.events.arena, head, &ctx.matches, bytes, body);
-        ctx.events.push_from(EventKind::Request, self.id, [handler, flags, self.app], offset);
+        let Context { events, matches, .. } = ctx;
+        events.push_with(EventKind::Request, self.id, [handler, flags, self.app], |arena| {
+            write_request_block(arena, head, matches, bytes, body);
+        });
     }
 
     fn http_not_found(&mut self, ctx: &mut Context) {
@@ -427,39 +419,38 @@ impl Connection {
         self.http_done(ctx);
     }
 
-    fn http_body(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
-        let Protocol::Http(http) = &mut self.protocol else { return 0 };
-        let Phase::Body(decoder) = &mut http.phase else { return 0 };
-        let decoded = decoder.decode_in_place(bytes);
+    fn http_body(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
+        let Protocol::Http(http) = &mut self.protocol else { return };
+        let Phase::Body(decoder) = &mut http.phase else { return };
+        let decoded = decoder.decode_in_place(input.bytes());
         let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(u64::MAX));
         let InPlace { used, data } = match decoded {
             Ok(in_place) => in_place,
             Err(error) => {
-                self.http_refuse(ctx, error);
-                return bytes.len();
+                input.consume_all();
+                return self.http_refuse(ctx, error);
             }
         };
         http.window_bytes += used;
         if let Some(collecting) = &mut http.collecting {
-            if let Err(error) = collecting.append(&bytes[data]) {
-                self.http_refuse(ctx, error);
-                return bytes.len();
+            let appended = collecting.append(&input.bytes()[data]);
+            input.consume(used);
+            if let Err(error) = appended {
+                input.consume_all();
+                return self.http_refuse(ctx, error);
             }
         } else if http.pending && (last || !data.is_empty()) {
             let args = [if last { BODY_LAST } else { 0 }, remaining as u32, (remaining >> 32) as u32];
-            match at.filter(|_| ctx.may_claim(data.len(), bytes.len())) {
-                Some(at) => {
-                    ctx.events.push_claim(EventKind::Data, self.id, args, at + data.start..at + data.end);
-                }
-                None => ctx.large_event(EventKind::Data, self.id, args, &bytes[data]),
-            }
+            let payload = input.payload(used, data, &ctx.shared.blocks);
+            ctx.payload_event(EventKind::Data, self.id, args, payload);
             // Or all that a turn reads would wait in JavaScript for a handler that may never come.
             http.paused |= !http.body_wanted && !last;
+        } else {
+            input.consume(used);
         }
         if last {
             self.http_body_complete(ctx);
         }
-        used
     }
 
     fn http_body_complete(&mut self, ctx: &mut Context) {

@@ -6,11 +6,13 @@
 pub mod compression;
 mod declared;
 pub mod http;
+pub mod input;
 pub mod outbound;
 pub mod publication;
 pub mod records;
 mod websocket;
 
+use crate::channel::buffers::Buffer;
 use crate::channel::{ConnId, EventKind};
 use crate::event_loop::context::Context;
 use crate::event_loop::net::batch::CHUNK;
@@ -18,6 +20,7 @@ use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::Tls;
 use http::Http;
+use input::{Input, Unread};
 use outbound::{MAX_SLICES, Outbound};
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
@@ -124,7 +127,7 @@ impl Connection {
     pub fn on_event(
         &mut self,
         ctx: &mut Context,
-        buffer: &mut Vec<u8>,
+        buffer: &mut Buffer,
         event: Readiness,
         ahead: Option<(std::io::Result<usize>, &mut [u8])>,
     ) {
@@ -159,7 +162,7 @@ impl Connection {
     }
 
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
-    pub fn drive(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>) {
+    pub fn drive(&mut self, ctx: &mut Context, buffer: &mut Buffer) {
         self.queued = false;
         if !self.catch_up(ctx) {
             return;
@@ -169,19 +172,21 @@ impl Connection {
             if budget == 0 || ctx.events.is_full() || ctx.overloaded() {
                 return self.queue(ctx);
             }
-            let kept = self.lend_rest(buffer);
-            let end = buffer.len().min(kept.saturating_add(self.read_at_once()));
+            buffer.clear();
+            self.lend_rest(buffer);
+            let room = buffer.spare().min(self.read_at_once());
             let Some(stream) = &mut self.stream else { return };
-            let answer = stream.read(&mut buffer[kept..end]);
-            let n = match self.take_read(ctx, answer, end - kept) {
+            let answer = stream.read(buffer.room(room));
+            let n = match self.take_read(ctx, answer, room) {
                 Read::Bytes(n) => n,
                 Read::Nothing => continue,
                 Read::End => return,
             };
             budget = budget.saturating_sub(n);
+            buffer.advance(n);
             match self.tls {
-                None => self.receive_read(ctx, buffer, n),
-                Some(_) => self.receive_records(ctx, &mut buffer[..kept + n]),
+                None => self.receive(ctx, Input::read(buffer)),
+                Some(_) => self.receive_records(ctx, buffer.filled_mut()),
             }
             if self.queued {
                 return;
@@ -540,7 +545,7 @@ impl Connection {
         if ctx.overloaded() {
             self.queue(ctx);
         } else {
-            self.receive(ctx, &mut []);
+            self.receive(ctx, Input::kept(&mut []));
         }
         !self.queued
     }
@@ -557,59 +562,43 @@ impl Connection {
         }
     }
 
-    /// The first `n` bytes of a buffer with what one read brought; it leaves with the one payload that fills most of it.
-    pub(super) fn receive_read(&mut self, ctx: &mut Context, buffer: &mut Vec<u8>, n: usize) {
-        self.receive_at(ctx, &mut buffer[..n], Some(0));
-        if ctx.events.is_claimed() {
-            let fresh = ctx.shared.blocks.take_filled(buffer.len());
-            ctx.events.give_claimed(std::mem::replace(buffer, fresh));
-        }
-    }
-
-    pub(super) fn receive(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
-        self.receive_at(ctx, bytes, None);
-    }
-
-    /// `at`: where in the read buffer the bytes are; `None`: elsewhere.
-    fn receive_at(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) {
+    pub(super) fn receive(&mut self, ctx: &mut Context, mut input: Input<'_>) {
         if self.ending != Ending::No {
             return;
         }
         if self.input.is_empty() {
-            let used = self.process(ctx, bytes, at);
+            self.process(ctx, &mut input);
             if self.goes_on() && self.stream.is_some() {
-                self.input = Unread::of(&bytes[used..]);
+                self.input = Unread::of(input.bytes());
             }
         } else {
-            self.input.append(bytes);
+            self.input.append(input.bytes());
             self.process_unread(ctx);
         }
     }
 
     fn process_unread(&mut self, ctx: &mut Context) {
-        let mut input = std::mem::take(&mut self.input);
-        let used = self.process(ctx, input.bytes(), None);
+        let mut unread = std::mem::take(&mut self.input);
+        let mut input = unread.input();
+        self.process(ctx, &mut input);
+        let used = input.used();
         if self.goes_on() && self.stream.is_some() {
-            self.input = input.without(used);
+            self.input = unread.without(used);
         }
     }
 
-    /// Gives `bytes` to the protocol, which may change on the way; returns how many were used.
-    fn process(&mut self, ctx: &mut Context, bytes: &mut [u8], at: Option<usize>) -> usize {
-        let mut used = 0;
+    /// Gives `input` to the protocol, which may change on the way.
+    fn process(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
         while self.ending == Ending::No && self.stream.is_some() {
-            let (rest, at) = (&mut bytes[used..], at.map(|at| at + used));
-            let n = match &self.protocol {
-                Protocol::Http(_) => self.http_receive(ctx, rest, at),
-                Protocol::WebSocket(_) => return used + self.websocket_receive(ctx, rest, at),
-            };
-            used += n;
+            match &self.protocol {
+                Protocol::Http(_) => self.http_receive(ctx, input),
+                Protocol::WebSocket(_) => return self.websocket_receive(ctx, input),
+            }
             let upgraded = matches!(self.protocol, Protocol::WebSocket(_));
             if !upgraded {
-                break;
+                return;
             }
         }
-        used
     }
 
     pub(super) fn notice_peer_end(&mut self, ctx: &mut Context) {
@@ -657,43 +646,6 @@ impl Connection {
                 ctx.topics.unsubscribe(topic, self.id.slot);
             }
         }
-    }
-}
-
-/// Bytes that were received and are not understood yet, in memory of about their size: a connection may keep a few for as
-/// long as it likes.
-#[derive(Default)]
-struct Unread {
-    bytes: Vec<u8>,
-    /// Of these have been understood; they go when enough of them have come together.
-    used: usize,
-}
-
-impl Unread {
-    fn of(bytes: &[u8]) -> Self {
-        Unread { bytes: bytes.to_vec(), used: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.used == self.bytes.len()
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.used..]
-    }
-
-    fn append(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.used);
-        self.used = 0;
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Without the first `n`. They are not moved away each time, which would take long where a little at a time is
-    /// understood of very much.
-    fn without(mut self, n: usize) -> Self {
-        self.used += n;
-        let left = self.bytes.len() - self.used;
-        if left < self.bytes.capacity() / 2 { Unread::of(&self.bytes[self.used..]) } else { self }
     }
 }
 

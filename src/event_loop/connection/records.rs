@@ -1,11 +1,13 @@
 //! The TLS side of a connection: what `connection.rs` does with a plain socket, with records in between.
 
+use super::input::Input;
 use crate::channel::EventKind;
+use crate::channel::buffers::Buffer;
 use crate::event_loop::connection::outbound::{MAX_SLICES, Outbound};
 use crate::event_loop::connection::{Connection, Protocol, WRITE_BUDGET};
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
-use crate::event_loop::tls::{Buffer, Failure, Hello, Tls};
+use crate::event_loop::tls::{Failure, Hello, Tls};
 use crate::protocol::http::error::HttpError;
 use std::fmt::Display;
 use std::io::IoSlice;
@@ -20,13 +22,6 @@ const JOINED: usize = 16 << 10;
 /// Capacity the scratch buffers keep.
 const KEPT_SCRATCH: usize = 256 << 10;
 
-/// Buffers for one read or write, used by all connections of a loop in turn.
-#[derive(Default)]
-pub struct Scratch {
-    plain: Buffer,
-    records: Buffer,
-}
-
 impl Connection {
     /// The deadline of a new connection.
     pub(in crate::event_loop) fn start_timeout(&mut self, ctx: &mut Context) {
@@ -38,11 +33,11 @@ impl Connection {
 
     // ---- receiving
 
-    /// Puts the start of a record that was kept to the front of the buffer for the next read; returns how long it is.
-    pub(in crate::event_loop) fn lend_rest(&self, buffer: &mut [u8]) -> usize {
-        let rest = self.tls.as_ref().map_or(&[][..], |tls| tls.rest());
-        buffer[..rest.len()].copy_from_slice(rest);
-        rest.len()
+    /// Puts the start of a record that was kept to the front of the buffer for the next read.
+    pub(in crate::event_loop) fn lend_rest(&self, buffer: &mut Buffer) {
+        if let Some(tls) = &self.tls {
+            buffer.extend(tls.rest());
+        }
     }
 
     /// Bytes from the socket of a TLS connection, behind what was kept.
@@ -72,8 +67,7 @@ impl Connection {
             self.restart_http_timeout(ctx);
         }
         if !plain.is_empty() {
-            let len = plain.len();
-            self.receive_read(ctx, plain.memory(), len);
+            self.receive(ctx, Input::read(&mut plain));
         }
         ctx.tls.plain = plain.recycle(KEPT_SCRATCH);
         match result {

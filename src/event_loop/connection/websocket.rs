@@ -2,20 +2,20 @@
 
 use super::compression::{Compression, Outgoing};
 use super::http::Http;
+use super::input::Input;
 use super::publication::Publication;
 use super::{Connection, Protocol};
-use crate::channel::{
-    Command, ConnId, EventKind, OWNED_EVENT, OWNED_PAYLOAD, ResponseParts, send_flag, wants,
-};
+use crate::channel::buffers::Payload;
+use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag, wants};
 use crate::event_loop::context::{Behaviour, Context};
 use crate::event_loop::timer::Tick;
 use crate::event_loop::topics::Subscriptions;
 use crate::protocol::http::request::RequestHead;
 use crate::protocol::websocket::frame::{self, WsError};
 use crate::protocol::websocket::handshake::{self, CompressOptions};
-use crate::protocol::websocket::message::{Event, Payload, Receiver};
+use crate::protocol::websocket::message::{Event, Payload as Data, Receiver};
 use std::sync::Arc;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{self, Control, OpCode};
 
 pub struct WebSocket {
     pub behaviour: Arc<Behaviour>,
@@ -133,75 +133,80 @@ impl Connection {
 
     // ---- receiving
 
-    /// Understands as much of `bytes` as it can; returns how many it used. `at`: their place in the read buffer, if they
-    /// are there.
-    pub(super) fn websocket_receive(
-        &mut self,
-        ctx: &mut Context,
-        bytes: &mut [u8],
-        at: Option<usize>,
-    ) -> usize {
-        let (id, len) = (self.id, bytes.len());
-        let (mut used, mut frames) = (0, 0);
-        if !bytes.is_empty() {
+    /// Understands as much of the input as it can.
+    pub(super) fn websocket_receive(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
+        let (id, mut frames) = (self.id, 0);
+        if !input.is_empty() {
             self.restart_idle_timeout(ctx);
         }
-        while used < bytes.len() {
+        while !input.is_empty() {
             if frames == FRAMES_PER_TURN {
-                self.queue(ctx);
-                return used;
+                return self.queue(ctx);
             }
             frames += 1;
-            let Protocol::WebSocket(websocket) = &mut self.protocol else { return used };
+            let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
             let wanted = websocket.behaviour.wants;
-            let (n, result) = websocket.receiver.receive(&mut bytes[used..]);
-            used += n;
+            let (n, result) = websocket.receiver.receive(input.bytes());
             match result {
                 Ok(None) if n == 0 => break,
-                Ok(None) => {}
+                Ok(None) => input.consume(n),
                 Ok(Some(Event::Message { binary, compressed: true, data })) => {
-                    if let Err(error) = inflated_event(ctx, websocket, id, binary, &data) {
-                        self.websocket_fail(ctx, error);
-                        return bytes.len();
+                    let inflated = inflated_event(ctx, websocket, id, binary, &data);
+                    input.consume(n);
+                    if let Err(error) = inflated {
+                        input.consume_all();
+                        return self.websocket_fail(ctx, error);
                     }
                     // A few bytes may have become very many: the rest waits until JavaScript has seen to these.
                     if ctx.overloaded() {
-                        self.queue(ctx);
-                        return used;
+                        return self.queue(ctx);
                     }
                 }
                 Ok(Some(Event::Message { binary, compressed: false, data })) => {
-                    if wanted & wants::MESSAGE != 0 {
+                    let message = match data {
+                        Data::Owned(message) => Err(message),
                         // A frame ends with its payload.
-                        let place = at.filter(|_| ctx.may_claim(data.len(), len)).map(|at| at + used);
-                        message_event(ctx, id, binary, data, place);
+                        Data::Borrowed(bytes) => Ok(n - bytes.len()..n),
+                    };
+                    if wanted & wants::MESSAGE == 0 {
+                        input.consume(n);
+                        continue;
                     }
+                    let payload = match message {
+                        Ok(range) => input.payload(n, range, &ctx.shared.blocks),
+                        Err(message) => {
+                            input.consume(n);
+                            Payload::Owned(message.into())
+                        }
+                    };
+                    ctx.payload_event(EventKind::Message, id, [u32::from(binary), 0, 0], payload);
                 }
                 Ok(Some(Event::Ping(payload))) => {
                     if wanted & wants::PING != 0 {
                         ctx.event(EventKind::Ping, id, [0; 3], payload);
                     }
                     self.answer_ping(ctx, payload);
+                    input.consume(n);
                 }
                 Ok(Some(Event::Pong(payload))) => {
                     if wanted & wants::PONG != 0 {
                         ctx.event(EventKind::Pong, id, [0; 3], payload);
                     }
+                    input.consume(n);
                 }
                 Ok(Some(Event::Close { code, reason })) => {
                     let mut farewell = Vec::new();
                     frame::write_close(&mut farewell, code, reason);
                     self.tell_gone(ctx, code.unwrap_or(1005), reason);
                     self.websocket_over(ctx, farewell);
-                    return bytes.len();
+                    return input.consume_all();
                 }
                 Err(error) => {
                     self.websocket_fail(ctx, error);
-                    return bytes.len();
+                    return input.consume_all();
                 }
             }
         }
-        used
     }
 
     fn answer_ping(&mut self, ctx: &mut Context, payload: &[u8]) {
@@ -475,32 +480,11 @@ fn inflated_event(
     data: &[u8],
 ) -> Result<(), WsError> {
     let Some(compression) = &mut websocket.compression else { return Err(WsError::InvalidFrame) };
-    let Context { codecs, events, .. } = ctx;
-    let (start, args) = (events.arena.len(), [u32::from(binary), 0, 0]);
-    compression.inflate(codecs, binary, data, websocket.behaviour.max_payload, &mut events.arena)?;
-    if websocket.behaviour.wants & wants::MESSAGE == 0 {
-        events.arena.truncate(start);
-    } else if events.arena.len() - start < OWNED_EVENT {
-        events.push_from(EventKind::Message, id, args, start);
-    } else {
-        let message = events.arena.split_off(start);
-        events.push_owned(EventKind::Message, id, args, message);
-    }
-    Ok(())
-}
-
-/// `end`: where in the read buffer the payload ends, if it is to leave with it.
-fn message_event(ctx: &mut Context, id: ConnId, binary: bool, data: Payload<'_>, end: Option<usize>) {
-    let args = [u32::from(binary), 0, 0];
-    match (data, end) {
-        (Payload::Owned(bytes), _) if bytes.len() >= OWNED_EVENT => {
-            ctx.events.push_owned(EventKind::Message, id, args, bytes);
-        }
-        (Payload::Borrowed(bytes), Some(end)) => {
-            ctx.events.push_claim(EventKind::Message, id, args, end - bytes.len()..end);
-        }
-        (data, _) => ctx.large_event(EventKind::Message, id, args, &data),
-    }
+    let (Context { codecs, events, .. }, behaviour) = (ctx, &websocket.behaviour);
+    events.try_push_with(EventKind::Message, id, [u32::from(binary), 0, 0], |arena| {
+        compression.inflate(codecs, binary, data, behaviour.max_payload, arena)?;
+        Ok(behaviour.wants & wants::MESSAGE != 0)
+    })
 }
 
 /// The opcode and FIN bit of a frame JavaScript sends.
@@ -508,11 +492,11 @@ pub fn opcode(flags: u32) -> (OpCode, bool) {
     let opcode = if flags & send_flag::PING != 0 {
         OpCode::Control(Control::Ping)
     } else if flags & send_flag::CONTINUATION != 0 {
-        OpCode::Data(Data::Continue)
+        OpCode::Data(coding::Data::Continue)
     } else if flags & send_flag::BINARY != 0 {
-        OpCode::Data(Data::Binary)
+        OpCode::Data(coding::Data::Binary)
     } else {
-        OpCode::Data(Data::Text)
+        OpCode::Data(coding::Data::Text)
     };
     (opcode, flags & send_flag::NOT_FINAL == 0)
 }
@@ -540,9 +524,12 @@ mod tests {
 
     #[test]
     fn frames_carry_what_was_asked() {
-        assert_eq!(opcode(0), (OpCode::Data(Data::Text), true));
-        assert_eq!(opcode(send_flag::BINARY | send_flag::NOT_FINAL), (OpCode::Data(Data::Binary), false));
-        assert_eq!(opcode(send_flag::CONTINUATION), (OpCode::Data(Data::Continue), true));
+        assert_eq!(opcode(0), (OpCode::Data(coding::Data::Text), true));
+        assert_eq!(
+            opcode(send_flag::BINARY | send_flag::NOT_FINAL),
+            (OpCode::Data(coding::Data::Binary), false)
+        );
+        assert_eq!(opcode(send_flag::CONTINUATION), (OpCode::Data(coding::Data::Continue), true));
         assert_eq!(opcode(send_flag::PING), (OpCode::Control(Control::Ping), true));
     }
 }

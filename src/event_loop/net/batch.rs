@@ -2,11 +2,12 @@
 //! each.
 
 use super::socket::Stream;
+use crate::channel::buffers::Buffer;
+use crate::event_loop::connection::input::Input;
 use crate::event_loop::connection::outbound::MAX_SLICES;
 use crate::event_loop::connection::{Connection, Read};
 use crate::event_loop::context::Context;
 use crate::event_loop::net::uring::{MOST, Sends, Uring};
-use crate::event_loop::tls::Buffer;
 use crate::event_loop::{EventLoop, Meaning, connection_at, token_meaning};
 use mio::event::Event;
 use std::collections::VecDeque;
@@ -189,7 +190,7 @@ impl Connection {
     ) -> bool {
         match self.take_read(ctx, answer, chunk.len()) {
             Read::Bytes(n) if self.tls.is_some() => self.receive_records(ctx, &mut chunk[..n]),
-            Read::Bytes(n) => self.receive(ctx, &mut chunk[..n]),
+            Read::Bytes(n) => self.receive(ctx, Input::kept(&mut chunk[..n])),
             Read::Nothing => {}
             Read::End => return false,
         }

@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// Connections the kernel may hold for us, as uWebSockets asks for.
 const BACKLOG: i32 = 512;
-/// What every Linux has and allows everybody.
-#[cfg(target_os = "linux")]
-const UNPACED: &[u8] = b"reno";
 
 /// A bound, listening, non-blocking socket that the loop has not seen yet.
 pub struct Bound {
@@ -119,8 +116,6 @@ impl SocketFile {
 pub struct Listener {
     kind: ListenerKind,
     file: Option<SocketFile>,
-    /// The system's congestion control, which accepted connections inherit, paces what it sends.
-    paced: bool,
 }
 
 enum ListenerKind {
@@ -130,12 +125,11 @@ enum ListenerKind {
 
 impl Listener {
     pub fn new(bound: Bound) -> Self {
-        let paced = is_paced(&bound.socket);
         let kind = match bound.port {
             Some(_) => ListenerKind::Tcp(TcpListener::from_std(bound.socket.into())),
             None => ListenerKind::Unix(UnixListener::from_std(bound.socket.into())),
         };
-        Listener { kind, file: bound.file, paced }
+        Listener { kind, file: bound.file }
     }
 
     pub fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
@@ -143,9 +137,6 @@ impl Listener {
             ListenerKind::Tcp(listener) => listener.accept().map(|(stream, peer)| {
                 #[cfg(not(target_os = "linux"))]
                 let _ = stream.set_nodelay(true);
-                if self.paced && peer.ip().to_canonical().is_loopback() {
-                    stop_pacing(&stream);
-                }
                 (Stream::Tcp(stream), Some(peer))
             }),
             ListenerKind::Unix(listener) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
@@ -167,28 +158,6 @@ impl Drop for Listener {
         }
     }
 }
-
-/// Whether the kernel spreads a socket's packets over time (BBR does), with a timer for each pause.
-#[cfg(target_os = "linux")]
-fn is_paced(socket: &Socket) -> bool {
-    socket.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr"))
-}
-
-/// For a connection from this host, a proxy's for one: there is no queue on the way that pacing could keep short, so its
-/// timers cost time and nothing else.
-#[cfg(target_os = "linux")]
-fn stop_pacing(stream: &TcpStream) {
-    // Refused, it stays as slow as it was.
-    let _ = socket2::SockRef::from(stream).set_tcp_congestion(UNPACED);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_paced(_socket: &Socket) -> bool {
-    false
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stop_pacing(_stream: &TcpStream) {}
 
 /// A connected stream.
 pub enum Stream {
@@ -291,24 +260,6 @@ mod tests {
         drop(third);
         assert_eq!(std::fs::read(&path).expect("still there"), b"kept");
         std::fs::remove_dir_all(&folder).expect("remove");
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn connections_from_this_host_are_not_paced() {
-        let bound = bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
-        // Where the kernel has no BBR, the connection keeps what it was given.
-        let paced = bound.socket.set_tcp_congestion(b"bbr").is_ok();
-        let given = bound.socket.tcp_congestion().expect("congestion control");
-        let address = bound.socket.local_addr().expect("address");
-        bound.socket.set_nonblocking(false).expect("blocking");
-        let listener = Listener::new(bound);
-        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
-        client.connect(&address).expect("connect");
-        let (stream, _) = listener.accept().expect("accept");
-        let Stream::Tcp(stream) = stream else { panic!("not TCP") };
-        let used = socket2::SockRef::from(&stream).tcp_congestion().expect("congestion control");
-        assert!(if paced { used.starts_with(UNPACED) } else { used == given });
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl Harness {
         for header in &self.batch.headers {
             let owned = header.offset & OWNED != 0;
             let payload = if owned {
-                self.batch.owned[(header.offset & !OWNED) as usize].bytes().to_vec()
+                let owned = &self.batch.owned[(header.offset & !OWNED) as usize];
+                owned.as_ref().expect("payload").bytes().to_vec()
             } else {
                 self.batch.arena[(header.offset & !OF_DROPPED) as usize..][..header.len as usize].to_vec()
             };

@@ -5,7 +5,6 @@
 //! which JavaScript may have to be asked; rustls carries out the handshake (`handshake`); then records are opened and
 //! sealed here (`session`). What comes while JavaScript is asked stays in the kernel.
 
-mod buffer;
 mod ciphers;
 mod config;
 mod handshake;
@@ -18,11 +17,10 @@ mod violation;
 #[cfg(test)]
 mod tests;
 
-pub use crate::event_loop::connection::records::Scratch;
-pub use buffer::Buffer;
 pub use config::{ConfigError, Options, Settings, settings};
 pub use names::{Change, DomainRouter, Names};
 
+use crate::channel::buffers::Buffer;
 use handshake::Handshake;
 use hello::Wishes;
 use rustls::server::UnbufferedServerConnection;
@@ -30,6 +28,13 @@ use session::Session;
 use std::io::IoSlice;
 use thiserror::Error;
 use violation::Violation;
+
+/// Buffers for one read or write, used by all connections of a loop in turn.
+#[derive(Default)]
+pub struct Scratch {
+    pub plain: Buffer,
+    pub records: Buffer,
+}
 
 #[derive(Default)]
 pub struct Tls {
