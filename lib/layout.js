@@ -1,6 +1,6 @@
 'use strict';
-// Generated from src/channel/layout.rs by `UPDATE=1 cargo test --no-default-features layout`: change it there.
-// The numbers by which the two sides of the addon understand each other.
+// The numbers by which the two sides of the addon understand each other. Generated from
+// src/channel/layout.rs: change them there, and run `UPDATE=1 cargo test --no-default-features layout`.
 
 /** Words of the header of an event. */
 const EVENT_WORDS = 8;
@@ -19,8 +19,8 @@ function deliver(receivers, words, at) {
 }
 
 /**
- * What happened. Receivers are called with slot, generation, arguments (there are three words), and offset and length
- * of the payload.
+ * What happened. A receiver is called with slot, generation, the three words of arguments, and
+ * offset and length of the payload.
  */
 const EventKind = Object.freeze({
   /**
@@ -68,8 +68,8 @@ const EventKind = Object.freeze({
   /** A connection is open again after `Quiet`. */
   BUSY: 13,
   /**
-   * For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its slot may
-   * have another one by the time they are asked for.
+   * For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its
+   * slot may have another one by the time they are asked for.
    * Arguments: app, accepted.
    */
   FILTER: 14,
@@ -83,7 +83,8 @@ const EventKind = Object.freeze({
    */
   SERVER_NAME: 17,
   /**
-   * `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came after.
+   * `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came
+   * after.
    * Arguments: app.
    */
   APP_CLOSED: 18,
@@ -118,8 +119,8 @@ function bodyLengthOf(flags) {
 }
 
 /**
- * The low bits of the exchange's number on its connection. There are never so many exchanges at once that
- * two of them had the same.
+ * The low bits of the exchange's number on its connection. There are never so many exchanges at once
+ * that two of them had the same.
  */
 function exchangeOf(flags) {
   return (flags >>> 20) & 0x7f;
@@ -142,8 +143,8 @@ const RequestPart = Object.freeze({
 });
 
 /**
- * Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer: that costs
- * more than a copy up to here.
+ * Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer:
+ * that costs more than a copy up to here.
  */
 const OWNED_EVENT = 32768;
 
@@ -178,8 +179,8 @@ const Op = Object.freeze({
   /** `arg` = topic. */
   UNSUBSCRIBE: 15,
   /**
-   * The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back the numbers
-   * of topics that nobody else has.
+   * The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
+   * the numbers of topics that nobody else has.
    */
   LEAVE_TOPICS: 16,
   /** `arg` = topic; the connection is the sender, which is left out (slot `NOBODY`: none). */
@@ -249,12 +250,15 @@ function putRespondArgs(callArgs, op, slot, generation, flags, length) {
 }
 
 /**
- * The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the native
- * state goes the last word in it.
+ * The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the
+ * native state goes the last word in it.
  */
 const ANSWER = 6;
 
-/** The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it goes on. */
+/**
+ * The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it
+ * goes on.
+ */
 const RELIEF_DUE = 7;
 
 /** Words of the call arguments. */
@@ -262,7 +266,10 @@ const CALL_ARG_WORDS = 8;
 
 /** What became of a message or of a part of a response; `send` gives the first three to the program. */
 const Answer = Object.freeze({
-  /** The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is gone. */
+  /**
+   * The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is
+   * gone.
+   */
   BACKPRESSURE: 0,
   /** It is sent, and more may follow. */
   SENT: 1,
@@ -284,7 +291,10 @@ const Wants = Object.freeze({
   PONG: 16,
 });
 
-/** Instructions of a declared response. Each is followed by its texts: four bytes of length, then the bytes. */
+/**
+ * Instructions of a declared response. Each is followed by its texts: four bytes of length, then the
+ * bytes.
+ */
 const Instruction = Object.freeze({
   /** Texts: name and value. */
   HEADER: 1,
@@ -303,8 +313,9 @@ const Instruction = Object.freeze({
 });
 
 /**
- * The largest body of a request that a declared response may contain. It has to be whole before the answer can
- * begin, since clients may read nothing before they have sent everything; a larger one is refused with 413.
+ * The largest body of a request that a declared response may contain. It has to be whole before the
+ * answer can begin, since clients may read nothing before they have sent everything; a larger one is
+ * refused with 413.
  */
 const MAX_DECLARED_BODY = 16777216;
 

@@ -155,7 +155,7 @@ describe('large bodies', { timeout: 180000 }, () => {
   });
 });
 
-/** Resident bytes of the server's process, 0 where the system does not tell. */
+/** Returns the resident bytes of the server's process, 0 where the system does not tell. */
 function rss(server) {
   try {
     const pages = fs.readFileSync(`/proc/${server.process.pid}/statm`, 'utf8').split(' ')[1];

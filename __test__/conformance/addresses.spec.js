@@ -12,7 +12,7 @@ const six = Object.values(os.networkInterfaces())
   ? false
   : 'no IPv6 here';
 
-/** Answers with all addresses the response knows. */
+/** Answers with all addresses that the response knows. */
 const telling = (t) =>
   serve(t, (app) =>
     app.get('/*', (res) => {

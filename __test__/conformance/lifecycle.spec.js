@@ -37,7 +37,7 @@ const CALLS = {
   upgrade: (res) => res.upgrade({}, 'a', 'b', 'c', {}),
 };
 
-/** The error text of every method called on the object. */
+/** Returns the error text of every method called on the object. */
 function errorsOf(res) {
   return Object.fromEntries(
     Object.entries(CALLS).map(([name, call]) => {

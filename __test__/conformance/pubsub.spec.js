@@ -2,7 +2,10 @@
 const { it, assert, serve, Events, turn, text, v30, BINARY, TEXT } = require('../support');
 
 const MIB = 1024 * 1024;
-/** `count` open sockets: sockets[i] on our side, peers[i] on the other; `log` of subscription, dropped and close calls. */
+/**
+ * Opens `count` sockets: sockets[i] on the server's side, peers[i] on the other; `log` has the calls of
+ * subscription, dropped and close.
+ */
 async function room(t, count, behavior = {}, each = () => {}) {
   const log = new Events();
   const sockets = new Events();
@@ -33,7 +36,7 @@ async function room(t, count, behavior = {}, each = () => {}) {
   }
   return { server, app: server.app, sockets: sockets.list, peers, log };
 }
-/** The messages that came before the marker, which is sent last. */
+/** Reads the messages that came before the marker, which is sent last. */
 async function until(peer, ws, marker = 'marker') {
   ws.send(marker);
   const list = [];

@@ -1,5 +1,5 @@
 'use strict';
-// getParts, with forms as the runtime itself writes them, and with what the original does not take apart.
+// getParts, with forms as the runtime itself writes them, and with bodies that the original does not split.
 
 const { it, assert, uWS, ours, serve, post, text } = require('../support');
 

@@ -1,5 +1,5 @@
 'use strict';
-// How the package's files load their modules.
+// Checks how the package's files load their modules.
 
 const fs = require('node:fs');
 const path = require('node:path');

@@ -1,13 +1,16 @@
 'use strict';
-// Calls at and after the end of an environment: whatever is called then, no memory that is gone is touched, and nobody gets a
-// surprising answer.
+// Calls at and after the end of an environment: whatever is called then, no freed memory is touched, and no
+// call has a surprising result.
 
 const { it, assert } = require('../support');
 const { Program } = require('./program');
 
 const SUPPORT = require.resolve('../support');
 
-/** For programs and workers: an app with a pending response, a WebSocket, and `everything()`, which calls all methods there are. */
+/**
+ * Creates, for programs and workers, an app with a pending response, a WebSocket, and `everything()`, which
+ * calls all methods.
+ */
 const stage = async ({ uWS, listening, post, Peer, WsPeer }) => {
   const held = {};
   const server = listening((app) =>

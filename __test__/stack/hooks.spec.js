@@ -59,7 +59,7 @@ describe('lifecycle hooks', { timeout: 120000 }, () => {
       const list = await seen('lou');
       return names(list).includes('close') && list;
     }, 'the close hook ran');
-    // Every call is a message; the client's own calls that wait for the server are left out.
+    // Every call is a message; the client's own calls that wait for the server are omitted.
     const order = names(log).filter((name, index, all) => name !== 'message' || all[index - 1] !== 'message');
     const expected = ['upgrade', 'open', 'subscribe', 'message', 'unsubscribe', 'message', 'close'];
     // Adapter 0.3 calls no hook when a topic is left.
