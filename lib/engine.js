@@ -91,7 +91,7 @@ function start() {
   // ArrayBuffers may carry memory of the loop to other environments. Only that of the main thread ends after
   // all of them.
   const number = native.startEngine(pump, isNode(), isMainThread, words, callArgs);
-  Object.assign(calls, native.hotFunctions(number));
+  Object.assign(calls, native.callFunctions(number));
   engine = Object.fromEntries(ENGINE_FUNCTIONS.map((name) => [name, native[name].bind(null, number)]));
   // In the original, data that was sent before process.exit() has left the process by then.
   process.on('exit', () => calls.drain());

@@ -39,7 +39,7 @@ pub struct BehaviourOptions {
 /// Starts a loop that calls `pump` when there are events; returns the number to name it by.
 ///
 /// `libuv`: the runtime is Node, whose event loop is libuv's. `lends`: JavaScript may see memory of the loop,
-/// which is safe only in an environment that ends after all others. `events` and `registers` are memory by
+/// which is safe only in an environment that ends after all others. `events` and `call_args` are memory by
 /// which the functions of `calls` pass numbers.
 #[napi]
 pub fn start_engine(
@@ -48,18 +48,18 @@ pub fn start_engine(
     libuv: bool,
     lends: bool,
     events: Unknown<'_>,
-    registers: Unknown<'_>,
+    call_args: Unknown<'_>,
 ) -> Result<u32> {
     let words = |array: Unknown<'_>| {
         Words::of(env.raw(), array.raw()).ok_or_else(|| napi::Error::from_reason("no Uint32Array"))
     };
-    let (events, registers) = (words(events)?, words(registers)?);
+    let (events, call_args) = (words(events)?, words(call_args)?);
     let wake = Wake::new(env.raw(), pump.raw(), libuv)?;
     let event_loop = Loop::start(head_limits(), Box::new(wake)).map_err(|error| {
         wake.at_end(env.raw(), Box::new(|| {}));
         napi::Error::from_reason(format!("the event loop could not start: {error}"))
     })?;
-    let (place, number) = Place::for_session(Session::new(event_loop, wake, lends, events, registers));
+    let (place, number) = Place::for_session(Session::new(event_loop, wake, lends, events, call_args));
     wake.at_end(env.raw(), Box::new(|| place.vacate()));
     if lends {
         exit::drain_at_exit(place);
@@ -69,7 +69,7 @@ pub fn start_engine(
 
 /// The functions called for each event and message; see `calls`.
 #[napi(ts_return_type = "object")]
-pub fn hot_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
+pub fn call_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
     let place = Place::numbered(engine).ok_or_else(|| napi::Error::from_reason("no engine"))?;
     let functions = calls::functions(env.raw(), place);
     // SAFETY: the value was just created in the current scope.

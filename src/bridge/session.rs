@@ -27,7 +27,7 @@ pub struct Session {
     /// Where JavaScript finds the headers of the next events.
     events: Words,
     /// Where JavaScript leaves the arguments of the most frequent calls, and finds their answers.
-    pub registers: Words,
+    pub call_args: Words,
     outbox: Outbox,
     /// The events being read.
     batch: EventBatch,
@@ -51,13 +51,13 @@ fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
 }
 
 impl Session {
-    pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
+    pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, call_args: Words) -> Self {
         Session {
             event_loop,
             wake,
             lends,
             events,
-            registers,
+            call_args,
             outbox: Outbox::new(),
             batch: EventBatch::default(),
             cursor: 0,
@@ -222,7 +222,7 @@ impl Session {
     pub fn flush(&mut self) {
         match self.outbox.flush(&self.event_loop) {
             Flushed::Room => {}
-            Flushed::ReliefDue => self.registers.put(RELIEF_DUE, &[1]),
+            Flushed::ReliefDue => self.call_args.put(RELIEF_DUE, &[1]),
         }
         #[cfg(debug_assertions)]
         self.check_accounts();
@@ -323,11 +323,11 @@ impl Session {
 
     /// Called when the environment ends, after its `exit` listeners: what those sent leaves as well. A
     /// runtime may still run JavaScript afterwards, which finds the answer of a connection that is gone in
-    /// the registers.
+    /// the call arguments.
     pub fn end(&mut self) {
         self.drain();
         #[cfg(debug_assertions)]
         self.ledgers.check_all(&self.event_loop.shared.slots);
-        self.registers.put(ANSWER, &[Answer::Dropped as u32]);
+        self.call_args.put(ANSWER, &[Answer::Dropped as u32]);
     }
 }

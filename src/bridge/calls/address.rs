@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
     let ConnId { slot, generation } = call.id(0);
-    let state = call.state.event_loop.shared.slots.get(slot);
-    if call.args.u32(2) == 0 { state.peer(generation) } else { state.proxied(generation) }
+    let slot = call.session.event_loop.shared.slots.get(slot);
+    if call.args.u32(2) == 0 { slot.peer(generation) } else { slot.proxied(generation) }
 }
 
 /// `address(slot, generation, proxied) → ArrayBuffer` of 0, 4 or 16 bytes

@@ -15,7 +15,7 @@ mod respond;
 use super::place::Place;
 use super::session::Session;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
-use crate::channel::ConnId;
+use crate::channel::{ConnId, REFUSED};
 use address::{address, address_text, port};
 use commands::{buffered, command, drain, end, flush, flush_due, publish, ring, send, start_stretch};
 use events::{
@@ -29,10 +29,10 @@ use request::{
 use respond::{respond, respond_with_head, try_end, upgrade};
 use std::ptr;
 
-/// What a hot function is given.
+/// A call, as the function for it sees it.
 struct Call<'a> {
     args: Arguments,
-    state: &'a mut Session,
+    session: &'a mut Session,
 }
 
 impl Call<'_> {
@@ -48,25 +48,25 @@ impl Call<'_> {
 
 /// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead
 /// of all.
-macro_rules! hot {
+macro_rules! calls {
     ($($name:literal $(($count:literal))? => $function:ident as $callback:ident),* $(,)?) => {
         $(
             unsafe extern "C" fn $callback(env: Env, info: sys::napi_callback_info) -> Value {
                 // SAFETY: Node calls this with the env and info of the current call, on the thread of the
-                // environment; the data pointer is its Place. No hot function calls back into JavaScript
-                // while it uses the state, so the reference is the only one.
-                let (args, state) = unsafe {
-                    let (args, data) = Arguments::read(env, info, hot!(@count $($count)?));
+                // environment; the data pointer is its Place. No such function calls back into JavaScript
+                // while it uses the session, so the reference is the only one.
+                let (args, session) = unsafe {
+                    let (args, data) = Arguments::read(env, info, calls!(@count $($count)?));
                     (args, Place::of_pointer(data).session())
                 };
-                match state {
-                    Some(state) => $function(Call { args, state }),
+                match session {
+                    Some(session) => $function(Call { args, session }),
                     None => value::integer(env, 0),
                 }
             }
         )*
 
-        /// An object with every hot function, bound to `place`.
+        /// An object with all of them, bound to `place`.
         pub fn functions(env: Env, place: &'static Place) -> Value {
             let mut object = ptr::null_mut();
             // SAFETY: plain creation of a value in the current scope.
@@ -75,7 +75,7 @@ macro_rules! hot {
                 let function = value::function(env, $name, Some($callback), place.pointer());
                 value::set_property(env, object, $name, function);
             )*
-            for (name, callback) in STATELESS {
+            for (name, callback) in SESSIONLESS {
                 let function = value::function(env, name, Some(callback), ptr::null_mut());
                 value::set_property(env, object, name, function);
             }
@@ -86,7 +86,7 @@ macro_rules! hot {
     (@count $count:literal) => { $count };
 }
 
-hot! {
+calls! {
     "take" (0) => take as take_callback,
     "takeDropped" (0) => take_dropped as take_dropped_callback,
     "relieve" (1) => relieve as relieve_callback,
@@ -124,8 +124,8 @@ hot! {
 
 type Callback = unsafe extern "C" fn(Env, sys::napi_callback_info) -> Value;
 
-/// Functions that need no state.
-const STATELESS: [(&str, Callback); 3] =
+/// Functions that need no session.
+const SESSIONLESS: [(&str, Callback); 3] =
     [("detach", detach_callback), ("byteLength", byte_length_callback), ("fatal", fatal_callback)];
 
 /// `detach(buffer)`
@@ -136,16 +136,16 @@ unsafe extern "C" fn detach_callback(env: Env, info: sys::napi_callback_info) ->
     value::undefined()
 }
 
-/// `byteLength(data) → bytes, or -1`
+/// `byteLength(data) → bytes, or REFUSED`
 unsafe extern "C" fn byte_length_callback(env: Env, info: sys::napi_callback_info) -> Value {
     // SAFETY: as above.
     let (args, _) = unsafe { Arguments::read(env, info, 1) };
     let length = value::byte_length(env, args.value(0));
-    value::number(env, length.map_or(-1.0, |n| n as f64))
+    value::number(env, length.map_or(f64::from(REFUSED), |n| n as f64))
 }
 
 /// `fatal(error)`: as if nobody had caught it. Listeners of `uncaughtException` run inside and may call the
-/// functions above, so this one must have no state.
+/// functions above, so this one must hold no session.
 unsafe extern "C" fn fatal_callback(env: Env, info: sys::napi_callback_info) -> Value {
     // SAFETY: as above.
     let (args, _) = unsafe { Arguments::read(env, info, 1) };

@@ -6,7 +6,7 @@ use crate::channel::{NO_MATCH, RequestBlock, RequestPart};
 use crate::protocol::http::request;
 
 fn block<'a>(call: &'a Call<'_>) -> RequestBlock<'a> {
-    RequestBlock::of(call.state.payload(call.args.u32(0), call.args.u32(1)))
+    RequestBlock::of(call.session.payload(call.args.u32(0), call.args.u32(1)))
 }
 
 /// `requestHeader(offset, length, name) → string`

@@ -9,7 +9,7 @@ use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, RespondArgs, be
 /// Appends status and headers as the first parts of a record's payload. False: one is neither text nor data.
 fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
     let (env, parts) = (call.env(), [call.args.value(first), call.args.value(first + 1)]);
-    let arena = call.state.commands().payload();
+    let arena = call.session.commands().payload();
     let at = begin_parts(arena);
     for (index, part) in parts.into_iter().enumerate() {
         let Some(len) = value::append_data(env, part, arena) else { return false };
@@ -21,7 +21,7 @@ fn append_parts(call: &mut Call<'_>, first: usize) -> bool {
 /// `respond(body)`, with [`RespondArgs`] among the call arguments and an [`Answer`] in [`ANSWER`]
 pub fn respond(call: Call<'_>) -> Value {
     respond_with(call, |call| {
-        begin_parts(call.state.commands().payload());
+        begin_parts(call.session.commands().payload());
         true
     })
 }
@@ -33,26 +33,26 @@ pub fn respond_with_head(call: Call<'_>) -> Value {
 
 fn respond_with(mut call: Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Value {
     let answer = try_respond(&mut call, append_head).unwrap_or(Answer::Neither);
-    call.state.registers.put(ANSWER, &[answer as u32]);
+    call.session.call_args.put(ANSWER, &[answer as u32]);
     value::undefined()
 }
 
 fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> bool) -> Option<Answer> {
-    let RespondArgs { op, id, flags, length } = RespondArgs::read(call.state.registers.read());
+    let RespondArgs { op, id, flags, length } = RespondArgs::read(call.session.call_args.read());
     let op = Op::from_number(op).filter(|op| matches!(op, Op::Respond | Op::Write | Op::Finish))?;
-    let start = call.state.commands().begin(op, flags, id, length as u32, (length >> 32) as u32);
+    let start = call.session.commands().begin(op, flags, id, length as u32, (length >> 32) as u32);
     if !append_head(call) {
-        call.state.commands().cancel(start);
+        call.session.commands().cancel(start);
         return None;
     }
     let len = finish_with_data(call, start, 0)?;
-    call.state.count_answer(id, len);
-    let (backlog, flight) = call.state.backlog_and_flight(id);
+    call.session.count_answer(id, len);
+    let (backlog, flight) = call.session.backlog_and_flight(id);
     let go_on = backlog == 0 && flight < TRY_END_WINDOW;
     if op == Op::Write && !go_on {
-        call.state.command(Op::WantWritable, id, 0);
+        call.session.command(Op::WantWritable, id, 0);
     }
-    call.state.after_command();
+    call.session.after_command();
     Some(if go_on { Answer::Sent } else { Answer::Backpressure })
 }
 
@@ -63,12 +63,12 @@ fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
 pub fn try_end(mut call: Call<'_>) -> Value {
     let (env, id, total) = (call.env(), call.id(0), call.args.f64(6) as u64);
     let body = call.args.value(5);
-    let (backlog, flight) = call.state.backlog_and_flight(id);
+    let (backlog, flight) = call.session.backlog_and_flight(id);
     let room = TRY_END_WINDOW.saturating_sub(backlog + flight);
     let start =
-        call.state.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
+        call.session.commands().begin(Op::TryEnd, call.args.u32(2), id, total as u32, (total >> 32) as u32);
     if !append_parts(&mut call, 3) {
-        call.state.commands().cancel(start);
+        call.session.commands().cancel(start);
         return value::integer(env, REFUSED);
     }
     let mut text = Vec::new();
@@ -76,38 +76,38 @@ pub fn try_end(mut call: Call<'_>) -> Value {
         Some(bytes) => bytes,
         None if value::append_string(env, body, &mut text).is_some() => &text[..],
         None => {
-            call.state.commands().cancel(start);
+            call.session.commands().cancel(start);
             return value::integer(env, REFUSED);
         }
     };
     let accepted = &bytes[..bytes.len().min(room)];
     if accepted.len() >= OWNED_PAYLOAD {
-        let copy = call.state.blocks().copy(accepted);
-        call.state.commands().finish_owned(start, copy);
+        let copy = call.session.blocks().copy(accepted);
+        call.session.commands().finish_owned(start, copy);
     } else {
-        call.state.commands().payload().extend_from_slice(accepted);
-        call.state.commands().finish(start);
+        call.session.commands().payload().extend_from_slice(accepted);
+        call.session.commands().finish(start);
     }
-    call.state.count_sent(id, accepted.len());
+    call.session.count_sent(id, accepted.len());
     if accepted.len() < bytes.len() {
-        call.state.command(Op::WantWritable, id, 0);
+        call.session.command(Op::WantWritable, id, 0);
     }
-    call.state.after_command();
+    call.session.after_command();
     value::number(env, accepted.len() as f64)
 }
 
 /// `upgrade(slot, generation, behaviour, status, headers, key, protocol, extensions) → 0, or REFUSED`
 pub fn upgrade(mut call: Call<'_>) -> Value {
     let (env, id) = (call.env(), call.id(0));
-    let start = call.state.commands().begin(Op::Upgrade, 0, id, call.args.u32(2), 0);
+    let start = call.session.commands().begin(Op::Upgrade, 0, id, call.args.u32(2), 0);
     // What the loop sees as the body, and acknowledges, is everything behind the first two parts.
     let Some(inner) = append_upgrade(&mut call) else {
-        call.state.commands().cancel(start);
+        call.session.commands().cancel(start);
         return value::integer(env, REFUSED);
     };
-    call.state.commands().finish(start);
-    call.state.count_sent(id, inner);
-    call.state.after_command();
+    call.session.commands().finish(start);
+    call.session.count_sent(id, inner);
+    call.session.after_command();
     value::integer(env, 0)
 }
 
@@ -115,12 +115,12 @@ fn append_upgrade(call: &mut Call<'_>) -> Option<usize> {
     if !append_parts(call, 3) {
         return None;
     }
-    let before = call.state.commands().payload().len();
+    let before = call.session.commands().payload().len();
     if !append_parts(call, 5) {
         return None;
     }
     let (env, extensions) = (call.env(), call.args.value(7));
-    let arena = call.state.commands().payload();
+    let arena = call.session.commands().payload();
     value::append_data(env, extensions, arena)?;
     Some(arena.len() - before)
 }
