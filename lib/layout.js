@@ -19,8 +19,8 @@ function deliver(receivers, words, at) {
 }
 
 /**
- * What happened. A receiver is called with slot, generation, the three words of arguments, and
- * offset and length of the payload.
+ * What happened. A receiver is called with slot and generation, which name the exchange, the
+ * three words of arguments, and offset and length of the payload.
  */
 const EventKind = Object.freeze({
   /**
@@ -197,7 +197,7 @@ const Op = Object.freeze({
   CONTROL: 22,
 });
 
-/** The slot of nobody, for publishes without a sender. */
+/** The slot of nobody, for publishes without a sender; of a loop that there is not. */
 const NOBODY = 0xffffffff;
 
 /** Flags of the commands of a response. */

@@ -5,7 +5,7 @@
 //! are dropped. Before that, only one thing acts: with more than [`SEND_WINDOW`] in flight the next message
 //! waits until the loop has tried to write.
 
-use crate::channel::{Account, Answer, ConnId, MAX_CONNECTIONS, SlotTable, command_cost};
+use crate::channel::{Account, Answer, ExchangeId, MAX_CONNECTIONS, SlotTable, command_cost};
 
 /// `tryEnd` accepts no more than keeps this many bytes in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
@@ -40,15 +40,9 @@ pub struct Ledgers {
     changed: Vec<u32>,
 }
 
-/// Generations have 31 bits and wrap.
-fn is_later(generation: u32, than: u32) -> bool {
-    let ahead = generation.wrapping_sub(than) & 0x7fff_ffff;
-    ahead != 0 && ahead < 0x4000_0000
-}
-
 impl Ledgers {
     /// Counts a record's payload as sent on a connection. Called before the record is handed over.
-    pub fn count_sent(&mut self, id: ConnId, payload: usize) {
+    pub fn count_sent(&mut self, id: ExchangeId, payload: usize) {
         let slot = id.slot as usize;
         if slot >= MAX_CONNECTIONS {
             return;
@@ -57,7 +51,7 @@ impl Ledgers {
             self.by_slot.resize(slot + 1, Ledger::default());
         }
         let ledger = &mut self.by_slot[slot];
-        if is_later(id.generation, ledger.generation) {
+        if ExchangeId::is_later(id.generation, ledger.generation) {
             *ledger = Ledger { generation: id.generation, ..Ledger::default() };
         }
         // Bytes for a connection that is gone must not count for the next one in its slot.
@@ -69,19 +63,19 @@ impl Ledgers {
     }
 
     /// `None`: nothing was sent on this connection, or it is gone and another has its slot.
-    fn of(&mut self, id: ConnId) -> Option<&mut Ledger> {
+    fn of(&mut self, id: ExchangeId) -> Option<&mut Ledger> {
         self.by_slot.get_mut(id.slot as usize).filter(|ledger| ledger.generation == id.generation)
     }
 
     /// Bytes the kernel refused, and those sent since that the loop has not seen.
-    pub fn backlog_and_flight(&mut self, id: ConnId, slots: &SlotTable) -> (usize, usize) {
+    pub fn backlog_and_flight(&mut self, id: ExchangeId, slots: &SlotTable) -> (usize, usize) {
         let Some(sent) = self.of(id).map(|ledger| ledger.sent) else { return (0, 0) };
         let account = slots.get(id.slot).account(id.generation);
         account.map_or((0, 0), |Account { backlog, acked }| (backlog, sent.wrapping_sub(acked)))
     }
 
     /// Bytes that wait behind those the kernel has refused; 0 as long as it refuses none.
-    fn buffered(&mut self, id: ConnId, slots: &SlotTable) -> usize {
+    fn buffered(&mut self, id: ExchangeId, slots: &SlotTable) -> usize {
         match self.backlog_and_flight(id, slots) {
             (0, _) => 0,
             (backlog, flight) => backlog + flight,
@@ -89,7 +83,7 @@ impl Ledgers {
     }
 
     /// Whether too much is in flight to know how the kernel will take the next message.
-    pub fn is_uncertain(&mut self, id: ConnId, slots: &SlotTable) -> bool {
+    pub fn is_uncertain(&mut self, id: ExchangeId, slots: &SlotTable) -> bool {
         let (backlog, flight) = self.backlog_and_flight(id, slots);
         backlog == 0 && flight > SEND_WINDOW
     }
@@ -98,7 +92,7 @@ impl Ledgers {
     ///
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is
     /// accepted all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, id: ConnId, limit: usize, slots: &SlotTable) -> Answer {
+    pub fn admit(&mut self, id: ExchangeId, limit: usize, slots: &SlotTable) -> Answer {
         let buffered = self.buffered(id, slots);
         let Some(Ledger { warned, .. }) = self.of(id) else { return Answer::Sent };
         if buffered == 0 {
@@ -114,7 +108,7 @@ impl Ledgers {
     }
 
     /// `getBufferedAmount`. A program that is told of bytes knows that the connection is slow.
-    pub fn tell_buffered(&mut self, id: ConnId, slots: &SlotTable) -> usize {
+    pub fn tell_buffered(&mut self, id: ExchangeId, slots: &SlotTable) -> usize {
         let buffered = self.buffered(id, slots);
         if let Some(ledger) = self.of(id).filter(|_| buffered > 0) {
             ledger.warned = true;
@@ -156,11 +150,11 @@ impl Ledgers {
 mod tests {
     use super::*;
 
-    const ID: ConnId = ConnId { slot: 3, generation: 7 };
-    const LATER: ConnId = ConnId { generation: 8, ..ID };
+    const ID: ExchangeId = ExchangeId { slot: 3, generation: 7 };
+    const LATER: ExchangeId = ExchangeId { generation: 8, ..ID };
 
     /// Accounts of both sides as they are when a connection begins.
-    fn begun(id: ConnId) -> (Ledgers, SlotTable) {
+    fn begun(id: ExchangeId) -> (Ledgers, SlotTable) {
         let slots = SlotTable::default();
         slots.get(id.slot).begin(id.generation, None);
         (Ledgers::default(), slots)
@@ -200,10 +194,10 @@ mod tests {
 
     #[test]
     fn generations_wrap() {
-        let last = ConnId { generation: 0x7fff_ffff, ..ID };
-        let first = ConnId { generation: 0, ..ID };
+        let last = ExchangeId { generation: 0x7fff_ffff, ..ID };
+        let first = ExchangeId { generation: 0, ..ID };
         let (mut ledgers, slots) = begun(first);
-        let earlier = [0x3fff_ffff, 0x7fff_fffe].map(|generation| ConnId { generation, ..ID });
+        let earlier = [0x3fff_ffff, 0x7fff_fffe].map(|generation| ExchangeId { generation, ..ID });
         for id in [earlier[0], earlier[1], last, first] {
             ledgers.count_sent(id, 1);
             slots.get(id.slot).begin(id.generation, None);
@@ -216,7 +210,7 @@ mod tests {
     #[test]
     fn slots_that_no_connection_has_are_not_counted() {
         let mut ledgers = Ledgers::default();
-        ledgers.count_sent(ConnId { slot: u32::MAX, generation: 1 }, 1);
+        ledgers.count_sent(ExchangeId { slot: u32::MAX, generation: 1 }, 1);
         assert!(ledgers.by_slot.is_empty());
     }
 

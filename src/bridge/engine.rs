@@ -6,7 +6,7 @@ use super::session::Session;
 use super::value::{self, Words};
 use super::wake::Wake;
 use super::{calls, exit};
-use crate::channel::{ConnId, Op, layout_number};
+use crate::channel::{ExchangeId, Op, layout_number};
 use crate::event_loop::net::socket;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
 use crate::protocol::http::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
@@ -96,7 +96,7 @@ fn watch(engine: u32, listen: Control) -> Result<()> {
 /// As in the original, nothing is accepted any more when this returns.
 fn close(engine: u32, op: Op, number: u32) {
     place::with(engine, |session| {
-        session.command(op, ConnId::default(), number);
+        session.command(op, ExchangeId::default(), number);
         session.finish();
     });
 }

@@ -255,7 +255,7 @@ pub fn share_a_lone_processor() {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{ConnId, Op, WakeJs};
+    use crate::channel::{ExchangeId, Op, WakeJs};
     use crate::protocol::http::request::Limits;
 
     /// The lengths of the next stretches, where each event takes so many nanoseconds.
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(event_loop.shared.settled.batches(), 3);
         outbox.wait_until_sent(&event_loop, end_of_drain());
         assert!(outbox.is_drained());
-        outbox.commands().push(Op::CloseApp, ConnId::default(), 0);
+        outbox.commands().push(Op::CloseApp, ExchangeId::default(), 0);
         assert!(!outbox.is_drained(), "there is something new");
     }
 
@@ -327,7 +327,7 @@ mod tests {
         event_loop.stop();
         let begin = Instant::now();
         event_loop.shared.unsent.store(1, Ordering::SeqCst);
-        let start = outbox.commands().begin(Op::Send, 0, ConnId::default(), 0, 0);
+        let start = outbox.commands().begin(Op::Send, 0, ExchangeId::default(), 0, 0);
         outbox.commands().finish_owned(start, vec![0; 2 * COMMAND_QUEUE_BYTES]);
         assert_eq!(outbox.flush(&event_loop), Flushed::Room);
         assert!(outbox.commands().is_empty());

@@ -8,8 +8,9 @@ use super::wake::Wake;
 use crate::channel::buffers::{Blocks, Owned};
 use crate::channel::mailbox::Mailbox;
 use crate::channel::{
-    ANSWER, Answer, CommandBatch, ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
-    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, OF_DROPPED, OWNED, Op, PARKED, RELIEF_DUE,
+    ANSWER, Answer, CommandBatch, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
+    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, ExchangeId, OF_DROPPED, OWNED, Op, PARKED,
+    RELIEF_DUE,
 };
 use crate::event_loop::{Control, Loop};
 use std::sync::Arc;
@@ -202,7 +203,7 @@ impl Session {
     // ---- commands
 
     /// Appends a record without payload.
-    pub fn command(&mut self, op: Op, id: ConnId, arg: u32) {
+    pub fn command(&mut self, op: Op, id: ExchangeId, arg: u32) {
         self.commands().push(op, id, arg);
         self.after_command();
     }
@@ -277,24 +278,24 @@ impl Session {
     // ---- accounts
 
     /// Counts a record's payload as sent on a connection.
-    pub fn count_sent(&mut self, id: ConnId, payload: usize) {
+    pub fn count_sent(&mut self, id: ExchangeId, payload: usize) {
         self.ledgers.count_sent(id, payload);
     }
 
     /// `count_sent` for a message or a response. Unlike those of `tryEnd` no window bounds their bytes, so
     /// the flush policy counts them as well.
-    pub fn count_answer(&mut self, id: ConnId, payload: usize) {
+    pub fn count_answer(&mut self, id: ExchangeId, payload: usize) {
         self.outbox.count_answer(payload);
         self.ledgers.count_sent(id, payload);
     }
 
     /// See [`Ledgers::backlog_and_flight`].
-    pub fn backlog_and_flight(&mut self, id: ConnId) -> (usize, usize) {
+    pub fn backlog_and_flight(&mut self, id: ExchangeId) -> (usize, usize) {
         self.ledgers.backlog_and_flight(id, &self.event_loop.shared.slots)
     }
 
     /// See [`Ledgers::admit`].
-    pub fn admit(&mut self, id: ConnId, limit: usize) -> Answer {
+    pub fn admit(&mut self, id: ExchangeId, limit: usize) -> Answer {
         if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
             // Takes as long as the system call that the original makes here, and then the answer is as true
             // as its.
@@ -304,7 +305,7 @@ impl Session {
     }
 
     /// See [`Ledgers::tell_buffered`].
-    pub fn tell_buffered(&mut self, id: ConnId) -> usize {
+    pub fn tell_buffered(&mut self, id: ExchangeId) -> usize {
         self.ledgers.tell_buffered(id, &self.event_loop.shared.slots)
     }
 

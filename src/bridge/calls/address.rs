@@ -2,11 +2,11 @@
 
 use super::Call;
 use crate::bridge::value::{self, Value};
-use crate::channel::ConnId;
+use crate::channel::ExchangeId;
 use std::net::{IpAddr, SocketAddr};
 
 fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
-    let ConnId { slot, generation } = call.id(0);
+    let ExchangeId { slot, generation } = call.id(0);
     let slot = call.session.event_loop.shared.slots.get(slot);
     if call.args.u32(2) == 0 { slot.peer(generation) } else { slot.proxied(generation) }
 }

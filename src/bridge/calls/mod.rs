@@ -15,7 +15,7 @@ mod respond;
 use super::place::Place;
 use super::session::Session;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
-use crate::channel::{ConnId, REFUSED};
+use crate::channel::{ExchangeId, REFUSED};
 use address::{address, address_text, port};
 use commands::{buffered, command, drain, end, flush, flush_due, publish, ring, send, start_stretch};
 use events::{
@@ -41,8 +41,8 @@ impl Call<'_> {
     }
 
     /// Slot and generation in the arguments from `index` on.
-    fn id(&self, index: usize) -> ConnId {
-        ConnId { slot: self.args.u32(index), generation: self.args.u32(index + 1) }
+    fn id(&self, index: usize) -> ExchangeId {
+        ExchangeId { slot: self.args.u32(index), generation: self.args.u32(index + 1) }
     }
 }
 

@@ -96,8 +96,8 @@ macro_rules! layout {
             vec![Part::Table {
                 name: "EventKind".into(),
                 docs: vec![
-                    " What happened. A receiver is called with slot, generation, the three words of arguments, and",
-                    " offset and length of the payload.",
+                    " What happened. A receiver is called with slot and generation, which name the exchange, the",
+                    " three words of arguments, and offset and length of the payload.",
                 ],
                 entries: vec![
                     (

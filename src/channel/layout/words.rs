@@ -1,6 +1,6 @@
 //! Values as the words they cross in.
 
-use super::ConnId;
+use super::ExchangeId;
 
 /// A value that crosses in one or more words.
 pub trait Field: Copy {
@@ -86,12 +86,12 @@ impl Field for u64 {
     }
 }
 
-impl Field for ConnId {
+impl Field for ExchangeId {
     const WORDS: usize = 2;
     fn read(words: &[u32]) -> (Self, &[u32]) {
         let (slot, rest) = first(words);
         let (generation, rest) = first(rest);
-        (ConnId { slot, generation }, rest)
+        (ExchangeId { slot, generation }, rest)
     }
     fn write(self, words: &mut [u32]) -> &mut [u32] {
         let rest = set_first(words, self.slot);
