@@ -1,6 +1,6 @@
 //! Calls about the addresses of a connection.
 
-use super::Call;
+use super::call::Call;
 use crate::bridge::value::{self, Value};
 use crate::channel::ExchangeId;
 use std::net::{IpAddr, SocketAddr};

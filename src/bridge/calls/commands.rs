@@ -1,6 +1,6 @@
 //! Calls that leave a command, but for those about a response, and those that hand commands over.
 
-use super::Call;
+use super::call::Call;
 use crate::bridge::value::{self, Value};
 use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, SendArgs, send_flag};
 

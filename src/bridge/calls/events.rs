@@ -1,6 +1,6 @@
 //! Calls about events and their payloads.
 
-use super::Call;
+use super::call::Call;
 use crate::bridge::value::{self, Value};
 use crate::channel::PayloadArgs;
 

@@ -1,22 +1,23 @@
 //! The calls JavaScript makes per event and per message, registered as plain functions.
 //!
-//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no [`Session`] in
+//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no session in
 //! it. Arguments come from our own JavaScript, which has checked what users may get wrong; what memory safety
 //! needs is checked again here and in `value.rs`. Text or data that is neither string nor buffer is answered
 //! with `REFUSED`, or [`Answer::Neither`](crate::channel::Answer) among the call arguments, and JavaScript
 //! sorts it out.
 
 mod address;
+mod call;
 mod commands;
 mod events;
 mod request;
 mod respond;
 
 use super::place::Place;
-use super::session::Session;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
-use crate::channel::{ExchangeId, REFUSED};
+use crate::channel::REFUSED;
 use address::{address, address_text, port};
+use call::Call;
 use commands::{buffered, command, drain, end, flush, flush_due, publish, ring, send, start_stretch};
 use events::{
     lend_payload, park, parked_so_far, payload, relieve, take, take_dropped, unpark, unparked_so_far,
@@ -28,23 +29,6 @@ use request::{
 };
 use respond::{respond, respond_with_head, try_end, upgrade};
 use std::ptr;
-
-/// A call, as the function for it sees it.
-struct Call<'a> {
-    args: Arguments,
-    session: &'a mut Session,
-}
-
-impl Call<'_> {
-    fn env(&self) -> Env {
-        self.args.env
-    }
-
-    /// Slot and generation in the arguments from `index` on.
-    fn id(&self, index: usize) -> ExchangeId {
-        ExchangeId { slot: self.args.u32(index), generation: self.args.u32(index + 1) }
-    }
-}
 
 /// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead
 /// of all.

@@ -1,6 +1,6 @@
 //! Calls about the request being handled, whose block they read.
 
-use super::Call;
+use super::call::Call;
 use crate::bridge::value::{self, Value};
 use crate::channel::{NO_MATCH, RequestBlock, RequestPart};
 use crate::protocol::http::request;

@@ -1,6 +1,6 @@
 //! Calls about a response.
 
-use super::Call;
+use super::call::Call;
 use super::commands::finish_with_data;
 use crate::bridge::backpressure::TRY_END_WINDOW;
 use crate::bridge::value::{self, Value};

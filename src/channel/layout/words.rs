@@ -1,6 +1,6 @@
 //! Values as the words they cross in.
 
-use super::ExchangeId;
+use super::exchange::ExchangeId;
 
 /// A value that crosses in one or more words.
 pub trait Field: Copy {
