@@ -227,37 +227,12 @@ impl EventLoop {
         let weight = 1 + command.owned.as_ref().map_or(command.payload.len(), Vec::len) / BYTES_PER_WEIGHT;
         let (cost, id) = (command.cost(), command.id);
         let EventLoop { slots, ctx, .. } = self;
-        let connection = connection_at(slots, id.slot as usize).filter(|c| c.id == id);
+        let connection = connection_at(slots, id.slot as usize).filter(|c| c.id() == id);
         let Some(connection) = connection else {
             self.settle_dropped(id, cost);
             return weight;
         };
-        if cost != 0 {
-            connection.count_carried_out(ctx, cost);
-        }
-        match command.op {
-            Op::Respond => connection.http_command(ctx, command, Connection::respond),
-            Op::Write => connection.http_command(ctx, command, Connection::write_chunk),
-            Op::TryEnd => connection.http_command(ctx, command, Connection::try_end),
-            Op::Finish => connection.http_command(ctx, command, Connection::finish),
-            Op::Upgrade => connection.http_command(ctx, command, Connection::upgrade),
-            Op::Pause => connection.pause(),
-            Op::Resume => connection.unpause(ctx),
-            Op::WantWritable => connection.want_writable(ctx),
-            Op::Release => connection.release(ctx),
-            Op::Close => {
-                connection.let_go();
-                connection.close_socket(ctx);
-            }
-            Op::Send => connection.websocket_send(ctx, command),
-            Op::End => connection.websocket_end(ctx, &command),
-            Op::Subscribe => connection.subscribe(ctx, command.arg),
-            Op::Unsubscribe => connection.unsubscribe(ctx, command.arg),
-            Op::LeaveTopics => connection.leave_topics(ctx),
-            Op::Overflow => connection.websocket_overflow(ctx),
-            Op::ServerName => connection.server_name_answered(ctx),
-            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Control | Op::Forget => {}
-        }
+        connection.execute(ctx, command, cost);
         weight
     }
 
@@ -275,8 +250,8 @@ impl EventLoop {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
         let flag = |flag: u32| command.flags & flag != 0;
         let sender = connection_at(&mut self.slots, command.id.slot as usize)
-            .filter(|connection| connection.id == command.id)
-            .map(|connection| connection.id.slot);
+            .filter(|connection| connection.id() == command.id)
+            .map(|connection| connection.id().slot);
         // As they are now: those that are closed on the way leave the topic, and no slot gets another user in this turn.
         let mut subscribers = std::mem::take(&mut self.ctx.subscribers);
         self.ctx.topics.list(command.arg, &mut subscribers);
@@ -303,11 +278,8 @@ impl EventLoop {
         self.close_listeners(|listening| listening.app == app);
         let EventLoop { slots, ctx, .. } = self;
         for connection in slots.iter_mut().filter_map(|slot| slot.connection.as_mut()) {
-            if connection.app == app {
-                // What was answered before the close leaves first, as far as the kernel takes it.
-                connection.flush(ctx);
-                connection.let_go();
-                connection.close_socket(ctx);
+            if connection.app() == app {
+                connection.close_with_app(ctx);
             }
         }
         ctx.event(EventKind::AppClosed, ConnId::default(), [app, 0, 0], b"");

@@ -131,7 +131,7 @@ pub struct Context {
     /// The last tick in which JavaScript was so far behind that nothing could be read.
     last_overload: Cell<Tick>,
     /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
-    pub laboured: bool,
+    pub flush_soon: bool,
     pub tls: Scratch,
     pub(super) clock: Clock,
 }
@@ -160,7 +160,7 @@ impl Context {
             connections: 0,
             collected: Rc::default(),
             last_overload: Cell::new(0),
-            laboured: false,
+            flush_soon: false,
             tls: Scratch::default(),
             clock: Clock::new(),
         }

@@ -5,11 +5,13 @@
 #![deny(unsafe_code)]
 
 mod accept;
+mod accounts;
 mod commands;
 mod connection;
 mod context;
 pub mod net;
 pub mod registry;
+mod sockets;
 mod timer;
 pub mod tls;
 pub mod topics;
@@ -33,7 +35,7 @@ use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
-use net::batch::Together;
+use net::batch::Batch as SocketBatch;
 use net::socket::{self, Bound, Listener};
 use net::uring::MOST;
 use std::any::Any;
@@ -287,7 +289,8 @@ struct EventLoop {
     commands: CommandBatch,
     /// Where in `commands` to go on: the last turn had no time for all of them.
     resume_at: Option<usize>,
-    together: Together,
+    batch: SocketBatch,
+    writes: sockets::Writes,
     /// Batches of commands carried out, wrapping.
     batches: usize,
     /// A tick has begun whose deadlines have not been looked at.
@@ -338,7 +341,8 @@ impl EventLoop {
             accepting: Vec::new(),
             commands: CommandBatch::default(),
             resume_at: None,
-            together: Together::default(),
+            batch: SocketBatch::new(connection::transport::BRIEF),
+            writes: sockets::Writes::default(),
             batches: 0,
             tick_due: false,
             reported_since_due: 0,
@@ -376,7 +380,7 @@ impl EventLoop {
                     // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
                     self.hand_over();
                 }
-                if std::mem::take(&mut self.ctx.laboured) {
+                if std::mem::take(&mut self.ctx.flush_soon) {
                     // Or the peers of a burst of handshakes would idle until our half of the last one is done.
                     self.flush();
                 }
@@ -386,6 +390,7 @@ impl EventLoop {
             self.hand_over();
             self.reap();
             self.publish_events();
+            self.check_accounts();
             self.ctx.shared.settled.set(self.batches);
             self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
         }
@@ -423,8 +428,8 @@ impl EventLoop {
                     ended: event.is_read_closed(),
                     reset: event.is_error(),
                 };
-                let EventLoop { slots, ctx, read_buffer, together, .. } = self;
-                let ahead = together.take_ahead(slot);
+                let EventLoop { slots, ctx, read_buffer, batch, .. } = self;
+                let ahead = batch.take_ahead(slot);
                 if let Some(connection) = connection_at(slots, slot) {
                     connection.on_event(ctx, read_buffer, readiness, ahead);
                 }
@@ -488,7 +493,7 @@ impl EventLoop {
             let (slot, generation) = ((entry >> 32) as usize, entry as u32);
             let EventLoop { slots, ctx, .. } = self;
             if let Some(connection) = connection_at(slots, slot)
-                && connection.id.generation == generation
+                && connection.id().generation == generation
             {
                 connection.on_deadline(ctx);
             }

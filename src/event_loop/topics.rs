@@ -60,6 +60,11 @@ impl Topics {
         was
     }
 
+    /// Subscriptions of all connections.
+    pub fn subscriptions(&self) -> usize {
+        self.topics.iter().map(Subscribers::len).sum()
+    }
+
     /// Puts the subscribers of a topic into `list`, for a walk on which some may leave.
     pub fn list(&self, topic: u32, list: &mut Vec<u32>) {
         list.clear();
@@ -111,6 +116,17 @@ impl Subscriptions {
                 topics.swap_remove(&topic);
             }
         }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Subscriptions::Few(topics) => topics.len(),
+            Subscriptions::Many(topics) => topics.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// All of them, after which there is none.

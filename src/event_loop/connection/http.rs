@@ -1,10 +1,15 @@
-//! The HTTP/1.1 side of a connection: one exchange at a time, later requests wait unread until it is over.
+//! HTTP/1.1 on a connection: requests in, exchanges in order.
+//!
+//! Requests that came before the response to an earlier one are handed over ahead, up to a bound; the rest of a
+//! pipeline stays in the connection's unread bytes, of which no more are read meanwhile.
 
-use super::declared::Collecting;
+use super::close::Cause;
+use super::collect::Collecting;
 use super::input::Input;
-use super::{Connection, Protocol};
-use crate::channel::{BODY_LAST, EventKind, request_flag, write_request_block};
-use crate::event_loop::context::Context;
+use super::io::Io;
+use super::websocket::{UpgradeRequest, WebSocket};
+use crate::channel::{BODY_LAST, Command, EventKind, Op, ResponseParts, request_flag, write_request_block};
+use crate::event_loop::context::{Behaviour, Context};
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::proxy::{self, Likeness};
@@ -13,17 +18,16 @@ use crate::protocol::http::response;
 use crate::protocol::websocket::handshake;
 use crate::routing::router::RouteKind;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-mod respond;
-
-pub(super) use respond::is_bodiless;
-
+/// Most bytes one read takes of what may be requests behind each other.
+const REQUESTS_AT_ONCE: usize = 32 << 10;
 /// Bytes a body must bring in each second of the idle timeout.
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
 /// With less than this waiting, a response that was refused more bytes may go on.
 const WRITABLE_BELOW: usize = 256 << 10;
 /// With more than this waiting, the next request of a connection waits unread.
-const CLOGGED_ABOVE: usize = 256 << 10;
+const HIGH_WATER: usize = 256 << 10;
 
 /// Requests handed to JavaScript before the first of them is answered; the rest of a pipeline waits unread.
 const MAX_AHEAD: usize = 31;
@@ -38,7 +42,7 @@ pub struct Http {
     phase: Phase,
     /// A request was handed to JavaScript and its response is not complete.
     pending: bool,
-    sending: Sending,
+    pub(super) sending: Sending,
     pub(super) exchange: Exchange,
     /// The answer of a declared program that waits for the body; JavaScript knows nothing of this request.
     collecting: Option<Box<Collecting>>,
@@ -63,10 +67,10 @@ pub struct Http {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Exchange {
     pub(super) head_request: bool,
-    http_1_0: bool,
+    pub(super) http_1_0: bool,
     pub(super) keep_alive: bool,
     /// The client said itself that the connection closes; the response need not repeat it.
-    close_known: bool,
+    pub(super) close_known: bool,
     /// A browser that must not be offered permessage-deflate asks for a WebSocket.
     broken_deflate: bool,
     /// The bytes behind it may be those of a WebSocket, not requests.
@@ -89,7 +93,7 @@ enum Phase {
 
 /// How the response's body is delimited, once its head is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Sending {
+pub(super) enum Sending {
     #[default]
     Nothing,
     Chunked,
@@ -147,19 +151,23 @@ impl Http {
         self.collecting = Some(Box::new(collecting));
     }
 
-    /// Whether what comes next is the head of a request.
-    pub(super) fn expects_head(&self) -> bool {
-        !matches!(self.phase, Phase::Body(_))
+    /// Most bytes of one read. Of requests less is taken from the kernel, which holds what cannot be understood before
+    /// the response to an earlier one.
+    pub fn read_at_once(&self) -> usize {
+        match self.phase {
+            Phase::Body(_) => usize::MAX,
+            Phase::Fresh | Phase::Head | Phase::Responding => REQUESTS_AT_ONCE,
+        }
+    }
+
+    /// So much waits to be sent that the next request has to.
+    pub fn is_over_high_water(&self, unsent: usize) -> bool {
+        unsent > HIGH_WATER && self.is_between_requests()
     }
 
     /// Whether a request is to come next; what was answered before may still be on its way.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.phase, Phase::Head)
-    }
-
-    /// Whether permessage-deflate may be negotiated with the client of this exchange.
-    pub fn may_compress(&self) -> bool {
-        !self.exchange.broken_deflate
     }
 
     /// Whether a peer that is told of the end of the connection now takes that for the end of a body, of which something is
@@ -168,7 +176,7 @@ impl Http {
         (self.pending && self.sending == Sending::UntilClose) || (self.exchange.http_1_0 && unsent)
     }
 
-    pub fn has_whole_request(&self) -> bool {
+    fn has_whole_request(&self) -> bool {
         !matches!(self.phase, Phase::Body(_))
     }
 }
@@ -189,101 +197,114 @@ impl Exchange {
     }
 }
 
-impl Connection {
-    pub(super) fn http(&mut self) -> Option<&mut Http> {
-        match &mut self.protocol {
-            Protocol::Http(http) => Some(http),
-            Protocol::WebSocket(_) => None,
-        }
+/// Progress with what has come.
+enum Step {
+    /// More bytes are needed, or their turn has not come.
+    Wait,
+    /// So many have been understood.
+    Used(usize),
+    /// So many, and what follows are frames.
+    Upgraded(usize, Box<WebSocket>),
+}
+
+/// A command with a response, or a part of one.
+type ResponseCommand = fn(&mut Http, &mut Io<'_>, Command<'_>);
+
+impl Http {
+    /// The connection is ready for its first request.
+    pub fn start(&mut self, io: &mut Io<'_>) {
+        self.restart_timeout(io);
     }
 
-    /// Understands as much of the input as it can now.
-    pub(super) fn http_receive(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
+    /// Understands as much of the input as it can now, and may become a WebSocket on the way.
+    pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Option<Box<WebSocket>> {
         loop {
-            let clogged = self.is_clogged();
-            let Some(http) = self.http() else { return };
-            let used = match &http.phase {
-                Phase::Fresh => self.proxy_header(ctx, input.bytes()),
-                Phase::Head if clogged => None,
-                Phase::Head => self.http_head(ctx, input.bytes()),
-                Phase::Body(_) if http.paused || input.is_empty() => None,
+            let step = match &self.phase {
+                Phase::Fresh => self.proxy_header(io, input.bytes()),
+                Phase::Head if self.is_over_high_water(io.unsent()) => Step::Wait,
+                Phase::Head => self.head(io, input.bytes()),
+                Phase::Body(_) if self.paused || input.is_empty() => Step::Wait,
                 Phase::Body(_) => {
-                    self.http_body(ctx, input);
-                    Some(0)
+                    self.body(io, input);
+                    Step::Used(0)
                 }
-                Phase::Responding if http.may_look_ahead() => self.http_ahead(ctx, input.bytes()),
-                Phase::Responding => None,
+                Phase::Responding if self.may_look_ahead() => self.head_ahead(io, input.bytes()),
+                Phase::Responding => Step::Wait,
             };
-            let Some(used) = used else { return };
-            input.consume(used);
-            if !self.is_open() && !self.is_held() {
-                return input.consume_all();
+            match step {
+                Step::Wait => return None,
+                Step::Used(n) => input.consume(n),
+                Step::Upgraded(n, websocket) => {
+                    input.consume(n);
+                    return Some(websocket);
+                }
+            }
+            if !io.takes_commands() {
+                input.consume_all();
+                return None;
             }
         }
     }
 
-    /// `None`: more bytes are needed.
-    fn proxy_header(&mut self, ctx: &mut Context, bytes: &[u8]) -> Option<usize> {
+    fn proxy_header(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Step {
         let used = match proxy::looks_like_proxy(bytes) {
-            Likeness::Maybe => return None,
+            Likeness::Maybe => return Step::Wait,
             Likeness::No => 0,
             Likeness::Yes => match proxy::parse(bytes) {
-                Ok(None) => return None,
+                Ok(None) => return Step::Wait,
                 Ok(Some((header, used))) => {
-                    ctx.shared.slots.get(self.id.slot).set_proxied(header.source);
+                    io.ctx.shared.slots.get(io.id().slot).set_proxied(header.source);
                     used
                 }
                 Err(_) => {
-                    self.close_socket(ctx);
-                    return Some(0);
+                    io.end(Cause::Abort, 0, b"");
+                    return Step::Used(0);
                 }
             },
         };
-        if let Some(http) = self.http() {
-            http.phase = Phase::Head;
-        }
-        Some(used)
+        self.phase = Phase::Head;
+        Step::Used(used)
     }
 
-    fn http_head(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> Option<usize> {
+    fn head(&mut self, io: &mut Io<'_>, bytes: &mut [u8]) -> Step {
         if bytes.is_empty() {
-            return None;
+            return Step::Wait;
         }
-        let mut head = std::mem::take(&mut ctx.head);
-        let result = request::parse(bytes, &ctx.limits, &mut head);
-        let used = match result {
-            Ok(Some(used)) => Some(self.http_dispatch(ctx, &head, bytes, used)),
+        let mut head = std::mem::take(&mut io.ctx.head);
+        let result = request::parse(bytes, &io.ctx.limits, &mut head);
+        let step = match result {
+            Ok(Some(used)) => self.dispatch(io, &head, bytes, used),
             Ok(None) => {
-                self.head_is_partial(ctx);
-                None
+                self.head_is_partial(io);
+                Step::Wait
             }
             Err(error) => {
-                self.http_refuse(ctx, error);
-                Some(bytes.len())
+                self.refuse(io, error);
+                Step::Used(bytes.len())
             }
         };
-        ctx.head = head;
-        used
+        io.ctx.head = head;
+        step
     }
 
-    /// Hands over a pipelined request behind the ones JavaScript has. `None`: not yet whole, or one that has to wait
-    /// until the others are answered: with a large or chunked body, asking for an upgrade, answered by the loop itself,
-    /// or malformed.
-    fn http_ahead(&mut self, ctx: &mut Context, bytes: &mut [u8]) -> Option<usize> {
+    /// Hands over a pipelined request behind the ones JavaScript has. One that is not yet whole waits, and so does one
+    /// that cannot be handled before the others are answered: with a large or chunked body, asking for an upgrade,
+    /// answered by the loop itself, or malformed.
+    fn head_ahead(&mut self, io: &mut Io<'_>, bytes: &mut [u8]) -> Step {
         if bytes.is_empty() {
-            return None;
+            return Step::Wait;
         }
-        let mut head = std::mem::take(&mut ctx.head);
-        let parsed = request::parse(bytes, &ctx.limits, &mut head);
-        let used = parsed.ok().flatten().and_then(|used| self.look_ahead(ctx, &head, bytes, used));
-        ctx.head = head;
-        used
+        let mut head = std::mem::take(&mut io.ctx.head);
+        let parsed = request::parse(bytes, &io.ctx.limits, &mut head);
+        let used = parsed.ok().flatten().and_then(|used| self.look_ahead(io, &head, bytes, used));
+        io.ctx.head = head;
+        used.map_or(Step::Wait, Step::Used)
     }
 
     /// Of `bytes` the first `used` are `head`. `None`: the request has to wait.
     fn look_ahead(
         &mut self,
-        ctx: &mut Context,
+        io: &mut Io<'_>,
         head: &RequestHead,
         bytes: &[u8],
         used: usize,
@@ -293,280 +314,335 @@ impl Connection {
         }
         let (request, rest) = bytes.split_at(used);
         let body = body_with_head(head, rest)?;
-        if self.http()?.ahead_bytes + body.len() > BODIES_AHEAD {
+        if self.ahead_bytes + body.len() > BODIES_AHEAD {
             return None;
         }
-        let first = match_routes(ctx, self, head, request).filter(|(id, _)| ctx.program(*id).is_none())?;
-        let http = self.http()?;
-        let exchange = Exchange::new(head, request, http.last_exchange());
-        http.ahead_bytes += body.len();
-        http.ahead.push_back(exchange);
-        self.request_event(ctx, head, request, body, exchange, first);
+        let first = match_routes(io, head, request).filter(|(id, _)| io.ctx.program(*id).is_none())?;
+        let exchange = Exchange::new(head, request, self.last_exchange());
+        self.ahead_bytes += body.len();
+        self.ahead.push_back(exchange);
+        request_event(io, head, request, body, exchange, first);
         Some(used + body.len())
     }
 
-    fn head_is_partial(&mut self, ctx: &mut Context) {
-        if let Some(http) = self.http()
-            && !std::mem::replace(&mut http.head_started, true)
-        {
-            self.restart_http_timeout(ctx);
+    fn head_is_partial(&mut self, io: &mut Io<'_>) {
+        if !std::mem::replace(&mut self.head_started, true) {
+            self.restart_timeout(io);
         }
     }
 
     /// The idle timeout begins anew.
-    pub(super) fn restart_http_timeout(&mut self, ctx: &mut Context) {
-        self.set_timeout(ctx, ctx.timeouts(self.app).idle);
-    }
-
-    /// So much waits to be sent that the next request has to.
-    pub(super) fn is_clogged(&self) -> bool {
-        self.unsent() > CLOGGED_ABOVE
-            && matches!(&self.protocol, Protocol::Http(http) if http.is_between_requests())
+    pub(super) fn restart_timeout(&self, io: &mut Io<'_>) {
+        io.set_timeout(io.timeouts().idle);
     }
 
     /// Answers a request that cannot be understood, unless it has an answer already, and closes.
-    pub(super) fn http_refuse(&mut self, ctx: &mut Context, error: HttpError) {
-        log::debug!("connection {}: {error}", self.id.slot);
-        self.tell_gone(ctx, 0, b"");
-        let has_answer = self.http().is_some_and(|http| {
-            http.collecting = None;
-            http.has_begun_response() || http.is_answered()
-        });
-        if !has_answer && self.http().is_some() {
-            self.send(ctx, |out| out.extend_from_slice(error.response()));
+    pub(super) fn refuse(&mut self, io: &mut Io<'_>, error: HttpError) {
+        log::debug!("connection {}: {error}", io.id().slot);
+        io.end(Cause::Refuse, 0, b"");
+        self.collecting = None;
+        if !self.has_begun_response() && !self.is_answered() {
+            io.send(|out| out.extend_from_slice(error.response()));
         }
-        self.end_gracefully(ctx);
     }
 
-    /// Of `bytes` the first `used` are `head`; returns how many are now.
-    fn http_dispatch(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8], used: usize) -> usize {
+    /// Of `bytes` the first `used` are `head`.
+    fn dispatch(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], used: usize) -> Step {
         let (request, rest) = bytes.split_at(used);
         let has_body = head.framing.has_body();
-        let Protocol::Http(http) = &mut self.protocol else { return used };
-        let exchange = Exchange::new(head, request, &http.exchange);
-        **http = Http {
+        let exchange = Exchange::new(head, request, &self.exchange);
+        *self = Http {
             phase: if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding },
             exchange,
             ..Http::default()
         };
-        let first = match match_routes(ctx, self, head, request) {
+        let first = match match_routes(io, head, request) {
             None => {
                 if has_body && head.expect_continue {
                     // Or a client that waits for it would send its next request where its body is expected.
-                    self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
+                    io.send(|out| out.extend_from_slice(response::CONTINUE));
                 }
-                self.http_not_found(ctx);
-                return used;
+                self.not_found(io);
+                return Step::Used(used);
             }
-            Some((id, RouteKind::WebSocket))
-                if ctx.behaviour(id).is_some_and(|b| b.auto_upgrade) && !has_body =>
-            {
-                self.auto_upgrade(ctx, head, request, id);
-                return used;
+            Some(first @ (id, RouteKind::WebSocket)) if !has_body => {
+                if let Some(behaviour) = io.ctx.behaviour(id).filter(|behaviour| behaviour.auto_upgrade) {
+                    return Step::Upgraded(used, self.auto_upgrade(io, head, request, behaviour));
+                }
+                first
             }
             Some(first) => {
-                if let Some(program) = ctx.program(first.0) {
-                    self.http_declared(ctx, head, request, program);
-                    return used;
+                if let Some(program) = io.ctx.program(first.0) {
+                    self.answer_declared(io, head, request, program);
+                    return Step::Used(used);
                 }
                 first
             }
         };
+        Step::Used(used + self.hand_over(io, head, request, rest, first))
+    }
+
+    /// Hands a request to JavaScript; returns how many bytes of its body go with it.
+    fn hand_over(
+        &mut self,
+        io: &mut Io<'_>,
+        head: &RequestHead,
+        request: &[u8],
+        rest: &[u8],
+        first: (u32, RouteKind),
+    ) -> usize {
         let whole = body_with_head(head, rest);
         let body = whole.unwrap_or_default();
-        self.request_event(ctx, head, request, body, exchange, first);
-        self.hold();
-        if let Some(http) = self.http() {
-            http.pending = true;
-            if whole.is_some() {
-                http.phase = Phase::Responding;
-            }
+        request_event(io, head, request, body, self.exchange, first);
+        io.attach();
+        self.pending = true;
+        if whole.is_some() {
+            self.phase = Phase::Responding;
         }
-        if has_body && head.expect_continue {
-            self.send(ctx, |out| out.extend_from_slice(response::CONTINUE));
+        if head.framing.has_body() && head.expect_continue {
+            io.send(|out| out.extend_from_slice(response::CONTINUE));
         }
-        self.set_timeout(ctx, if whole.is_some() { 0 } else { ctx.timeouts(self.app).idle });
-        used + body.len()
+        let timeout = if whole.is_some() { 0 } else { io.timeouts().idle };
+        io.set_timeout(timeout);
+        body.len()
     }
 
-    fn request_event(
-        &self,
-        ctx: &mut Context,
-        head: &RequestHead,
-        bytes: &[u8],
-        body: &[u8],
-        exchange: Exchange,
-        (handler, kind): (u32, RouteKind),
-    ) {
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        let flags = flag(head.framing.has_body(), request_flag::HAS_BODY)
-            | flag(kind == RouteKind::WebSocket, request_flag::UPGRADE)
-            | flag(exchange.head_request, request_flag::HEAD)
-            | flag(!exchange.keep_alive, request_flag::CLOSE)
-            | request_flag::BODY_LENGTH.put(body.len() as u32)
-            | request_flag::EXCHANGE.put(u32::from(exchange.number));
-        let Context { events, matches, .. } = ctx;
-        events.push_with(EventKind::Request, self.id, [handler, flags, self.app], |arena| {
-            write_request_block(arena, head, matches, bytes, body);
-        });
-    }
-
-    fn http_not_found(&mut self, ctx: &mut Context) {
-        let Some(http) = self.http() else { return };
-        let Exchange { keep_alive, close_known, head_request: omit_body, .. } = http.exchange;
+    fn not_found(&mut self, io: &mut Io<'_>) {
+        let Exchange { keep_alive, close_known, head_request: omit_body, .. } = self.exchange;
         let close = !keep_alive && !close_known;
-        self.send_dated(ctx, |out, now| response::write_not_found(out, Some(now), close, omit_body));
-        self.http_done(ctx);
+        io.send_dated(|out, now| response::write_not_found(out, Some(now), close, omit_body));
+        self.done(io);
     }
 
-    fn http_body(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
-        let Protocol::Http(http) = &mut self.protocol else { return };
-        let Phase::Body(decoder) = &mut http.phase else { return };
+    fn body(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) {
+        let Phase::Body(decoder) = &mut self.phase else { return };
         let decoded = decoder.decode_in_place(input.bytes());
         let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(u64::MAX));
         let InPlace { used, data } = match decoded {
             Ok(in_place) => in_place,
             Err(error) => {
                 input.consume_all();
-                return self.http_refuse(ctx, error);
+                return self.refuse(io, error);
             }
         };
-        http.window_bytes += used;
-        if let Some(collecting) = &mut http.collecting {
-            let appended = collecting.append(&input.bytes()[data]);
+        self.window_bytes += used;
+        if let Some(collecting) = &mut self.collecting {
+            let collected = collecting.append(&input.bytes()[data]);
             input.consume(used);
-            if let Err(error) = appended {
+            if let Err(error) = collected {
                 input.consume_all();
-                return self.http_refuse(ctx, error);
+                return self.refuse(io, error);
             }
-        } else if http.pending && (last || !data.is_empty()) {
+        } else if self.pending && (last || !data.is_empty()) {
             let args = [if last { BODY_LAST } else { 0 }, remaining as u32, (remaining >> 32) as u32];
-            let payload = input.payload(used, data, &ctx.shared.blocks);
-            ctx.payload_event(EventKind::Data, self.id, args, payload);
+            let payload = input.payload(used, data, &io.ctx.shared.blocks);
+            io.payload_event(EventKind::Data, args, payload);
             // Or all that a turn reads would wait in JavaScript for a handler that may never come.
-            http.paused |= !http.body_wanted && !last;
+            self.paused |= !self.body_wanted && !last;
         } else {
             input.consume(used);
         }
         if last {
-            self.http_body_complete(ctx);
+            self.body_complete(io);
         }
     }
 
-    fn http_body_complete(&mut self, ctx: &mut Context) {
-        let Some(http) = self.http() else { return };
-        if http.pending {
-            http.phase = Phase::Responding;
-            let collecting = http.collecting.take();
-            self.set_timeout(ctx, 0);
-            if let Some(collecting) = collecting {
-                self.http_collected(ctx, *collecting);
-            }
-        } else {
-            self.http_next(ctx);
+    fn body_complete(&mut self, io: &mut Io<'_>) {
+        if !self.pending {
+            return self.next(io);
+        }
+        self.phase = Phase::Responding;
+        io.set_timeout(0);
+        if let Some(collecting) = self.collecting.take() {
+            self.answer_collected(io, *collecting);
         }
     }
 
     /// The connection waits for the next request.
-    fn http_next(&mut self, ctx: &mut Context) {
-        if let Some(http) = self.http() {
-            // Only the number of the last exchange goes on.
-            *http = Http { phase: Phase::Head, exchange: http.exchange, ..Http::default() };
-        }
-        self.set_timeout(ctx, ctx.timeouts(self.app).response);
+    fn next(&mut self, io: &mut Io<'_>) {
+        // Only the number of the last exchange goes on.
+        *self = Http { phase: Phase::Head, exchange: self.exchange, ..Http::default() };
+        io.set_timeout(io.timeouts().response);
     }
 
     /// The response is complete.
-    pub(super) fn http_done(&mut self, ctx: &mut Context) {
-        let Some(http) = self.http() else { return };
-        if http.exchange.keep_alive
-            && let Some(next) = http.ahead.pop_front()
+    pub(super) fn done(&mut self, io: &mut Io<'_>) {
+        if self.exchange.keep_alive
+            && let Some(next) = self.ahead.pop_front()
         {
-            http.exchange = next;
-            http.sending = Sending::Nothing;
-            http.paused = false;
-            http.body_wanted = false;
+            self.exchange = next;
+            self.sending = Sending::Nothing;
+            self.paused = false;
+            self.body_wanted = false;
             // The next exchange has asked for nothing and been told nothing yet.
-            http.want_writable = false;
-            http.peer_end_told = false;
-            if http.ahead.is_empty() {
-                http.ahead_bytes = 0;
+            self.want_writable = false;
+            self.peer_end_told = false;
+            if self.ahead.is_empty() {
+                self.ahead_bytes = 0;
             }
-            return self.notice_peer_end(ctx);
+            return;
         }
-        if http.has_looked_ahead() {
+        if self.has_looked_ahead() {
             // JavaScript has requests that will not be answered: it hears of their end, and lets go itself.
-            self.tell_gone(ctx, 0, b"");
-            return self.end_gracefully(ctx);
+            return io.end(Cause::Refuse, 0, b"");
         }
-        http.pending = false;
-        http.paused = false;
-        let keep_alive = http.exchange.keep_alive;
-        self.let_go();
-        if !keep_alive {
-            return self.end_gracefully(ctx);
+        self.pending = false;
+        self.paused = false;
+        io.detach();
+        if !self.exchange.keep_alive {
+            return io.end(Cause::End, 0, b"");
         }
-        let Some(http) = self.http() else { return };
         // With a body still on its way the rest of it is read and discarded first.
-        if let Phase::Responding = http.phase {
-            self.http_next(ctx);
+        if let Phase::Responding = self.phase {
+            self.next(io);
         }
+    }
+
+    // ---- what JavaScript asks for
+
+    pub fn execute(&mut self, io: &mut Io<'_>, command: Command<'_>) -> Option<Box<WebSocket>> {
+        match command.op {
+            Op::Respond => self.execute_response(io, command, Http::respond),
+            Op::Write => self.execute_response(io, command, Http::write_chunk),
+            Op::TryEnd => self.execute_response(io, command, Http::try_end),
+            Op::Finish => self.execute_response(io, command, Http::finish),
+            Op::Upgrade if self.pending => return self.upgrade(io, &command),
+            Op::Pause => self.paused = true,
+            Op::Resume => self.unpause(io),
+            Op::WantWritable => {
+                self.want_writable = true;
+                // Answered by the flush at the end of the turn, when nothing is in the way.
+                io.transport.mark_dirty(io.ctx);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn execute_response(&mut self, io: &mut Io<'_>, command: Command<'_>, run: ResponseCommand) {
+        if self.pending {
+            run(self, io, command);
+        }
+    }
+
+    fn unpause(&mut self, io: &mut Io<'_>) {
+        self.body_wanted = true;
+        if std::mem::replace(&mut self.paused, false) {
+            self.window_bytes = 0;
+            if let Phase::Body(_) = self.phase {
+                self.restart_timeout(io);
+            }
+        }
+    }
+
+    // ---- upgrades
+
+    /// A `ws` route without `upgrade` handler: first subprotocol, negotiated compression, empty user data.
+    fn auto_upgrade(
+        &mut self,
+        io: &mut Io<'_>,
+        head: &RequestHead,
+        bytes: &[u8],
+        behaviour: Arc<Behaviour>,
+    ) -> Box<WebSocket> {
+        let request = UpgradeRequest {
+            key: head.websocket_key.map_or(&b""[..], |key| key.of(bytes)),
+            protocol: head.header(bytes, b"sec-websocket-protocol").unwrap_or_default(),
+            extensions: head.header(bytes, b"sec-websocket-extensions").unwrap_or_default(),
+            may_compress: !self.exchange.broken_deflate,
+        };
+        io.attach();
+        io.event(EventKind::Open, [behaviour.id, 0, 0], b"");
+        let parts = ResponseParts { status: b"", headers: b"", body: b"" };
+        WebSocket::accept(io, behaviour, &parts, &request)
+    }
+
+    /// `res.upgrade`: now or long after the request.
+    fn upgrade(&mut self, io: &mut Io<'_>, command: &Command<'_>) -> Option<Box<WebSocket>> {
+        let parts = ResponseParts::parse(command.payload);
+        let inner = ResponseParts::parse(parts.body);
+        let request = UpgradeRequest {
+            key: inner.status,
+            protocol: inner.headers,
+            extensions: inner.body,
+            may_compress: !self.exchange.broken_deflate,
+        };
+        let behaviour = io.ctx.behaviour(command.arg)?;
+        if !self.has_whole_request() || self.has_looked_ahead() || self.has_begun_response() {
+            // The rest of a body would be taken for frames, or what comes behind is being taken for requests.
+            io.end(Cause::Abort, 1006, b"");
+            return None;
+        }
+        Some(WebSocket::accept(io, behaviour, &parts, &request))
     }
 
     // ---- what happens to the connection
 
-    pub(super) fn http_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.unsent());
-        let Some(http) = self.http() else { return };
+    /// True: the next request may be understood, if there is one.
+    pub fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) -> bool {
         let drained = before > 0 && now == 0;
-        if http.pending && http.want_writable && now < WRITABLE_BELOW {
-            http.want_writable = false;
-            ctx.event(EventKind::Writable, id, [u32::from(http.exchange.number), 0, 0], b"");
+        if self.pending && self.want_writable && now < WRITABLE_BELOW {
+            self.want_writable = false;
+            io.event(EventKind::Writable, [u32::from(self.exchange.number), 0, 0], b"");
         }
-        let waits_for_javascript = http.pending && matches!(http.phase, Phase::Responding);
-        if self.blocked && (before == 0 || now < before) {
-            self.set_timeout(ctx, ctx.timeouts(self.app).response);
+        let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
+        if io.transport.blocked && (before == 0 || now < before) {
+            io.set_timeout(io.timeouts().response);
         } else if drained && waits_for_javascript {
-            self.set_timeout(ctx, 0);
+            io.set_timeout(0);
         }
-        if now <= CLOGGED_ABOVE && self.http().is_some_and(|http| http.is_between_requests()) {
-            self.resume(ctx);
-        }
+        now <= HIGH_WATER && self.is_between_requests()
     }
 
-    pub(super) fn http_timeout(&mut self, ctx: &mut Context) {
-        let window = ctx.timeouts(self.app).idle;
-        let Some(http) = self.http() else { return };
-        if let Phase::Body(_) = http.phase {
+    pub fn on_timeout(&mut self, io: &mut Io<'_>) {
+        let window = io.timeouts().idle;
+        if let Phase::Body(_) = self.phase {
             let expected = BODY_BYTES_PER_SECOND * window as usize;
-            let enough = std::mem::take(&mut http.window_bytes) >= expected;
-            if http.paused || enough || ctx.was_overloaded(window) {
-                return self.restart_http_timeout(ctx);
+            let enough = std::mem::take(&mut self.window_bytes) >= expected;
+            if self.paused || enough || io.ctx.was_overloaded(window) {
+                return self.restart_timeout(io);
             }
         }
-        self.tell_gone(ctx, 0, b"");
-        self.close_socket(ctx);
+        io.end(Cause::Abort, 0, b"");
     }
 
-    pub(super) fn http_peer_end(&mut self, ctx: &mut Context) {
-        let id = self.id;
-        let Some(http) = self.http() else { return };
-        match http.phase {
-            Phase::Body(_) if http.pending => {
+    pub fn on_peer_end(&mut self, io: &mut Io<'_>) {
+        match self.phase {
+            Phase::Body(_) if self.pending => {
                 // The rest of the body will never come.
-                if !http.paused {
-                    self.tell_gone(ctx, 0, b"");
-                    self.close_socket(ctx);
+                if !self.paused {
+                    io.end(Cause::Abort, 0, b"");
                 }
             }
-            _ if http.pending => {
-                if !std::mem::replace(&mut http.peer_end_told, true) {
-                    ctx.event(EventKind::PeerEnd, id, [0; 3], b"");
+            _ if self.pending => {
+                if !std::mem::replace(&mut self.peer_end_told, true) {
+                    io.event(EventKind::PeerEnd, [0; 3], b"");
                 }
             }
-            _ => self.end_gracefully(ctx),
+            _ => io.end(Cause::Refuse, 0, b""),
         }
     }
+}
+
+fn request_event(
+    io: &mut Io<'_>,
+    head: &RequestHead,
+    bytes: &[u8],
+    body: &[u8],
+    exchange: Exchange,
+    (handler, kind): (u32, RouteKind),
+) {
+    let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+    let flags = flag(head.framing.has_body(), request_flag::HAS_BODY)
+        | flag(kind == RouteKind::WebSocket, request_flag::UPGRADE)
+        | flag(exchange.head_request, request_flag::HEAD)
+        | flag(!exchange.keep_alive, request_flag::CLOSE)
+        | request_flag::BODY_LENGTH.put(body.len() as u32)
+        | request_flag::EXCHANGE.put(u32::from(exchange.number));
+    let Context { events, matches, .. } = io.ctx;
+    events.push_with(EventKind::Request, io.transport.id, [handler, flags, io.app], |arena| {
+        write_request_block(arena, head, matches, bytes, body);
+    });
 }
 
 /// All of a body, which may be none, if it has arrived with its head and is small enough to be handed over with it.
@@ -579,17 +655,12 @@ fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
-fn match_routes(
-    ctx: &mut Context,
-    connection: &Connection,
-    head: &RequestHead,
-    bytes: &[u8],
-) -> Option<(u32, RouteKind)> {
-    let Context { apps, matches, .. } = ctx;
+fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+    let Context { apps, matches, .. } = &mut *io.ctx;
     matches.clear();
-    let app = apps.get(connection.app as usize)?;
+    let app = apps.get(io.app as usize)?;
     // A server name without routes of its own is served by those of the app.
-    let domain = connection.tls.as_ref().and_then(|tls| tls.router()).map(|router| router.borrow());
+    let domain = io.transport.router().map(|router| router.borrow());
     let router = domain.as_deref().filter(|router| !router.is_empty()).unwrap_or(&app.router);
     let mut first = None;
     router.route(

@@ -104,6 +104,12 @@ impl Outbound {
         self.rest.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
     }
 
+    /// Debug builds assert that what is counted is what is there.
+    pub fn check(&self) {
+        debug_assert_eq!(self.len, self.pieces().map(<[u8]>::len).sum::<usize>());
+        debug_assert!(self.shared <= self.len);
+    }
+
     /// What is not sent yet, in order.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let first = Some(&self.first[self.sent..]).filter(|first| !first.is_empty());

@@ -1,37 +1,21 @@
-//! The WebSocket side of a connection: upgrade, messages in, frames out, pings and the closing handshake.
+//! WebSocket on a connection: messages in, frames out, pings and the closing handshake.
 
+use super::close::{Cause, Close};
 use super::compression::{Compression, Outgoing};
-use super::http::Http;
 use super::input::Input;
+use super::io::Io;
 use super::publication::Publication;
-use super::{Connection, Protocol};
 use crate::channel::buffers::Payload;
-use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, ResponseParts, send_flag, wants};
+use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, Op, ResponseParts, send_flag, wants};
 use crate::event_loop::context::{Behaviour, Context};
 use crate::event_loop::timer::Tick;
 use crate::event_loop::topics::Subscriptions;
-use crate::protocol::http::request::RequestHead;
 use crate::protocol::websocket::frame::{self, WsError};
 use crate::protocol::websocket::handshake::{self, CompressOptions};
-use crate::protocol::websocket::message::{Event, Payload as Data, Receiver};
+use crate::protocol::websocket::message::{Event, Payload as Message, Receiver};
+use std::ops::Range;
 use std::sync::Arc;
-use tungstenite::protocol::frame::coding::{self, Control, OpCode};
-
-pub struct WebSocket {
-    pub behaviour: Arc<Behaviour>,
-    receiver: Receiver,
-    /// `None`: permessage-deflate was not negotiated.
-    compression: Option<Box<Compression>>,
-    /// Topics this connection is subscribed to in the loop's table.
-    pub topics: Subscriptions,
-    ping_outstanding: bool,
-    /// 0: no limit.
-    lives_until: Tick,
-    /// The close frame that follows JavaScript's last answers; empty: none.
-    farewell: Vec<u8>,
-    /// The newest ping that is not answered yet, because much waits to be sent.
-    unanswered_ping: Option<Box<[u8]>>,
-}
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// Frames of one connection before the others get their turn: tens of thousands fit into one read.
 const FRAMES_PER_TURN: usize = 64;
@@ -39,72 +23,52 @@ const FRAMES_PER_TURN: usize = 64;
 /// 6455 §5.5.3). A peer that sends pings and reads nothing would fill the memory otherwise.
 const PONGS_BELOW: usize = 16 << 10;
 
-impl Connection {
-    fn websocket(&mut self) -> Option<&mut WebSocket> {
-        match &mut self.protocol {
-            Protocol::WebSocket(websocket) => Some(websocket),
-            Protocol::Http(_) => None,
-        }
-    }
+pub struct WebSocket {
+    behaviour: Arc<Behaviour>,
+    receiver: Receiver,
+    /// `None`: permessage-deflate was not negotiated.
+    compression: Option<Box<Compression>>,
+    /// Topics this connection is subscribed to in the loop's table.
+    topics: Subscriptions,
+    ping_outstanding: bool,
+    /// 0: no limit.
+    lives_until: Tick,
+    /// The close frame that follows JavaScript's last answers; empty: none.
+    pending_close_frame: Vec<u8>,
+    /// The newest ping that is not answered yet, because much waits to be sent.
+    unanswered_ping: Option<Box<[u8]>>,
+}
 
-    // ---- upgrade
+/// The parts of an upgrade request that decide on the answer.
+pub struct UpgradeRequest<'a> {
+    pub key: &'a [u8],
+    pub protocol: &'a [u8],
+    pub extensions: &'a [u8],
+    /// The client is none of those that negotiate permessage-deflate and get it wrong.
+    pub may_compress: bool,
+}
 
-    /// A `ws` route without `upgrade` handler: first subprotocol, negotiated compression, empty user data.
-    pub(super) fn auto_upgrade(&mut self, ctx: &mut Context, head: &RequestHead, bytes: &[u8], id: u32) {
-        let Some(behaviour) = ctx.behaviour(id) else { return };
-        let request = UpgradeRequest {
-            key: head.websocket_key.map_or(&b""[..], |key| key.of(bytes)),
-            protocol: head.header(bytes, b"sec-websocket-protocol").unwrap_or_default(),
-            extensions: head.header(bytes, b"sec-websocket-extensions").unwrap_or_default(),
-            may_compress: self.may_compress(),
-        };
-        self.hold();
-        ctx.event(EventKind::Open, self.id, [id, 0, 0], b"");
-        self.become_websocket(
-            ctx,
-            behaviour,
-            &ResponseParts { status: b"", headers: b"", body: b"" },
-            &request,
-        );
-    }
+/// Whether more frames of a read are to be looked at.
+enum Next {
+    Frame,
+    /// In another turn.
+    Later,
+    /// None: it has come to an end.
+    Never,
+}
 
-    /// `res.upgrade`: now or long after the request.
-    pub fn upgrade(&mut self, ctx: &mut Context, command: Command<'_>) {
-        let parts = ResponseParts::parse(command.payload);
-        let inner = ResponseParts::parse(parts.body);
-        let request = UpgradeRequest {
-            key: inner.status,
-            protocol: inner.headers,
-            extensions: inner.body,
-            may_compress: self.may_compress(),
-        };
-        let Some(behaviour) = ctx.behaviour(command.arg) else { return };
-        let fits =
-            |http: &Http| http.has_whole_request() && !http.has_looked_ahead() && !http.has_begun_response();
-        if !matches!(&self.protocol, Protocol::Http(http) if fits(http)) {
-            // The rest of a body would be taken for frames, or what comes behind is being taken for requests.
-            self.tell_gone(ctx, 1006, b"");
-            return self.close_socket(ctx);
-        }
-        self.become_websocket(ctx, behaviour, &parts, &request);
-        self.resume(ctx);
-    }
-
-    fn may_compress(&self) -> bool {
-        matches!(&self.protocol, Protocol::Http(http) if http.may_compress())
-    }
-
-    fn become_websocket(
-        &mut self,
-        ctx: &mut Context,
+impl WebSocket {
+    /// Answers the upgrade; what follows on the connection are frames.
+    pub fn accept(
+        io: &mut Io<'_>,
         behaviour: Arc<Behaviour>,
         parts: &ResponseParts<'_>,
         request: &UpgradeRequest<'_>,
-    ) {
+    ) -> Box<Self> {
         let options = if request.may_compress { behaviour.compression } else { 0 };
         let (extensions, negotiated) =
             handshake::negotiate(request.extensions, CompressOptions(options)).unzip();
-        self.send_dated(ctx, |out, now| {
+        io.send_dated(|out, now| {
             let upgrade = handshake::Upgrade {
                 status: (!parts.status.is_empty()).then_some(parts.status),
                 headers: parts.headers,
@@ -117,371 +81,347 @@ impl Connection {
         });
         // The current tick has begun already.
         let lives_until =
-            if behaviour.max_lifetime == 0 { 0 } else { ctx.now() + behaviour.max_lifetime + 1 };
-        self.protocol = Protocol::WebSocket(Box::new(WebSocket {
+            if behaviour.max_lifetime == 0 { 0 } else { io.ctx.now() + behaviour.max_lifetime + 1 };
+        let mut websocket = Box::new(WebSocket {
             receiver: Receiver::new(behaviour.max_payload, negotiated.is_some()),
             compression: negotiated.map(|negotiated| Box::new(Compression::new(negotiated))),
             behaviour,
             topics: Subscriptions::default(),
             ping_outstanding: false,
             lives_until,
-            farewell: Vec::new(),
+            pending_close_frame: Vec::new(),
             unanswered_ping: None,
-        }));
-        self.restart_idle_timeout(ctx);
+        });
+        websocket.restart_idle_timeout(io);
+        websocket
     }
 
     // ---- receiving
 
     /// Understands as much of the input as it can.
-    pub(super) fn websocket_receive(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
-        let (id, mut frames) = (self.id, 0);
+    pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) {
         if !input.is_empty() {
-            self.restart_idle_timeout(ctx);
+            self.restart_idle_timeout(io);
         }
-        while !input.is_empty() {
-            if frames == FRAMES_PER_TURN {
-                return self.queue(ctx);
+        for _ in 0..FRAMES_PER_TURN {
+            if input.is_empty() {
+                return;
             }
-            frames += 1;
-            let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
-            let wanted = websocket.behaviour.wants;
-            let (n, result) = websocket.receiver.receive(input.bytes());
-            match result {
-                Ok(None) if n == 0 => break,
-                Ok(None) => input.consume(n),
-                Ok(Some(Event::Message { binary, compressed: true, data })) => {
-                    let inflated = inflated_event(ctx, websocket, id, binary, &data);
-                    input.consume(n);
-                    if let Err(error) = inflated {
-                        input.consume_all();
-                        return self.websocket_fail(ctx, error);
-                    }
-                    // A few bytes may have become very many: the rest waits until JavaScript has seen to these.
-                    if ctx.overloaded() {
-                        return self.queue(ctx);
-                    }
-                }
-                Ok(Some(Event::Message { binary, compressed: false, data })) => {
-                    let message = match data {
-                        Data::Owned(message) => Err(message),
-                        // A frame ends with its payload.
-                        Data::Borrowed(bytes) => Ok(n - bytes.len()..n),
-                    };
-                    if wanted & wants::MESSAGE == 0 {
-                        input.consume(n);
-                        continue;
-                    }
-                    let payload = match message {
-                        Ok(range) => input.payload(n, range, &ctx.shared.blocks),
-                        Err(message) => {
-                            input.consume(n);
-                            Payload::Owned(message.into())
-                        }
-                    };
-                    ctx.payload_event(EventKind::Message, id, [u32::from(binary), 0, 0], payload);
-                }
-                Ok(Some(Event::Ping(payload))) => {
-                    if wanted & wants::PING != 0 {
-                        ctx.event(EventKind::Ping, id, [0; 3], payload);
-                    }
-                    self.answer_ping(ctx, payload);
-                    input.consume(n);
-                }
-                Ok(Some(Event::Pong(payload))) => {
-                    if wanted & wants::PONG != 0 {
-                        ctx.event(EventKind::Pong, id, [0; 3], payload);
-                    }
-                    input.consume(n);
-                }
-                Ok(Some(Event::Close { code, reason })) => {
-                    let mut farewell = Vec::new();
-                    frame::write_close(&mut farewell, code, reason);
-                    self.tell_gone(ctx, code.unwrap_or(1005), reason);
-                    self.websocket_over(ctx, farewell);
-                    return input.consume_all();
-                }
-                Err(error) => {
-                    self.websocket_fail(ctx, error);
-                    return input.consume_all();
-                }
+            match self.receive_frame(io, input) {
+                Next::Frame => {}
+                Next::Later => return,
+                Next::Never => return input.consume_all(),
             }
+        }
+        if !input.is_empty() {
+            io.transport.queue(io.ctx);
         }
     }
 
-    fn answer_ping(&mut self, ctx: &mut Context, payload: &[u8]) {
-        let is_full = self.unsent() >= PONGS_BELOW;
-        let Some(websocket) = self.websocket() else { return };
-        if is_full {
-            websocket.unanswered_ping = Some(payload.into());
+    fn receive_frame(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Next {
+        let wanted = self.behaviour.wants;
+        let (n, result) = self.receiver.receive(input.bytes());
+        match result {
+            Ok(None) => {
+                input.consume(n);
+                return if n == 0 { Next::Later } else { Next::Frame };
+            }
+            Ok(Some(Event::Message { binary, compressed: true, data })) => {
+                let inflated = inflated_event(io, &mut self.compression, &self.behaviour, binary, &data);
+                if let Err(error) = inflated {
+                    return self.fail(io, error);
+                }
+                input.consume(n);
+                // A few bytes may have become very many: the rest waits until JavaScript has seen to these.
+                if io.ctx.overloaded() {
+                    io.transport.queue(io.ctx);
+                    return Next::Later;
+                }
+            }
+            Ok(Some(Event::Message { compressed: false, .. })) if wanted & wants::MESSAGE == 0 => {
+                input.consume(n);
+            }
+            Ok(Some(Event::Message { binary, compressed: false, data })) => {
+                let place = Place::of(data, n);
+                message_event(io, input, n, binary, place);
+            }
+            Ok(Some(Event::Ping(payload))) => {
+                if wanted & wants::PING != 0 {
+                    io.event(EventKind::Ping, [0; 3], payload);
+                }
+                self.answer_ping(io, payload);
+                input.consume(n);
+            }
+            Ok(Some(Event::Pong(payload))) => {
+                if wanted & wants::PONG != 0 {
+                    io.event(EventKind::Pong, [0; 3], payload);
+                }
+                input.consume(n);
+            }
+            Ok(Some(Event::Close { code, reason })) => {
+                frame::write_close(&mut self.pending_close_frame, code, reason);
+                io.end(Cause::Finish, code.unwrap_or(1005), reason);
+                return Next::Never;
+            }
+            Err(error) => return self.fail(io, error),
+        }
+        Next::Frame
+    }
+
+    fn answer_ping(&mut self, io: &mut Io<'_>, payload: &[u8]) {
+        if io.unsent() >= PONGS_BELOW {
+            self.unanswered_ping = Some(payload.into());
         } else {
-            websocket.unanswered_ping = None;
-            self.send_frame(ctx, OpCode::Control(Control::Pong), payload);
+            self.unanswered_ping = None;
+            send_control(io, Control::Pong, payload);
         }
     }
 
     /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006 with the
     /// reason; the peer is told the code RFC 6455 §7.4.1 has for it.
-    fn websocket_fail(&mut self, ctx: &mut Context, error: WsError) {
+    fn fail(&mut self, io: &mut Io<'_>, error: WsError) -> Next {
         let (code, reason) = (error.close_code(), error.reason().as_bytes());
-        let mut farewell = Vec::new();
         if code != 1006 {
-            frame::write_close(&mut farewell, Some(code), reason);
+            frame::write_close(&mut self.pending_close_frame, Some(code), reason);
         }
-        self.tell_gone(ctx, 1006, reason);
-        self.websocket_over(ctx, farewell);
+        io.end(Cause::Finish, 1006, reason);
+        Next::Never
     }
 
-    pub(super) fn websocket_peer_end(&mut self, ctx: &mut Context) {
-        self.tell_gone(ctx, 1006, b"Received TCP FIN before WebSocket close frame");
-        self.websocket_over(ctx, Vec::new());
+    pub fn on_peer_end(&mut self, io: &mut Io<'_>) {
+        io.end(Cause::Finish, 1006, b"Received TCP FIN before WebSocket close frame");
     }
 
-    /// After the last that is read. JavaScript may have messages before it; its answers to them come before our close
-    /// frame, after which none may be sent (RFC 6455 §5.5.1).
-    fn websocket_over(&mut self, ctx: &mut Context, farewell: Vec<u8>) {
-        if let Some(websocket) = self.websocket() {
-            websocket.farewell = farewell;
-        }
-        self.answer_to_the_end(ctx);
-        if !self.is_held() {
-            self.websocket_farewell(ctx);
-        }
-    }
-
-    /// JavaScript has answered all it saw.
-    pub(super) fn websocket_farewell(&mut self, ctx: &mut Context) {
-        if !self.is_answering() {
-            return;
-        }
-        let farewell = self.websocket().map(|websocket| std::mem::take(&mut websocket.farewell));
-        self.send(ctx, |out| out.extend_from_slice(&farewell.unwrap_or_default()));
-        self.end_gracefully(ctx);
+    /// JavaScript has answered all it saw. Its answers come before our close frame, after which none may be sent (RFC
+    /// 6455 §5.5.1).
+    pub fn send_pending_close(&mut self, io: &mut Io<'_>) {
+        let close_frame = std::mem::take(&mut self.pending_close_frame);
+        io.send(|out| out.extend_from_slice(&close_frame));
     }
 
     // ---- what JavaScript asks for
 
-    pub fn websocket_send(&mut self, ctx: &mut Context, command: Command<'_>) {
-        let len = command.owned.as_ref().map_or(command.payload.len(), Vec::len);
-        if !self.is_open() {
-            return;
+    pub fn execute(&mut self, io: &mut Io<'_>, command: Command<'_>) {
+        match command.op {
+            Op::Send => self.send(io, command),
+            Op::End => self.end(io, &command),
+            Op::Subscribe => self.subscribe(io, command.arg),
+            Op::Unsubscribe => self.unsubscribe(io, command.arg),
+            // Over `maxBackpressure` with `closeOnBackpressureLimit`.
+            Op::Overflow => io.end(Cause::Abort, 1006, b""),
+            _ => {}
         }
-        let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
-        let reset_timeout = websocket.behaviour.reset_idle_timeout_on_send;
-        let (opcode, fin) = opcode(command.flags);
-        let mut deflated = Vec::new();
-        let outgoing = match &mut websocket.compression {
-            None => Outgoing::Plain,
-            Some(compression) => {
-                deflated = ctx.spare.take();
-                let data = command.owned.as_deref().unwrap_or(command.payload);
-                compression.outgoing(&mut ctx.codecs, command.flags, data, &mut deflated)
-            }
-        };
-        match (outgoing, command.owned) {
-            (Outgoing::Deflated { rsv1 }, _) => self.send_deflated(ctx, opcode, fin, rsv1, deflated),
-            (Outgoing::Plain, owned) => {
-                ctx.spare.give(deflated);
-                self.send(ctx, |out| frame::write_header(out, opcode, fin, false, len));
-                match owned {
-                    Some(bytes) => self.out.push(&mut ctx.spare, bytes),
-                    None => self.send(ctx, |out| out.extend_from_slice(command.payload)),
-                }
-            }
-        }
-        if reset_timeout {
-            self.restart_idle_timeout(ctx);
-        }
-        self.keep_up(ctx);
     }
 
-    fn send_deflated(&mut self, ctx: &mut Context, opcode: OpCode, fin: bool, rsv1: bool, payload: Vec<u8>) {
-        self.send(ctx, |out| frame::write_header(out, opcode, fin, rsv1, payload.len()));
-        if payload.len() >= OWNED_PAYLOAD {
-            return self.out.push(&mut ctx.spare, payload);
+    fn send(&mut self, io: &mut Io<'_>, command: Command<'_>) {
+        let len = command.owned.as_ref().map_or(command.payload.len(), Vec::len);
+        let (opcode, fin) = opcode(command.flags);
+        let mut deflated = Vec::new();
+        let outgoing = match &mut self.compression {
+            None => Outgoing::Plain,
+            Some(compression) => {
+                deflated = io.ctx.spare.take();
+                let data = command.owned.as_deref().unwrap_or(command.payload);
+                compression.outgoing(&mut io.ctx.codecs, command.flags, data, &mut deflated)
+            }
+        };
+        match outgoing {
+            Outgoing::Deflated { rsv1 } => send_deflated(io, opcode, fin, rsv1, deflated),
+            Outgoing::Plain => {
+                io.ctx.spare.give(deflated);
+                io.send(|out| frame::write_header(out, opcode, fin, false, len));
+                io.send_payload(command.payload, command.owned);
+            }
         }
-        self.send(ctx, |out| out.extend_from_slice(&payload));
-        ctx.spare.give(payload);
+        if self.behaviour.reset_idle_timeout_on_send {
+            self.restart_idle_timeout(io);
+        }
+        io.flush_if_large();
     }
 
     /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer was faster; then
     /// this is our close frame all the same.
-    pub fn websocket_end(&mut self, ctx: &mut Context, command: &Command<'_>) {
-        if !self.is_open() || self.websocket().is_none() {
-            return;
-        }
-        self.let_go();
-        self.send(ctx, |out| frame::write_close(out, Some(command.arg as u16), command.payload));
-        self.end_gracefully(ctx);
+    fn end(&mut self, io: &mut Io<'_>, command: &Command<'_>) {
+        self.pending_close_frame.clear();
+        frame::write_close(&mut self.pending_close_frame, Some(command.arg as u16), command.payload);
+        io.end(Cause::End, 0, b"");
     }
 
-    /// Over `maxBackpressure` with `closeOnBackpressureLimit`.
-    pub fn websocket_overflow(&mut self, ctx: &mut Context) {
-        if self.is_open() && self.websocket().is_some() {
-            self.tell_gone(ctx, 1006, b"");
-            self.close_socket(ctx);
+    fn subscribe(&mut self, io: &mut Io<'_>, topic: u32) {
+        if io.ctx.topics.subscribe(topic, io.transport.id.slot) {
+            self.topics.add(topic);
         }
     }
 
-    pub fn subscribe(&mut self, ctx: &mut Context, topic: u32) {
-        let slot = self.id.slot;
-        if self.is_open()
-            && let Some(websocket) = self.websocket()
-            && ctx.topics.subscribe(topic, slot)
-        {
-            websocket.topics.add(topic);
+    fn unsubscribe(&mut self, io: &mut Io<'_>, topic: u32) {
+        if io.ctx.topics.unsubscribe(topic, io.transport.id.slot) {
+            self.topics.remove(topic);
         }
     }
 
-    pub fn unsubscribe(&mut self, ctx: &mut Context, topic: u32) {
-        let slot = self.id.slot;
-        if let Some(websocket) = self.websocket()
-            && ctx.topics.unsubscribe(topic, slot)
-        {
-            websocket.topics.remove(topic);
+    pub fn leave_topics(&mut self, ctx: &mut Context, id: ConnId) {
+        for topic in self.topics.take() {
+            ctx.topics.unsubscribe(topic, id.slot);
         }
+    }
+
+    pub fn subscriptions(&self) -> usize {
+        self.topics.len()
     }
 
     /// A publish reaches this subscriber, unless it is too slow for it.
-    pub fn deliver(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
-        let (id, answering) = (self.id, self.is_answering());
-        let waiting = if self.blocked { self.unsent() } else { 0 };
-        if !self.is_open() {
+    pub fn deliver(&mut self, io: &mut Io<'_>, publication: &mut Publication<'_>) {
+        if !io.takes_commands() {
             return;
         }
-        let Some(websocket) = self.websocket() else { return };
-        let behaviour = &websocket.behaviour;
+        let behaviour = &self.behaviour;
+        let waiting = if io.transport.blocked { io.unsent() } else { 0 };
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
-            if behaviour.wants & wants::DROPPED != 0 && !answering {
-                publication.dropped(ctx, id);
+            if behaviour.wants & wants::DROPPED != 0 && *io.close == Close::Open {
+                publication.dropped(io.ctx, io.transport.id);
             }
             if behaviour.close_on_backpressure_limit {
-                self.websocket_overflow(ctx);
+                io.end(Cause::Abort, 1006, b"");
             }
             return;
         }
-        let (reset_timeout, before) = (behaviour.reset_idle_timeout_on_send, self.out.own_bytes());
-        let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
-        match websocket.compression.as_deref_mut().filter(|_| publication.compress) {
-            None => publication.queue_plain(&mut self.out, &mut ctx.spare),
-            Some(compression) => match compression.shared_window_bits() {
-                Some(bits) => {
-                    publication.queue_compressed(bits, &mut ctx.codecs, &mut self.out, &mut ctx.spare);
-                }
-                None => self.deliver_in_context(ctx, publication),
-            },
+        let before = io.transport.out.own_bytes();
+        self.queue_publication(io, publication);
+        io.ctx.piled_up += io.transport.out.own_bytes().saturating_sub(before);
+        io.transport.mark_dirty(io.ctx);
+        if self.behaviour.reset_idle_timeout_on_send {
+            self.restart_idle_timeout(io);
         }
-        ctx.piled_up += self.out.own_bytes().saturating_sub(before);
-        self.mark_dirty(ctx);
-        if reset_timeout {
-            self.restart_idle_timeout(ctx);
-        }
-        self.keep_up(ctx);
+        io.flush_if_large();
     }
 
-    /// For a compressor whose context is this connection's alone.
-    fn deliver_in_context(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
-        let Protocol::WebSocket(websocket) = &mut self.protocol else { return };
-        let Some(compression) = &mut websocket.compression else { return };
+    fn queue_publication(&mut self, io: &mut Io<'_>, publication: &mut Publication<'_>) {
+        let (out, ctx) = (&mut io.transport.out, &mut *io.ctx);
+        let Some(compression) = self.compression.as_deref_mut().filter(|_| publication.compress) else {
+            return publication.queue_plain(out, &mut ctx.spare);
+        };
+        if let Some(bits) = compression.shared_window_bits() {
+            return publication.queue_compressed(bits, &mut ctx.codecs, out, &mut ctx.spare);
+        }
+        // Its context is this connection's alone.
         let mut deflated = ctx.spare.take();
         match compression.outgoing(&mut ctx.codecs, send_flag::COMPRESS, publication.payload, &mut deflated) {
-            Outgoing::Deflated { rsv1 } => {
-                self.send_deflated(ctx, publication.opcode(), true, rsv1, deflated);
-            }
+            Outgoing::Deflated { rsv1 } => send_deflated(io, publication.opcode(), true, rsv1, deflated),
             Outgoing::Plain => {
                 ctx.spare.give(deflated);
-                publication.queue_plain(&mut self.out, &mut ctx.spare);
+                publication.queue_plain(out, &mut ctx.spare);
             }
         }
     }
 
     // ---- what happens to the connection
 
-    pub(super) fn websocket_flushed(&mut self, ctx: &mut Context, before: usize) {
-        let (id, now) = (self.id, self.unsent());
-        if before > now && self.websocket().is_some_and(|w| w.behaviour.wants & wants::DRAIN != 0) {
-            ctx.event(EventKind::Drain, id, [0; 3], b"");
+    pub fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) {
+        if before > now && self.behaviour.wants & wants::DRAIN != 0 {
+            io.event(EventKind::Drain, [0; 3], b"");
         }
         if now < PONGS_BELOW
-            && let Some(ping) = self.websocket().and_then(|websocket| websocket.unanswered_ping.take())
+            && let Some(ping) = self.unanswered_ping.take()
         {
-            self.send_frame(ctx, OpCode::Control(Control::Pong), &ping);
+            send_control(io, Control::Pong, &ping);
         }
     }
 
-    pub(super) fn websocket_timeout(&mut self, ctx: &mut Context) {
-        let now = ctx.now();
-        let Some(websocket) = self.websocket() else { return };
-        if websocket.lives_until != 0 && now >= websocket.lives_until {
-            let mut farewell = Vec::new();
-            frame::write_close(&mut farewell, Some(1000), b"please reconnect");
-            self.tell_gone(ctx, 1000, b"please reconnect");
-            return self.websocket_over(ctx, farewell);
+    pub fn on_timeout(&mut self, io: &mut Io<'_>) {
+        let now = io.ctx.now();
+        if self.lives_until != 0 && now >= self.lives_until {
+            frame::write_close(&mut self.pending_close_frame, Some(1000), b"please reconnect");
+            return io.end(Cause::Finish, 1000, b"please reconnect");
         }
-        let behaviour = websocket.behaviour.clone();
-        if behaviour.idle_timeout == 0 {
-            return self.set_websocket_deadline(ctx, 0);
+        let Behaviour { idle_timeout, send_pings, .. } = *self.behaviour;
+        if idle_timeout == 0 {
+            return self.set_deadline(io, 0);
         }
-        if behaviour.send_pings && !std::mem::replace(&mut websocket.ping_outstanding, true) {
-            self.send_frame(ctx, OpCode::Control(Control::Ping), b"");
+        if send_pings && !std::mem::replace(&mut self.ping_outstanding, true) {
+            send_control(io, Control::Ping, b"");
             // This tick has just begun: the two waits together are no longer than the idle timeout and a tick.
-            return self.set_websocket_deadline(ctx, now + ping_margin(behaviour.idle_timeout));
+            return self.set_deadline(io, now + ping_margin(idle_timeout));
         }
-        self.tell_gone(ctx, 1006, b"WebSocket timed out from inactivity");
-        self.close_socket(ctx);
+        io.end(Cause::Abort, 1006, b"WebSocket timed out from inactivity");
     }
 
-    fn send_frame(&mut self, ctx: &mut Context, opcode: OpCode, payload: &[u8]) {
-        self.send(ctx, |out| {
-            frame::write_header(out, opcode, true, false, payload.len());
-            out.extend_from_slice(payload);
-        });
-    }
-
-    fn restart_idle_timeout(&mut self, ctx: &mut Context) {
-        if self.is_answering() {
+    fn restart_idle_timeout(&mut self, io: &mut Io<'_>) {
+        if *io.close != Close::Open {
             return;
         }
-        let Some(websocket) = self.websocket() else { return };
-        websocket.ping_outstanding = false;
-        let behaviour = &websocket.behaviour;
-        let margin = if behaviour.send_pings { ping_margin(behaviour.idle_timeout) } else { 0 };
-        let silence = behaviour.idle_timeout - margin.min(behaviour.idle_timeout);
+        self.ping_outstanding = false;
+        let Behaviour { idle_timeout, send_pings, .. } = *self.behaviour;
+        let margin = if send_pings { ping_margin(idle_timeout) } else { 0 };
+        let silence = idle_timeout - margin.min(idle_timeout);
         // Rounded up, since the current tick has begun already.
-        self.set_websocket_deadline(ctx, if silence == 0 { 0 } else { ctx.now() + silence + 1 });
+        self.set_deadline(io, if silence == 0 { 0 } else { io.ctx.now() + silence + 1 });
     }
 
     /// The next thing to happen by itself: at this tick (0: never), or at the end of the lifetime.
-    fn set_websocket_deadline(&mut self, ctx: &mut Context, deadline: Tick) {
-        let Some(websocket) = self.websocket() else { return };
-        let deadline = match (deadline, websocket.lives_until) {
+    fn set_deadline(&self, io: &mut Io<'_>, deadline: Tick) {
+        let deadline = match (deadline, self.lives_until) {
             (deadline, 0) => deadline,
             (0, lives_until) => lives_until,
             (deadline, lives_until) => deadline.min(lives_until),
         };
-        self.set_deadline(ctx, deadline);
+        io.set_deadline(deadline);
     }
 }
 
-struct UpgradeRequest<'a> {
-    key: &'a [u8],
-    protocol: &'a [u8],
-    extensions: &'a [u8],
-    /// The client is none of those that negotiate permessage-deflate and get it wrong.
-    may_compress: bool,
+fn send_control(io: &mut Io<'_>, kind: Control, payload: &[u8]) {
+    io.send(|out| {
+        frame::write_header(out, OpCode::Control(kind), true, false, payload.len());
+        out.extend_from_slice(payload);
+    });
+}
+
+fn send_deflated(io: &mut Io<'_>, opcode: OpCode, fin: bool, rsv1: bool, payload: Vec<u8>) {
+    io.send(|out| frame::write_header(out, opcode, fin, rsv1, payload.len()));
+    if payload.len() >= OWNED_PAYLOAD {
+        return io.send_payload(b"", Some(payload));
+    }
+    io.send(|out| out.extend_from_slice(&payload));
+    io.ctx.spare.give(payload);
+}
+
+/// Where a message's bytes are: in the input, or assembled of several reads.
+enum Place {
+    Input(Range<usize>),
+    Assembled(Vec<u8>),
+}
+
+impl Place {
+    /// `n`: bytes of input that were understood with it. A frame ends with its payload.
+    fn of(data: Message<'_>, n: usize) -> Self {
+        match data {
+            Message::Borrowed(bytes) => Place::Input(n - bytes.len()..n),
+            Message::Owned(bytes) => Place::Assembled(bytes),
+        }
+    }
+}
+
+fn message_event(io: &mut Io<'_>, input: &mut Input<'_>, n: usize, binary: bool, place: Place) {
+    let payload = match place {
+        Place::Input(range) => input.payload(n, range, &io.ctx.shared.blocks),
+        Place::Assembled(bytes) => {
+            input.consume(n);
+            Payload::Owned(bytes.into())
+        }
+    };
+    io.payload_event(EventKind::Message, [u32::from(binary), 0, 0], payload);
 }
 
 /// Inflates a message into the arena of events, where it stays unless it is large or nobody wants it.
 fn inflated_event(
-    ctx: &mut Context,
-    websocket: &mut WebSocket,
-    id: ConnId,
+    io: &mut Io<'_>,
+    compression: &mut Option<Box<Compression>>,
+    behaviour: &Behaviour,
     binary: bool,
     data: &[u8],
 ) -> Result<(), WsError> {
-    let Some(compression) = &mut websocket.compression else { return Err(WsError::InvalidFrame) };
-    let (Context { codecs, events, .. }, behaviour) = (ctx, &websocket.behaviour);
-    events.try_push_with(EventKind::Message, id, [u32::from(binary), 0, 0], |arena| {
+    let Some(compression) = compression else { return Err(WsError::InvalidFrame) };
+    let Context { codecs, events, .. } = &mut *io.ctx;
+    events.try_push_with(EventKind::Message, io.transport.id, [u32::from(binary), 0, 0], |arena| {
         compression.inflate(codecs, binary, data, behaviour.max_payload, arena)?;
         Ok(behaviour.wants & wants::MESSAGE != 0)
     })
@@ -492,11 +432,11 @@ pub fn opcode(flags: u32) -> (OpCode, bool) {
     let opcode = if flags & send_flag::PING != 0 {
         OpCode::Control(Control::Ping)
     } else if flags & send_flag::CONTINUATION != 0 {
-        OpCode::Data(coding::Data::Continue)
+        OpCode::Data(Data::Continue)
     } else if flags & send_flag::BINARY != 0 {
-        OpCode::Data(coding::Data::Binary)
+        OpCode::Data(Data::Binary)
     } else {
-        OpCode::Data(coding::Data::Text)
+        OpCode::Data(Data::Text)
     };
     (opcode, flags & send_flag::NOT_FINAL == 0)
 }
@@ -524,12 +464,9 @@ mod tests {
 
     #[test]
     fn frames_carry_what_was_asked() {
-        assert_eq!(opcode(0), (OpCode::Data(coding::Data::Text), true));
-        assert_eq!(
-            opcode(send_flag::BINARY | send_flag::NOT_FINAL),
-            (OpCode::Data(coding::Data::Binary), false)
-        );
-        assert_eq!(opcode(send_flag::CONTINUATION), (OpCode::Data(coding::Data::Continue), true));
+        assert_eq!(opcode(0), (OpCode::Data(Data::Text), true));
+        assert_eq!(opcode(send_flag::BINARY | send_flag::NOT_FINAL), (OpCode::Data(Data::Binary), false));
+        assert_eq!(opcode(send_flag::CONTINUATION), (OpCode::Data(Data::Continue), true));
         assert_eq!(opcode(send_flag::PING), (OpCode::Control(Control::Ping), true));
     }
 }

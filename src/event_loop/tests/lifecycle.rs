@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use crate::channel::{ConnId, EventKind, ForgottenStage, Op};
-use crate::event_loop::connection::Connection;
+use crate::event_loop::connection::transport::Transport;
 use crate::event_loop::context::Context;
 use crate::event_loop::{Behaviour, Control, socket};
 use crate::protocol::http::request::Limits;
@@ -360,15 +360,17 @@ fn deadlines_that_come_and_go_leave_no_entries() {
     let (mut ctx, (end, _other)) =
         (Context::new(Arc::default(), Limits::default()), UnixStream::pair().expect("a pair"));
     let id = ConnId { slot: 0, generation: 1 };
-    let mut connection = Connection::new(id, APP, socket::Stream::Unix(end), None);
+    let mut transport = Transport::new(id, socket::Stream::Unix(end), None);
     for tick in 1..=300 {
         ctx.clock.pass(Duration::from_secs(1));
         let mut due = Vec::new();
         ctx.wheel.advance(tick, &mut due);
-        due.iter().for_each(|_| connection.on_deadline(&mut ctx));
+        due.iter().for_each(|_| {
+            transport.is_due(&mut ctx);
+        });
         // Far away while the entry comes up, and then near, and far again: as of requests that begin and end.
         for seconds in [3, 60] {
-            connection.set_timeout(&mut ctx, seconds);
+            transport.set_timeout(&mut ctx, seconds);
         }
     }
     assert!(ctx.wheel.len() <= 20, "{} entries of one connection", ctx.wheel.len());

@@ -1,13 +1,13 @@
 //! A look at the ClientHello before the handshake begins: what it asks for decides with which settings rustls reads it.
 //!
-//! Judges nothing: what is malformed counts as a hello without wishes and is left to rustls, which knows the alert.
+//! Judges nothing: what is malformed counts as a hello that asks for nothing and is left to rustls, which knows the alert.
 
 use rustls::pki_types::DnsName;
 use std::borrow::Cow;
 
 /// What a client wants to be served with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct ClientHello {
     /// The server name (RFC 6066 §3), in lower case.
     pub name: Option<String>,
     /// Of the ciphers we have it names ChaCha20 first: it has no hardware for AES.
@@ -25,14 +25,14 @@ const HOST_NAME: u8 = 0;
 const CHACHA: [u16; 3] = [0x1303, 0xcca9, 0xcca8];
 const AES: [u16; 6] = [0x1301, 0x1302, 0xc02b, 0xc02c, 0xc02f, 0xc030];
 
-/// The wishes of the ClientHello at the front of `records`; `None` while it is not complete.
-pub fn look(records: &[u8]) -> Option<Wishes> {
+/// The ClientHello at the front of `records`; `None` while it is not complete.
+pub fn look(records: &[u8]) -> Option<ClientHello> {
     let (mut rest, mut message) = (records, Cow::Borrowed(&[][..]));
     loop {
         let (&[kind, _, _, high, low], behind) = rest.split_first_chunk()?;
         let len = usize::from(u16::from_be_bytes([high, low]));
         if kind != HANDSHAKE || len == 0 || len > RECORD_LIMIT {
-            return Some(Wishes::default());
+            return Some(ClientHello::default());
         }
         let (fragment, behind) = behind.split_at_checked(len)?;
         // A hello in one record, the usual, is not copied.
@@ -43,8 +43,8 @@ pub fn look(records: &[u8]) -> Option<Wishes> {
         rest = behind;
         match whole(&message) {
             Ok(None) => {}
-            Ok(Some(hello)) => return Some(wishes(hello).unwrap_or_default()),
-            Err(Malformed) => return Some(Wishes::default()),
+            Ok(Some(hello)) => return Some(parse(hello).unwrap_or_default()),
+            Err(Malformed) => return Some(ClientHello::default()),
         }
     }
 }
@@ -63,22 +63,22 @@ fn whole(message: &[u8]) -> Result<Option<&[u8]>, Malformed> {
 }
 
 /// RFC 8446 §4.1.2; RFC 5246 §7.4.1.2 has the same shape.
-fn wishes(mut hello: &[u8]) -> Option<Wishes> {
+fn parse(mut hello: &[u8]) -> Option<ClientHello> {
     const VERSION_AND_RANDOM: usize = 2 + 32;
     take(&mut hello, VERSION_AND_RANDOM)?;
     let _session = vec8(&mut hello)?;
     let prefers_chacha = prefers_chacha(vec16(&mut hello)?);
     let _compression = vec8(&mut hello)?;
-    let mut wishes = Wishes { name: None, prefers_chacha };
+    let mut asked = ClientHello { name: None, prefers_chacha };
     let mut extensions = vec16(&mut hello).unwrap_or_default();
     while !extensions.is_empty() {
         let kind = u16::from_be_bytes(*take(&mut extensions, 2)?.first_chunk()?);
         let extension = vec16(&mut extensions)?;
         if kind == SERVER_NAME {
-            wishes.name = server_name(extension);
+            asked.name = server_name(extension);
         }
     }
-    Some(wishes)
+    Some(asked)
 }
 
 fn prefers_chacha(suites: &[u8]) -> bool {
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn the_name_and_the_preference_are_found_however_the_hello_is_cut_into_records() {
         let body = hello(&[0x0a0a, 0x1303, 0x1301], "Some.Example");
-        let expected = Wishes { name: Some("some.example".into()), prefers_chacha: true };
+        let expected = ClientHello { name: Some("some.example".into()), prefers_chacha: true };
         for size in [1, 2, 3, 4, 5, 50, 16384] {
             let records = records(&body, size);
             assert_eq!(look(&records), Some(expected.clone()), "{size}");
@@ -170,8 +170,8 @@ mod tests {
             (&[0x00ff], false),
             (&[], false),
         ] {
-            let wishes = look(&records(&hello(suites, "a.b"), 16384)).expect("complete");
-            assert_eq!(wishes.prefers_chacha, preferred, "{suites:x?}");
+            let hello = look(&records(&hello(suites, "a.b"), 16384)).expect("complete");
+            assert_eq!(hello.prefers_chacha, preferred, "{suites:x?}");
         }
     }
 
@@ -195,7 +195,7 @@ mod tests {
             &[23, 3, 3, 0, 1],
             &[22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff],
         ] {
-            assert_eq!(look(bytes), Some(Wishes::default()), "{bytes:?}");
+            assert_eq!(look(bytes), Some(ClientHello::default()), "{bytes:?}");
         }
     }
 

@@ -22,7 +22,7 @@ pub use names::{Change, DomainRouter, Names};
 
 use crate::channel::buffers::Buffer;
 use handshake::Handshake;
-use hello::Wishes;
+use hello::ClientHello;
 use rustls::server::UnbufferedServerConnection;
 use session::Session;
 use std::io::IoSlice;
@@ -59,7 +59,7 @@ enum State {
     #[default]
     Hello,
     /// It is, and no settings have been chosen.
-    Asking(Wishes),
+    Asking(ClientHello),
     Handshake(Box<Handshake>),
     Session(Box<Session>),
     Failed,
@@ -91,7 +91,7 @@ pub enum Failure {
 
 /// The alerts of the handshake we send ourselves (RFC 8446 §6).
 const UNRECOGNIZED_NAME: u8 = 112;
-/// Bytes in which the wishes of a client must be found.
+/// Bytes in which the ClientHello must end.
 const MAX_HELLO: usize = 20 << 10;
 /// Bytes of an unfinished message that are kept during the handshake.
 const MAX_HANDSHAKE: usize = 80 << 10;
@@ -120,30 +120,30 @@ impl Tls {
         match hello::look(bytes) {
             // One that is longer is not looked at again and again, but left to rustls.
             None if bytes.len() <= MAX_HELLO => Hello::Incomplete,
-            wishes => {
-                self.state = State::Asking(wishes.unwrap_or_default());
+            hello => {
+                self.state = State::Asking(hello.unwrap_or_default());
                 Hello::Complete
             }
         }
     }
 
     /// What the client asks for, while settings are to be chosen.
-    pub fn wishes(&self) -> Option<&Wishes> {
+    pub fn client_hello(&self) -> Option<&ClientHello> {
         match &self.state {
-            State::Asking(wishes) => Some(wishes),
+            State::Asking(hello) => Some(hello),
             _ => None,
         }
     }
 
     /// Goes on with the settings chosen; the ClientHello itself is for `decrypt`, then.
     pub fn choose(&mut self, choice: names::Choice) -> Result<(), Failure> {
-        let State::Asking(wishes) = std::mem::replace(&mut self.state, State::Failed) else { return Ok(()) };
+        let State::Asking(hello) = std::mem::replace(&mut self.state, State::Failed) else { return Ok(()) };
         self.router = choice.router;
         let Some(settings) = choice.settings else {
             self.pending.extend_from_slice(&[21, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME]);
             return Err(Failure::NoCertificate);
         };
-        let handshake = UnbufferedServerConnection::new(settings.for_client(wishes.prefers_chacha))?;
+        let handshake = UnbufferedServerConnection::new(settings.for_client(hello.prefers_chacha))?;
         self.state = State::Handshake(Box::new(Handshake::new(handshake)));
         Ok(())
     }

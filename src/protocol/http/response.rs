@@ -216,6 +216,11 @@ fn has_control(text: &[u8]) -> bool {
     text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }
 
+/// RFC 9110 §6.4.1: 1xx, 204 and 304 never have content.
+pub fn is_bodiless(status: &[u8]) -> bool {
+    status.starts_with(b"1") || status.starts_with(b"204") || status.starts_with(b"304")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

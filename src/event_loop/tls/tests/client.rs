@@ -156,7 +156,10 @@ impl Pair {
                 Hello::Incomplete => self.server.keep_rest(&all),
                 Hello::PlainText => panic!("plain text"),
                 Hello::Complete => {
-                    assert_eq!(self.server.wishes().expect("wishes").name.as_deref(), Some("test.example"));
+                    assert_eq!(
+                        self.server.client_hello().expect("ClientHello").name.as_deref(),
+                        Some("test.example")
+                    );
                     self.server.choose(Choice { settings: Some(SETTINGS.clone()), router: None })?;
                     ended |= self.server.decrypt(&mut all, &mut self.plain)?;
                 }

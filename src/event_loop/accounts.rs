@@ -1,0 +1,28 @@
+//! Debug builds assert at the end of every turn that whatever is counted is there, and that it is counted once.
+
+use super::*;
+
+/// With more connections than this not every turn is looked at.
+const EACH_TURN: usize = 256;
+/// Turns of which one is looked at then.
+const TURNS: usize = 64;
+
+impl EventLoop {
+    pub(super) fn check_accounts(&self) {
+        let turn = self.ctx.shared.turns.load(Ordering::Relaxed);
+        if !cfg!(debug_assertions) || self.slots.len() > EACH_TURN && !turn.is_multiple_of(TURNS) {
+            return;
+        }
+        let all = || self.slots.iter().filter_map(|slot| slot.connection.as_deref());
+        all().for_each(|connection| connection.check(&self.ctx));
+        let sum = |count: fn(&Connection) -> usize| all().map(count).sum::<usize>();
+        assert_eq!(self.ctx.connections, sum(|each| usize::from(each.is_open())), "connections");
+        assert_eq!(self.ctx.topics.subscriptions(), sum(Connection::subscriptions), "subscriptions");
+        let unsent = self.ctx.shared.unsent.load(Ordering::SeqCst);
+        assert_eq!(unsent, sum(|each| each.transport().backlog()), "bytes the kernel has refused");
+        assert!(self.ctx.dirty.len() >= sum(|each| usize::from(each.transport().dirty)), "to be written");
+        assert!(self.ctx.ready.len() >= sum(|each| usize::from(each.transport().queued)), "to be read");
+        assert_eq!(self.slots.len(), self.free.len() + all().count(), "slots");
+        assert!(self.free.iter().all(|slot| self.slots[*slot as usize].connection.is_none()), "free slots");
+    }
+}

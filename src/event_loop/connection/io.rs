@@ -1,0 +1,104 @@
+//! What a protocol may do with its connection while it understands bytes or executes a command.
+
+use super::close::{Cause, Close, JsHandle};
+use super::transport::Transport;
+use crate::channel::buffers::Payload;
+use crate::channel::{ConnId, EventKind};
+use crate::event_loop::context::{Context, Timeouts};
+use crate::event_loop::timer::Tick;
+
+/// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics, deadline, socket)
+/// when the protocol returns; whether it has been decided is known at once.
+pub struct Io<'a> {
+    pub app: u32,
+    pub transport: &'a mut Transport,
+    pub js: &'a mut JsHandle,
+    pub close: &'a mut Close,
+    pub ctx: &'a mut Context,
+}
+
+impl Io<'_> {
+    pub fn id(&self) -> ConnId {
+        self.transport.id
+    }
+
+    pub fn timeouts(&self) -> Timeouts {
+        self.ctx.timeouts(self.app)
+    }
+
+    // ---- sending
+
+    pub fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.transport.send(self.ctx, write);
+    }
+
+    pub fn send_dated(&mut self, write: impl FnOnce(&mut Vec<u8>, &[u8])) {
+        self.transport.send_dated(self.ctx, write);
+    }
+
+    /// A payload: `owned`, if there is one, or `inline`.
+    pub fn send_payload(&mut self, inline: &[u8], owned: Option<Vec<u8>>) {
+        match owned {
+            Some(bytes) => self.transport.push(self.ctx, bytes),
+            None => self.send(|out| out.extend_from_slice(inline)),
+        }
+    }
+
+    pub fn flush_if_large(&mut self) {
+        self.transport.flush_if_large(self.ctx);
+    }
+
+    pub fn unsent(&self) -> usize {
+        self.transport.unsent()
+    }
+
+    // ---- deadlines
+
+    pub fn set_timeout(&mut self, in_s: Tick) {
+        self.transport.set_timeout(self.ctx, in_s);
+    }
+
+    pub fn set_deadline(&mut self, deadline: Tick) {
+        self.transport.set_deadline(self.ctx, deadline);
+    }
+
+    // ---- JavaScript
+
+    pub fn event(&mut self, kind: EventKind, args: [u32; 3], payload: &[u8]) {
+        self.ctx.event(kind, self.transport.id, args, payload);
+    }
+
+    pub fn payload_event(&mut self, kind: EventKind, args: [u32; 3], payload: Payload<'_>) {
+        self.ctx.payload_event(kind, self.transport.id, args, payload);
+    }
+
+    /// JavaScript gets an object with the event that was just pushed.
+    pub fn attach(&mut self) {
+        if *self.js == JsHandle::Detached {
+            *self.js = JsHandle::Attached;
+        }
+    }
+
+    /// JavaScript is done with its object by itself.
+    pub fn detach(&mut self) {
+        if *self.js == JsHandle::Attached {
+            *self.js = JsHandle::Detached;
+        }
+    }
+
+    // ---- ends
+
+    /// Whether the connection goes on, or at least what JavaScript sends on it.
+    pub fn takes_commands(&self) -> bool {
+        self.close.takes_commands()
+    }
+
+    /// `code` and `reason` are for JavaScript, if it is to be told.
+    pub fn end(&mut self, cause: Cause, code: u16, reason: &[u8]) {
+        let (close, js) = self.close.after(cause, *self.js);
+        if (*self.js, js) == (JsHandle::Attached, JsHandle::Told) {
+            self.event(EventKind::Gone, [u32::from(code), 0, 0], reason);
+        }
+        (*self.close, *self.js) = (close, js);
+    }
+}

@@ -1,0 +1,144 @@
+//! Records on their way in: the handshake with its settings, and what its failure means for the connection.
+
+use super::Connection;
+use super::close::{Cause, Close};
+use super::input::Input;
+use super::transport::KEPT_SCRATCH;
+use crate::channel::EventKind;
+use crate::event_loop::context::Context;
+use crate::event_loop::timer::Tick;
+use crate::event_loop::tls::{Failure, Hello};
+use crate::protocol::http::error::HttpError;
+use std::fmt::Display;
+use std::sync::atomic::Ordering;
+
+/// Seconds a handshake may take.
+const HANDSHAKE_TIMEOUT: Tick = 10;
+
+impl Connection {
+    pub(super) fn start_handshake_timeout(&mut self, ctx: &mut Context) {
+        self.transport.set_timeout(ctx, HANDSHAKE_TIMEOUT);
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.transport.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether the handshake waits for JavaScript to look for a server name.
+    pub(super) fn is_asking(&self) -> bool {
+        self.transport.tls.as_ref().is_some_and(|tls| tls.is_asking())
+    }
+
+    /// Bytes from the socket, behind those that were kept.
+    pub(super) fn receive_records(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
+        let Some(tls) = &mut self.transport.tls else { return };
+        match tls.read_hello(bytes) {
+            Hello::Incomplete => tls.keep_rest(bytes),
+            Hello::Complete => self.choose_or_ask(ctx, bytes),
+            Hello::Passed => self.decrypt(ctx, bytes),
+            Hello::PlainText => self.refuse_plain_text(ctx),
+        }
+    }
+
+    fn decrypt(&mut self, ctx: &mut Context, records: &mut [u8]) {
+        let Some(tls) = &mut self.transport.tls else { return };
+        let was_handshaking = tls.is_handshaking();
+        let mut plain = std::mem::take(&mut ctx.tls.plain);
+        let result = tls.decrypt(records, &mut plain);
+        let is_established = was_handshaking && !tls.is_handshaking();
+        ctx.flush_soon |= was_handshaking;
+        // Behind the handshake come tickets; a request that came with its end will soon have an answer to go with.
+        let waits = is_established && !plain.is_empty() && tls.may_wait();
+        if tls.unsent() > 0 && !waits {
+            self.transport.mark_dirty(ctx);
+        }
+        if is_established && self.close == Close::Open {
+            self.protocol_starts(ctx);
+        }
+        if !plain.is_empty() {
+            self.receive(ctx, Input::read(&mut plain));
+        }
+        ctx.tls.plain = plain.recycle(KEPT_SCRATCH);
+        match result {
+            Ok(true) if self.is_open() => {
+                self.transport.peer_ended = true;
+                self.on_peer_end(ctx);
+            }
+            Ok(_) => {}
+            Err(failure) => self.tls_failed(ctx, &failure),
+        }
+    }
+
+    /// HTTP without TLS: answered in kind.
+    fn refuse_plain_text(&mut self, ctx: &mut Context) {
+        self.note_failed_handshake(ctx, "no TLS, but text");
+        self.transport.tls = None;
+        let answer = HttpError::BadRequest("plain HTTP on a TLS port").response();
+        self.transport.send(ctx, |out| out.extend_from_slice(answer));
+        self.end(ctx, Cause::Refuse, 0);
+    }
+
+    // ---- the settings of a handshake
+
+    fn choose_or_ask(&mut self, ctx: &mut Context, hello: &mut [u8]) {
+        let Some(tls) = &mut self.transport.tls else { return };
+        let names = ctx.apps.get(self.app as usize).and_then(|app| app.names.as_ref());
+        let name = tls.client_hello().and_then(|hello| hello.name.as_deref());
+        match name.filter(|name| names.is_some_and(|names| names.asks_for(name))) {
+            Some(name) => {
+                ctx.event(EventKind::ServerName, self.transport.id, [self.app, 0, 0], name.as_bytes());
+                tls.keep_rest(hello);
+            }
+            None => self.choose_settings(ctx, hello),
+        }
+    }
+
+    /// JavaScript has been asked for the name, and may have added it.
+    pub(super) fn server_name_answered(&mut self, ctx: &mut Context) {
+        if self.close == Close::Open
+            && let Some(tls) = self.transport.tls.as_mut().filter(|tls| tls.is_asking())
+        {
+            let mut hello = tls.take_rest();
+            self.choose_settings(ctx, &mut hello);
+            self.resume(ctx);
+        }
+    }
+
+    fn choose_settings(&mut self, ctx: &mut Context, hello: &mut [u8]) {
+        let Some(tls) = &mut self.transport.tls else { return };
+        let Some(names) = ctx.apps.get(self.app as usize).and_then(|app| app.names.as_ref()) else { return };
+        let choice = names.choose(tls.client_hello().and_then(|hello| hello.name.as_deref()));
+        match tls.choose(choice) {
+            Ok(()) => self.decrypt(ctx, hello),
+            Err(failure) => self.tls_failed(ctx, &failure),
+        }
+    }
+
+    // ---- failures
+
+    /// A failed handshake is the peer's affair; JavaScript has no object for it.
+    pub(super) fn note_failed_handshake(&self, ctx: &Context, reason: impl Display) {
+        count_failed_handshake(ctx);
+        log::debug!("connection {}: TLS handshake failed: {reason}", self.transport.id.slot);
+    }
+
+    fn tls_failed(&mut self, ctx: &mut Context, failure: &Failure) {
+        log::debug!("connection {}: TLS: {failure}", self.transport.id.slot);
+        self.on_session_failed(ctx);
+        self.settle(ctx);
+    }
+
+    /// The alert that is waiting is the last thing the peer gets.
+    pub(super) fn on_session_failed(&mut self, ctx: &mut Context) {
+        if self.is_handshaking() {
+            count_failed_handshake(ctx);
+        }
+        self.transport.fail_session(ctx);
+        let (_, mut io) = self.parts(ctx);
+        io.end(Cause::Refuse, 1006, b"");
+    }
+}
+
+fn count_failed_handshake(ctx: &Context) {
+    ctx.shared.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+}
