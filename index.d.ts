@@ -2,8 +2,8 @@
  * uws-rs: the API of uWebSockets.js v20 on its own event loop.
  *
  * A background thread owns every socket. JavaScript receives batches of events and returns batches of
- * commands. This page says what a program may rely on. "Original" means uWebSockets.js v20; the documentation
- * lists all differences.
+ * commands. This page says what a program may rely on. "Original" means uWebSockets.js v20;
+ * docs/differences.md lists all differences.
  *
  * **Order.** Data written to one connection arrives in the order of the calls, publishes included. Requests
  * of one connection are answered in their order (RFC 9112 §9.3.2). Between connections no order is
@@ -526,9 +526,9 @@ export interface WebSocketBehavior<UserData> {
    * compressed by itself, idle connections hold no memory for it, and a publish is compressed once for all
    * subscribers with the same window. A dedicated compressor refers back to earlier messages, which makes
    * similar messages much smaller. It compresses a publish for each connection, and holds memory as long as
-   * the connection lives: 512 bytes to 4 KiB up to `DEDICATED_COMPRESSOR_32KB`, about 180, 230 and 320 KiB
-   * for 64KB, 128KB and 256KB. A dedicated decompressor holds up to its window, 512 bytes to 32 KiB.
-   * `maxPayloadLength` limits a message after decompression, too. All of it runs outside the JavaScript
+   * the connection lives: 512 bytes to 4 KiB up to `DEDICATED_COMPRESSOR_32KB`, and 64, 128 and 256 KiB for
+   * those with these numbers in their names. A dedicated decompressor holds up to its window, 512 bytes to 32
+   * KiB. `maxPayloadLength` limits a message after decompression, too. All of it runs outside the JavaScript
    * thread. Safari 15.0 to 15.3 is not offered compression.
    */
   compression?: CompressOptions;

@@ -8,7 +8,6 @@ const { spawnSync } = require('child_process');
 const fs = require('fs');
 const path = require('path');
 
-const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 const PACKAGES = path.join(__dirname, 'node_modules');
 
 const unofficial = () => {
@@ -77,7 +76,7 @@ const packages = () => {
   if (modified(path.join(PACKAGES, '.package-lock.json')) >= modified(lock)) return (installed = null);
   console.error('installing the packages of the benchmark');
   const options = { cwd: __dirname, stdio: ['ignore', 'ignore', 'inherit'] };
-  const { status } = spawnSync(NPM, ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], options);
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], options);
   return (installed = status === 0 ? null : 'its packages could not be installed');
 };
 

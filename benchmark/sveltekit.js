@@ -10,7 +10,6 @@ const APP = path.join(__dirname, 'sveltekit');
 const EXAMPLE = path.join(__dirname, '..', 'examples', 'sveltekit');
 const BUILD = path.join(APP, 'build');
 const SOURCES = ['src', 'static', 'svelte.config.js', 'vite.config.js'];
-const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 
 const newest = (entry) => {
   const { mtimeMs } = fs.statSync(entry);
@@ -30,9 +29,9 @@ const build = () => {
   if (built > sources) return BUILD;
   console.error('building the SvelteKit app of the benchmark');
   const packages = path.join(EXAMPLE, 'node_modules');
-  if (!fs.existsSync(packages)) run(NPM, ['ci', '--no-audit', '--no-fund'], EXAMPLE);
+  if (!fs.existsSync(packages)) run('npm', ['ci', '--no-audit', '--no-fund'], EXAMPLE);
   const link = path.join(APP, 'node_modules');
-  if (!fs.existsSync(link)) fs.symlinkSync(packages, link, 'junction');
+  if (!fs.existsSync(link)) fs.symlinkSync(packages, link);
   run(process.execPath, [path.join(packages, 'vite', 'bin', 'vite.js'), 'build'], APP);
   return BUILD;
 };

@@ -36,6 +36,9 @@ function present() {
 }
 
 function find() {
+  if (process.platform === 'win32') {
+    throw new Error('uws-rs does not support Windows: it needs Linux or macOS; WSL works.');
+  }
   const name = present();
   try {
     return require(path.join(__dirname, '..', name));

@@ -8,8 +8,8 @@ const { requestInternals } = require('./request');
 const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./headers');
 
 /**
- * Instructions; the numbers of src/declarative.rs. Each is followed by its texts: four bytes of length, then
- * the bytes.
+ * Instructions; the numbers of src/routing/declarative.rs. Each is followed by its texts: four bytes of
+ * length, then the bytes.
  */
 const Step = Object.freeze({
   HEADER: 1,
@@ -21,7 +21,10 @@ const Step = Object.freeze({
   STATUS: 7,
 });
 
-/** The largest request body an answer may contain; the same in the loop (src/event_loop/declared.rs). */
+/**
+ * The largest request body an answer may contain; the same in the loop
+ * (src/event_loop/connection/declared.rs).
+ */
 const MAX_BODY = 16 * 1024 * 1024;
 
 class DeclarativeResponse {

@@ -16,7 +16,7 @@ const {
 } = require('./scheduling');
 const { report, reportSoon, reportThrown } = require('./errors');
 
-/** Event kinds; the numbers of `EventKind` in src/channel.rs. */
+/** Event kinds; the numbers of `EventKind` in src/channel/layout.rs. */
 const Kind = Object.freeze({
   REQUEST: 1,
   DATA: 2,
@@ -39,7 +39,7 @@ const Kind = Object.freeze({
   FORGOTTEN: 19,
 });
 
-/** Command numbers; those of `Op` in src/channel.rs. */
+/** Command numbers; those of `Op` in src/channel/layout.rs. */
 const Op = Object.freeze({
   RESPOND: 1,
   WRITE: 2,
@@ -119,11 +119,11 @@ const receivers = [];
 
 /** The headers of the events being handled. The native side writes them here. */
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
-/** The register by which the native side asks for `relieve`; the number of src/bridge/state.rs. */
+/** The register by which the native side asks for `relieve`; the number of src/bridge/session.rs. */
 const RELIEF_DUE = 15;
 /** The element of `callArgs` with the answer. */
 const ANSWER = 6;
-/** The answer for what is neither text nor data; `NEITHER` of src/bridge/hot.rs. */
+/** The answer for what is neither text nor data; `NEITHER` of src/bridge/calls.rs. */
 const NEITHER = 3;
 
 let engine = null;

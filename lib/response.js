@@ -33,7 +33,7 @@ const { readUserData, openWebSocket } = require('./websocket');
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
 
-/** Flags of a Request event and of response commands; the numbers of src/channel.rs. */
+/** Flags of a Request event and of response commands; the numbers of src/channel/layout.rs. */
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
 /**
  * From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it
@@ -56,7 +56,10 @@ const Respond = Object.freeze({
 /** How the body is delimited once the head has been sent. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
-/** Reads the peer's address and that of a PROXY header, as `write_address` of src/channel.rs wrote them. */
+/**
+ * Reads the peer's address and that of a PROXY header, as `write_address` of src/channel/layout.rs wrote
+ * them.
+ */
 function readAddresses(bytes) {
   const list = [];
   for (let at = 0; list.length < 2;) {

@@ -19,7 +19,7 @@ const {
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
-/** Flags of a Send command; the numbers of src/channel.rs. */
+/** Flags of a Send command; the numbers of src/channel/layout.rs. */
 const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
 
 /**

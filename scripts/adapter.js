@@ -10,13 +10,13 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { copyApp } = require('./copy.js');
-const { EXAMPLE, NPM, run } = require('./run.js');
+const { EXAMPLE, run } = require('./run.js');
 
 function buildWith(adapter, output) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-adapter-'));
   try {
     copyApp(EXAMPLE, folder, { 'svelte-adapter-uws': adapter });
-    run(NPM, ['run', 'build', '--silent'], { cwd: folder });
+    run('npm', ['run', 'build', '--silent'], { cwd: folder });
     fs.rmSync(output, { recursive: true, force: true });
     fs.cpSync(path.join(folder, 'build'), output, { recursive: true });
   } finally {

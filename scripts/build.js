@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { ROOT, has, run } = require('./run.js');
 
-const LIBRARY = { win32: 'uws_rs.dll', darwin: 'libuws_rs.dylib' }[process.platform] ?? 'libuws_rs.so';
+const LIBRARY = process.platform === 'darwin' ? 'libuws_rs.dylib' : 'libuws_rs.so';
 
 function addonName() {
   const parts = [process.platform, process.arch];

@@ -5,7 +5,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
-const { NPM, ROOT, run } = require('./run.js');
+const { ROOT, run } = require('./run.js');
 
 const NOT_COPIED = ['node_modules', 'build', '.svelte-kit', '.data', 'generated', 'package-lock.json'];
 
@@ -26,14 +26,14 @@ function copyApp(app, folder, packages) {
     list[name] = specifier(wanted, folder);
   }
   fs.writeFileSync(manifest, JSON.stringify(content, null, 2));
-  run(NPM, ['install', '--no-audit', '--no-fund'], { cwd: folder });
+  run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
 /** A folder is packed first, so that the tests run on the files that npm would install. */
 function specifier(wanted, into) {
   if (!fs.existsSync(wanted)) return wanted;
   if (!fs.statSync(wanted).isDirectory()) return `file:${path.resolve(wanted)}`;
-  const packed = execFileSync(NPM, ['pack', '--json', '--pack-destination', into], { cwd: wanted });
+  const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', into], { cwd: wanted });
   return `file:./${JSON.parse(packed)[0].filename}`;
 }
 

@@ -1,14 +1,14 @@
 'use strict';
 
-// The README's table of differences from uWebSockets.js, from the list the conformance tests keep.
-// `node scripts/differences.js --write` renews it, `--check` fails when it is not the list's.
+// Makes the tables of docs/differences.md from the list that the conformance tests keep.
+// `node scripts/differences.js --write` renews them, `--check` fails when they are not those of the list.
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { ROOT } = require('./run.js');
 const DIFFERENCES = require('../__test__/conformance/differences.js');
 
-const README = path.join(ROOT, 'README.md');
+const PAGE = path.join(ROOT, 'docs', 'differences.md');
 const BEGIN = '<!-- differences: made by scripts/differences.js -->';
 const END = '<!-- end of differences -->';
 
@@ -23,7 +23,7 @@ const SUBJECTS = {
   7: 'Threads',
 };
 
-function table() {
+function tables() {
   const bySubject = new Map([...new Set(Object.values(SUBJECTS))].map((subject) => [subject, []]));
   for (const { id, section, original, ours } of DIFFERENCES) {
     const rows = bySubject.get(SUBJECTS[/\d/.exec(section)?.[0]]);
@@ -33,7 +33,7 @@ function table() {
   const heads = ['| uWebSockets.js | uws-rs |', '| --- | --- |'];
   return [...bySubject]
     .filter(([, rows]) => rows.length > 0)
-    .map(([subject, rows]) => [`### ${subject}`, '', ...heads, ...rows].join('\n'))
+    .map(([subject, rows]) => [`## ${subject}`, '', ...heads, ...rows].join('\n'))
     .join('\n\n');
 }
 
@@ -41,25 +41,26 @@ function cell(text) {
   return text.replaceAll('|', '\\|');
 }
 
-/** The README with the table in its place. */
-function renewed(readme) {
-  const [from, to] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (from < 0 || to < from) throw new Error(`README.md has no place for the table: ${BEGIN} … ${END}`);
-  return `${readme.slice(0, from)}${BEGIN}\n\n${table()}\n\n${readme.slice(to)}`;
+/** The page with the tables in their place. */
+function renewed(page) {
+  const [from, to] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (from < 0 || to < from)
+    throw new Error(`docs/differences.md has no place for the tables: ${BEGIN} … ${END}`);
+  return `${page.slice(0, from)}${BEGIN}\n\n${tables()}\n\n${page.slice(to)}`;
 }
 
-/** What is wrong with the README's table, as lines; empty when nothing is. */
+/** Lines that say how the page differs from the list; none when it does not. */
 function offences() {
-  const readme = fs.readFileSync(README, 'utf8');
-  if (renewed(readme) === readme) return [];
-  return ['The table of differences in README.md is out of date: node scripts/differences.js --write'];
+  const page = fs.readFileSync(PAGE, 'utf8');
+  if (renewed(page) === page) return [];
+  return ['docs/differences.md is out of date: node scripts/differences.js --write'];
 }
 
 module.exports = { offences };
 
 if (require.main === module) {
   if (process.argv.includes('--write')) {
-    fs.writeFileSync(README, renewed(fs.readFileSync(README, 'utf8')));
+    fs.writeFileSync(PAGE, renewed(fs.readFileSync(PAGE, 'utf8')));
   } else if (process.argv.includes('--check')) {
     for (const line of offences()) {
       console.error(line);

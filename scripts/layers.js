@@ -14,7 +14,7 @@ const FORBIDDEN = [
     /\bstd::net\b|\bmio::|\bsocket2\b|Instant::now|SystemTime::now|\bnapi|crate::(event_loop|bridge|channel)\b/,
   ],
   ['event_loop', /\bnapi|crate::bridge\b/],
-  ['channel.rs', /\bnapi|crate::(bridge|event_loop)\b/],
+  ['channel', /\bnapi|crate::(bridge|event_loop)\b/],
   ['bridge', /\bstd::net::(TcpStream|TcpListener|UdpSocket)|\bmio::|\bsocket2::/],
 ];
 

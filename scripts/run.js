@@ -10,7 +10,6 @@ const { spawnSync } = require('node:child_process');
 const ROOT = path.join(__dirname, '..');
 const EXAMPLE = path.join(ROOT, 'examples', 'sveltekit');
 const REALTIME = path.join(ROOT, 'examples', 'realtime');
-const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 
 /** Runs a command with our output; ends this process if it fails. */
 function run(command, args, options = {}) {
@@ -24,7 +23,6 @@ function attempt(command, args, { cwd = ROOT, env = {} } = {}) {
     cwd,
     env: { ...process.env, ...env },
     stdio: 'inherit',
-    shell: process.platform === 'win32',
   });
   if (done.error) console.error(`${command}: ${done.error.message}`);
   return done.status ?? 1;
@@ -39,7 +37,7 @@ function install(folder) {
   const installed = path.join(folder, 'node_modules', '.package-lock.json');
   if (modified(installed) >= modified(path.join(folder, 'package-lock.json'))) return;
   console.log(`Installing the packages of ${path.relative(ROOT, folder) || 'uws-rs'}`);
-  run(NPM, ['ci', '--no-audit', '--no-fund'], { cwd: folder });
+  run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
 const APP_SOURCES = [
@@ -60,7 +58,7 @@ function buildExample(app = EXAMPLE) {
   const newest = Math.max(...APP_SOURCES.map((name) => newestBelow(path.join(app, name))));
   if (modified(path.join(app, 'build', 'index.js')) > newest) return 0;
   console.log(`Building the example app ${path.basename(app)}`);
-  return attempt(NPM, ['run', 'build', '--silent'], { cwd: app });
+  return attempt('npm', ['run', 'build', '--silent'], { cwd: app });
 }
 
 function newestBelow(entry) {
@@ -72,4 +70,4 @@ function modified(file) {
   return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
-module.exports = { EXAMPLE, NPM, REALTIME, ROOT, attempt, buildExample, has, install, run };
+module.exports = { EXAMPLE, REALTIME, ROOT, attempt, buildExample, has, install, run };

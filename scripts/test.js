@@ -74,7 +74,7 @@ function javascript() {
   step('ESLint', () => tool('eslint', '.'));
   step('Prettier', () => tool('prettier', '--check', '.'));
   step('types', () => tool('tsc', '--project', '__test__/types'));
-  step('table of differences', () => report(differences.offences()));
+  step('tables of differences', () => report(differences.offences()));
 }
 
 function behaviour(peers) {

@@ -2,21 +2,19 @@
 //!
 //! Two threads per JavaScript environment. The loop thread (`event_loop`) owns every socket and every byte in flight;
 //! the JavaScript thread (`bridge`, feature `binding`) owns what must be answered synchronously. Between them are two
-//! queues (`mailbox`) of events and commands (`channel`) and a few atomics.
+//! queues of events and commands and a few atomics (`channel`).
 //!
-//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel`, `blocks`, `router` and
-//! `topics`; nothing points back.
+//! Direction of dependency: `bridge` → `event_loop` → `protocol`; both sides know `channel` and `routing`; nothing
+//! points back.
 
-pub mod blocks;
+#[cfg(not(unix))]
+compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptors and Unix sockets");
+
 pub mod channel;
-pub mod declarative;
 pub mod event_loop;
-pub mod mailbox;
 pub mod protocol;
-pub mod router;
+pub mod routing;
 pub mod store;
-pub mod topics;
-pub mod uring;
 
 #[cfg(feature = "binding")]
 mod bridge;

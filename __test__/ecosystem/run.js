@@ -6,7 +6,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
-const { NPM, attempt } = require('../../scripts/run.js');
+const { attempt } = require('../../scripts/run.js');
 
 const UNREACHABLE =
   /\b(E?AI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|E\w*TIMEDOUT|ENOTCACHED)\b/;
@@ -24,10 +24,9 @@ function install() {
   const installed = modified(path.join(__dirname, 'node_modules', '.package-lock.json'));
   if (installed >= modified(path.join(__dirname, 'package-lock.json'))) return undefined;
   console.log('Installing the frameworks that sit on uWebSockets.js');
-  const done = spawnSync(NPM, ['ci', '--prefer-offline', '--loglevel=error', '--fetch-retries=1'], {
+  const done = spawnSync('npm', ['ci', '--prefer-offline', '--loglevel=error', '--fetch-retries=1'], {
     cwd: __dirname,
     encoding: 'utf8',
-    shell: process.platform === 'win32',
   });
   if (done.status === 0) return undefined;
   const said = `${done.stdout}${done.stderr}${done.error?.message ?? ''}`;

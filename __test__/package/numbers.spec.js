@@ -43,36 +43,36 @@ function number(text) {
 
 test('kinds of events, and the answer of hot functions', () => {
   const { Kind, EVENT_WORDS } = lib('engine');
-  assert.deepEqual({ ...Kind }, variants('channel.rs', 'EventKind'));
+  assert.deepEqual({ ...Kind }, variants('channel/layout.rs', 'EventKind'));
   assert.ok(Object.keys(Kind).length > 15);
   assert.equal(EVENT_WORDS, lib('binding').load().constants().eventWords);
-  assert.equal(lib('engine').ANSWER, constants('bridge/hot.rs').ANSWER);
-  assert.equal(lib('engine').NEITHER, constants('bridge/hot.rs').NEITHER);
+  assert.equal(lib('engine').ANSWER, constants('bridge/calls.rs').ANSWER);
+  assert.equal(lib('engine').NEITHER, constants('bridge/calls.rs').NEITHER);
 });
 
 test('commands: those that JavaScript numbers itself', () => {
   const { Op } = lib('engine');
-  const all = variants('channel.rs', 'Op');
+  const all = variants('channel/layout.rs', 'Op');
   assert.ok(Object.keys(Op).length > 12);
   for (const [name, value] of Object.entries(Op)) assert.equal(value, all[name], name);
 });
 
 test('flags', () => {
   const { Flag, Respond, BODY_SHIFT } = lib('response');
-  assert.equal(BODY_SHIFT, constants('channel.rs').BODY_SHIFT);
+  assert.equal(BODY_SHIFT, constants('channel/layout.rs').BODY_SHIFT);
   const { Send } = lib('websocket');
   const { WANTS } = lib('behavior');
   const upper = (object) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k.toUpperCase(), v]));
-  assert.deepEqual({ ...Flag }, constants('channel.rs', 'request_flag'));
-  assert.deepEqual({ ...Respond }, constants('channel.rs', 'respond_flag'));
-  assert.deepEqual({ ...Send }, constants('channel.rs', 'send_flag'));
+  assert.deepEqual({ ...Flag }, constants('channel/layout.rs', 'request_flag'));
+  assert.deepEqual({ ...Respond }, constants('channel/layout.rs', 'respond_flag'));
+  assert.deepEqual({ ...Send }, constants('channel/layout.rs', 'send_flag'));
   assert.deepEqual(upper(WANTS), constants('event_loop/context.rs', 'wants'));
   for (const flags of [Flag, Respond, Send, WANTS]) assert.ok(Object.keys(flags).length > 3);
 });
 
 test('instructions of a declared response, and how large its body may be', () => {
   const { Step, MAX_BODY } = lib('declarative');
-  const parser = block(source('declarative.rs'), 'impl Program');
+  const parser = block(source('routing/declarative.rs'), 'impl Program');
   const known = [...parser.matchAll(/^\s*(\d+) => program\.(?:steps\.push\(Step::)?(\w+)/gm)];
   assert.deepEqual(
     known.map(([, value]) => Number(value)),
@@ -89,5 +89,5 @@ test('instructions of a declared response, and how large its body may be', () =>
     const step = Object.keys(Step).find((key) => Step[key] === Number(value));
     assert.equal(names[step] ?? step.toLowerCase(), name);
   }
-  assert.equal(MAX_BODY, constants('event_loop/declared.rs').MAX_DECLARED_BODY);
+  assert.equal(MAX_BODY, constants('event_loop/connection/declared.rs').MAX_DECLARED_BODY);
 });

@@ -12,7 +12,6 @@ const { execFileSync } = require('node:child_process');
 const { before, after, describe, it } = require('node:test');
 
 const ROOT = path.join(__dirname, '..', '..');
-const NPM = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 
 const SERVER = `
 const body = await new Promise((resolve) => {
@@ -123,7 +122,7 @@ describe('recipes', { timeout: 120000 }, () => {
 
 function npm(cwd, ...args) {
   const env = { ...process.env, npm_config_audit: 'false', npm_config_fund: 'false' };
-  return execFileSync(NPM, args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  return execFileSync('npm', args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 function node(cwd, program) {

@@ -7,7 +7,6 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawn, spawnSync } = require('node:child_process');
 const { describe, it } = require('node:test');
-const { NPM } = require('../../scripts/run.js');
 const { freePort, until } = require('./support/app.js');
 const { needsBrowser, openBrowser } = require('./support/browser.js');
 const { PLACE, REALTIME, apps, borrow, borrowFixture, chosen, since } = require('./support/build.js');
@@ -113,7 +112,7 @@ async function dev(t, folder) {
 
 /** `npm run check` of the app. */
 function check(folder) {
-  const { status, stdout, stderr } = spawnSync(NPM, ['run', 'check', '--silent'], {
+  const { status, stdout, stderr } = spawnSync('npm', ['run', 'check', '--silent'], {
     cwd: folder,
     encoding: 'utf8',
     env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },

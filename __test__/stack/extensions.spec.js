@@ -8,7 +8,6 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { before, describe, it } = require('node:test');
-const { NPM } = require('../../scripts/run.js');
 const { start, until } = require('./support/app.js');
 const { PLACE, apps, borrow, since } = require('./support/build.js');
 const { Client } = require('./support/client.js');
@@ -40,7 +39,7 @@ describe(
 
     before(async () => {
       borrow(SOURCES, BUILT);
-      execFileSync(NPM, ['run', 'build', '--silent'], { cwd: BUILT, stdio: 'pipe' });
+      execFileSync('npm', ['run', 'build', '--silent'], { cwd: BUILT, stdio: 'pipe' });
       [redis, postgres] = [await startRedis(t), await startPostgres(t)];
       const env = { REDIS_URL: redis.url, DATABASE_URL: postgres.url };
       [left, right] = await Promise.all([start(t, BUILT, { env }), start(t, BUILT, { env })]);

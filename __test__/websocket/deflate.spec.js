@@ -109,7 +109,7 @@ it('an upgrade handler negotiates with the header it passes on', async (t) => {
 
 it('the answers to 380 offers are as recorded from the original', { timeout: 60000 }, async (t) => {
   const rows = fs
-    .readFileSync(path.join(__dirname, '../../src/protocol/handshake.golden.txt'), 'utf8')
+    .readFileSync(path.join(__dirname, '../../testdata/handshake.txt'), 'utf8')
     .trim()
     .split('\n')
     .map((line) => line.split('|').map((field) => field.trim()));

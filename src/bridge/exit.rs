@@ -5,7 +5,6 @@ use super::place::Place;
 
 /// Has what the environment of this thread, the main one, sent up to the last `exit` listener leave before the process
 /// does.
-#[cfg(unix)]
 pub fn drain_at_exit(place: &'static Place) {
     let mut places = PLACES.lock();
     if places.is_empty() {
@@ -16,26 +15,17 @@ pub fn drain_at_exit(place: &'static Place) {
     places.push(OnThread { thread: unsafe { libc::pthread_self() }, place });
 }
 
-/// A process that ends has no other threads any more where a library gets to know of it: the JavaScript side has a
-/// listener of its own, which does for what was sent before.
-#[cfg(not(unix))]
-pub fn drain_at_exit(_place: &'static Place) {}
-
-#[cfg(unix)]
 struct OnThread {
     thread: libc::pthread_t,
     place: &'static Place,
 }
 
 // SAFETY: the place is used on its thread only.
-#[cfg(unix)]
 unsafe impl Send for OnThread {}
 
-#[cfg(unix)]
 static PLACES: parking_lot::Mutex<Vec<OnThread>> = parking_lot::Mutex::new(Vec::new());
 
 /// Called by the C library. The thread's own variables are gone by then.
-#[cfg(unix)]
 extern "C" fn drain_all() {
     // Somebody else may be ending the process while this is held.
     let Some(places) = PLACES.try_lock() else { return };

@@ -1,7 +1,7 @@
 //! Functions of the module that need no loop: multipart bodies and the process-wide key-value helpers.
 
 use super::value::{self, Value};
-use crate::protocol::multipart;
+use crate::protocol::http::multipart;
 use crate::store::{INTEGERS, LOCK, STRINGS};
 use napi::bindgen_prelude::Unknown;
 use napi::{Env, JsValue, Result};

@@ -7,26 +7,27 @@
 // Only napi-derive refers to most of the functions, and not in test builds.
 #![cfg_attr(test, allow(dead_code))]
 
+mod calls;
 mod exit;
 mod extras;
-mod hot;
 mod place;
 mod processors;
-mod state;
+mod session;
 mod tls;
 mod value;
 mod wake;
 
 use crate::channel::{ConnId, Op};
-use crate::declarative::Program;
-use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry, socket};
-use crate::protocol::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
-use crate::router::{Method, Priority};
+use crate::event_loop::net::socket;
+use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
+use crate::protocol::http::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
+use crate::routing::declarative::Program;
+use crate::routing::router::{Method, Priority};
 use napi::bindgen_prelude::{Function, Object, Unknown};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 use place::Place;
-use state::State;
+use session::State;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -83,7 +84,7 @@ pub fn start_engine(
 #[napi(ts_return_type = "object")]
 pub fn hot_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
     let place = Place::numbered(engine).ok_or_else(|| napi::Error::from_reason("no engine"))?;
-    let functions = hot::functions(env.raw(), place);
+    let functions = calls::functions(env.raw(), place);
     // SAFETY: the value was just created in the current scope.
     Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), functions) })
 }

@@ -3,7 +3,7 @@
 //! A runtime may call functions of a module after it has run the cleanup hooks and finalizers of the environment, so
 //! none may depend on memory that one of these frees. A place of a few words is left behind for each instead.
 
-use super::state::State;
+use super::session::State;
 use std::cell::{RefCell, UnsafeCell};
 use std::ptr;
 

@@ -3,8 +3,7 @@
 //! Nearly all `unsafe` of the crate is here. The functions are safe to call from a native callback with the `env`
 //! and the values it was given; they check types, so that a wrong argument is a `None`, never undefined behaviour.
 
-use crate::blocks::Blocks;
-use crate::channel::Owned;
+use crate::channel::buffers::{Blocks, Owned};
 use napi_sys as sys;
 use std::ffi::c_void;
 use std::ptr;
@@ -268,8 +267,7 @@ struct Lent {
 /// back to `home` when the ArrayBuffer is detached or collected.
 pub fn external_array_buffer(env: Env, owned: Owned, home: &Arc<Blocks>) -> Value {
     let mut lent = Box::new(Lent { owned, home: home.clone() });
-    let range = lent.owned.range.clone();
-    let Some(bytes) = lent.owned.buffer.get_mut(range) else { return array_buffer(env, &[]) };
+    let bytes = lent.owned.bytes_mut();
     let (data, len) = (bytes.as_mut_ptr(), bytes.len());
     let hint = Box::into_raw(lent);
     let mut result = ptr::null_mut();
@@ -295,7 +293,7 @@ pub fn external_array_buffer(env: Env, owned: Owned, home: &Arc<Blocks>) -> Valu
 unsafe extern "C" fn take_back(_env: Env, _data: *mut c_void, hint: *mut c_void) {
     // SAFETY: the hint is the box `external_array_buffer` leaked, and Node calls a finalizer once.
     let lent = unsafe { Box::from_raw(hint.cast::<Lent>()) };
-    lent.home.give(lent.owned.buffer);
+    lent.home.give(lent.owned.into_buffer());
 }
 
 /// Takes an ArrayBuffer's memory away from JavaScript, which sees it with a length of 0 from then on.

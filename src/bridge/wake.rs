@@ -115,7 +115,6 @@ const UV_ASYNC: c_int = 1;
 
 impl Libuv {
     /// `None` where the process does not export them all.
-    #[cfg(unix)]
     fn find() -> Option<Self> {
         type Symbol = *mut c_void;
         fn symbol(name: &CStr) -> Option<Symbol> {
@@ -134,11 +133,6 @@ impl Libuv {
                 unreference: transmute::<Symbol, OfHandle>(symbol(c"uv_unref")?),
             })
         }
-    }
-
-    #[cfg(not(unix))]
-    fn find() -> Option<Self> {
-        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::channel::Boxed;
-use crate::router::{HandlerId, Router};
+use crate::routing::router::{HandlerId, Router};
 use smallvec::SmallVec;
 use std::time::Instant;
 

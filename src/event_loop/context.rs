@@ -1,19 +1,21 @@
 //! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
 //! one loop.
 
-use super::compression::Codecs;
-use super::outbound::Spare;
+use super::connection::compression::Codecs;
+use super::connection::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use super::tls;
+use super::tls::Scratch;
+use crate::channel::buffers::Payload;
+use crate::channel::mailbox::Batch;
 use crate::channel::{
     ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch,
     EventKind, OWNED_EVENT, Shared, write_address,
 };
-use crate::declarative::Program;
-use crate::mailbox::Batch;
-use crate::protocol::request::{Limits, RequestHead};
-use crate::router::Router;
-use crate::topics::Topics;
+use crate::event_loop::topics::Topics;
+use crate::protocol::http::request::{Limits, RequestHead};
+use crate::routing::declarative::Program;
+use crate::routing::router::Router;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -141,7 +143,7 @@ pub struct Context {
     last_overload: Cell<Tick>,
     /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
     pub laboured: bool,
-    pub tls: tls::Scratch,
+    pub tls: Scratch,
     pub(super) clock: Clock,
 }
 
@@ -170,25 +172,24 @@ impl Context {
             collected: Rc::default(),
             last_overload: Cell::new(0),
             laboured: false,
-            tls: tls::Scratch::default(),
+            tls: Scratch::default(),
             clock: Clock::new(),
         }
     }
 
     /// An event with a payload of any size.
-    pub fn large_event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
-        if payload.len() < OWNED_EVENT {
-            self.events.push(kind, id, args, payload);
-        } else {
-            let copy = self.shared.blocks.copy(payload);
-            self.events.push_owned(kind, id, args, copy);
+    pub fn payload_event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Payload<'_>) {
+        match payload {
+            Payload::Owned(owned) if owned.bytes().len() >= OWNED_EVENT => {
+                self.events.push_owned(kind, id, args, owned);
+            }
+            Payload::Owned(owned) => self.events.push(kind, id, args, owned.bytes()),
+            Payload::Inline(bytes) if bytes.len() < OWNED_EVENT => self.events.push(kind, id, args, bytes),
+            Payload::Inline(bytes) => {
+                let copy = self.shared.blocks.copy(bytes);
+                self.events.push_owned(kind, id, args, copy.into());
+            }
         }
-    }
-
-    /// Whether a payload leaves with the read buffer it is in instead of being copied: it fills most of what one read
-    /// brought, and no other does.
-    pub fn may_claim(&self, payload: usize, read: usize) -> bool {
-        payload >= OWNED_EVENT && payload > read / 2 && !self.events.is_claimed()
     }
 
     pub fn event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
@@ -201,10 +202,10 @@ impl Context {
             return;
         }
         let slot = self.shared.slots.get(id.slot);
-        let offset = self.events.arena.len();
-        write_address(&mut self.events.arena, slot.peer(id.generation));
-        write_address(&mut self.events.arena, slot.proxied(id.generation));
-        self.events.push_from(EventKind::Filter, id, [app, u32::from(accepted), 0], offset);
+        self.events.push_with(EventKind::Filter, id, [app, u32::from(accepted), 0], |arena| {
+            write_address(arena, slot.peer(id.generation));
+            write_address(arena, slot.proxied(id.generation));
+        });
     }
 
     /// Whether JavaScript is so far behind that nothing more may be read.

@@ -2,45 +2,41 @@
 //!
 //! One turn: read what is ready, hand the events over (waking JavaScript if it sleeps), carry out the commands that
 //! arrived, write what they produced, sleep until something happens.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod accept;
 mod commands;
-mod compression;
 mod connection;
 mod context;
-mod declared;
-mod http;
-mod outbound;
-mod publication;
+pub mod net;
 pub mod registry;
-pub mod socket;
 mod timer;
 pub mod tls;
-mod together;
-mod websocket;
+pub mod topics;
 
 #[cfg(test)]
 mod tests;
 
+pub use connection::http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use context::{Behaviour, Timeouts, wants};
-pub use http::{NO_SPAN, REQUEST_BLOCK_WORDS};
 pub use timer::Tick;
 
+use crate::channel::buffers::Buffer;
+use crate::channel::mailbox::Batch;
 use crate::channel::{
     Command, CommandBatch, ConnId, EventKind, MAX_CONNECTIONS, Op, Shared, WakeJs, send_flag,
 };
-use crate::declarative::Program;
-use crate::mailbox::Batch;
-use crate::protocol::request::Limits;
-use crate::router::{Method, Priority};
-use crate::uring::MOST;
+use crate::protocol::http::request::Limits;
+use crate::routing::declarative::Program;
+use crate::routing::router::{Method, Priority};
+use connection::publication::Publication;
 use connection::{Connection, Readiness};
 use context::Context;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
-use publication::Publication;
-use socket::{Bound, Listener};
+use net::batch::Together;
+use net::socket::{self, Bound, Listener};
+use net::uring::MOST;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,7 +44,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use together::Together;
 
 /// Rare commands, which carry what does not fit into a record.
 pub enum Control {
@@ -289,8 +284,7 @@ struct EventLoop {
     listeners: Vec<Option<Listening>>,
     /// Listeners with more to accept in the next turn.
     accepting: Vec<usize>,
-    /// Given away, and replaced, when most of it is one payload.
-    read_buffer: Vec<u8>,
+    read_buffer: Buffer,
     commands: CommandBatch,
     /// Where in `commands` to go on: the last turn had no time for all of them.
     resume_at: Option<usize>,
@@ -337,7 +331,7 @@ impl EventLoop {
             myself,
             inbox,
             wake_js,
-            read_buffer: shared.blocks.take_filled(READ_BUFFER),
+            read_buffer: shared.blocks.buffer(READ_BUFFER),
             ctx: Context::new(shared, limits),
             slots: Vec::new(),
             free: Vec::new(),

@@ -13,7 +13,7 @@ const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
 const { copyApp, copySources } = require('../../../scripts/copy.js');
-const { NPM, ROOT, install } = require('../../../scripts/run.js');
+const { ROOT, install } = require('../../../scripts/run.js');
 
 const REALTIME = path.join(ROOT, 'examples', 'realtime');
 const FIXTURE = path.join(__dirname, '..', 'fixture');
@@ -65,8 +65,8 @@ function buildFixture() {
 function buildApp(folder, sources) {
   if (!outdated(path.join(folder, 'build', 'index.js'), sources)) return 0;
   console.log(`Building ${path.relative(ROOT, folder)}`);
-  const options = { cwd: folder, encoding: 'utf8', shell: process.platform === 'win32' };
-  const { status, stdout, stderr } = spawnSync(NPM, ['run', 'build', '--silent'], options);
+  const options = { cwd: folder, encoding: 'utf8' };
+  const { status, stdout, stderr } = spawnSync('npm', ['run', 'build', '--silent'], options);
   if (status !== 0) console.error(`${stdout}${stderr}`.replace(/^Circular dependency.*\n/gm, ''));
   return status ?? 1;
 }

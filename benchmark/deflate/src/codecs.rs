@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 use uws_rs::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
-use uws_rs::protocol::handshake::{Compressor, Decompressor};
+use uws_rs::protocol::websocket::handshake::{Compressor, Decompressor};
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush};
 
 pub trait Codec {

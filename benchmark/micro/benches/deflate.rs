@@ -3,7 +3,7 @@
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use uws_rs::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
-use uws_rs::protocol::handshake::{Compressor, Decompressor};
+use uws_rs::protocol::websocket::handshake::{Compressor, Decompressor};
 
 const SIZES: [usize; 3] = [128, 1024, 16384];
 const LIMIT: usize = 1 << 20;

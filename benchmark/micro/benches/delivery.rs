@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use uws_rs::router::{Method, Priority, Router};
-use uws_rs::topics::Topics;
+use uws_rs::routing::router::{Method, Priority, Router};
+use uws_rs::event_loop::topics::Topics;
 
 const ROUTES: u32 = 1000;
 const PATHS: [&str; 4] =

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use uws_rs::protocol::request::{Limits, RequestHead, parse};
+use uws_rs::protocol::http::request::{Limits, RequestHead, parse};
 
 const HEADS: [(&str, &str); 3] = [
     ("least", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),

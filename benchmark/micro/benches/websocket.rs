@@ -6,8 +6,8 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use tungstenite::WebSocket;
 use tungstenite::protocol::{Role, WebSocketConfig};
-use uws_rs::protocol::frame::{Data, OpCode, unmask, write_frame};
-use uws_rs::protocol::message::{Event, Receiver};
+use uws_rs::protocol::websocket::frame::{Data, OpCode, unmask, write_frame};
+use uws_rs::protocol::websocket::message::{Event, Receiver};
 
 /// Messages per round.
 const MESSAGES: usize = 64;

@@ -5,9 +5,9 @@ use crate::channel::{
     Shared, WakeJs, begin_parts, request_flag, set_part,
 };
 use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
-use crate::protocol::frame;
-use crate::protocol::request::Limits;
-use crate::router::{Method, Priority};
+use crate::protocol::http::request::Limits;
+use crate::protocol::websocket::frame;
+use crate::routing::router::{Method, Priority};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -143,7 +143,8 @@ impl Harness {
         for header in &self.batch.headers {
             let owned = header.offset & OWNED != 0;
             let payload = if owned {
-                self.batch.owned[(header.offset & !OWNED) as usize].bytes().to_vec()
+                let owned = &self.batch.owned[(header.offset & !OWNED) as usize];
+                owned.as_ref().expect("payload").bytes().to_vec()
             } else {
                 self.batch.arena[(header.offset & !OF_DROPPED) as usize..][..header.len as usize].to_vec()
             };

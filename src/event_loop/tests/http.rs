@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use crate::channel::{BODY_LAST, CommandBatch, ConnId, EventKind, Op, request_flag, respond_flag};
-use crate::router::Method;
+use crate::routing::router::Method;
 use std::collections::VecDeque;
 
 const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -4,7 +4,7 @@
 //! have.
 
 use super::config::Settings;
-use crate::router::Router;
+use crate::routing::router::Router;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -98,7 +98,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::{Method, Priority};
+    use crate::routing::router::{Method, Priority};
 
     fn names(of: &[&str]) -> Names {
         let mut names = Names::new(None);

@@ -2,9 +2,9 @@
 //! handshake and keeps the secrets for new keys; the records are handled here, because it would copy their content
 //! once or twice more in each direction and allocate for each.
 
-use super::buffer::Buffer;
 use super::record::{ALERT, DATA, HANDSHAKE, HEADER, MAX_OVERHEAD, MAX_PLAIN, RecordKey};
 use super::violation::Violation;
+use crate::channel::buffers::Buffer;
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion, SupportedCipherSuite};

@@ -5,7 +5,7 @@ use super::bits::Bits;
 use super::block::Block;
 use super::matcher::{Matcher, Sink};
 use super::window::Window;
-use crate::protocol::handshake::{Compressor, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+use crate::protocol::websocket::handshake::{Compressor, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 
 /// From this window on, a compressor has its own tables.
 const STREAM_WINDOW_BITS: u8 = 13;

@@ -6,8 +6,8 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::window::Window;
 use super::{MAX_FINAL_BLOCKS, SCRATCH, TAIL, TAIL_AND_END};
-use crate::protocol::frame::WsError;
-use crate::protocol::handshake::{Decompressor, MAX_WINDOW_BITS};
+use crate::protocol::websocket::frame::WsError;
+use crate::protocol::websocket::handshake::{Decompressor, MAX_WINDOW_BITS};
 
 /// The decompressor of a loop.
 pub struct SharedInflater {

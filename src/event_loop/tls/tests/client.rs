@@ -1,9 +1,9 @@
 //! A client of rustls and our side of its connection, in memory.
 
-use super::super::buffer::Buffer;
 use super::super::config::{Options, Settings, settings};
 use super::super::names::Choice;
 use super::super::{Failure, Hello, Tls};
+use crate::channel::buffers::Buffer;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};

@@ -1,0 +1,303 @@
+//! Byte buffers that are used again, and what may be seen of them.
+//!
+//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that costs
+//! more than copying the page does. Here both threads take buffers and give them back, whichever is done with one.
+//!
+//! A buffer that was used before still has what somebody else's bytes left in it. Of a [`Buffer`] only the part that
+//! its user has written is ever visible, of an [`Owned`] only its range; debug builds overwrite the rest.
+#![forbid(unsafe_code)]
+
+use parking_lot::Mutex;
+use std::ops::Range;
+
+/// Sizes are powers of two from here on. Smaller buffers are the allocator's business.
+const SMALLEST: usize = 8 << 10;
+/// The last one is of 1 MiB. Larger buffers are not kept.
+const CLASSES: usize = 8;
+/// Bytes kept for reuse; more would only hold memory after a burst.
+const KEPT: usize = 4 << 20;
+
+#[derive(Default)]
+pub struct Blocks {
+    free: Mutex<Free>,
+}
+
+#[derive(Default)]
+struct Free {
+    /// By class; the one used last is the next to be used.
+    classes: [Vec<Vec<u8>>; CLASSES],
+    bytes: usize,
+}
+
+impl Blocks {
+    /// An empty buffer with room for `len` bytes.
+    pub fn take(&self, len: usize) -> Vec<u8> {
+        let mut buffer = self.reuse(len).unwrap_or_else(|| Vec::with_capacity(room_for(len)));
+        buffer.clear();
+        buffer
+    }
+
+    /// An empty buffer with `len` bytes of memory to be written into.
+    pub fn buffer(&self, len: usize) -> Buffer {
+        let mut memory = self.reuse(len).unwrap_or_else(|| vec![0; room_for(len)]);
+        memory.resize(len, 0);
+        Buffer { memory, filled: 0 }
+    }
+
+    /// A copy of `bytes`.
+    pub fn copy(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut buffer = self.take(bytes.len());
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+
+    /// Keeps `buffer` for whoever needs one next, or frees it.
+    pub fn give(&self, mut buffer: Vec<u8>) {
+        let Some(class) = class_below(buffer.capacity()) else { return };
+        poison(&mut buffer);
+        let mut free = self.free.lock();
+        if free.bytes + buffer.capacity() <= KEPT {
+            free.bytes += buffer.capacity();
+            free.classes[class].push(buffer);
+        }
+    }
+
+    fn reuse(&self, len: usize) -> Option<Vec<u8>> {
+        let class = class_above(len)?;
+        let mut free = self.free.lock();
+        let buffer = free.classes[class].pop()?;
+        free.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+}
+
+fn room_for(len: usize) -> usize {
+    class_above(len).map_or(len, |class| SMALLEST << class)
+}
+
+/// The smallest class with room for `len` bytes.
+fn class_above(len: usize) -> Option<usize> {
+    (0..CLASSES).find(|class| SMALLEST << class >= len)
+}
+
+/// The largest class that a buffer of this capacity has room for.
+fn class_below(capacity: usize) -> Option<usize> {
+    let class = (capacity / SMALLEST).checked_ilog2()? as usize;
+    // Twice the largest class and more would be held for nothing.
+    (class < CLASSES).then_some(class)
+}
+
+/// In debug builds nobody finds what was in a buffer before.
+fn poison(bytes: &mut [u8]) {
+    if cfg!(debug_assertions) {
+        bytes.fill(POISON);
+    }
+}
+
+/// No text and no start of a frame that a test would take for its own.
+const POISON: u8 = 0xdb;
+
+/// Memory that bytes are written into: always initialised, so that growing does not clear it each time, and never
+/// visible beyond what was written.
+#[derive(Default)]
+pub struct Buffer {
+    memory: Vec<u8>,
+    filled: usize,
+}
+
+impl Buffer {
+    pub fn clear(&mut self) {
+        poison(&mut self.memory[..self.filled]);
+        self.filled = 0;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Bytes that can be written without growing.
+    pub fn spare(&self) -> usize {
+        self.memory.len() - self.filled
+    }
+
+    pub fn filled(&self) -> &[u8] {
+        &self.memory[..self.filled]
+    }
+
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[..self.filled]
+    }
+
+    /// `len` bytes behind what is filled; `advance` says how many of them have been written, then.
+    pub fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.filled + len;
+        if self.memory.len() < end {
+            // In sizes that `Blocks` has, too.
+            self.memory.resize(end.next_power_of_two(), 0);
+        }
+        &mut self.memory[self.filled..end]
+    }
+
+    pub fn advance(&mut self, len: usize) {
+        debug_assert!(self.filled + len <= self.memory.len());
+        self.filled += len;
+    }
+
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.advance(bytes.len());
+    }
+
+    /// The payload at `range` with the memory it is in. What is behind it is moved to other memory of the same size,
+    /// which takes the place of this; what is in front of it has been understood.
+    pub fn take(&mut self, range: Range<usize>, blocks: &Blocks) -> Owned {
+        let mut fresh = blocks.buffer(self.memory.len());
+        fresh.extend(&self.filled()[range.end..]);
+        let taken = std::mem::replace(self, fresh);
+        Owned { buffer: taken.memory, range }
+    }
+
+    /// Empty, and of at most `limit` bytes from here on.
+    pub fn recycle(mut self, limit: usize) -> Self {
+        self.clear();
+        if self.memory.len() > limit {
+            self.memory.truncate(limit);
+            self.memory.shrink_to_fit();
+        }
+        self
+    }
+}
+
+/// A payload with a buffer of its own, of which it is a part.
+#[derive(Debug)]
+pub struct Owned {
+    buffer: Vec<u8>,
+    /// Within the buffer, always.
+    range: Range<usize>,
+}
+
+impl Owned {
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.range.clone()]
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.range.clone()]
+    }
+
+    /// Bytes of memory that are held for it.
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// The payload is no longer needed; for [`Blocks::give`].
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+impl From<Vec<u8>> for Owned {
+    fn from(buffer: Vec<u8>) -> Self {
+        let range = 0..buffer.len();
+        Owned { buffer, range }
+    }
+}
+
+/// A payload on its way to JavaScript, with or without its memory.
+pub enum Payload<'a> {
+    Inline(&'a [u8]),
+    Owned(Owned),
+}
+
+/// Arena capacity that is kept from one batch to the next.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+pub(super) fn clear_bounded(arena: &mut Vec<u8>) {
+    arena.clear();
+    if arena.capacity() > KEPT_CAPACITY {
+        arena.shrink_to(KEPT_CAPACITY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again_by_whoever_needs_its_size() {
+        let blocks = Blocks::default();
+        let buffer = blocks.copy(&[7; 20_000]);
+        assert_eq!((buffer.len(), buffer.capacity()), (20_000, 32 << 10));
+        let place = buffer.as_ptr();
+        blocks.give(buffer);
+        let (larger, smaller) = (blocks.take(40_000), blocks.take(10_000));
+        assert!(larger.as_ptr() != place && smaller.as_ptr() != place, "it is of another size");
+        let again = blocks.take(32 << 10);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        blocks.give(again);
+        assert_eq!((blocks.buffer(30_000).len(), blocks.buffer(30_000).spare()), (0, 30_000));
+    }
+
+    #[test]
+    fn every_buffer_has_the_room_that_was_asked_for() {
+        let blocks = Blocks::default();
+        for capacity in [1, 8191, 8192, 8193, 16_383, 16_384, 100_000, 1 << 20, (1 << 20) + 1, 3 << 20] {
+            blocks.give(Vec::with_capacity(capacity));
+            for len in [0, 1, capacity - 1, capacity, capacity + 1, 2 * capacity] {
+                let buffer = blocks.take(len);
+                assert!(buffer.is_empty() && buffer.capacity() >= len);
+                blocks.give(buffer);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let blocks = Blocks::default();
+        let many: Vec<_> = (0..100).map(|_| blocks.take(1 << 20)).collect();
+        many.into_iter().for_each(|buffer| blocks.give(buffer));
+        let free = blocks.free.lock();
+        assert_eq!(free.bytes, KEPT);
+        assert_eq!(free.classes.iter().flatten().map(Vec::capacity).sum::<usize>(), KEPT);
+    }
+
+    #[test]
+    fn what_was_advanced_over_stays_and_the_rest_is_written_again() {
+        let mut buffer = Buffer::default();
+        buffer.extend(b"one");
+        buffer.room(10)[..3].copy_from_slice(b"two");
+        buffer.advance(2);
+        buffer.extend(b"!");
+        assert_eq!(buffer.filled(), b"onetw!");
+        let buffer = buffer.recycle(4);
+        assert!(buffer.is_empty() && buffer.memory.len() == 4);
+    }
+
+    #[test]
+    fn a_payload_takes_its_memory_along_and_what_is_behind_it_stays() {
+        let blocks = Blocks::default();
+        let mut buffer = blocks.buffer(8);
+        buffer.extend(b"abcdefgh");
+        let (place, owned) = (buffer.filled().as_ptr(), buffer.take(2..5, &blocks));
+        assert_eq!(owned.bytes(), b"cde");
+        assert_eq!(owned.bytes().as_ptr(), place.wrapping_add(2), "it was not copied");
+        assert_eq!(buffer.filled(), b"fgh");
+        assert_eq!(buffer.memory.len(), 8);
+    }
+
+    #[test]
+    fn nobody_finds_what_was_in_a_buffer_before() {
+        let blocks = Blocks::default();
+        blocks.give(vec![7; 8 << 10]);
+        let mut buffer = blocks.buffer(8 << 10);
+        assert!(buffer.filled().is_empty());
+        assert!(!buffer.room(8 << 10).contains(&7));
+        buffer.extend(b"seven");
+        buffer.clear();
+        assert!(!buffer.room(8 << 10).starts_with(b"seven"));
+    }
+}

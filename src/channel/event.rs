@@ -1,0 +1,162 @@
+//! Events on their way to JavaScript.
+
+use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS, OWNED_EVENT};
+use super::buffers::{Owned, clear_bounded};
+use super::layout::{ConnId, EVENT_WORDS, EventKind, MOST_ARENA, OF_DROPPED, OWNED};
+use super::mailbox::Batch;
+
+/// One event, eight words as JavaScript reads them.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct EventHeader {
+    pub kind: u32,
+    pub slot: u32,
+    pub generation: u32,
+    pub a: u32,
+    pub b: u32,
+    pub c: u32,
+    pub offset: u32,
+    pub len: u32,
+}
+
+impl EventHeader {
+    pub fn words(&self) -> [u32; EVENT_WORDS] {
+        [self.kind, self.slot, self.generation, self.a, self.b, self.c, self.offset, self.len]
+    }
+}
+
+#[derive(Default)]
+pub struct EventBatch {
+    pub headers: Vec<EventHeader>,
+    pub arena: Vec<u8>,
+    /// `None`: taken by whoever the event is for.
+    pub owned: Vec<Option<Owned>>,
+    owned_bytes: usize,
+}
+
+impl EventBatch {
+    /// Whether it is to be handed over before more is added.
+    pub fn is_full(&self) -> bool {
+        self.arena.len() >= EVENT_ARENA_BYTES
+            || self.bytes() >= EVENT_BATCH_BYTES
+            || self.items() >= EVENT_QUEUE_ITEMS
+    }
+
+    /// An event with its payload copied into the arena.
+    pub fn push(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
+        if self.arena.len() >= MOST_ARENA {
+            return self.push_owned(kind, id, args, payload.to_vec().into());
+        }
+        self.push_with(kind, id, args, |arena| arena.extend_from_slice(payload));
+    }
+
+    /// An event whose payload `write` appends to the arena.
+    pub fn push_with(
+        &mut self,
+        kind: EventKind,
+        id: ConnId,
+        args: [u32; 3],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let offset = self.arena.len();
+        write(&mut self.arena);
+        self.push_header(kind, id, args, offset as u32, (self.arena.len() - offset) as u32);
+    }
+
+    /// An event whose payload `write` appends to the arena, which is as it was where that fails, or answers that
+    /// nobody wants it. A large payload gets memory of its own.
+    pub fn try_push_with<E>(
+        &mut self,
+        kind: EventKind,
+        id: ConnId,
+        args: [u32; 3],
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let offset = self.arena.len();
+        let wanted = write(&mut self.arena);
+        let len = self.arena.len() - offset;
+        match wanted {
+            Ok(true) if len < OWNED_EVENT => self.push_header(kind, id, args, offset as u32, len as u32),
+            Ok(true) => {
+                let payload = self.arena.split_off(offset);
+                self.push_owned(kind, id, args, payload.into());
+            }
+            Ok(false) | Err(_) => self.arena.truncate(offset),
+        }
+        wanted.map(drop)
+    }
+
+    /// A `Dropped` event, whose payload is a range of the arena that other events have, too.
+    pub fn push_dropped(&mut self, id: ConnId, binary: bool, offset: usize, len: usize) {
+        debug_assert!(offset < MOST_ARENA, "the queue's bound comes first");
+        let offset = offset as u32 | OF_DROPPED;
+        self.push_header(EventKind::Dropped, id, [u32::from(binary), 0, 0], offset, len as u32);
+    }
+
+    /// An event whose payload takes its memory along.
+    pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Owned) {
+        let (len, offset) = (payload.bytes().len(), self.owned.len() as u32 | OWNED);
+        // All of its memory is held for it.
+        self.owned_bytes += payload.held();
+        self.owned.push(Some(payload));
+        self.push_header(kind, id, args, offset, len as u32);
+    }
+
+    fn push_header(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], offset: u32, len: u32) {
+        let ConnId { slot, generation } = id;
+        self.headers.push(EventHeader { kind: kind as u32, slot, generation, a, b, c, offset, len });
+    }
+}
+
+impl Batch for EventBatch {
+    fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+    fn bytes(&self) -> usize {
+        self.arena.len() + self.owned_bytes + self.headers.len() * size_of::<EventHeader>()
+    }
+    fn items(&self) -> usize {
+        self.headers.len()
+    }
+    fn recycle(&mut self) {
+        clear_bounded(&mut self.arena);
+        self.headers.clear();
+        self.owned.clear();
+        self.owned_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_event_payloads_move_by_ownership() {
+        let mut batch = EventBatch::default();
+        batch.push(EventKind::Message, ConnId::default(), [1, 0, 0], b"abc");
+        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10].into());
+        assert_eq!(batch.headers[0].words(), [6, 0, 0, 1, 0, 0, 0, 3]);
+        assert_eq!(batch.headers[1].offset, OWNED);
+        assert_eq!(batch.owned[0].as_ref().expect("payload").bytes(), [9; 10]);
+        assert_eq!(batch.bytes(), 3 + 10 + 64);
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_written_leaves_nothing_behind() {
+        let (mut batch, id) = (EventBatch::default(), ConnId::default());
+        batch.push(EventKind::Message, id, [0; 3], b"before");
+        let mut write = |len: usize, result| {
+            batch.try_push_with(EventKind::Message, id, [0; 3], |arena| {
+                arena.extend(std::iter::repeat_n(1, len));
+                result
+            })
+        };
+        assert_eq!(write(9, Err(())), Err(()));
+        assert_eq!(write(9, Ok(false)), Ok(()));
+        assert_eq!(write(3, Ok(true)), Ok(()));
+        assert_eq!(write(OWNED_EVENT, Ok(true)), Ok(()));
+        assert_eq!(batch.arena, b"before\x01\x01\x01");
+        assert_eq!(batch.headers.iter().map(|header| header.len).collect::<Vec<_>>(), [6, 3, 32 << 10]);
+        assert_eq!(batch.headers[2].offset, OWNED);
+    }
+}

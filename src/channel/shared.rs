@@ -1,0 +1,101 @@
+//! Everything the two threads share.
+
+use super::buffers::Blocks;
+use super::command::CommandBatch;
+use super::event::EventBatch;
+use super::mailbox::Mailbox;
+use super::slots::SlotTable;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Everything the two threads share.
+pub struct Shared {
+    pub events: Mailbox<EventBatch>,
+    /// `Dropped` events, of which JavaScript has to be able to take some while it waits for the loop to take commands.
+    /// The loop puts them before the events that follow them, and wakes JavaScript as for those.
+    pub dropped: Mailbox<EventBatch>,
+    pub commands: Mailbox<CommandBatch>,
+    pub slots: SlotTable,
+    pub blocks: Arc<Blocks>,
+    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
+    pub stalled: AtomicBool,
+    /// Set when the loop stopped carrying out commands because too many `Dropped` events wait; likewise.
+    pub drops_stalled: AtomicBool,
+    /// JavaScript waits for commands to be carried out and can take no events meanwhile: the loop does not stop.
+    pub urgent: AtomicBool,
+    /// [`Op::Control`] records that were put and are not carried out yet.
+    pub controls: AtomicUsize,
+    /// The environment ends: the loop returns.
+    pub stop: AtomicBool,
+    pub settled: Settled,
+    /// TLS handshakes that did not come about, for whatever reason.
+    pub failed_handshakes: AtomicU64,
+    /// Bytes of all connections together that the kernel has refused.
+    pub unsent: AtomicUsize,
+    /// Turns the loop has made: how often it woke, for diagnosis.
+    pub turns: AtomicUsize,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            events: Mailbox::new(true),
+            dropped: Mailbox::new(false),
+            commands: Mailbox::new(false),
+            slots: SlotTable::default(),
+            blocks: Arc::default(),
+            stalled: AtomicBool::new(false),
+            drops_stalled: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
+            controls: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            settled: Settled::default(),
+            failed_handshakes: AtomicU64::new(0),
+            unsent: AtomicUsize::new(0),
+            turns: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// How many batches of commands the loop has carried out, and tried to write what they produced.
+#[derive(Default)]
+pub struct Settled {
+    batches: AtomicUsize,
+    waiting: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Settled {
+    /// Called by the loop at the end of a turn.
+    pub fn set(&self, batches: usize) {
+        self.batches.store(batches, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) {
+            let _lock = self.lock.lock();
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until `batches` of them are done, at most for `longest`. Called by the JavaScript thread.
+    pub fn wait(&self, batches: usize, longest: Duration) -> bool {
+        let reached = || self.batches.load(Ordering::SeqCst).wrapping_sub(batches) as isize >= 0;
+        if reached() {
+            return true;
+        }
+        let end = Instant::now() + longest;
+        let mut lock = self.lock.lock();
+        self.waiting.store(true, Ordering::SeqCst);
+        while !reached() && !self.changed.wait_until(&mut lock, end).timed_out() {}
+        self.waiting.store(false, Ordering::SeqCst);
+        reached()
+    }
+}
+
+/// Wakes the JavaScript thread; called by the loop.
+pub trait WakeJs: Send + Sync {
+    fn wake(&self);
+    /// Called on the loop's thread before it begins.
+    fn loop_starts(&self) {}
+}

@@ -1,0 +1,149 @@
+//! One publish on its way to its subscribers: its frames, each built once however many get it.
+//!
+//! There is at most one plain frame and one compressed frame for each window size without context. Connections with a
+//! context of their own compress for themselves; see `websocket.rs`.
+
+use super::compression::Codecs;
+use super::outbound::{Outbound, Spare};
+use crate::channel::{ConnId, OWNED_PAYLOAD};
+use crate::event_loop::context::Context;
+use crate::protocol::websocket::frame;
+use crate::protocol::websocket::handshake::MAX_WINDOW_BITS;
+use std::sync::Arc;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// With so many subscribers copies of a frame take more memory than what is needed to share it.
+const MANY: usize = 256;
+/// The size from which on they share it.
+const SHARED_BY_MANY: usize = 512;
+
+pub struct Publication<'a> {
+    pub binary: bool,
+    pub payload: &'a [u8],
+    /// Subscribers that can be are to be sent it compressed.
+    pub compress: bool,
+    /// Frames from this size on are shared by reference instead of being copied.
+    shared_from: usize,
+    plain: Option<Frame>,
+    /// By window bits.
+    compressed: [Option<Frame>; MAX_WINDOW_BITS as usize + 1],
+    /// Where the payload stands in the arena of the `Dropped` events, once a slow subscriber was told of it.
+    dropped_at: Option<usize>,
+}
+
+/// A whole frame: copied behind what else is queued when it is small, shared by reference when it is not.
+enum Frame {
+    Small(Vec<u8>),
+    Large(Arc<[u8]>),
+}
+
+impl<'a> Publication<'a> {
+    /// Tells JavaScript that a subscriber did not get this. The payload is there once, however many are slow.
+    pub fn dropped(&mut self, ctx: &mut Context, id: ConnId) {
+        let offset = *self.dropped_at.get_or_insert_with(|| {
+            let offset = ctx.dropped.arena.len();
+            ctx.dropped.arena.extend_from_slice(self.payload);
+            offset
+        });
+        ctx.dropped.push_dropped(id, self.binary, offset, self.payload.len());
+    }
+
+    /// An empty message is never compressed.
+    pub fn new(binary: bool, compress: bool, payload: &'a [u8], subscribers: usize) -> Self {
+        let compress = compress && !payload.is_empty();
+        Publication {
+            binary,
+            payload,
+            compress,
+            shared_from: if subscribers >= MANY { SHARED_BY_MANY } else { OWNED_PAYLOAD },
+            plain: None,
+            compressed: Default::default(),
+            dropped_at: None,
+        }
+    }
+
+    pub fn queue_plain(&mut self, out: &mut Outbound, spare: &mut Spare) {
+        let (opcode, payload, shared_from) = (self.opcode(), self.payload, self.shared_from);
+        let build = || Frame::build(spare, opcode, false, payload, shared_from);
+        self.plain.get_or_insert_with(build).queue(out, spare);
+    }
+
+    /// As compressed for this window without context.
+    pub fn queue_compressed(&mut self, bits: u8, codecs: &mut Codecs, out: &mut Outbound, spare: &mut Spare) {
+        let (opcode, payload, shared_from) = (self.opcode(), self.payload, self.shared_from);
+        let place = &mut self.compressed[usize::from(bits.min(MAX_WINDOW_BITS))];
+        let frame = place.get_or_insert_with(|| {
+            let mut deflated = spare.take();
+            codecs.deflater().deflate(bits, payload, &mut deflated);
+            let frame = Frame::build(spare, opcode, true, &deflated, shared_from);
+            spare.give(deflated);
+            frame
+        });
+        frame.queue(out, spare);
+    }
+
+    pub fn opcode(&self) -> OpCode {
+        OpCode::Data(if self.binary { Data::Binary } else { Data::Text })
+    }
+
+    /// Gives the buffers back.
+    pub fn recycle(self, spare: &mut Spare) {
+        for frame in self.compressed.into_iter().chain([self.plain]).flatten() {
+            if let Frame::Small(bytes) = frame {
+                spare.give(bytes);
+            }
+        }
+    }
+}
+
+impl Frame {
+    fn build(spare: &mut Spare, opcode: OpCode, rsv1: bool, payload: &[u8], shared_from: usize) -> Self {
+        let mut built = spare.take();
+        frame::write_header(&mut built, opcode, true, rsv1, payload.len());
+        built.extend_from_slice(payload);
+        if built.len() < shared_from {
+            return Frame::Small(built);
+        }
+        let shared = Arc::from(&built[..]);
+        spare.give(built);
+        Frame::Large(shared)
+    }
+
+    fn queue(&self, out: &mut Outbound, spare: &mut Spare) {
+        match self {
+            Frame::Small(bytes) => out.append(spare, |out| out.extend_from_slice(bytes)),
+            Frame::Large(bytes) => out.push_shared(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_built_once_and_large_ones_shared() {
+        let (mut spare, mut codecs) = (Spare::default(), Codecs::default());
+        let payload: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let mut publication = Publication::new(true, true, &payload, 3);
+        let mut outs = [Outbound::default(), Outbound::default(), Outbound::default()];
+        for out in &mut outs {
+            publication.queue_plain(out, &mut spare);
+            publication.queue_compressed(15, &mut codecs, out, &mut spare);
+            publication.queue_compressed(9, &mut codecs, out, &mut spare);
+        }
+        let built = publication.compressed.iter().flatten().count();
+        assert_eq!(built, 2, "one frame for each window");
+        for frame in publication.compressed.iter().flatten().chain(&publication.plain) {
+            let Frame::Large(bytes) = frame else { panic!("these frames are large") };
+            assert_eq!(Arc::strong_count(bytes), 1 + outs.len());
+        }
+        assert!(outs[0].len() > 100_010 && outs.iter().all(|out| out.len() == outs[0].len()));
+    }
+
+    #[test]
+    fn an_empty_publish_is_plain() {
+        assert!(!Publication::new(false, true, b"", 1).compress);
+        assert!(Publication::new(false, true, b"x", 1).compress);
+    }
+}
