@@ -41,7 +41,7 @@ function number(text) {
   return Number(value) * 2 ** Number(shift);
 }
 
-test('kinds of events, and the answer of hot functions', () => {
+test('kinds of events, and the answers of native calls', () => {
   const { Kind, EVENT_WORDS } = lib('engine');
   assert.deepEqual({ ...Kind }, variants('channel/layout.rs', 'EventKind'));
   assert.ok(Object.keys(Kind).length > 15);
