@@ -8,12 +8,21 @@ const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..');
 const WIDTH = 110;
-const SOURCE = /\.(rs|[cm]?[jt]s)$/;
-const NOT_OURS = /^(node_modules|target|build|static|\.svelte-kit)$/;
-const JAVASCRIPT = ['index.js', 'index.mjs', 'index.d.ts', 'lib', 'scripts', '__test__', 'examples'];
-/** Whether the comments of Rust, and of the benchmarks, are checked as well. */
+/** Whether the comments of Rust are checked as well. */
 const WITH_RUST = false;
-const ROOTS = [...JAVASCRIPT, ...(WITH_RUST ? ['src', 'benchmark'] : [])];
+const SOURCE = WITH_RUST ? /\.(rs|[cm]?[jt]s)$/ : /\.[cm]?[jt]s$/;
+const ROOTS = [
+  'index.js',
+  'index.mjs',
+  'index.d.ts',
+  'lib',
+  'scripts',
+  '__test__',
+  'examples',
+  'benchmark',
+  'src',
+];
+const NOT_OURS = /^(node_modules|target|build|static|\.svelte-kit)$/;
 
 /** A line that is only a comment: the text behind its marker. */
 const COMMENT = /^\s*(?:\/\/[/!]?|\/\*\*?|\*(?!\/))(?:\s+|$)(.*?)\s*(?:\*\/)?$/;
