@@ -53,8 +53,8 @@ export interface AppDescriptor {}
  * `'é'` and `Buffer.from('é')` are the same topic, `Buffer.from([0xe9])` is another. Where bytes that are not
  * UTF-8 are returned as a string, as by `getTopics`, they become U+FFFD.
  *
- * `undefined` counts as the empty string. Anything else throws `Text and data can only be passed by String,
- * ArrayBuffer or TypedArray.`
+ * `undefined` counts as the empty string. Anything else throws
+ * `Text and data can only be passed by String, ArrayBuffer or TypedArray.`
  */
 export type RecognizedString =
   | string
@@ -83,9 +83,10 @@ export type RouteHandler =
 /**
  * A WebSocket connection (RFC 6455), valid from `open` until its `close` handler is called.
  *
- * In the `close` handler and after it every method throws `Invalid access of closed
- * uWS.WebSocket/SSLWebSocket.`, except {@link getUserData}. The object is also its own user data: properties
- * may be set on it, and it has those of the `userData` given to {@link HttpResponse.upgrade} from the start.
+ * In the `close` handler and after it every method throws
+ * `Invalid access of closed uWS.WebSocket/SSLWebSocket.`, except {@link getUserData}. The object is also its
+ * own user data: properties may be set on it, and it has those of the `userData` given to
+ * {@link HttpResponse.upgrade} from the start.
  */
 export interface WebSocket<UserData> {
   /**
@@ -235,8 +236,8 @@ export interface WebSocket<UserData> {
 export interface HttpResponse {
   /**
    * Sets the status code and reason, as in `'404 Not Found'`; default `200 OK`. The first call counts and
-   * later ones are ignored, as is a call after {@link writeHeader}, which implies `200 OK`. Before an {@link
-   * upgrade} with headers of its own, write `101 Switching Protocols` first.
+   * later ones are ignored, as is a call after {@link writeHeader}, which implies `200 OK`. Before an
+   * {@link upgrade} with headers of its own, write `101 Switching Protocols` first.
    *
    * 1xx is not final: after it every method that answers throws, except `upgrade` after 101.
    *
@@ -298,8 +299,8 @@ export interface HttpResponse {
    * `Content-Length: totalSize` (0: the length of the data). Data is accepted up to 1 MiB on its way; the
    * rest of it is not kept.
    *
-   * Returns `[ok, hasResponded]`. `ok`: all of the data was accepted. Otherwise go on from {@link
-   * getWriteOffset} in `onWritable`. `hasResponded`: `totalSize` bytes were accepted; the response is
+   * Returns `[ok, hasResponded]`. `ok`: all of the data was accepted. Otherwise go on from
+   * {@link getWriteOffset} in `onWritable`. `hasResponded`: `totalSize` bytes were accepted; the response is
    * complete and no longer valid.
    *
    * @throws RangeError when there is more data than is left of `totalSize`.
@@ -428,8 +429,8 @@ export interface HttpResponse {
 
 /**
  * The head of the request being handled, valid in its handler and the microtasks that the handler queued.
- * Afterwards every method throws `uWS.HttpRequest must not be accessed after await or route handler return.
- * …`
+ * Afterwards every method throws
+ * `uWS.HttpRequest must not be accessed after await or route handler return. …`
  */
 export interface HttpRequest {
   /**
@@ -512,8 +513,8 @@ export interface WebSocketBehavior<UserData> {
 
   /**
    * Seconds without a byte from the peer after which the connection is closed: 0 (never) or 8 to 960, default
-   * 120; anything else throws a RangeError. It may happen up to a second late. See {@link
-   * sendPingsAutomatically}.
+   * 120; anything else throws a RangeError. It may happen up to a second late. See
+   * {@link sendPingsAutomatically}.
    */
   idleTimeout?: number;
 
@@ -527,8 +528,8 @@ export interface WebSocketBehavior<UserData> {
    * subscribers with the same window. A dedicated compressor refers back to earlier messages, which makes
    * similar messages much smaller. It compresses a publish for each connection, and holds memory as long as
    * the connection lives: 512 bytes to 4 KiB up to `DEDICATED_COMPRESSOR_32KB`, and 64, 128 and 256 KiB for
-   * those that are named so. A dedicated decompressor holds up to its window, 512 bytes to 32 KiB.
-   * `maxPayloadLength` limits a message after decompression, too. All of it runs outside the JavaScript
+   * those with these numbers in their names. A dedicated decompressor holds up to its window, 512 bytes to 32
+   * KiB. `maxPayloadLength` limits a message after decompression, too. All of it runs outside the JavaScript
    * thread. Safari 15.0 to 15.3 is not offered compression.
    */
   compression?: CompressOptions;
@@ -538,9 +539,9 @@ export interface WebSocketBehavior<UserData> {
    * more than this waits *before* it, so one message may exceed the limit.
    *
    * The memory that one slow connection can hold is bounded: this limit, one message, and the data that was
-   * on its way when the kernel first refused bytes. The latter is 1 MiB and a message when sent by {@link
-   * WebSocket.send} (with more than that the call waits for the loop). It is at most twice the 4 MiB that all
-   * commands on their way to the loop may take; beyond those JavaScript waits for the loop.
+   * on its way when the kernel first refused bytes. The latter is 1 MiB and a message when sent by
+   * {@link WebSocket.send} (with more than that the call waits for the loop). It is at most twice the 4 MiB
+   * that all commands on their way to the loop may take; beyond those JavaScript waits for the loop.
    */
   maxBackpressure?: number;
 
@@ -578,11 +579,12 @@ export interface WebSocketBehavior<UserData> {
    * Called once when the connection has ended, whichever side ended it; the WebSocket is no longer valid. Its
    * subscriptions have ended before.
    *
-   * `code` and `message` are those of the peer's close frame, 1005 when it has none, or those given to {@link
-   * WebSocket.end}. Otherwise the code is 1006 with a reason: `Received too big message`, `Received too big
-   * message, or other inflation error`, `Received invalid UTF-8`, `Received invalid close payload`, `Received
-   * invalid WebSocket frame`, `WebSocket timed out from inactivity`, `Received TCP FIN before WebSocket close
-   * frame`, or an empty one. After a violation the peer is first sent the close frame that RFC 6455 asks for.
+   * `code` and `message` are those of the peer's close frame, 1005 when it has none, or those given to
+   * {@link WebSocket.end}. Otherwise the code is 1006 with a reason: `Received too big message`,
+   * `Received too big message, or other inflation error`, `Received invalid UTF-8`,
+   * `Received invalid close payload`, `Received invalid WebSocket frame`,
+   * `WebSocket timed out from inactivity`, `Received TCP FIN before WebSocket close frame`, or an empty one.
+   * After a violation the peer is first sent the close frame that RFC 6455 asks for.
    */
   close?: ((ws: WebSocket<UserData>, code: number, message: ArrayBuffer) => void) | null;
 
@@ -856,8 +858,8 @@ export function getParts(body: RecognizedString, contentType: RecognizedString):
  */
 export class DeclarativeResponse {
   /**
-   * Sets the status, such as `404 Not Found`; default `200 OK`. The first one counts, and none after {@link
-   * writeHeader}. Releases up to 20.57 do not have it.
+   * Sets the status, such as `404 Not Found`; default `200 OK`. The first one counts, and none after
+   * {@link writeHeader}. Releases up to 20.57 do not have it.
    */
   writeStatus(status: string): this;
   /** Adds a header field. */

@@ -247,8 +247,8 @@ const CONTINUATION = 0,
   PONG = 10;
 
 /**
- * Builds one client frame. `length` overrides the announced length, `width` (0, 2, 8) its encoding; `mask:
- * false` leaves the frame unmasked.
+ * Builds one client frame. `length` overrides the announced length, `width` (0, 2, 8) its encoding;
+ * `mask: false` leaves the frame unmasked.
  */
 function frame({ opcode = TEXT, payload = '', fin = true, rsv = 0, mask = true, length, width } = {}) {
   const data = Buffer.from(payload);

@@ -18,6 +18,7 @@ const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
 const layers = require('./layers.js');
+const prose = require('./prose.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
@@ -74,6 +75,7 @@ function javascript() {
   step('ESLint', () => tool('eslint', '.'));
   step('Prettier', () => tool('prettier', '--check', '.'));
   step('types', () => tool('tsc', '--project', '__test__/types'));
+  step('comments', () => report(prose.offences()));
   step('tables of differences', () => report(differences.offences()));
 }
 

@@ -97,7 +97,7 @@ describe('large bodies', { timeout: 180000 }, () => {
     assert.deepEqual(new Set(all), new Set([expected]));
   });
 
-  it('that are given up halfway cost the server nothing', async () => {
+  it('aborted halfway cost the server nothing', async () => {
     for (let i = 0; i < 10; i++) {
       const controller = new AbortController();
       const response = await fetch(`${server.url}/download/256`, { signal: controller.signal });

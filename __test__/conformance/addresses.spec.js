@@ -84,7 +84,7 @@ it('addresses are ArrayBuffers', async (t) => {
   assert.deepEqual(new Set(types), new Set(['[object ArrayBuffer]']));
 });
 
-it('of a WebSocket', async (t) => {
+it('the addresses of a WebSocket', async (t) => {
   const seen = deferred();
   const server = serve(t, (app) =>
     app.ws('/*', {

@@ -321,7 +321,7 @@ it('filter sees the address of its own connection, however late it is called', f
   }
 });
 
-it('filter: one that adds another, which hears of the next connection', filtered, async (t) => {
+it('filter: one that adds another filter, which is called for the next connection', filtered, async (t) => {
   const heard = [];
   const server = serve(t, (app) => {
     app.filter((res, count) => {

@@ -222,7 +222,7 @@ it('onAborted does not run after a response', async (t) => {
   assert.deepEqual(events.list, []);
 });
 
-it('of two onAborted handlers the later counts and neither registration throws', async (t) => {
+it('the later of two onAborted handlers counts and neither registration throws', async (t) => {
   const events = new Events();
   const server = serve(t, (app) =>
     app.get('/*', (res) => {

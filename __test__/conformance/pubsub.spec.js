@@ -347,7 +347,7 @@ it('subscribe, then publish in one tick is delivered; publish, then subscribe is
   assert.deepEqual(await until(peer, ws), ['in time']);
 });
 
-it('publish, then end: what was published before is delivered before the close frame', async (t) => {
+it('publish, then end: earlier publishes are delivered before the close frame', async (t) => {
   const {
     app,
     sockets: [ws],
@@ -460,7 +460,7 @@ it('publishing from a subscription or close handler', async (t) => {
   assert.equal(await a.message(), 'closed');
 });
 
-it('topics are bytes: those that are no UTF-8 are told apart, and handed back as they are', async (t) => {
+it('topics are bytes: those that are not UTF-8 are distinct, and returned unchanged', async (t) => {
   const {
     app,
     sockets: [a, b],

@@ -62,7 +62,7 @@ it('every kind of data, and a view of a larger buffer', async () => {
   });
 });
 
-it('what the original leaves out', { skip: ours ? false : 'about ours' }, () => {
+it('parts that the original leaves out', { skip: ours ? false : 'about ours' }, () => {
   const part = '--b\r\nContent-Disposition: form-data; name="a\\"b"\r\n\r\n--bc\r\n1\r\n--b--';
   for (const type of [
     'multipart/form-data; boundary="b"',

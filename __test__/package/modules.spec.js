@@ -7,7 +7,7 @@ const { it, assert } = require('../support');
 
 const ROOT = path.join(__dirname, '..', '..');
 
-it('no prefix before the names of modules, which older resolvers (Jest 26) do not know', () => {
+it('no `node:` prefix before the names of modules: older resolvers (Jest 26) do not know it', () => {
   const { files } = require(path.join(ROOT, 'package.json'));
   const shipped = files
     .filter((name) => !name.endsWith('.d.ts'))

@@ -65,7 +65,7 @@ for (const object of Object.keys(MEMBERS)) {
   });
 }
 
-it('what is out of scope says so', { skip: ours ? false : 'about ours' }, () => {
+it('calling something out of scope says so', { skip: ours ? false : 'about ours' }, () => {
   assert.equal(uWS.H3App.name, 'H3App');
   assert.throws(() => uWS.H3App(), /^Error: uws-rs has no H3App: /);
 });

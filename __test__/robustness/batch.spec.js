@@ -25,7 +25,7 @@ const server = ({ listening }) => {
 };
 
 for (const [way, env] of Object.entries(WAYS)) {
-  it(`what ${PEERS} WebSockets say at once comes back to each, in order (${way})`, async (t) => {
+  it(`messages of ${PEERS} WebSockets at once come back to each, in order (${way})`, async (t) => {
     const program = Program.start(t, server, null, { env });
     const port = Number(await program.said('port'));
     const peers = await Promise.all(Array.from({ length: PEERS }, () => WsPeer.open(port)));

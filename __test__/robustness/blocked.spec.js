@@ -131,7 +131,7 @@ it('JavaScript is blocked: a backlog of 20 MB drains to a client that begins to 
   peer.destroy();
 });
 
-it('JavaScript is blocked: what was sent meanwhile is handled afterwards, in order and once; who left meanwhile is closed', async (t) => {
+it('JavaScript is blocked: data sent meanwhile is handled afterwards, in order and once; clients that left are closed', async (t) => {
   const { result: peers, program } = await whileBlocked(
     t,
     'work',

@@ -36,7 +36,7 @@ const TEXTS = [
 ];
 
 for (const again of [false, true]) {
-  it(`what waits when app.close() is called gets no handler${again ? ', and a new listener is served' : ''}`, async (t) => {
+  it(`a request that waits when app.close() is called gets no handler${again ? ', and a new listener is served' : ''}`, async (t) => {
     const log = [];
     let closed = false;
     const note = (what) => log.push(closed ? `late ${what}` : what);

@@ -59,7 +59,7 @@ it(
   },
 );
 
-it('what a nextTick callback throws does not leave its context behind', async (t) => {
+it('an error of a nextTick callback does not leave its context behind', async (t) => {
   const program = Program.start(t, async ({ listening, get: head, Peer }) => {
     const { AsyncLocalStorage: Storage, createHook: hook } = require('node:async_hooks');
     const storage = new Storage();

@@ -190,7 +190,7 @@ const WAYS = {
   'process.exit() in a worker': ({ say }) => say('timer'),
 };
 for (const [name, go] of Object.entries(WAYS)) {
-  it(`what an exit listener added late sends arrives: ${name}`, async (t) => {
+  it(`data sent by an exit listener added late arrives: ${name}`, async (t) => {
     const program = Program.start(
       t,
       (_, { support, inWorker }) => {

@@ -81,7 +81,7 @@ it('requests behind a pending response are left to the kernel', { timeout: 60000
   for (let i = 0; i < 2; i++) assert.equal((await peer.response()).body, 'x');
 });
 
-it('of a body that nobody reads one read is held', { timeout: 60000 }, async (t) => {
+it('of a body without a reader only one read is held', { timeout: 60000 }, async (t) => {
   let asked = 0;
   const server = serve(t, (app) => {
     app.post('/*', (res) => {

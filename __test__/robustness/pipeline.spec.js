@@ -101,7 +101,7 @@ it('a request that a program upgrades although none was asked for, with requests
   assert.deepEqual(log, ['open', 'close']);
 });
 
-it('requests behind a response that ends the connection: who got a handler is aborted, once', async (t) => {
+it('requests behind a response that ends the connection: those given to a handler are aborted, once', async (t) => {
   const log = [];
   const server = serve(t, (app) => {
     app.get('/streamed', (res) => {
@@ -137,7 +137,7 @@ it('requests behind a response that ends the connection: who got a handler is ab
   }
 });
 
-it('a client that half-closes behind a pipeline: who waits is aborted, once', async (t) => {
+it('a client that half-closes behind a pipeline: waiting requests are aborted, once', async (t) => {
   const log = [];
   const server = serve(t, (app) => {
     app.get('/slow/:n', (res, req) => {

@@ -511,7 +511,7 @@ const THROWN = [
   'filter',
 ];
 
-it('what every handler throws is an uncaughtException, and the process goes on', async (t) => {
+it('an error of any handler is an uncaughtException, and the process goes on', async (t) => {
   const program = Program.start(
     t,
     async ({ listening: start, get: head, post: upload, upgradeRequest: upgrading, turn: next }) => {

@@ -70,7 +70,7 @@ for (const [mode, { env, skip }] of Object.entries(MODES)) {
         await until(() => ready() > seen, 'another takes its place');
       }
 
-      it('what is published on one reaches the clients of all, once', async () => {
+      it('a publish on one reaches the clients of all, once', async () => {
         const workers = await ofEach();
         const todos = [];
         const typing = [];

@@ -61,7 +61,7 @@ describe(
       return Object.assign(client, { do: ask });
     }
 
-    it('bus: one process publishes, the clients of both hear it once', async () => {
+    it('bus: one process publishes, the clients of both receive it once', async () => {
       const [ann, bob] = [await guest(left, 'ann'), await guest(right, 'bob')];
       for (const client of [ann, bob]) await client.subscribe('news');
       await ann.do('publish', { topic: 'news', data: 1 });

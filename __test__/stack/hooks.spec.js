@@ -99,7 +99,7 @@ describe('lifecycle hooks', { timeout: 120000 }, () => {
     assert.equal(client.topic('secret plans').length, 0);
   });
 
-  it('nothing comes for a topic that was left', async () => {
+  it('no events arrive for a topic that was left', async () => {
     const client = await Client.open(server, { cookie: 'user=noa' });
     await client.subscribe('weather');
     await client.call('probe/publish', 'weather', 'rain', 1);

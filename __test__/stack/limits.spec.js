@@ -37,7 +37,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
 
   const client = (user, options) => Client.open(server, { cookie: `user=${user}`, ...options });
 
-  it('maxBackpressure: who does not read loses messages, not the connection, nor the order', async () => {
+  it('maxBackpressure: a client that does not read loses messages, not the connection, nor the order', async () => {
     const [slow, quick] = [await client('slow'), await client('quick')];
     for (const each of [slow, quick]) await each.subscribe('flood');
     slow.pause();
@@ -186,7 +186,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
     assert.deepEqual([known.ok, known.data], [true, 'user-17']);
   });
 
-  it(`of more than ${TIMERS} timers for topics the rest is published at once`, async () => {
+  it(`beyond ${TIMERS} timers for topics events are published at once`, async () => {
     const ann = await client('ann');
     await ann.subscribe('settle:0');
     await ann.subscribe(`settle:${TIMERS}`);
@@ -200,7 +200,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
   });
 
   const old = since('svelte-realtime', '0.5.0') ? { skip: 'svelte-realtime 0.5 counts up to a million' } : {};
-  it(`of ${PRESENCES} who are present in rooms the next is not told of, but served`, old, async () => {
+  it(`beyond ${PRESENCES} visitors in rooms the next is not announced, but served`, old, async () => {
     const ann = await client('ann');
     const watcher = await client('watcher');
     const enter = (number) => ann.stream('limits/room/__data', [number]);

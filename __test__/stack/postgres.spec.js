@@ -27,7 +27,7 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
     }
   });
 
-  it('what is kept, and what is not, reaches the clients of both, once', async () => {
+  it('kept events, and others, reach the clients of both, once', async () => {
     const clients = [await connect(left, 'ann'), await connect(right, 'bob')];
     const todos = [];
     const typing = [];
@@ -121,7 +121,7 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
   });
 
   for (const signal of ['SIGTERM', 'SIGKILL']) {
-    it(`what was missed across a restart of the app by ${signal} is replayed from the table`, async () => {
+    it(`events missed across a restart of the app by ${signal} are replayed from the table`, async () => {
       const ann = await connect(left, 'ann');
       const bob = await connect(right, 'bob');
       await addTodo(ann, `before ${signal}`);

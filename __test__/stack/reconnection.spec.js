@@ -187,7 +187,7 @@ describe('reconnection', { timeout: 300000 }, () => {
     });
 
     for (const signal of ['SIGTERM', 'SIGKILL']) {
-      it(`nothing is missed, nothing comes twice across a restart by ${signal}`, async () => {
+      it(`no event is missed or repeated across a restart by ${signal}`, async () => {
         const page = await reader(`page-${signal.toLowerCase()}`, 'rows', { interval: 100 });
         const known = await page.size();
         await page.writer.call('feed/add', 'rows', 5, 'before ');

@@ -41,7 +41,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
     assert.notEqual(stores[0].instance, stores[1].instance);
   });
 
-  it('what is kept reaches the clients of both, once', async () => {
+  it('kept events reach the clients of both, once', async () => {
     const [ann, bob] = [await connect(left, 'ann'), await connect(right, 'bob')];
     const heard = [await ann.stream('todos/todos'), await bob.stream('todos/todos')].map(
       ({ events }) => events,
@@ -58,7 +58,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
     assert.deepEqual(response.data.map(({ text }) => text).sort(), textsOf(heard[0]).sort());
   });
 
-  it('what is not kept reaches the clients of both, once', async () => {
+  it('events that are not kept reach the clients of both, once', async () => {
     const [ann, bob] = [await connect(left, 'ann'), await connect(right, 'bob')];
     const heard = [await ann.stream('rooms/typing', ['lobby']), await bob.stream('rooms/typing', ['lobby'])];
     for (const on of [true, false]) await ann.call('rooms/setTyping', 'lobby', on);
@@ -97,7 +97,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
   });
 
   for (const signal of ['SIGTERM', 'SIGKILL']) {
-    it(`what was missed across a restart by ${signal} is replayed`, async () => {
+    it(`events missed across a restart by ${signal} are replayed`, async () => {
       const ann = await connect(left, 'ann');
       const bob = await connect(right, 'bob');
       await addTodo(ann, `before ${signal}`);

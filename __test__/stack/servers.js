@@ -140,8 +140,8 @@ class Postgres extends Service {
 }
 
 /**
- * Every write is in its file before it is answered, so that a killed server loses nothing; with `persist:
- * false` it loses everything.
+ * Every write is in its file before it is answered, so that a killed server loses nothing; with
+ * `persist: false` it loses everything.
  */
 function startRedis(t, { persist = true } = {}) {
   const folder = temporaryFolder('uws-redis-');

@@ -106,7 +106,7 @@ for (const [version, { types }] of Object.entries(PEERS)) {
 
 const newest = PEERS['20.57'].types;
 
-test('what ours gives can be given to code for uWebSockets.js 20.57', { skip: missing(newest) }, () => {
+test('our objects can be passed to code for uWebSockets.js 20.57', { skip: missing(newest) }, () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-types-'));
   try {
     const file = path.join(folder, 'assignable.cts');
