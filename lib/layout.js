@@ -19,7 +19,7 @@ function deliver(receivers, words, at) {
 }
 
 /**
- * What happened. A receiver is called with slot and generation, which name the exchange, the
+ * The kinds of events. A receiver is called with slot and generation, which name the exchange, the
  * three words of arguments, and offset and length of the payload.
  */
 const EventKind = Object.freeze({
@@ -148,7 +148,7 @@ const RequestPart = Object.freeze({
  */
 const OWNED_EVENT = 32768;
 
-/** What JavaScript asks of a connection. */
+/** A command of JavaScript, most of them about one connection. */
 const Op = Object.freeze({
   /** A whole response; payload: `ResponseParts`. Flags: `respond_flag`. */
   RESPOND: 1,
@@ -264,7 +264,7 @@ const RELIEF_DUE = 7;
 /** Words of the call arguments. */
 const CALL_ARG_WORDS = 8;
 
-/** What became of a message or of a part of a response; `send` gives the first three to the program. */
+/** The fate of a message, or of a part of a response. `send` returns the first three to the program. */
 const Answer = Object.freeze({
   /**
    * The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is

@@ -46,7 +46,10 @@ const INVALID =
 /** How the body is delimited once the head has been sent. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
-/** Reads the peer's address and that of a PROXY header, as `write_address` of src/channel/slots.rs wrote them. */
+/**
+ * Reads the peer's address and that of a PROXY header, as `write_address` of src/channel/slots.rs wrote
+ * them.
+ */
 function readAddresses(bytes) {
   const list = [];
   for (let at = 0; list.length < 2;) {

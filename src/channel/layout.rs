@@ -19,7 +19,7 @@ pub use words::{BitField, Field};
 pub type ConnId = ExchangeId;
 
 layout! {
-    /// One event, as JavaScript reads it.
+    /// The header of an event, as JavaScript reads it.
     header EventHeader {
         kind,
         slot,
@@ -115,7 +115,7 @@ layout! {
     /// that costs more than a copy up to here.
     const OWNED_EVENT: usize = 32 << 10;
 
-    /// What JavaScript asks of a connection.
+    /// A command of JavaScript, most of them about one connection.
     enum Op: u8 = 1 {
         /// A whole response; payload: [`ResponseParts`]. Flags: [`respond_flag`].
         Respond,
@@ -210,7 +210,7 @@ layout! {
     /// Words of the call arguments.
     const CALL_ARG_WORDS: usize = RELIEF_DUE + 1;
 
-    /// What became of a message or of a part of a response; `send` gives the first three to the program.
+    /// The fate of a message, or of a part of a response. `send` returns the first three to the program.
     enum Answer: u32 = 0 {
         /// The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is
         /// gone.

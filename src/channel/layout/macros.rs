@@ -54,11 +54,11 @@ macro_rules! layout {
         $($rest:tt)*
     ) => {
         numbers! {
-            [#[doc = " The number that says in the header of an event what happened."]]
+            [#[doc = " The kind of an event, as the number in its header."]]
             EventKind u32 1 [$(#[doc = $head_doc])* $head] $([$(#[doc = $entry_doc])* $entry])*
         }
 
-        /// What happened, with its arguments.
+        /// An event with its arguments.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Event {
             $(#[doc = $head_doc])* $head { $($head_field: $head_type),* },
@@ -96,7 +96,7 @@ macro_rules! layout {
             vec![Part::Table {
                 name: "EventKind".into(),
                 docs: vec![
-                    " What happened. A receiver is called with slot and generation, which name the exchange, the",
+                    " The kinds of events. A receiver is called with slot and generation, which name the exchange, the",
                     " three words of arguments, and offset and length of the payload.",
                 ],
                 entries: vec![
