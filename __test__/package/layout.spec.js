@@ -1,6 +1,6 @@
 'use strict';
-// lib/layout.js and the addon are generated from the same declaration, and a Rust test compares the text. This
-// spec tests that an addon of another build is refused.
+// lib/layout.js and the addon are generated from the same declaration, and a Rust test compares the text.
+// This spec tests that an addon of another build is refused.
 
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');

@@ -1,4 +1,4 @@
-//! What crosses between the two sides, declared once: the Rust items below are made of it, and the text of
+//! All that crosses between the two sides, declared once: the Rust items are made of it, and the text of
 //! `lib/layout.js`, which a test compares. After a change here write that file with
 //! `UPDATE=1 cargo test --no-default-features layout`.
 

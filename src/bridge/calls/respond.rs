@@ -100,7 +100,7 @@ pub fn try_end(mut call: Call<'_>) -> Value {
 pub fn upgrade(mut call: Call<'_>) -> Value {
     let (env, id) = (call.env(), call.id(0));
     let start = call.session.commands().begin(Op::Upgrade, 0, id, call.args.u32(2), 0);
-    // What the loop sees as the body, and acknowledges, is everything behind the first two parts.
+    // The loop sees everything behind the first two parts as the body, and acknowledges it.
     let Some(inner) = append_upgrade(&mut call) else {
         call.session.commands().cancel(start);
         return value::integer(env, REFUSED);

@@ -11,12 +11,12 @@ pub trait Field: Copy {
     /// Writes the first words; returns what is behind them.
     fn write(self, words: &mut [u32]) -> &mut [u32];
 
-    /// What JavaScript calls its words, where it is named `name`.
+    /// The names of its words in JavaScript, where it is named `name`.
     fn words(name: &str) -> Vec<String> {
         vec![name.into()]
     }
 
-    /// What JavaScript passes for it, and what of that goes into each word.
+    /// The parameters JavaScript passes for it, and the expression for each word.
     fn passed(name: &str) -> Passed {
         Passed { parameters: Self::words(name), words: Self::words(name) }
     }
