@@ -1,5 +1,5 @@
 'use strict';
-// uws-rs: the API of uWebSockets.js v20 on an event loop of its own. See index.d.ts for what each member does.
+// uws-rs: the API of uWebSockets.js v20 on its own event loop. index.d.ts describes each member.
 
 const { once } = require('./lib/once');
 

@@ -1,5 +1,6 @@
 'use strict';
-// Raw clients for the specs: bytes in, bytes out, nothing hidden. No HTTP or WebSocket library stands between a test and the wire.
+// Raw clients for the specs, which send and receive plain bytes. No HTTP or WebSocket library stands between
+// a test and the wire.
 
 const net = require('node:net');
 const tls = require('node:tls');
@@ -7,7 +8,7 @@ const crypto = require('node:crypto');
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A TCP connection whose received bytes are taken by the test in the order they came. */
+/** A TCP connection whose received bytes the test takes in the order in which they arrived. */
 class Peer {
   /** @param {net.Socket} [raw] the TCP connection, where `socket` is TLS over it */
   constructor(socket, raw = socket) {
@@ -61,7 +62,7 @@ class Peer {
     return new Promise((resolve) => this.socket.write(data, 'latin1', () => resolve()));
   }
 
-  /** Writes in pieces of the given size, letting the receiver run between them. */
+  /** Writes in pieces of the given size, and lets the receiver run between them. */
   async sendPieces(data, size = 1) {
     const bytes = Buffer.from(data, 'latin1');
     for (let at = 0; at < bytes.length; at += size) {
@@ -86,7 +87,10 @@ class Peer {
     this.outside(() => this.socket.destroy());
   }
 
-  /** Node's TLS crashes when its socket is destroyed while it hands out what it has read, which is where tests often go on. */
+  /**
+   * Node's TLS crashes when its socket is destroyed while it delivers data that it has read, which is when
+   * tests often continue.
+   */
   outside(action) {
     if (this.socket === this.raw) action();
     else setImmediate(action);
@@ -138,7 +142,10 @@ class Peer {
     return this.consume(end).toString('latin1');
   }
 
-  /** Resolves when the other side has ended, with 'fin' or 'reset'. What came before stays readable. */
+  /**
+   * Resolves when the other side has ended the connection, with 'fin' or 'reset'. The data received before
+   * stays readable.
+   */
   gone() {
     return new Promise((resolve) => {
       const attempt = () => {
@@ -151,7 +158,7 @@ class Peer {
     });
   }
 
-  /** Everything that comes until the other side ends. */
+  /** Takes everything that arrives until the other side ends the connection. */
   async rest() {
     await this.gone();
     return this.consume(this.size).toString('latin1');
@@ -187,7 +194,10 @@ class Peer {
     }
   }
 
-  /** One whole response: head, and the body its framing announces (none for HEAD, 1xx, 204, 304). */
+  /**
+   * Reads one whole response: the head, and the body that its framing announces (none for HEAD, 1xx, 204,
+   * 304).
+   */
   async response({ head = false } = {}) {
     const answer = await this.head();
     if (answer.get('transfer-encoding') === 'chunked') {
@@ -207,7 +217,7 @@ class Peer {
   }
 }
 
-/** A request head; `headers` are [name, value] pairs or ready lines. */
+/** Builds a request head; `headers` are [name, value] pairs or whole lines. */
 function request(method, target, headers = [], body = '') {
   const lines = headers.map((header) => (Array.isArray(header) ? `${header[0]}: ${header[1]}` : header));
   return [`${method} ${target} HTTP/1.1`, 'Host: localhost', ...lines, '', body].join('\r\n');
@@ -236,7 +246,10 @@ const CONTINUATION = 0,
   PING = 9,
   PONG = 10;
 
-/** One client frame as bytes. `length` overrides the announced length, `width` (0, 2, 8) its encoding, `mask: false` leaves it unmasked. */
+/**
+ * Builds one client frame. `length` overrides the announced length, `width` (0, 2, 8) its encoding;
+ * `mask: false` leaves the frame unmasked.
+ */
 function frame({ opcode = TEXT, payload = '', fin = true, rsv = 0, mask = true, length, width } = {}) {
   const data = Buffer.from(payload);
   const size = length === undefined ? data.length : length;
@@ -259,7 +272,7 @@ function closePayload(code, reason = '') {
   return Buffer.concat([head, Buffer.from(reason)]);
 }
 
-/** A WebSocket client with control over every frame. It answers nothing by itself. */
+/** A WebSocket client with control over every frame. It sends nothing by itself. */
 class WsPeer extends Peer {
   static async open(target, path = '/', options = {}) {
     const peer = await this.connect(target, options);
@@ -288,7 +301,7 @@ class WsPeer extends Peer {
     return this.sendFrame({ opcode: CLOSE, payload: code === undefined ? '' : closePayload(code, reason) });
   }
 
-  /** The next frame of the server: { fin, rsv, opcode, masked, data, text, code }. */
+  /** Reads the next frame of the server: { fin, rsv, opcode, masked, data, text, code }. */
   async frame() {
     const [first, second] = await this.take(2);
     let length = second & 127;
@@ -321,7 +334,7 @@ class WsPeer extends Peer {
     return list;
   }
 
-  /** All frames until the server ends the connection. */
+  /** Reads all frames until the server ends the connection. */
   async frames() {
     await this.gone();
     const list = [];

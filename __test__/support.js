@@ -1,9 +1,11 @@
 'use strict';
-// What every spec starts from: the module under test, servers that are closed after the test, child processes, recorded events,
-// and the one place where a spec says that we differ from the original on purpose.
+// The foundation of every spec: the module under test, servers that are closed after the test, child
+// processes, recorded events, and `differs`, the only place where a spec says that this module differs from
+// the original on purpose.
 //
-// UWS_MODULE: `ours` (default) or a real uWebSockets.js to compare with: `20.30` (package @trufflesuite/uws-js-unofficial,
-// found by require.resolve) or `20.57` (path in UWS_2057). Where the two disagree, 20.57 is the original.
+// UWS_MODULE names the module: `ours` (default), or a real uWebSockets.js to compare with, `20.30` (the
+// package @trufflesuite/uws-js-unofficial, found by require.resolve) or `20.57` (its path in UWS_2057). Where
+// the two disagree, 20.57 is the original.
 
 const path = require('node:path');
 const test = require('node:test');
@@ -47,22 +49,27 @@ function load() {
 
 const uWS = load();
 
-/** A test bounded in time. */
+/** Defines a test that is bounded in time. */
 function it(name, options, body) {
   if (typeof options === 'function') [options, body] = [{}, options];
   return test(name, { timeout: 15000, ...options }, body);
 }
 
-/** The expectation for the module under test where ours differs on purpose. The id must be listed in conformance/differences.js. */
+/**
+ * Returns the expectation for the module under test where this module differs on purpose. The id must be
+ * listed in conformance/differences.js.
+ */
 function differs(id, expectations) {
   difference(id);
   return ours ? expectations.ours : expectations.original;
 }
 
-/** The expectation where the two originals disagree; ours follows the newer. */
+/** Returns the expectation where the two originals disagree; this module follows the newer. */
 const byVersion = ({ old, now }) => (v30 ? old : now);
 
-/** Option `skip` of a test about a member that the module under test lacks. Ours has every member. */
+/**
+ * The option `skip` of a test about a member that the module under test lacks. This module has every member.
+ */
 function needs(member, present) {
   return { skip: present || ours ? false : `${MODULE} has no ${member}` };
 }
@@ -72,13 +79,13 @@ function difference(id) {
   return entry;
 }
 
-/** Option `skip` of a test that cannot run on the original; the listed difference says why. */
+/** The option `skip` of a test that cannot run on the original; the listed difference says why. */
 const onlyOurs = (id) => ({ skip: ours ? (difference(id), false) : `${MODULE}: ${difference(id).original}` });
 
-/** The name of a class, which is another one over TLS. */
+/** Returns the name of a class, which is another one over TLS. */
 const named = (name) => `uWS.${overTls ? 'SSL' : ''}${name}`;
 
-/** Which members the objects of the module under test have, by name: probed once on live objects. */
+/** The names of the members of the module under test, probed once on live objects. */
 let probed;
 function members() {
   probed =
@@ -131,7 +138,7 @@ async function has(t, object, member) {
   return found || ours;
 }
 
-/** An app on a free port, closed with all its clients after the test. */
+/** Creates an app on a free port. It is closed with all its clients after the test. */
 function serve(t, configure, options = {}) {
   const app = options.app || uWS.App();
   const peers = new Set();
@@ -145,7 +152,7 @@ function serve(t, configure, options = {}) {
   server.port = uWS.us_socket_local_port(server.token);
   server.connect = (more) => clients.Peer.connect(server.port, { track, ...options.peer, ...more });
   server.ws = (target, more) => clients.WsPeer.open(server.port, target, { track, ...options.peer, ...more });
-  /** One request on a connection of its own. */
+  /** Sends one request on a connection of its own. */
   server.once = async (text, more) => {
     const peer = await server.connect();
     const answer = await peer.request(text, more);
@@ -159,7 +166,7 @@ function serve(t, configure, options = {}) {
   return server;
 }
 
-/** For child processes: an app on a free port, without clean-up. */
+/** Creates an app on a free port in a child process, without clean-up. */
 function listening(configure) {
   const app = uWS.App();
   configure(app);
@@ -173,7 +180,9 @@ function listening(configure) {
   return server;
 }
 
-/** Resolves when the condition holds; rejects after ten seconds, so that a test that fails does not wait for ever. */
+/**
+ * Resolves when the condition holds; rejects after ten seconds, so that a failing test does not wait forever.
+ */
 async function until(condition, milliseconds = 10000) {
   for (const end = Date.now() + milliseconds; !condition();) {
     if (Date.now() > end) throw new Error(`waited in vain: ${condition}`);
@@ -219,8 +228,8 @@ function deferred() {
 }
 
 /**
- * Runs `body(support, argument)` in a process of its own, for what ends, hangs or aborts it.
- * Resolves with { code, signal, stdout, stderr, hung }; `hung` when it had to be killed.
+ * Runs `body(support, argument)` in a process of its own, since it may end, block or abort it. Resolves with
+ * { code, signal, stdout, stderr, hung }; `hung` when it had to be killed.
  */
 function child(body, argument, { timeout = 8000, flags = [] } = {}) {
   const source = `const support = require(${JSON.stringify(__filename)});(${body})(support, ${JSON.stringify(argument === undefined ? null : argument)})`;
@@ -244,7 +253,7 @@ function child(body, argument, { timeout = 8000, flags = [] } = {}) {
   });
 }
 
-/** Died by a signal or std::terminate, not by an exit of its own. */
+/** Whether the process was ended by a signal or std::terminate, and did not exit by itself. */
 const aborted = (result) =>
   result.signal === 'SIGABRT' ||
   result.signal === 'SIGSEGV' ||

@@ -1,6 +1,7 @@
 'use strict';
 
-// A key and a self-signed certificate (ECDSA, P-256) for the TLS trials, made by openssl once a run and removed at its end.
+// Creates a key and a self-signed certificate (ECDSA, P-256) for the TLS trials. openssl makes them once per
+// run; they are removed at its end.
 
 const { execFileSync } = require('child_process');
 const fs = require('fs');
@@ -20,7 +21,7 @@ const make = () => {
 
 let made;
 
-/** Paths of both: `{key, certificate}`. */
+/** Returns the paths of both: `{key, certificate}`. */
 const certificate = () => (made ??= make());
 
 module.exports = { certificate };

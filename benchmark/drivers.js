@@ -1,8 +1,8 @@
 'use strict';
 
-// The servers that can be compared: modules with the API of uWebSockets.js, other servers with programs of their own
-// (servers/peers/), and `raw`, the generator's own server that only moves bytes. What is not installed here is left out,
-// and said so; so is a server that cannot do what a trial asks for.
+// The servers that can be compared: modules with the API of uWebSockets.js, other servers with programs of
+// their own (servers/peers/), and `raw`, the generator's own server, which only moves bytes. Servers that are
+// not installed, or cannot run a trial, are left out with a message.
 
 const { spawnSync } = require('child_process');
 const fs = require('fs');
@@ -22,7 +22,7 @@ const modules = {
   'uws-20.57': () => process.env.UWS_2057,
 };
 
-/** Bun's binary: in the package for this platform, or where that of the launcher has moved it to. */
+/** Finds Bun's binary: in the package for this platform, or where that of the launcher has moved it. */
 const bun = () => {
   const kinds = process.arch === 'arm64' ? ['aarch64'] : ['x64', 'x64-baseline'];
   const files = [
@@ -34,8 +34,8 @@ const bun = () => {
 };
 
 /**
- * `programs` they have, `options` of programs they know, and what else a trial may ask of them. `load`: how the
- * generator has to speak.
+ * For each driver: the `programs` that it has, the `options` that they know, and further properties that a
+ * trial may require. `load` has the options by which the generator uses its protocol.
  */
 const peers = {
   ws: {
@@ -68,7 +68,7 @@ const names = [...Object.keys(modules), ...Object.keys(peers), RAW];
 
 let installed;
 
-/** Installs what the peers and tools need, on first use; why it cannot, if it cannot. */
+/** Installs the packages that the peers and tools need, on first use; returns the reason if that fails. */
 const packages = () => {
   if (installed !== undefined) return installed;
   const modified = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
@@ -101,7 +101,7 @@ const ofModule = (name) => {
   }
 };
 
-/** A driver by its name, or why there is none. */
+/** Finds a driver by its name, or the reason why it is missing. */
 const resolve = (name) => {
   if (name === RAW) return { name, raw: true };
   if (Object.hasOwn(peers, name)) return ofPeer(name);
@@ -109,7 +109,7 @@ const resolve = (name) => {
   throw new Error(`unknown driver ${name}; there are: ${names.join(', ')}`);
 };
 
-/** Whether a driver has what a trial needs. */
+/** Whether a driver has everything that a trial needs. */
 const isAble = (driver, trial) => {
   if (driver.raw) return Boolean(trial.raw);
   if (driver.program) return isPeerAble(driver, trial);
@@ -117,7 +117,7 @@ const isAble = (driver, trial) => {
   try {
     return trial.needs(require(driver.module));
   } catch {
-    // It does not load: the trial will say so.
+    // It does not load; the trial reports that.
     return true;
   }
 };

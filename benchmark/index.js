@@ -1,7 +1,10 @@
 'use strict';
 
-// Compares servers: node benchmark/index.js [trial…] [--rounds 5] [--seconds 3] [--peer uws-20.30,…]
-// See README.md for the rules and for what the numbers mean.
+// Compares servers:
+//
+//   node benchmark/index.js [trial…] [--rounds 5] [--seconds 3] [--peer uws-20.30,…]
+//
+// README.md explains the rules and the numbers.
 
 const fs = require('fs');
 const path = require('path');
@@ -15,9 +18,12 @@ const { chooseDrivers, chooseTrials, competitorsOf } = require('./selection.js')
 const targets = require('./targets.js');
 
 const RESULTS = path.join(__dirname, 'results');
-/** Cores used by others from which on a round is disturbed. */
+/** A round counts as disturbed when other processes use more than this number of cores. */
 const FOREIGN_LIMIT = 0.1;
-/** Of the limit and of other kinds of servers when everything is run: they need not be known as exactly. */
+/**
+ * Rounds of the limit and of other kinds of servers when all trials are run: their numbers need not be as
+ * exact.
+ */
 const CONTEXT_ROUNDS = 2;
 
 const { values: options, positionals } = parseArgs({
@@ -36,7 +42,7 @@ const { values: options, positionals } = parseArgs({
   },
 });
 
-/** A part is measured at leisure; everything has to be done in some twenty minutes. */
+/** A few trials may take their time; all of them have to be done in some twenty minutes. */
 const isWhole = positionals.length === 0;
 const defaults = isWhole
   ? { seconds: 0.7, warmup: 0.3, retries: 1, patience: 2 }
@@ -48,7 +54,10 @@ const number = (name, least) => {
   return value;
 };
 
-/** One round, when the machine is quiet. It is run again, some times, when something else used it meanwhile. */
+/**
+ * Runs one round when the machine is quiet. The round is repeated, a few times, when another process used the
+ * machine meanwhile.
+ */
 const runRound = async (trial, driver, context) => {
   for (let retry = 0; ; retry += 1) {
     await machine.quiet(context.patience, FOREIGN_LIMIT);
@@ -67,7 +76,10 @@ const roundsOf = (driver, rounds) => {
   return isContext ? Math.min(CONTEXT_ROUNDS, Math.ceil(rounds / 2)) : rounds;
 };
 
-/** All rounds of a trial, the drivers taking turns. A driver that fails is out for the rest of the trial. */
+/**
+ * Runs all rounds of a trial, in which the drivers take turns. A driver that fails is excluded from the rest
+ * of the trial.
+ */
 const runTrial = async (trial, competitors, context, failures) => {
   const runs = Object.fromEntries(competitors.map(({ name }) => [name, []]));
   const rounds = Math.min(context.rounds, trial.rounds ?? Infinity);
@@ -86,7 +98,7 @@ const runTrial = async (trial, competitors, context, failures) => {
   return runs;
 };
 
-/** A trial with what has to be made for its server, once for all rounds; `null` if that fails. */
+/** Prepares a trial's server, once for all rounds; returns `null` if that fails. */
 const prepared = (trial, failures) => {
   try {
     return trial.prepare ? { ...trial, options: { ...trial.options, ...trial.prepare() } } : trial;

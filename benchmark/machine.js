@@ -1,6 +1,7 @@
 'use strict';
 
-// What else the machine was doing: CPU that neither server nor generator used makes a round worth little.
+// Measures the other load of the machine: processor time that neither server nor generator used makes a round
+// unreliable.
 
 const fs = require('fs');
 const os = require('os');
@@ -8,7 +9,7 @@ const os = require('os');
 const TICKS_PER_SECOND = 100;
 const QUIET_SAMPLE_MS = 200;
 
-/** Busy seconds of all cores so far, and those the hypervisor gave to others. */
+/** Reads the busy seconds of all cores so far, and those that the hypervisor gave to others. */
 const read = () => {
   try {
     const [user, nice, system, , , , , steal] = fs
@@ -25,7 +26,7 @@ const read = () => {
   }
 };
 
-/** Cores used by others between two readings; `null` where that cannot be known. */
+/** Returns the cores that others used between two readings; `null` where that is unknown. */
 const foreign = (before, after, { serverCores, generatorCpu }) => {
   if (!before || !after) return null;
   const seconds = (after.at - before.at) / 1000;
@@ -35,7 +36,7 @@ const foreign = (before, after, { serverCores, generatorCpu }) => {
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Waits until next to nothing runs on the machine, at most so many seconds. */
+/** Waits until the machine is nearly idle, at most so many seconds. */
 const quiet = async (patience, limit) => {
   const end = performance.now() + patience * 1000;
   while (performance.now() < end) {
@@ -53,7 +54,7 @@ const describe = () => ({
   node: process.versions.node,
 });
 
-/** For a file name: processor and number of cores. */
+/** Names processor and number of cores, for a file name. */
 const name = () => {
   const model = os.cpus()[0].model.toLowerCase();
   const words = model.replace(/\((r|tm)\)|@.*|\bcpu\b|\bprocessor\b/g, ' ').match(/[a-z0-9]+/g) ?? [

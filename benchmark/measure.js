@@ -1,6 +1,6 @@
 'use strict';
 
-// One run of one trial under one driver: what it measures, as plain numbers.
+// Runs one trial under one driver, and returns the measured values as plain numbers.
 
 const { certificate } = require('./certificate.js');
 const machine = require('./machine.js');
@@ -8,25 +8,26 @@ const { Server, generate, program } = require('./process.js');
 
 const SERVER_CORE = 0;
 const GENERATOR_CORE = 1;
-/** How much the time between the server's readings may differ from the measured time. */
+/** The tolerated difference between the time of the server's readings and the measured time. */
 const SPAN_TOLERANCE = 0.3;
 const MIB = 1024 * 1024;
 
-/** What is counted: replies or deliveries, or megabytes for bulk transfers. */
+/** The counted unit: replies or deliveries, or megabytes for bulk transfers. */
 const rateOf = (trial, report) => {
   if (trial.unit !== 'MiB') return report.rate;
   return report[trial.direction === 'up' ? 'bytes_out_per_s' : 'bytes_in_per_s'] / MIB;
 };
 
 /**
- * CPU microseconds of the server per unit. Both readings are taken inside the server, so a late answer under load
- * changes the span and not the share of a core, from which the cost follows; a trial without a span counts it all.
+ * Returns the CPU microseconds of the server per unit. The server itself takes both readings, so a late
+ * answer under load changes the span but not the share of a core, from which the cost follows. A trial
+ * without a span counts everything.
  */
 const costs = (trial, report, rate, before, after) => {
   const span = trial.timed === false ? report.messages / (rate * 1e-6) : after.time - before.time;
   const share = (key) => (before[key] === null ? null : (after[key] - before[key]) / span);
   const perUnit = (key) => (before[key] === null ? null : (share(key) * 1e6) / rate);
-  // A server that answered late was not measured while it was loaded.
+  // If the server answered late, it was not measured under load.
   const late = trial.timed !== false && Math.abs(span / 1e6 / report.seconds - 1) > SPAN_TOLERANCE;
   return { jsCpu: perUnit('threadCpu'), cpu: perUnit('cpu'), serverCores: share('cpu'), late };
 };
@@ -57,7 +58,7 @@ const commandOf = (trial, driver, loadgen) => {
 const serverOf = (trial, driver, loadgen) =>
   new Server(commandOf(trial, driver, loadgen), trial.pinned === false ? null : SERVER_CORE);
 
-/** What the generator is told of TLS. */
+/** The generator's options for TLS. */
 const security = ({ tls }) => (tls ? { tls, certificate: certificate().certificate } : {});
 
 const withServer = async (trial, driver, loadgen, use) => {
@@ -81,7 +82,8 @@ const load = (trial, driver, { loadgen, seconds, warmup }) =>
     const readings = [];
     const read = () => {
       const reading = Promise.all([server.stats(), machine.read()]);
-      // Looked at when the generator is done; until then a death of the server is no unhandled rejection.
+      // The result is examined when the generator is done; until then a death of the server must not be an
+      // unhandled rejection.
       reading.catch(() => {});
       readings.push(reading);
     };
@@ -100,11 +102,11 @@ const load = (trial, driver, { loadgen, seconds, warmup }) =>
     return { ...result, foreignCpu: machine.foreign(machineBefore, machineAfter, result) };
   });
 
-/** What the raw server has to answer with. */
+/** The options for the answers of the raw server. */
 const rawArguments = ({ rawOptions = {} }) =>
   Object.entries(rawOptions).flatMap(([name, value]) => [`--${name}`, String(value)]);
 
-/** Runs a trial once; a trial may bring its own way of measuring. */
+/** Runs a trial once; a trial may have its own way of measuring. */
 const measure = (trial, driver, context) =>
   trial.measure
     ? trial.measure(trial, driver, { ...context, withServer, generate, generatorCore: GENERATOR_CORE })

@@ -9,16 +9,19 @@ const readline = require('readline');
 
 const LOADGEN = path.join(__dirname, 'loadgen');
 const START_TIMEOUT_MS = 20000;
-/** On top of warm-up and measuring: connecting, draining, and some patience. */
+/** Time in addition to warm-up and measuring: for connecting, draining, and some patience. */
 const LOAD_TIMEOUT_MS = 90000;
 
 const canPin = os.cpus().length > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0;
 
-/** A command line that keeps to one core, where that can be had and is wanted. */
+/** Pins a command line to one core, where that is possible and wanted. */
 const pinned = (core, command) =>
   canPin && core !== null ? ['taskset', '-c', String(core), ...command] : command;
 
-/** Builds the generator and returns its path; in its own folder, so that no other checkout replaces it meanwhile. */
+/**
+ * Builds the generator and returns its path. It is built in its own folder, so that no other checkout
+ * replaces it meanwhile.
+ */
 const buildLoadgen = () => {
   const target = path.join(LOADGEN, 'target');
   const command = ['build', '--release', '--quiet', '--locked', '--target-dir', target];
@@ -44,7 +47,7 @@ const within = (milliseconds, what, promise) => {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 
-/** The command that runs a server program with a module, or what another server has in its place. */
+/** Returns the command that runs a server program with a module, or the program of another kind of server. */
 const program = (file, driver, { options, flags = [] }) => [
   driver.runtime ?? process.execPath,
   ...flags,
@@ -52,7 +55,7 @@ const program = (file, driver, { options, flags = [] }) => [
   JSON.stringify({ module: driver.module, program: file, options }),
 ];
 
-/** A server; it talks in JSON lines (see servers/support.js). */
+/** A server process, which exchanges JSON lines (see servers/support.js). */
 class Server {
   constructor(command, core) {
     this.child = start(pinned(core, command), ['pipe', 'pipe', 'inherit']);
@@ -71,7 +74,7 @@ class Server {
     return within(START_TIMEOUT_MS, what, Promise.race([next, this.died]));
   }
 
-  /** What the server prints once it listens. */
+  /** The message that the server prints once it listens. */
   ready() {
     return this.line('starting the server');
   }
@@ -98,13 +101,13 @@ class Server {
   }
 }
 
-/** Options as the generator wants them: `{size: 20}` is `--size 20`. */
+/** Converts options to arguments of the generator: `{size: 20}` becomes `--size 20`. */
 const loadArguments = (options) =>
   Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
 
 /**
- * Runs the generator. `onPhase('measure-start' | 'measure-end')` is called as it says so; `hold(report)` while it holds
- * its connections. Resolves with its report and throws when a reply was wrong.
+ * Runs the generator. `onPhase('measure-start' | 'measure-end')` is called at these times, `hold(report)`
+ * while it holds its connections. Resolves with its report, and throws when a reply was wrong.
  */
 const generate = async (loadgen, [mode, options], core, { onPhase = () => {}, hold } = {}) => {
   const child = start(pinned(core, [loadgen, mode, ...loadArguments(options)]), ['pipe', 'pipe', 'pipe']);

@@ -1,10 +1,10 @@
 'use strict';
 
-// Medians, spreads and ratios of the runs, as a table on the terminal and in Markdown.
+// Shows medians, spreads and ratios of the runs, as a table on the terminal and in Markdown.
 
 const targets = require('./targets.js');
 
-/** The columns; those for which no driver has a figure are left out. */
+/** The columns; those for which no driver has a value are omitted. */
 const COLUMNS = [
   { key: 'rate', title: 'rate /s' },
   { key: 'jsCpu', title: 'JS CPU µs' },
@@ -45,7 +45,7 @@ const metricsOf = (rounds) => {
   return Object.fromEntries(keys.map((key) => [key, summary(rounds.map((round) => round[key]))]));
 };
 
-/** Ratios of the subject to a peer: of the medians, and the range of those within each round. */
+/** Computes the ratios of the subject to a peer: of the medians, and the range of those within each round. */
 const ratiosOf = (subject, peer) => {
   const ratios = {};
   for (const { key } of COLUMNS) {
@@ -56,7 +56,7 @@ const ratiosOf = (subject, peer) => {
   return ratios;
 };
 
-/** The result of a trial: per driver the summary of its rounds, per peer the ratios. */
+/** Returns the result of a trial: the summary of its rounds per driver, and the ratios per peer. */
 const evaluate = (trial, runs, subject, unable) => {
   const rounds = Object.values(runs).flat();
   const peers = Object.keys(runs).filter((name) => name !== subject && runs[subject]);
@@ -85,7 +85,7 @@ const short = (value) => {
 const spread = (cell, format) =>
   cell ? `${format(cell.median)} (${format(cell.min)}–${format(cell.max)})` : '–';
 
-/** Rows of a result: each driver's figures, then each peer's ratios. */
+/** Returns the rows of a result: the values of each driver, then the ratios to each peer. */
 const rows = (result) => {
   const { drivers, ratios, subject, unit, generatorLimited } = result;
   const cells = (metrics, format) => COLUMNS.map(({ key }) => spread(metrics[key], format));
@@ -106,7 +106,7 @@ const rows = (result) => {
   ];
 };
 
-/** What of TLS was agreed on; where it differs, the drivers do not do the same. */
+/** The negotiated TLS parameters; where they differ, the drivers do not do the same work. */
 const negotiated = (runs) => {
   const found = Object.entries(runs).map(([name, rounds]) => [name, rounds[0]?.tls]);
   const kinds = new Set(found.map(([, tls]) => tls).filter(Boolean));
@@ -115,7 +115,7 @@ const negotiated = (runs) => {
   return [`Negotiated differently: ${found.map((entry) => entry.join(': ')).join('; ')}.`];
 };
 
-/** What keeps a result from being taken at its word. */
+/** The reasons for which a result is not reliable. */
 const notes = ({ generatorLimited, disturbed, runs, unable }) => [
   ...(unable.length ? [`Cannot do this: ${unable.join(', ')}.`] : []),
   ...negotiated(runs),

@@ -1,15 +1,15 @@
 'use strict';
 
-// What a run consists of: the trials that the words of the command line name, and the drivers of each.
+// Selects the trials that the words of the command line name, and the drivers of each.
 
 const fs = require('fs');
 const path = require('path');
 
 const drivers = require('./drivers.js');
 
-/** Compared with unless the command line says otherwise. */
+/** The peers unless the command line names others. */
 const PEERS = ['uws-20.30', 'raw'];
-/** And these, in the trials that show what kind of server is how fast. */
+/** Further peers in trials that compare kinds of servers. */
 const OTHERS = ['ws', 'node', 'bun', 'socket.io'];
 
 const allTrials = () => {
@@ -17,10 +17,10 @@ const allTrials = () => {
   return files.sort().flatMap((file) => require(`./trials/${file}`));
 };
 
-/** `ws-echo`, `http/hello` are beginnings of names, `echo`, `publish`, `1KiB` parts of them. */
+/** `ws-echo` and `http/hello` are beginnings of names; `echo`, `publish` and `1KiB` are parts of them. */
 const isNamed = ({ name }, word) => name.startsWith(word) || name.split(/[/-]/).includes(word);
 
-/** Trials that one of the words names; without words all but those that want to be named. */
+/** Selects the trials that one of the words names; without words all, except those that must be named. */
 const chooseTrials = (words) => {
   const trials = allTrials();
   if (words.length === 0) return trials.filter(({ whole }) => whole !== false);
@@ -31,7 +31,7 @@ const chooseTrials = (words) => {
   return trials.filter((trial) => words.some((word) => isNamed(trial, word)));
 };
 
-/** The subject and all who may be compared with it. A driver named twice is run twice, which shows the noise. */
+/** The subject and its possible peers. A driver that is named twice is run twice, which shows the noise. */
 const chooseDrivers = (subject, peers) => {
   const found = [subject, ...(peers ?? [...PEERS, ...OTHERS])].map(drivers.resolve);
   const absent = found.filter(({ missing }) => missing);
@@ -46,7 +46,7 @@ const chooseDrivers = (subject, peers) => {
   return { present, absent };
 };
 
-/** Who competes in a trial, and who of those asked for cannot. */
+/** Returns the drivers that take part in a trial, and those asked for that cannot. */
 const competitorsOf = (trial, present, explicit) => {
   const wanted = present.filter(({ name }) => explicit || trial.others || !OTHERS.includes(name));
   return {

@@ -22,7 +22,7 @@ const run = (command, args, cwd) => {
   if (status !== 0) throw new Error(`${path.basename(command)} ${args[0]} failed: ${stderr}`);
 };
 
-/** Folder of the adapter's output. */
+/** Returns the folder of the adapter's output. */
 const build = () => {
   const sources = Math.max(...SOURCES.map((name) => newest(path.join(APP, name))));
   const built = fs.statSync(path.join(BUILD, 'index.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;

@@ -1,7 +1,7 @@
 'use strict';
 
-// What the trials are to show: `must` of a trial holds bounds of ratios to uWebSockets.js 20.30 in the same run, or, as
-// `is`, of the figures themselves. A rate is to be at least that, everything else at most.
+// The goals of the trials: `must` of a trial holds bounds of ratios to uWebSockets.js 20.30 in the same run,
+// or, as `is`, of the values themselves. A rate must be at least the bound, everything else at most.
 
 const REFERENCE = 'uws-20.30';
 const LIMIT = 'raw';
@@ -21,14 +21,14 @@ const holds = (key, value, bound) => (key === 'rate' ? value >= bound : value <=
 
 const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(value < 0.1 ? 3 : 2));
 
-/** One bound and what there is instead. */
+/** Compares one bound with its value. */
 const check = (key, value, bound, unit) => {
   const known = typeof value === 'number' && Number.isFinite(value);
   return {
     title: TITLES[key],
     wanted: `${key === 'rate' ? '≥' : '≤'} ${bound}${unit}`,
     found: known ? `${digits(value)}${unit}` : '–',
-    // As shown: a ratio of 1.003 is one of 1.
+    // Rounds as shown: a ratio of 1.003 counts as 1.
     met: known ? holds(key, Number(digits(value)), bound) : null,
   };
 };
@@ -41,7 +41,7 @@ const checksOf = ({ must = {}, subject, ratios, drivers }) => {
   ];
 };
 
-/** Share of the rate that moving the bytes alone would allow. */
+/** The share of the rate that moving the bytes alone would allow. */
 const ofLimit = ({ ratios }) => ratios[LIMIT]?.rate?.median ?? null;
 
 const verdict = (checks) => {
@@ -49,7 +49,7 @@ const verdict = (checks) => {
   return checks.length && checks.every(({ met }) => met) ? 'reached' : '–';
 };
 
-/** A row per trial that has a target or a limit. */
+/** Returns a row per trial that has a target or a limit. */
 const rows = (results) =>
   results
     .map((result) => ({ result, checks: checksOf(result), limit: ofLimit(result) }))

@@ -1,7 +1,8 @@
 'use strict';
 // App: routes, listening, publishing.
 
-const { hot, apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
+const { calls } = require('./binding');
+const { apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
 const {
   bytes,
   coerce,
@@ -13,19 +14,20 @@ const {
   whole,
   requireArguments,
   requireFunction,
-} = require('./arguments');
-const { Behaviour, Send } = require('./websocket');
+} = require('./validate');
+const { Behaviour } = require('./behavior');
+const { Send } = require('./websocket');
 const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
-const { endAll } = require('./receivers');
+const { endAll } = require('./events');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
 /** As in src/event_loop/context.rs. */
 const DEFAULT_TIMEOUT_S = 10;
 const MAX_TIMEOUT_S = 24 * 60 * 60;
 
-/** What a handler id of a plain route stands for. */
+/** The handler of a plain route and the names of its parameters, by which a handler id is resolved. */
 class Route {
   constructor(handler, parameters) {
     this.handler = handler;
@@ -44,7 +46,7 @@ class ListenSocket {
 
 let nextListener = 0;
 
-/** A route's pattern, which is bytes like the paths it is compared with. */
+/** Reads a route's pattern, which is bytes like the paths it is compared with. */
 function patternOf(value) {
   return Buffer.from(bytes(coerce(value, 'pattern')));
 }
@@ -58,7 +60,7 @@ function parameterNames(pattern) {
 }
 
 function portOf(value) {
-  // As in the original NaN, as of a variable that is not set, is any free port.
+  // NaN, as from an environment variable that is not set, asks for any free port, as in the original.
   const port = typeof value === 'number' ? whole(value) : Math.trunc(Number(text(value, 'port')));
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
@@ -91,7 +93,10 @@ function descriptorOf(value) {
   return value;
 }
 
-/** Host names are the same in either case (RFC 4343). One that is no UTF-8 is never asked for, and must not pass for another. */
+/**
+ * Host names are case-insensitive (RFC 4343). A name that is not UTF-8 is never asked for, and must not be
+ * taken for another.
+ */
 function serverName(value) {
   return key(value, 'hostname').toLowerCase();
 }
@@ -99,11 +104,11 @@ function serverName(value) {
 class TemplatedApp {
   #id;
   #engine;
-  /** What the modules behind the events need of it. */
+  /** The part of the app that other modules need; `apps` has it as well. */
   #shared;
   /** Server names that have been added. */
   #names = new Set();
-  /** The server name whose router routes go to; none: the app's own. */
+  /** The server name to whose router routes are added; undefined: the app's own router. */
   #domain;
   #idleTimeout = DEFAULT_TIMEOUT_S;
   #responseTimeout = DEFAULT_TIMEOUT_S;
@@ -116,11 +121,14 @@ class TemplatedApp {
       id: this.#id,
       topics: new Topics(),
       secure: tls !== null,
-      /** Has a route that takes the place of the 404 that every app has. */
+      /** Whether a route takes the place of the 404 response that every app has. */
       ownsDefault: false,
       filters: [],
       missing: null,
-      /** Times it has been closed of which the loop has not said yet that they are done: its events until then are of connections that are over. */
+      /**
+       * How many calls of `close` the loop has not confirmed yet. Until it has, events of this app belong to
+       * connections that are closed.
+       */
       closing: 0,
     };
     if (tls === null) this.#engine.addApp(this.#id);
@@ -145,7 +153,7 @@ class TemplatedApp {
       this.#engine.removeRoute(this.#id, this.#domain, method, path);
       return this;
     }
-    // In the original yielding out of this route closes the connection.
+    // In the original the connection is closed when the handler of this route yields.
     if (method === 'any' && ['/*', '*'].includes(path.toString('latin1')) && this.#domain === undefined)
       this.#shared.ownsDefault = true;
     const route = new Route(handler, parameterNames(path));
@@ -155,7 +163,10 @@ class TemplatedApp {
     return this;
   }
 
-  /** The loop answers for the route; its handler is for when one before it has yielded. */
+  /**
+   * The loop answers for the route by itself. The route's handler runs only where a handler before it has
+   * yielded.
+   */
   #declare(id, path, route) {
     try {
       this.#engine.declare(id, path, route.handler);
@@ -202,7 +213,7 @@ class TemplatedApp {
     try {
       token = new ListenSocket(id, this.#id, bind(id));
     } catch {
-      // A port that is taken, forbidden or unknown: the callback gets false, as documented.
+      // The port is taken, forbidden or unknown: the callback gets false, as documented.
     }
     if (token !== false) addListener(token);
     callback(token);
@@ -215,7 +226,7 @@ class TemplatedApp {
     const data = coerce(message, 'message');
     if (target === undefined) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    hot.publish(target.id, -1, 0, data, flags);
+    calls.publish(target.id, -1, 0, data, flags);
     touched();
     return true;
   }
@@ -243,7 +254,7 @@ class TemplatedApp {
     return this;
   }
 
-  // ---- how long connections may keep still
+  // ---- timeouts
 
   setIdleTimeout(seconds) {
     requireArguments(arguments.length, 1);
@@ -286,7 +297,7 @@ class TemplatedApp {
     return this;
   }
 
-  // ---- server names; without TLS they mean nothing
+  // ---- server names; without TLS they have no effect
 
   addServerName(hostname, options) {
     requireArguments(arguments.length, 1);
@@ -297,7 +308,7 @@ class TemplatedApp {
       this.#engine.addServerName(this.#id, name, native);
       this.#names.add(name);
     } catch (error) {
-      // The original says nothing at all; its users go on with the certificate of the app.
+      // The original is silent, and its programs go on with the certificate of the app.
       process.emitWarning(
         `addServerName('${name}'): ${error.message}; the name is not added.`,
         'UwsRsWarning',
@@ -344,7 +355,7 @@ class TemplatedApp {
       'trace',
       'any',
     ]) {
-      // Methods, like those written out: not enumerable, on the prototype, with a name.
+      // These are methods like those written out: not enumerable, on the prototype, with a name.
       const value = {
         [method](...given) {
           return this.#route(method, given);
@@ -357,12 +368,12 @@ class TemplatedApp {
 
 Object.defineProperty(TemplatedApp, 'name', { value: 'uWS.App' });
 
-/** The same over TLS, where it goes by another name. */
+/** The app of an SSLApp, whose class has another name in the original. */
 class SSLTemplatedApp extends TemplatedApp {}
 
 Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
 
-/** An HTTP and WebSocket server. Callable with and without `new`. */
+/** Creates an HTTP and WebSocket server. It can be called with and without `new`. */
 function App(options) {
   if (options !== undefined && options !== null && typeof options !== 'object') {
     throw new TypeError('options must be an object.');
@@ -370,7 +381,7 @@ function App(options) {
   return new TemplatedApp(null);
 }
 
-/** The same over TLS. Without certificate only names added later can be served. */
+/** Creates a server over TLS. Without a certificate it serves only the names that are added later. */
 function SSLApp(options) {
   return new SSLTemplatedApp(tlsOptions(options));
 }

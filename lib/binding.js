@@ -6,12 +6,15 @@ const path = require('path');
 
 const PLATFORM = `${process.platform}-${process.arch}`;
 
-/** musl and glibc binaries are not interchangeable; Node reports a glibc version only when it runs on one. */
+/**
+ * Binaries for musl and for glibc are not interchangeable. Node reports a glibc version only when it runs on
+ * glibc.
+ */
 function libc() {
   const { report } = process;
   if (process.platform !== 'linux' || !report?.getReport) return '';
   const { excludeNetwork } = report;
-  // Otherwise the report would look up the name of every open connection's peer.
+  // Otherwise the report would look up the host name of the peer of every open connection.
   report.excludeNetwork = true;
   const { glibcVersionRuntime } = report.getReport().header;
   report.excludeNetwork = excludeNetwork;
@@ -22,7 +25,10 @@ function fileName() {
   return `uws-rs.${PLATFORM}${libc()}.node`;
 }
 
-/** The report takes longer than all the rest of starting, so it is asked only where there is a choice. */
+/**
+ * Creating the report takes longer than everything else at startup, so it is used only where several binaries
+ * are present.
+ */
 function present() {
   const names = ['', '-gnu', '-musl'].map((abi) => `uws-rs.${PLATFORM}${abi}.node`);
   const there = names.filter((name) => fs.existsSync(path.join(__dirname, '..', name)));
@@ -44,11 +50,19 @@ function find() {
   }
 }
 
+/** The native functions that are called per event and per message; `start` in lib/engine.js fills it. */
+const calls = {};
+/**
+ * The memory through which the most frequent native calls get numbers and return them. This is cheaper than
+ * passing arguments.
+ */
+const callArgs = new Uint32Array(new ArrayBuffer(64));
+
 let loaded;
 
-/** The addon; looking for it takes a while, so once. */
+/** Loads the addon. Finding it takes a while, so this is done once. */
 function load() {
   return (loaded ??= find());
 }
 
-module.exports = { load };
+module.exports = { load, calls, callArgs };

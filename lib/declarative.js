@@ -1,12 +1,16 @@
 'use strict';
-// DeclarativeResponse: a response put together by instructions, which the loop carries out without waking JavaScript.
+// DeclarativeResponse: a response described by instructions, which the loop executes without waking
+// JavaScript.
 
 const { types } = require('util');
-const { bytes, coerce, key, ofKey, requireArguments } = require('./arguments');
+const { bytes, coerce, key, ofKey, requireArguments } = require('./validate');
 const { requestInternals } = require('./request');
-const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./response');
+const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./headers');
 
-/** Instructions; the numbers of src/routing/declarative.rs. Each is followed by its texts: four bytes of length, then the bytes. */
+/**
+ * Instructions; the numbers of src/routing/declarative.rs. Each is followed by its texts: four bytes of
+ * length, then the bytes.
+ */
 const Step = Object.freeze({
   HEADER: 1,
   BODY: 2,
@@ -17,7 +21,10 @@ const Step = Object.freeze({
   STATUS: 7,
 });
 
-/** The largest request body an answer may contain; the same in the loop (src/event_loop/declared.rs). */
+/**
+ * The largest request body an answer may contain; the same in the loop
+ * (src/event_loop/connection/declared.rs).
+ */
 const MAX_BODY = 16 * 1024 * 1024;
 
 class DeclarativeResponse {
@@ -29,7 +36,7 @@ class DeclarativeResponse {
       const data = bytes(each);
       const length = Buffer.alloc(4);
       length.writeUInt32LE(data.length);
-      // A copy: the caller's buffer may change before end() is called.
+      // The data is copied, since the caller's buffer may change before end() is called.
       this.#parts.push(length, Buffer.from(data));
     }
     return this;
@@ -72,7 +79,7 @@ class DeclarativeResponse {
     return this.#step(Step.PARAMETER, coerce(name, 'key'));
   }
 
-  /** What a route method takes in place of a handler. */
+  /** Returns the program, which a route method takes in place of a handler. */
   end(value) {
     if (value !== undefined) this.#step(Step.TEXT, coerce(value, 'value'));
     return Uint8Array.from(Buffer.concat(this.#parts)).buffer;
@@ -81,7 +88,7 @@ class DeclarativeResponse {
 
 const isProgram = (value) => types.isArrayBuffer(value);
 
-/** The instructions as [number, text, …]. */
+/** Reads the instructions, each as [number, text, …]. */
 function* stepsOf(program) {
   for (let at = 0; at < program.length;) {
     const step = [program[at++]];
@@ -94,9 +101,9 @@ function* stepsOf(program) {
   }
 }
 
-/** A handler that does what the loop does, for when a handler before it has yielded. */
+/** Creates a handler that answers as the loop does. It is needed where a handler before it has yielded. */
 function handlerOf(arrayBuffer) {
-  // A copy, like the loop's: the caller's may change.
+  // The program is copied, as in the loop, since the caller's buffer may change.
   const steps = [...stepsOf(Buffer.from(bytes(arrayBuffer)))];
   const head = steps.filter(([step]) => isOfHead(step));
   const content = steps.filter(([step]) => !isOfHead(step));

@@ -1,11 +1,20 @@
 'use strict';
-// The JavaScript end of the crossing: reads batches of events, calls what they are for, and sees to it that commands
-// leave in time. One per environment (main thread or worker), started with the first App.
+// The JavaScript side of the crossing: it reads batches of events, calls the objects they are for, and makes
+// sure that commands are sent in time. There is one engine per environment (main thread or worker); the first
+// App starts it.
 
-const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { isMainThread } = require('worker_threads');
-const { load } = require('./binding');
-const { setImmediate, nextTick } = require('./scheduling');
+const { load, calls, callArgs } = require('./binding');
+const {
+  setImmediate,
+  prepareScheduling,
+  drainsQueues,
+  drainNow,
+  outside,
+  turn,
+  due,
+} = require('./scheduling');
+const { report, reportSoon, reportThrown } = require('./errors');
 
 /** Event kinds; the numbers of `EventKind` in src/channel/layout.rs. */
 const Kind = Object.freeze({
@@ -54,17 +63,20 @@ const Op = Object.freeze({
 });
 
 const EVENT_WORDS = 8;
-/** Most events that one native call brings. */
+/** The most events that one native call returns. */
 const EVENTS_PER_TAKE = 256;
-/** Events handled before timers and other I/O of the process get their turn. */
+/** The number of events after which timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
 
-/** An ArrayBuffer from here on has memory of the loop, which gets it back in a turn of the runtime's event loop. */
+/**
+ * From this size on an ArrayBuffer uses memory of the loop. It is returned to the loop in a turn of the
+ * runtime's event loop.
+ */
 const LARGE = 32 * 1024;
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 
 /** The native functions of an engine that are called rarely. */
-const CALLS = Object.freeze([
+const ENGINE_FUNCTIONS = Object.freeze([
   'addApp',
   'addSecureApp',
   'addServerName',
@@ -88,58 +100,61 @@ const CALLS = Object.freeze([
   'panicForTest',
   'endForTest',
 ]);
-/** Native functions called per event and per message; filled by `start`. */
-const hot = {};
-/** What the loop's handler ids stand for: a Route or a Behaviour. */
+/** A Route or a Behaviour by handler id. */
 const handlers = [];
-/** By slot: the HttpResponse or WebSocket that JavaScript holds for a connection. */
+/** The HttpResponse or WebSocket that JavaScript holds for a connection, by slot. */
 const connections = [];
-/** By app: { id, topics, secure, ownsDefault, filters, missing }; see lib/app.js. */
+/**
+ * The shared part of each app, by its id: { id, topics, secure, ownsDefault, filters, missing }; see
+ * lib/app.js.
+ */
 const apps = [];
-/** Open listen sockets by number. */
+/** Open listen sockets by their id. */
 const listeners = new Map();
-/** By kind of event, filled in by the modules whose objects the events are for. One that returns true has drained the queues. */
+/**
+ * The functions that handle events, by kind of event. The modules whose objects the events are for register
+ * them. A receiver that returns true has drained the queues.
+ */
 const receivers = [];
 
-/** The headers of the events being handled; the native side writes them here. */
+/** The headers of the events being handled. The native side writes them here. */
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
-/** Where the numbers of the most frequent native calls are left, and their answers, which is cheaper than passing them. */
-const registers = new Uint32Array(new ArrayBuffer(64));
 /** The register by which the native side asks for `relieve`; the number of src/bridge/session.rs. */
 const RELIEF_DUE = 15;
-/** Of the registers the one with the answer. */
+/** The element of `callArgs` with the answer. */
 const ANSWER = 6;
 /** The answer for what is neither text nor data; `NEITHER` of src/bridge/calls.rs. */
 const NEITHER = 3;
 
 let engine = null;
-let pumping = false;
 let flushScheduled = false;
 
 function start() {
   if (engine !== null) return engine;
   const native = load();
-  // Only the main thread's environment ends after all that may have been handed memory of the loop.
-  const number = native.startEngine(pump, isNode(), isMainThread, words, registers);
-  Object.assign(hot, native.hotFunctions(number));
-  engine = Object.fromEntries(CALLS.map((name) => [name, native[name].bind(null, number)]));
-  // What was sent before process.exit() has been sent in the original.
-  process.on('exit', () => hot.drain());
+  // ArrayBuffers may carry memory of the loop to other environments. Only that of the main thread ends after
+  // all of them.
+  const number = native.startEngine(pump, isNode(), isMainThread, words, callArgs);
+  Object.assign(calls, native.hotFunctions(number));
+  engine = Object.fromEntries(ENGINE_FUNCTIONS.map((name) => [name, native[name].bind(null, number)]));
+  // In the original, data that was sent before process.exit() has left the process by then.
+  process.on('exit', () => calls.drain());
   return engine;
 }
 
-/** Whether the event loop is libuv, which others have not or only in part. */
+/** Whether the runtime's event loop is libuv. Other runtimes do not have it, or only in part. */
 function isNode() {
   return process.release.name === 'node' && !globalThis.Bun && !globalThis.Deno;
 }
 
 /**
- * Called after each command: outside of an event batch it leaves at the end of this turn of Node's event loop. Handlers may run
- * in it, so it is the last thing that a method does.
+ * Every method calls this after it has issued a command. Outside of a batch of events the command is sent at
+ * the end of this turn of Node's event loop. Handlers may run in this call, so a method does nothing after
+ * it.
  */
 function touched() {
-  if (registers[RELIEF_DUE] !== 0) relieve();
-  if (pumping || flushScheduled) return;
+  if (callArgs[RELIEF_DUE] !== 0) relieve();
+  if (turn.pumping || flushScheduled) return;
   flushScheduled = true;
   setImmediate(flushScheduledCommands);
 }
@@ -147,22 +162,23 @@ function touched() {
 let relieving = false;
 
 /**
- * The loop has dropped so many messages of publishes that it waits until handlers have heard of them, and there is no room
- * for more commands until it goes on: they hear of them now, in the middle of what publishes, as in the original.
+ * The loop waits, because handlers have not heard yet of the many publishes it has dropped, and there is no
+ * room for more commands until it goes on. So the `dropped` handlers are called now, in the middle of the
+ * method that publishes, as in the original.
  */
 function relieve() {
-  registers[RELIEF_DUE] = 0;
+  callArgs[RELIEF_DUE] = 0;
   if (relieving) return;
   relieving = true;
-  // The pump may be in the middle of others.
+  // The pump may be in the middle of these events.
   const shown = words.slice();
-  hot.relieve(1);
+  calls.relieve(1);
   try {
-    for (let count = hot.takeDropped(); count > 0; count = hot.takeDropped()) {
+    for (let count = calls.takeDropped(); count > 0; count = calls.takeDropped()) {
       for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) receive(at);
     }
   } finally {
-    hot.relieve(0);
+    calls.relieve(0);
     words.set(shown);
     relieving = false;
   }
@@ -170,28 +186,16 @@ function relieve() {
 
 function flushScheduledCommands() {
   flushScheduled = false;
-  hot.flush();
+  calls.flush();
 }
 
-// ---- events of our own
-
-/** Functions that are to run as events of their own, each with its argument behind it. */
-const due = [];
-
-/**
- * Calls `run(argument)` as the loop's events call handlers: after all that is running now, with its nextTicks and
- * microtasks, before immediates, and in no async context of whoever asked for it.
- */
-function later(run, argument) {
-  due.push(run, argument);
-  if (!pumping) hot.ring();
-}
+// ---- events of JavaScript's own
 
 function runDue() {
   while (due.length > 0) {
     outside(runOneDue);
-    // Elsewhere the queues are run by the runtime, behind this callback.
-    if (runTicks === undefined) return;
+    // Otherwise the runtime drains the queues after this callback.
+    if (!drainsQueues()) return;
   }
 }
 
@@ -208,128 +212,29 @@ function runOneDue() {
   reportThrown();
 }
 
-/** An error nobody caught: as if the handler had been called by Node itself. Nothing of a user's may be running that could be a listener for it. */
-function report(error) {
-  hot.fatal(error);
-}
-
-/** Errors nobody caught of handlers that methods called. */
-const thrown = [];
-
-/**
- * Has an error reported as soon as nothing of a user's is running: it may be a listener of `uncaughtException` that called the
- * method, and a runtime that finds an error in one aborts the process. Where nothing listens the process ends at once.
- */
-function reportSoon(error) {
-  if (!isHeard()) return void report(error);
-  thrown.push(error);
-  if (!pumping) later(reportThrown);
-}
-
-/** Whether errors that nobody caught may be survived. */
-function isHeard() {
-  return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback?.();
-}
-
-function reportThrown() {
-  while (thrown.length > 0) report(thrown.shift());
-}
-
-/** Calls a user's handler from within a method call; what it throws is not the caller's. */
-function guarded(handler, a, b, c, d) {
-  try {
-    return handler(a, b, c, d);
-  } catch (error) {
-    reportSoon(error);
-    return undefined;
-  }
-}
-
-// ---- nextTick and microtasks after every handler
-
-let runTicks = null;
-
-/**
- * The function of the runtime that runs nextTick and microtask queues. These are internals, so it is tried before it
- * is trusted; null: handle one event per callback of the runtime, which drains them by itself.
- */
-function findRunTicks() {
-  const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
-  if (typeof candidate !== 'function') return null;
-  let ticked = false;
-  let resolved = false;
-  nextTick(() => (ticked = true));
-  Promise.resolve().then(() => (resolved = true));
-  try {
-    candidate.call(process);
-  } catch (error) {
-    report(error);
-  }
-  return ticked && resolved ? candidate.bind(process) : null;
-}
-
-/** Runs the queues, past any number of callbacks that throw. */
-function drain() {
-  for (;;) {
-    try {
-      runTicks();
-      return;
-    } catch (error) {
-      report(error);
-    }
-  }
-}
-
-// ---- async contexts
-
-let scope = null;
-
-/**
- * What a handler, or a callback of the queues that throws, leaves as the async context would be that of the events behind it:
- * in Node from 24 on each event is handled in a scope, by which it is restored. In earlier ones the context of a resource is
- * changed, and as in the original stays so.
- */
-function findScope() {
-  const resource = new AsyncResource('uws-rs');
-  const probe = new AsyncLocalStorage();
-  resource.runInAsyncScope(() => probe.enterWith(true));
-  const restores = resource.runInAsyncScope(() => probe.getStore()) === undefined;
-  probe.disable();
-  return restores ? resource : null;
-}
-
-/** Calls `run` outside of the async context of whatever ran before. */
-function outside(run, argument) {
-  if (scope === null) run(argument);
-  else scope.runInAsyncScope(run, undefined, argument);
-}
-
 // ---- the pump
 
-/** Called by the native side, from the runtime's event loop, when events wait. */
+/** Handles the events that wait. The native side calls it from the runtime's event loop. */
 function pump() {
-  if (runTicks === null) {
-    runTicks = findRunTicks() ?? undefined;
-    scope = findScope();
-  }
-  pumping = true;
-  let stride = hot.startStretch();
+  prepareScheduling();
+  turn.pumping = true;
+  let stride = calls.startStretch();
   let since = 0;
   largeBytes = 0;
-  let left = runTicks === undefined ? 1 : EVENTS_PER_PUMP;
+  let left = drainsQueues() ? EVENTS_PER_PUMP : 1;
   if (due.length > 0) {
     runDue();
-    // One event for each callback, where the queues run behind it.
-    if (runTicks === undefined) return void endPump(true);
+    // Where the runtime drains the queues after each callback, a callback handles one event.
+    if (!drainsQueues()) return void endPump(true);
   }
   for (;;) {
     const count = next();
     if (count === 0) break;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
       outside(dispatch, at);
-      if (due.length > 0 && runTicks !== undefined) runDue();
+      if (due.length > 0 && drainsQueues()) runDue();
       if (++since >= stride) {
-        stride = hot.flushDue(since);
+        stride = calls.flushDue(since);
         since = 0;
       }
     }
@@ -341,26 +246,30 @@ function pump() {
   endPump(false);
 }
 
-/** `goOn`: there may be more, behind the immediates and the I/O that wait already. */
+/**
+ * Ends a pump. With `goOn` there may be more events; they come after the immediates and the I/O that wait
+ * already.
+ */
 function endPump(goOn) {
   takeBack();
   if (retired.length > 0) forgetRetired();
-  pumping = false;
-  // All is handed over below. The immediate may still come, which does no harm, or have been lost, which would for ever.
+  turn.pumping = false;
+  // All commands are sent below. If the immediate still comes, it does no harm; if the runtime has lost it,
+  // waiting for it would block all further commands.
   flushScheduled = false;
-  hot.flush();
+  calls.flush();
   if (goOn) setImmediate(pump);
-  else if (due.length > 0) hot.ring();
+  else if (due.length > 0) calls.ring();
 }
 
 let spared = null;
 
-/** Brings the next events to `words`; where queues are not drained by us, one at a time. */
+/** Brings the next events to `words`; one at a time where the runtime drains the queues. */
 function next() {
-  if (runTicks !== undefined) return hot.take();
+  if (drainsQueues()) return calls.take();
   spared ??= { count: 0, at: 0, words: new Uint32Array(words.length) };
   if (spared.at === spared.count) {
-    spared.count = hot.take();
+    spared.count = calls.take();
     spared.at = 0;
     if (spared.count === 0) return 0;
     spared.words.set(words);
@@ -370,14 +279,14 @@ function next() {
   return 1;
 }
 
-/** What a handler was lent last; undefined: nothing. */
+/** The ArrayBuffer that was lent to a handler last; undefined: none. */
 let lent;
-/** Bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
+/** The bytes of large ArrayBuffers handed out since the runtime's event loop had its turn. */
 let largeBytes = 0;
 
 /**
- * Lends a handler an ArrayBuffer for its call and the microtasks it queued. It is detached, as in the original, when the
- * next one is lent or the batch ends.
+ * Lends a handler an ArrayBuffer for the time of its call and of the microtasks it queued. The ArrayBuffer is
+ * detached, as in the original, when the next one is lent or the batch ends.
  */
 function lend(buffer) {
   takeBack();
@@ -386,29 +295,30 @@ function lend(buffer) {
   return buffer;
 }
 
-/** Lends the payload of an event. */
+/** Lends a handler the payload of an event. */
 function lendPayload(offset, length) {
   if (length >= LARGE) largeBytes += length;
-  // Where the queues are not run by us, the handler's microtasks are still to come: left to the garbage collector.
-  if (runTicks === undefined) return hot.payload(offset, length);
-  registers[0] = offset;
-  registers[1] = length;
-  return (lent = hot.lendPayload(lent));
+  // Where the runtime drains the queues, the handler's microtasks run later. So this ArrayBuffer is not
+  // detached but left to the garbage collector.
+  if (!drainsQueues()) return calls.payload(offset, length);
+  callArgs[0] = offset;
+  callArgs[1] = length;
+  return (lent = calls.lendPayload(lent));
 }
 
 function takeBack() {
-  if (lent !== undefined && runTicks !== undefined) hot.detach(lent);
+  if (lent !== undefined && drainsQueues()) calls.detach(lent);
   lent = undefined;
 }
 
 function dispatch(at) {
   const drained = receive(at);
-  if (thrown.length > 0) reportThrown();
+  reportThrown();
   if (drained !== true) drainNow();
-  if (thrown.length > 0) reportThrown();
+  reportThrown();
 }
 
-/** Has an event received; true: the queues have been drained since a handler ran. */
+/** Calls the receiver of an event. Returns true if the queues have been drained since a handler ran. */
 function receive(at) {
   try {
     return receivers[words[at]](
@@ -426,47 +336,48 @@ function receive(at) {
   }
 }
 
-/** The queues, where it is for us to run them; also for receivers that look at what a handler did including its microtasks. */
-function drainNow() {
-  if (runTicks !== undefined) drain();
-}
-
 // ---- handler ids
 
-/** Ids that neither the loop nor an event that is still to be seen names any more. */
+/** Ids that neither the loop nor a pending event refers to any more. */
 const freeIds = [];
-/** Ids of routes that are no more, which requests that wait in a pipeline may still name: [id, how many were parked then]. */
+/**
+ * Removed routes that requests waiting in a pipeline may still refer to: [id, how many requests had been
+ * parked by then].
+ */
 const retired = [];
 
-/** The id by which the loop names a route from here on. */
+/** Assigns the id by which the loop names a route from now on. */
 function addHandler(route) {
   const id = freeIds.pop() ?? handlers.length;
   handlers[id] = route;
   return id;
 }
 
-/** The loop has said its last of a route; what it holds goes with it. The caller sees to it that the command leaves. */
+/**
+ * Releases a route that the loop will not refer to again, and all that it holds. The caller makes sure that
+ * the command is sent.
+ */
 function forgetHandler(id) {
   const route = handlers[id];
   handlers[id] = null;
-  // A behaviour may still be in the hands of a user; see lib/websocket.js.
+  // A program may still hold a behaviour; see lib/behavior.js.
   if (route?.id === id) route.id = -1;
-  hot.command(Op.FORGET, 0, 0, id);
+  calls.command(Op.FORGET, 0, 0, id);
 }
 
-/** Those that nothing names any more; the others have to wait. */
+/** Releases the removed routes that nothing refers to any more; the others have to wait. */
 function forgetRetired() {
-  const unparked = hot.unparkedSoFar();
+  const unparked = calls.unparkedSoFar();
   while (retired.length > 0 && retired[0][1] <= unparked) forgetHandler(retired.shift()[0]);
 }
 
 receivers[Kind.FORGOTTEN] = (slot, generation, id, stage) => {
   if (stage === 1) return void freeIds.push(id);
-  retired.push([id, hot.parkedSoFar()]);
+  retired.push([id, calls.parkedSoFar()]);
   forgetRetired();
 };
 
-// ---- what the process lives for
+// ---- the reasons for the process to stay alive
 
 function addListener(listener) {
   if (listeners.size === 0) engine.keepAlive(true);
@@ -477,13 +388,13 @@ receivers[Kind.QUIET] = () => {
   if (listeners.size === 0) engine.keepAlive(false);
 };
 
-/** A connection came from another thread, without anything listening here. */
+/** A connection was adopted from another thread; nothing listens here. */
 receivers[Kind.BUSY] = () => {
   engine.keepAlive(true);
 };
 
 receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
-  process.emitWarning(Buffer.from(hot.payload(offset, length)).toString(), 'UwsRsWarning');
+  process.emitWarning(Buffer.from(calls.payload(offset, length)).toString(), 'UwsRsWarning');
 };
 
 module.exports = {
@@ -492,8 +403,6 @@ module.exports = {
   EVENT_WORDS,
   ANSWER,
   NEITHER,
-  hot,
-  registers,
   handlers,
   connections,
   apps,
@@ -501,10 +410,6 @@ module.exports = {
   receivers,
   start,
   touched,
-  report,
-  guarded,
-  later,
-  drainNow,
   lend,
   lendPayload,
   addListener,

@@ -1,9 +1,9 @@
 'use strict';
-// Functions of the module that have nothing to do with a server: multipart bodies, and the key-value helpers that all
-// threads of the process share.
+// Functions of the module that need no server: multipart bodies, and the key-value store that all threads of
+// the process share.
 
 const { load } = require('./binding');
-const { bytes, coerce } = require('./arguments');
+const { bytes, coerce } = require('./validate');
 
 function getParts(body, contentType) {
   const data = coerce(body, 'body');
@@ -11,10 +11,10 @@ function getParts(body, contentType) {
   return load().multipartParts(typeof data === 'string' ? Buffer.from(data) : bytes(data), type);
 }
 
-/** Key and collection, which are bytes; the collection without a name is as good as any. */
+/** Checks key and collection, which are bytes. A collection needs no name. */
 const place = (key, collection) => [coerce(collection, 'collection'), coerce(key, 'key')];
 
-/** A whole number, as the original makes of anything else. */
+/** Converts a value to a whole number, as the original does. */
 function whole(value) {
   const number = Math.trunc(Number(value));
   return Number.isSafeInteger(number) ? number : 0;
@@ -64,7 +64,7 @@ function deleteIntegerCollection(collection) {
   load().storeDeleteIntegers(coerce(collection, 'collection'));
 }
 
-/** Blocks this thread until no other one holds the lock. */
+/** Blocks this thread until no other thread holds the lock. */
 function lock() {
   load().storeLock();
 }
@@ -73,10 +73,10 @@ function unlock() {
   load().storeUnlock();
 }
 
-/** Internal settings of the original; there is nothing to set here. */
+/** The original has internal settings here; there is nothing to set. */
 function _cfg() {}
 
-/** A function of the original that has no place here. */
+/** Creates a function that says why a function of the original is missing. */
 function absent(name, why) {
   const message = `uws-rs has no ${name}: ${why}`;
   return {

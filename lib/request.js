@@ -1,15 +1,15 @@
 'use strict';
-// HttpRequest: a window on the head of the request being handled, valid during its handler.
+// HttpRequest: a view of the head of the request being handled, valid during its handler.
 
-const { hot } = require('./engine');
-const { coerce, key, requireFunction } = require('./arguments');
+const { calls } = require('./binding');
+const { coerce, key, requireFunction } = require('./validate');
 
 const INVALID =
   'uWS.HttpRequest must not be accessed after await or route handler return. See documentation for uWS.HttpRequest and consult the user manual.';
 
 const Part = Object.freeze({ METHOD: 0, PATH: 1, QUERY: 2 });
 
-/** What the module keeps to itself; see the static block. */
+/** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
 class HttpRequest {
@@ -27,7 +27,7 @@ class HttpRequest {
 
   static {
     internals = {
-      /** The match whose handler runs now. */
+      /** Sets the match whose handler runs now. */
       enter(request, match, route) {
         request.#match = match;
         request.#route = route;
@@ -37,15 +37,17 @@ class HttpRequest {
         request.#valid = false;
       },
       queryBytes: (request, name) =>
-        Buffer.from(hot.requestQuery(request.#offset, request.#length, name, 1) ?? ''),
+        Buffer.from(calls.requestQuery(request.#offset, request.#length, name, 1) ?? ''),
       parameterBytes(request, name) {
         const index = request.#route.parameters.indexOf(key(name));
         if (index < 0) return Buffer.alloc(0);
-        return Buffer.from(hot.requestParameter(request.#offset, request.#length, request.#match, index, 1));
+        return Buffer.from(
+          calls.requestParameter(request.#offset, request.#length, request.#match, index, 1),
+        );
       },
       hasYielded: (request) => request.#yielded,
       describe(request) {
-        const part = (which) => hot.requestPart(request.#offset, request.#length, which);
+        const part = (which) => calls.requestPart(request.#offset, request.#length, which);
         return `${part(Part.METHOD)} ${part(Part.PATH)}`;
       },
     };
@@ -57,12 +59,12 @@ class HttpRequest {
 
   #part(part) {
     this.#check();
-    return hot.requestPart(this.#offset, this.#length, part);
+    return calls.requestPart(this.#offset, this.#length, part);
   }
 
   getHeader(lowerCaseName) {
     this.#check();
-    return hot.requestHeader(this.#offset, this.#length, coerce(lowerCaseName, 'lowerCaseName'));
+    return calls.requestHeader(this.#offset, this.#length, coerce(lowerCaseName, 'lowerCaseName'));
   }
 
   getParameter(indexOrName) {
@@ -72,7 +74,7 @@ class HttpRequest {
       index = this.#route.parameters.indexOf(key(indexOrName, 'indexOrName'));
     }
     if (!(index >= 0)) return '';
-    return hot.requestParameter(this.#offset, this.#length, this.#match, Math.trunc(index));
+    return calls.requestParameter(this.#offset, this.#length, this.#match, Math.trunc(index));
   }
 
   getUrl() {
@@ -90,13 +92,13 @@ class HttpRequest {
   getQuery(name) {
     if (name === undefined) return this.#part(Part.QUERY);
     this.#check();
-    return hot.requestQuery(this.#offset, this.#length, coerce(name, 'key'));
+    return calls.requestQuery(this.#offset, this.#length, coerce(name, 'key'));
   }
 
   forEach(callback) {
     this.#check();
     requireFunction(callback);
-    const fields = hot.requestHeaders(this.#offset, this.#length);
+    const fields = calls.requestHeaders(this.#offset, this.#length);
     for (let i = 0; i < fields.length; i += 2) callback(fields[i], fields[i + 1]);
   }
 

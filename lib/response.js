@@ -1,32 +1,49 @@
 'use strict';
-// HttpResponse: what a handler answers with. Status and headers are collected here; everything else is a command.
+// HttpResponse: the answer to a request. Status and headers are collected here; everything else becomes a
+// command.
 
-const { ANSWER, NEITHER, hot, registers, connections, touched, guarded, Op } = require('./engine');
+const { calls, callArgs } = require('./binding');
+const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
+const { guarded } = require('./errors');
 const {
-  bytes,
   coerce,
   key,
   isRaw,
-  shown,
   ofKey,
   size,
   toArrayBuffer,
   requireArguments,
   requireFunction,
-} = require('./arguments');
-const { RequestBody } = require('./body');
+} = require('./validate');
+const { RequestBody } = require('./request-body');
+const {
+  Content,
+  CONTROL,
+  contentOf,
+  lowerCaseName,
+  checkedContentOf,
+  checkHeaderValue,
+  interim,
+  withLine,
+} = require('./headers');
 const pipeline = require('./pipeline');
-const { Behaviour, readUserData, openWebSocket } = require('./websocket');
+const { Behaviour } = require('./behavior');
+const { readUserData, openWebSocket } = require('./websocket');
 
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
 
 /** Flags of a Request event and of response commands; the numbers of src/channel/layout.rs. */
 const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
-/** From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it came with the head. */
+/**
+ * From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it
+ * came with the head.
+ */
 const BODY_SHIFT = 8;
 const BODY_MASK = 0xffff;
-/** From this bit on they are the number of the exchange on its connection, as Writable events have it, too. */
+/**
+ * From this bit on they are the number of the exchange on its connection, as Writable events have it, too.
+ */
 const EXCHANGE_SHIFT = 24;
 const Respond = Object.freeze({
   CLOSE: 1,
@@ -36,92 +53,13 @@ const Respond = Object.freeze({
   OWN_CONNECTION: 16,
 });
 
-/** The kinds of content that a status allows (RFC 9110 §6.4.1, §8.6). */
-const Content = Object.freeze({ USUAL: 0, INTERIM: 1, NO_CONTENT: 2, NOT_MODIFIED: 3 });
-
-/** @param {string} status a key */
-function contentOf(status) {
-  const at = isRaw(status) ? 1 : 0;
-  if (status[at] === '1') return Content.INTERIM;
-  if (status.startsWith('204', at)) return Content.NO_CONTENT;
-  return status.startsWith('304', at) ? Content.NOT_MODIFIED : Content.USUAL;
-}
-
-/** How the body is delimited once the head has left. */
+/** How the body is delimited once the head has been sent. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
-/** RFC 9110 §5.6.2. */
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Control characters but the tab (RFC 9110 §5.5). */
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\0-\x08\n-\x1f\x7f]/;
-const STATUS = /^[1-9][0-9][0-9]( |$)/;
-const LINE_END = Buffer.from('\r\n');
-/** Header names seen before, in lower case; checking a name again costs a look-up. */
-const knownNames = new Map();
-const KNOWN_NAMES_LIMIT = 1000;
-
-function lowerCaseName(name) {
-  const known = knownNames.get(name);
-  if (known !== undefined) return known;
-  if (!TOKEN.test(name)) {
-    throw new Error(`The header name ${JSON.stringify(name)} has characters that are not allowed in one.`);
-  }
-  const lower = name.toLowerCase();
-  if (knownNames.size < KNOWN_NAMES_LIMIT) knownNames.set(name, lower);
-  return lower;
-}
-
-/** Statuses seen before, and what they say of the body. */
-const knownStatuses = new Map();
-
-/** @param {string} status a key */
-function checkedContentOf(status) {
-  const known = knownStatuses.get(status);
-  if (known !== undefined) return known;
-  checkStatus(status);
-  const content = contentOf(status);
-  if (knownStatuses.size < KNOWN_NAMES_LIMIT) knownStatuses.set(status, content);
-  return content;
-}
-
-/** @param {string} content a key */
-function checkHeaderValue(name, content) {
-  if (CONTROL.test(content)) {
-    throw new Error(`The value of the header ${JSON.stringify(name)} has a control character in it.`);
-  }
-}
-
-/** @param {string} status a key */
-function checkStatus(status) {
-  if (!STATUS.test(isRaw(status) ? status.slice(1) : status) || CONTROL.test(status)) {
-    throw new Error(
-      `The status ${JSON.stringify(status)} is not three digits and a reason without control characters.`,
-    );
-  }
-}
-
-/** The same for a status that no other one follows. */
-function checkFinalStatus(status) {
-  checkStatus(status);
-  if (contentOf(status) === Content.INTERIM) throw interim(status);
-}
-
-function interim(status) {
-  return new Error(`The status ${JSON.stringify(shown(status))} is not that of a final response.`);
-}
-
 /**
- * Header lines with one more.
- * @param {string | Buffer} headers
- * @param {string} content a key
+ * Reads the peer's address and that of a PROXY header, as `write_address` of src/channel/layout.rs wrote
+ * them.
  */
-function withLine(headers, name, content) {
-  if (typeof headers === 'string' && !isRaw(content)) return `${headers}${name}: ${content}\r\n`;
-  return Buffer.concat([bytes(headers), Buffer.from(`${name}: `), bytes(ofKey(content)), LINE_END]);
-}
-
-/** The peer's address and the one of a PROXY header, as `write_address` of src/channel/layout.rs has written them. */
 function readAddresses(bytes) {
   const list = [];
   for (let at = 0; list.length < 2;) {
@@ -133,17 +71,20 @@ function readAddresses(bytes) {
   return list;
 }
 
-/** IPv6 fully written out, as in the original. */
+/** Formats an address; IPv6 is written in full, as in the original. */
 function addressText(ip) {
   if (ip.length !== 16) return ip.join('.');
   const hex = Buffer.from(ip).toString('hex');
   return hex.match(/.{4}/g).join(':');
 }
 
-/** Of filters' responses, whose connections may be gone: what came with the event. */
+/**
+ * The addresses of the responses that filters are given: their connections may be gone, so the event brings
+ * the addresses.
+ */
 const keptAddresses = new WeakMap();
 
-/** What the module keeps to itself; see the static block. */
+/** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
 class HttpResponse {
@@ -152,14 +93,14 @@ class HttpResponse {
   #request;
   #open = true;
   #app;
-  /** A key; '': none yet. */
+  /** The status as a key; '': none yet. */
   #status = '';
-  /** Lines; bytes once one of them is no UTF-8. */
+  /** Header lines. They are bytes once one of them is not UTF-8. */
   #headers = '';
   #flags = 0;
-  /** Options of the program's `Connection` headers. */
+  /** The options of the `Connection` headers that the program wrote. */
   #connection = '';
-  /** The length the user announced with a content-length header; -1: none. */
+  /** The length that the program announced with a content-length header; -1: none. */
   #announced = -1;
   #mode = Mode.HEAD_NOT_SENT;
   #offset = 0;
@@ -177,7 +118,7 @@ class HttpResponse {
 
   static {
     internals = {
-      /** The object an event is for; undefined when JavaScript is done with it. */
+      /** Finds the object that an event is for; undefined when JavaScript has released it. */
       at(slot, generation) {
         const res = connections[slot];
         if (res === undefined || !(#slot in res) || res.#generation !== generation) return undefined;
@@ -186,15 +127,18 @@ class HttpResponse {
       is: (object) => #slot in object,
       isOpen: (res) => res.#open,
       hasAbortHandler: (res) => res.#onAborted !== null,
-      /** Whether an object is over with the app, or with the loop. */
+      /** Whether the object ends when the app is closed, or, without an app, when the loop stops. */
       isOf: (res, app) => app === undefined || res.#app === app.id,
-      /** A body is still to come. @param {string} length empty: it is not known */
+      /**
+       * A body is still to come.
+       * @param {string} length the announced length; empty: unknown
+       */
       expectBody(res, length) {
         res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
       },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
-        // An earlier response of the pipeline may have asked.
+        // An earlier response of the pipeline may have asked for the event.
         if (res.#request >>> EXCHANGE_SHIFT !== exchange) return;
         const handler = res.#onWritable;
         if (handler !== null) handler(res.#offset);
@@ -202,17 +146,17 @@ class HttpResponse {
       keepAddresses(res, bytes) {
         keptAddresses.set(res, readAddresses(new Uint8Array(bytes)));
       },
-      /** The connection is gone; the loop has told us or we have told it. */
+      /** The connection is gone: the loop has said so, or JavaScript has decided it. */
       abort(res) {
         if (!res.#open) return;
         pipeline.end(res.#slot, res.#generation);
         res.#forget();
         if (res.#onAborted !== null) guarded(res.#onAborted);
       },
-      /** As `abort`, for a connection that the loop still has. */
+      /** Ends a response whose connection the loop still has. */
       abortAndClose(res) {
         if (!res.#open) return;
-        hot.command(Op.CLOSE, res.#slot, res.#generation, 0);
+        calls.command(Op.CLOSE, res.#slot, res.#generation, 0);
         internals.abort(res);
         touched();
       },
@@ -234,7 +178,7 @@ class HttpResponse {
     return this.#status === '' ? Content.USUAL : contentOf(this.#status);
   }
 
-  /** Ends with a small page of ours, whatever head the handler had begun. */
+  /** Ends the response with a small error page, whatever head the handler had begun. */
   #endWithPage(status) {
     this.#status = status;
     this.#headers = 'Content-Type: text/html\r\n';
@@ -244,7 +188,7 @@ class HttpResponse {
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
 
-  /** Nothing more may be asked of this object. */
+  /** Releases the object: from now on its methods throw. */
   #forget() {
     this.#open = false;
     if (connections[this.#slot] === this) connections[this.#slot] = undefined;
@@ -281,7 +225,7 @@ class HttpResponse {
 
   writeHeader(name, value) {
     this.#check();
-    // As a name text is checked below.
+    // A name that is a string is checked below.
     const header = typeof name === 'string' ? name : key(name, 'key');
     const content = typeof value === 'string' && !isRaw(value) ? value : key(value, 'value');
     checkHeaderValue(header, content);
@@ -294,14 +238,16 @@ class HttpResponse {
     return this;
   }
 
-  /** Headers that decide how the message is framed are sent once, by the loop. */
+  /**
+   * The loop alone sends headers that decide how the message is framed. Returns whether this is one of them.
+   */
   #isOwnBusiness(lower, content) {
     switch (lower) {
       case 'content-length':
         this.#announce(content);
         return true;
       case 'transfer-encoding':
-        // The loop says `chunked` where it is so, and nothing else is supported.
+        // The loop writes `chunked` where it applies; no other transfer coding is supported.
         return true;
       case 'connection':
         this.#addConnection(content);
@@ -314,7 +260,9 @@ class HttpResponse {
     }
   }
 
-  /** The options of all such headers leave in one line, which has one meaning. */
+  /**
+   * The options of all `Connection` headers are sent in one line, so that recipients agree on their meaning.
+   */
   #addConnection(content) {
     const all = this.#connection === '' ? content : `${this.#connection}, ${content}`;
     const options = all.split(',').map((option) => option.trim());
@@ -336,7 +284,7 @@ class HttpResponse {
     this.#announced = length;
   }
 
-  /** A client goes on waiting after 1xx; only `upgrade` makes something of 101. */
+  /** A client goes on waiting after a 1xx response. Only `upgrade` can give 101 a meaning. */
   #refuseInterim() {
     if (this.#content === Content.INTERIM) throw interim(this.#status);
   }
@@ -359,15 +307,15 @@ class HttpResponse {
   #tryRespond(op, flags, body, length) {
     const status = this.#takeStatus();
     const headers = this.#takeHeaders();
-    registers[0] = op;
-    registers[1] = this.#slot;
-    registers[2] = this.#generation;
-    registers[3] = flags;
-    registers[4] = length;
-    registers[5] = length / 2 ** 32;
-    if (status === '' && headers === '') hot.respond(body);
-    else hot.respondWithHead(body, status, headers);
-    return registers[ANSWER];
+    callArgs[0] = op;
+    callArgs[1] = this.#slot;
+    callArgs[2] = this.#generation;
+    callArgs[3] = flags;
+    callArgs[4] = length;
+    callArgs[5] = length / 2 ** 32;
+    if (status === '' && headers === '') calls.respond(body);
+    else calls.respondWithHead(body, status, headers);
+    return callArgs[ANSWER];
   }
 
   // ---- ending
@@ -388,10 +336,13 @@ class HttpResponse {
     return this;
   }
 
-  /** Whether the response has no body here but announces one (HEAD, 304); an error when the two contradict. */
+  /**
+   * Whether the body is omitted but its length is announced (HEAD, 304). Throws when body and announced
+   * length contradict.
+   */
   #keepsAnnouncedLength(content) {
     if (this.#content === Content.NO_CONTENT) return false;
-    const length = hot.byteLength(coerce(content, 'body'));
+    const length = calls.byteLength(coerce(content, 'body'));
     const omitted = (this.#request & Flag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
     if (length === this.#announced) return omitted;
     if (length === 0 && omitted) return true;
@@ -401,7 +352,7 @@ class HttpResponse {
   #finish(content, flags) {
     if (this.#mode === Mode.FIXED_LENGTH) {
       const left = this.#total - this.#offset;
-      const length = hot.byteLength(coerce(content, 'body'));
+      const length = calls.byteLength(coerce(content, 'body'));
       if (length > left) {
         throw new Error(
           `The response was announced with ${this.#total} bytes, of which ${left} are left; got ${length}.`,
@@ -446,7 +397,7 @@ class HttpResponse {
       throw new Error('write cannot go on with a response that tryEnd began.');
     }
     this.#refuseInterim();
-    const length = hot.byteLength(coerce(chunk, 'chunk'));
+    const length = calls.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
     const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
     this.#mode = Mode.CHUNKED;
@@ -475,7 +426,7 @@ class HttpResponse {
     if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
     this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
-    const length = hot.byteLength(body);
+    const length = calls.byteLength(body);
     this.#checkTotal(total, length);
     if (closeConnection) this.#flags |= Respond.CLOSE;
     const flags = this.#flags;
@@ -485,7 +436,7 @@ class HttpResponse {
       touched();
       return [true, true];
     }
-    const { tryEnd } = hot;
+    const { tryEnd } = calls;
     const accepted = tryEnd(
       this.#slot,
       this.#generation,
@@ -505,7 +456,7 @@ class HttpResponse {
 
   #checkTotal(total, length) {
     if (this.#mode === Mode.HEAD_NOT_SENT) {
-      // As in the original, 0 is what there is.
+      // A total of 0 means the length of the data, as in the original.
       this.#total = size(total, 'totalSize') || length;
       if (this.#contradicts(this.#total)) {
         throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${this.#total}.`);
@@ -518,7 +469,7 @@ class HttpResponse {
     }
   }
 
-  /** Whether a length is not the one announced before. With 204 none is sent. */
+  /** Whether a length differs from the one announced before. A 204 response announces none. */
   #contradicts(length) {
     return this.#announced >= 0 && this.#announced !== length && this.#content !== Content.NO_CONTENT;
   }
@@ -611,7 +562,7 @@ class HttpResponse {
       const kept = addresses[proxied][what];
       return typeof kept === 'number' ? kept : kept.slice(0);
     }
-    return hot[what](this.#slot, this.#generation, proxied);
+    return calls[what](this.#slot, this.#generation, proxied);
   }
 
   getRemoteAddress() {
@@ -656,7 +607,7 @@ class HttpResponse {
     this.#check();
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
     if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
-    const { upgrade } = hot;
+    const { upgrade } = calls;
     context.withId((id) =>
       upgrade(
         this.#slot,
@@ -669,14 +620,16 @@ class HttpResponse {
         extensions,
       ),
     );
-    // Requests that came behind this one are none any more.
+    // After the upgrade, the bytes behind this request are not requests.
     pipeline.end(this.#slot, this.#generation);
     this.#done(0);
     openWebSocket(this.#slot, this.#generation, context, properties, this.#app);
     touched();
   }
 
-  /** Before the loop is told anything: afterwards there must be an object for the connection. */
+  /**
+   * This runs before the loop is told of the upgrade: afterwards there must be an object for the connection.
+   */
   #readUserData(userData) {
     try {
       return readUserData(userData);
@@ -689,7 +642,7 @@ class HttpResponse {
 
 Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
 
-/** The same on an SSLApp, where it goes by another name. */
+/** The response of an SSLApp, whose class has another name in the original. */
 class SSLHttpResponse extends HttpResponse {}
 
 Object.defineProperty(SSLHttpResponse, 'name', { value: 'uWS.SSLHttpResponse' });
@@ -702,7 +655,4 @@ module.exports = {
   BODY_SHIFT,
   BODY_MASK,
   Respond,
-  lowerCaseName,
-  checkHeaderValue,
-  checkFinalStatus,
 };

@@ -1,9 +1,114 @@
 'use strict';
-// The functions that put off a call, as the runtime had them when this was loaded. Tests replace these functions, the globals as well as
-// the properties of `timers` and `process` (Jest, sinon), and what is handed to a replacement may never be called.
+// When functions are called: the runtime's queues, async contexts, and events of JavaScript's own.
 
+const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { setImmediate } = require('timers');
+const { calls } = require('./binding');
 
+// These are the functions as the runtime had them when this module was loaded. Tests replace the globals as
+// well as the properties of `timers` and `process` (Jest, sinon), and a replacement may never call the
+// function it is given.
 const nextTick = process.nextTick.bind(process);
 
-module.exports = { setImmediate, nextTick };
+// ---- nextTick and microtasks after every handler
+
+/** The function that drains the queues; null: there is none, or it has not been looked for yet. */
+let runTicks = null;
+let prepared = false;
+
+/**
+ * Finds the function of the runtime that drains the nextTick and microtask queues. It is internal, so it is
+ * tried before it is trusted. Without it one event is handled in each callback of the runtime, which drains
+ * the queues afterwards.
+ */
+function findRunTicks() {
+  const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
+  if (typeof candidate !== 'function') return null;
+  let ticked = false;
+  let resolved = false;
+  nextTick(() => (ticked = true));
+  Promise.resolve().then(() => (resolved = true));
+  try {
+    candidate.call(process);
+  } catch (error) {
+    calls.fatal(error);
+  }
+  return ticked && resolved ? candidate.bind(process) : null;
+}
+
+/** Drains the queues, however many of their callbacks throw. */
+function drain() {
+  for (;;) {
+    try {
+      runTicks();
+      return;
+    } catch (error) {
+      calls.fatal(error);
+    }
+  }
+}
+
+/**
+ * Drains the queues, unless the runtime does so. Receivers also call it when they need to see the effects of
+ * a handler's microtasks.
+ */
+function drainNow() {
+  if (runTicks !== null) drain();
+}
+
+/** Whether this module drains the queues; otherwise the runtime does after each of its callbacks. */
+function drainsQueues() {
+  return runTicks !== null;
+}
+
+// ---- async contexts
+
+let scope = null;
+
+/**
+ * A handler, or a callback of the queues that throws, may leave an async context behind, which the next
+ * events would run in. From Node 24 on each event is handled in a scope, which restores the context. Before
+ * Node 24 a scope changes the context of its resource for good, so none is used; the original behaves in the
+ * same way there.
+ */
+function findScope() {
+  const resource = new AsyncResource('uws-rs');
+  const probe = new AsyncLocalStorage();
+  resource.runInAsyncScope(() => probe.enterWith(true));
+  const restores = resource.runInAsyncScope(() => probe.getStore()) === undefined;
+  probe.disable();
+  return restores ? resource : null;
+}
+
+/** Calls `run` outside of the async context of whatever ran before. */
+function outside(run, argument) {
+  if (scope === null) run(argument);
+  else scope.runInAsyncScope(run, undefined, argument);
+}
+
+/** Examines the runtime. This is done once, in a callback of its event loop. */
+function prepareScheduling() {
+  if (prepared) return;
+  prepared = true;
+  runTicks = findRunTicks();
+  scope = findScope();
+}
+
+// ---- events of JavaScript's own
+
+/** `pumping` says whether events are being handled. */
+const turn = { pumping: false };
+
+/** Functions that are to run in events of their own, each followed by its argument. */
+const due = [];
+
+/**
+ * Calls `run(argument)` as an event: after the code that is running now with its nextTicks and microtasks,
+ * before immediates, and outside of the caller's async context.
+ */
+function later(run, argument) {
+  due.push(run, argument);
+  if (!turn.pumping) calls.ring();
+}
+
+module.exports = { setImmediate, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };

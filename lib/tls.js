@@ -1,9 +1,9 @@
 'use strict';
-// The options of an SSLApp or a server name: what users may pass, in the shape the native side takes.
+// Converts the options of an SSLApp or a server name to the form that the native side takes.
 
-const { text } = require('./arguments');
+const { text } = require('./validate');
 
-/** Options that are text, by the name the native side has for each. */
+/** Options that are text, with their native names. */
 const TEXTS = Object.freeze({
   key_file_name: 'keyFileName',
   cert_file_name: 'certFileName',
@@ -13,7 +13,10 @@ const TEXTS = Object.freeze({
   ssl_ciphers: 'sslCiphers',
 });
 
-/** Empty text counts as absent. `ssl_prefer_low_memory_usage` is how this server works anyway. */
+/**
+ * An empty text counts as absent. `ssl_prefer_low_memory_usage` is ignored: this server always works in this
+ * way.
+ */
 function tlsOptions(options) {
   const native = {};
   if (options === undefined || options === null) return native;

@@ -1,8 +1,9 @@
 'use strict';
-// Topic names and how many subscribe to each: what must be answered synchronously. Delivery follows the table in the
-// loop, which knows topics by number. A name is a key (lib/arguments.js): topics are bytes and need not be text.
+// Topic names and the number of subscribers of each, since methods have to answer synchronously. Messages are
+// delivered by the loop, whose table knows topics by number. A name is a key (lib/validate.js): topics are
+// bytes and need not be text.
 
-/** Numbers are unique in the environment, since all its apps share one loop, and reused. */
+/** Numbers are reused. They are unique in the environment, since all its apps share one loop. */
 const freeIds = [];
 let nextId = 0;
 
@@ -35,7 +36,10 @@ class Topics {
   }
 }
 
-/** What one connection subscribes to. Most subscribe to one topic, and a Map for that would be most of their memory. */
+/**
+ * The topics of one connection. Most connections subscribe to one topic, and a Map would use most of their
+ * memory.
+ */
 class Subscriptions {
   #first = null;
   #more = null;
@@ -57,7 +61,7 @@ class Subscriptions {
     else (this.#more ??= new Map()).set(topic.name, topic);
   }
 
-  /** Whether it was there. */
+  /** Returns whether the topic was there. */
   delete(topic) {
     if (this.#first === topic) {
       this.#first = null;
@@ -66,7 +70,7 @@ class Subscriptions {
     return this.#more?.get(topic.name) === topic && this.#more.delete(topic.name);
   }
 
-  /** A copy, so that handlers may subscribe and unsubscribe while it is walked through. */
+  /** Returns a copy, so that handlers may subscribe and unsubscribe during an iteration. */
   all() {
     const more = this.#more === null ? [] : this.#more.values();
     return this.#first === null ? [...more] : [this.#first, ...more];

@@ -1,21 +1,9 @@
 'use strict';
-// WebSocket and the behaviour of a `ws` route. The object is also its own user data, as in uWebSockets.js, so all
-// state is private.
+// WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
-const {
-  ANSWER,
-  NEITHER,
-  hot,
-  registers,
-  handlers,
-  connections,
-  start,
-  touched,
-  guarded,
-  addHandler,
-  forgetHandler,
-  Op,
-} = require('./engine');
+const { calls, callArgs } = require('./binding');
+const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
+const { guarded } = require('./errors');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -25,114 +13,22 @@ const {
   toArrayBuffer,
   integer,
   whole,
-  callbackError,
   requireArguments,
   requireFunction,
-} = require('./arguments');
+} = require('./validate');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
 
 /** Flags of a Send command; the numbers of src/channel/layout.rs. */
 const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
-/** Which optional events the loop should report; the numbers of src/event_loop/context.rs. */
-const WANTS = Object.freeze({ message: 1, drain: 2, dropped: 4, ping: 8, pong: 16 });
-const HANDLERS = ['upgrade', 'open', 'message', 'dropped', 'drain', 'close', 'ping', 'pong', 'subscription'];
 
-/** A handler that is absent, or null as some programs write it. */
-function handlerOf(options, name) {
-  const handler = options[name];
-  if (handler === undefined || handler === null) return null;
-  if (typeof handler !== 'function') throw callbackError(name);
-  return handler;
-}
-
-// The original converts whatever numbers are given as, and so does this: text from the environment, fractions, null.
-
-function number(options, name, fallback) {
-  const value = options[name];
-  return value === undefined ? fallback : whole(value);
-}
-
-const MAX_U32 = 0xffffffff;
-
-/** A limit of bytes: there is none beyond 32 bits, nor below 0, which wraps around there. */
-function limit(options, name, fallback, unlimited) {
-  const value = number(options, name, fallback);
-  return value < 0 || value > MAX_U32 ? unlimited : value;
-}
-
-/** True and numbers that are not 0; `'true'` is no number. */
-function boolean(options, name, fallback) {
-  return number(options, name, fallback ? 1 : 0) !== 0;
-}
-
-/** Minutes, of which more than four hours are four hours; infinitely many are none, as there. */
-function maxLifetime(options) {
-  const value = number(options, 'maxLifetime', 0);
-  return Number.isFinite(value) ? Math.min(Math.max(value, 0), 240) : 0;
-}
-
-/** The checked options of one `ws` route; also the `context` that `upgrade` handlers pass on. */
-class Behaviour {
-  /** By which the loop names it; -1: it has forgotten it, or has not been told. */
-  id = -1;
-
-  /** Reads the options, whose getters may add routes: the number of this one is given afterwards. */
-  constructor(app, pattern, options) {
-    this.app = app;
-    this.parameters = pattern;
-    for (const name of HANDLERS) this[name] = handlerOf(options, name);
-    this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
-    this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
-    this.native = {
-      id: -1,
-      maxPayloadLength: limit(options, 'maxPayloadLength', 16 * 1024, MAX_U32),
-      idleTimeout: idleTimeout(options),
-      maxLifetime: maxLifetime(options) * 60,
-      maxBackpressure: this.maxBackpressure,
-      closeOnBackpressureLimit: this.closeOnBackpressureLimit,
-      sendPingsAutomatically: boolean(options, 'sendPingsAutomatically', true),
-      resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
-      compression: number(options, 'compression', 0) & 0xffff,
-      autoUpgrade: this.upgrade === null,
-      wants: Object.entries(WANTS).reduce(
-        (bits, [name, bit]) => (this[name] === null ? bits : bits | bit),
-        0,
-      ),
-    };
-  }
-
-  register(engine) {
-    this.id = addHandler(this);
-    this.native.id = this.id;
-    engine.addBehaviour(this.native);
-  }
-
-  /**
-   * Calls `upgrade` with the number the loop knows it by. For a handler that answers after its route was removed that is a new
-   * one, for this once: connections hold what they need by themselves.
-   */
-  withId(upgrade) {
-    if (this.id !== -1) return void upgrade(this.id);
-    this.register(start());
-    upgrade(this.id);
-    forgetHandler(this.id);
-  }
-}
-
-/** The original aborts the process for 1 to 7 and above 960; without end is never. */
-function idleTimeout(options) {
-  const value = number(options, 'idleTimeout', 120);
-  if (value === 0 || !Number.isFinite(value)) return 0;
-  if (value < 8 || value > 960)
-    throw new RangeError(`idleTimeout must be 0 or from 8 to 960 seconds; got ${value}.`);
-  return value;
-}
-
-/** Sockets that an app accepted whose id this is, and a route of another one has. They are over with whichever is closed first. */
+/**
+ * Sockets of a route of one app that were upgraded by another app, by the id of the latter. They end when
+ * either app is closed.
+ */
 const guests = new Map();
 
-/** What the module keeps to itself; see the static block. */
+/** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
 class WebSocket {
@@ -151,7 +47,7 @@ class WebSocket {
 
   static {
     internals = {
-      /** The object an event is for; undefined when JavaScript is done with it. */
+      /** Finds the object that an event is for; undefined when JavaScript has released it. */
       at(slot, generation) {
         const ws = connections[slot];
         if (ws === undefined || !(#slot in ws) || ws.#generation !== generation) return undefined;
@@ -159,19 +55,24 @@ class WebSocket {
       },
       is: (object) => #slot in object,
       behaviour: (ws) => ws.#behaviour,
-      /** Whether an object is over with the app, or with the loop, and is not yet. */
+      /** Whether an open object ends when the app is closed, or, without an app, when the loop stops. */
       isOf(ws, app) {
         if (ws.#closing) return false;
         return app === undefined || ws.#behaviour.app === app || guests.get(ws) === app.id;
       },
-      /** The loop has closed what the app accepted. */
+      /**
+       * Ends an object with its app. The loop has closed the connections that this app accepted, but not
+       * those of others.
+       */
       overWith(ws, app) {
         if (guests.has(ws) && guests.get(ws) !== app?.id) {
-          hot.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
+          calls.command(Op.CLOSE, ws.#slot, ws.#generation, 0);
         }
         internals.over(ws, 1006, new ArrayBuffer(0));
       },
-      /** Runs the handlers of the end: subscriptions first, then `close`, in which the object is invalid. */
+      /**
+       * Calls the handlers for the end: `subscription` first, then `close`, in which the object is invalid.
+       */
       over(ws, code, reason) {
         if (ws.#closing) return;
         ws.#closing = true;
@@ -198,18 +99,18 @@ class WebSocket {
   }
 
   #try(message, flags) {
-    registers[0] = this.#slot;
-    registers[1] = this.#generation;
-    registers[2] = flags;
-    registers[3] = this.#behaviour.maxBackpressure;
-    hot.send(message);
-    return registers[ANSWER];
+    callArgs[0] = this.#slot;
+    callArgs[1] = this.#generation;
+    callArgs[2] = flags;
+    callArgs[3] = this.#behaviour.maxBackpressure;
+    calls.send(message);
+    return callArgs[ANSWER];
   }
 
   #drop(message, flags) {
     const { dropped, closeOnBackpressureLimit } = this.#behaviour;
     if (closeOnBackpressureLimit) {
-      hot.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
+      calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
     }
     if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & Send.BINARY) !== 0);
     touched();
@@ -240,7 +141,7 @@ class WebSocket {
 
   ping(message) {
     this.#check();
-    const length = message === undefined ? 0 : hot.byteLength(coerce(message, 'message'));
+    const length = message === undefined ? 0 : calls.byteLength(coerce(message, 'message'));
     if (length > 125)
       throw new RangeError(`message must not be longer than 125 bytes in a ping; got ${length}.`);
     return this.#send(message, Send.PING);
@@ -248,7 +149,7 @@ class WebSocket {
 
   getBufferedAmount() {
     this.#check();
-    return hot.buffered(this.#slot, this.#generation);
+    return calls.buffered(this.#slot, this.#generation);
   }
 
   end(code, shortMessage) {
@@ -259,7 +160,7 @@ class WebSocket {
     // The conversion may have run a `valueOf` that ended or closed.
     this.#check();
     if (this.#closing) return;
-    hot.end(this.#slot, this.#generation, number, reason);
+    calls.end(this.#slot, this.#generation, number, reason);
     internals.over(this, number, toArrayBuffer(reason));
     touched();
   }
@@ -267,7 +168,7 @@ class WebSocket {
   close() {
     this.#check();
     if (this.#closing) return;
-    hot.command(Op.CLOSE, this.#slot, this.#generation, 0);
+    calls.command(Op.CLOSE, this.#slot, this.#generation, 0);
     internals.over(this, 1006, new ArrayBuffer(0));
     touched();
   }
@@ -290,7 +191,7 @@ class WebSocket {
     if (this.#topics.has(name)) return true;
     const joined = this.#behaviour.app.topics.join(name);
     this.#topics.add(joined);
-    hot.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
+    calls.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
     this.#tellSubscription(joined, joined.count, joined.count - 1);
     touched();
     return true;
@@ -302,13 +203,13 @@ class WebSocket {
     const name = key(topic, 'topic');
     const joined = this.#topics?.get(name);
     if (joined === undefined) return false;
-    hot.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
+    calls.command(Op.UNSUBSCRIBE, this.#slot, this.#generation, joined.id);
     this.#leave(joined);
     touched();
     return true;
   }
 
-  /** Once, whichever of the handlers it calls unsubscribe meanwhile. */
+  /** Leaves a topic once, even if the handlers that this calls unsubscribe meanwhile. */
   #leave(joined) {
     if (!this.#topics.delete(joined)) return;
     const count = joined.count - 1;
@@ -318,8 +219,8 @@ class WebSocket {
 
   #leaveTopics() {
     if (this.#topics === null || this.#topics.size === 0) return;
-    // The loop may have this socket as a subscriber still, and the numbers are given back now.
-    hot.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
+    // The loop may still list this socket as a subscriber, and the topic numbers are freed now.
+    calls.command(Op.LEAVE_TOPICS, this.#slot, this.#generation, 0);
     for (const joined of this.#topics.all()) this.#leave(joined);
   }
 
@@ -351,12 +252,12 @@ class WebSocket {
     const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
     if (others === 0) return false;
     const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    hot.publish(target.id, this.#slot, this.#generation, data, flags);
+    calls.publish(target.id, this.#slot, this.#generation, data, flags);
     touched();
     return true;
   }
 
-  // ---- who
+  // ---- user data and addresses
 
   getUserData() {
     return this;
@@ -364,7 +265,7 @@ class WebSocket {
 
   #address(what) {
     this.#check();
-    return hot[what](this.#slot, this.#generation, 0);
+    return calls[what](this.#slot, this.#generation, 0);
   }
 
   getRemoteAddress() {
@@ -383,8 +284,8 @@ class WebSocket {
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 
 /**
- * Reads the properties of the user data that become the socket's own: the enumerable ones, then all those with a symbol for a key. Getters
- * run here, so this may throw.
+ * Reads the properties of the user data that become properties of the socket: the enumerable ones, then all
+ * whose key is a symbol. Getters run here, so this may throw.
  * @returns {[string | symbol, unknown][]}
  */
 function readUserData(userData) {
@@ -396,12 +297,15 @@ function readUserData(userData) {
 
 const NO_USER_DATA = Object.freeze([]);
 
-/** The same on an SSLApp, where it goes by another name. */
+/** The socket of an SSLApp, whose class has another name in the original. */
 class SSLWebSocket extends WebSocket {}
 
 Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
 
-/** The upgrade is under way; `open` runs before this returns. `acceptedBy` is the id of the app of the request. */
+/**
+ * Creates the socket of an upgrade that is under way, and calls its `open` handler. `acceptedBy` is the id of
+ * the app that received the request.
+ */
 function openWebSocket(
   slot,
   generation,
@@ -418,18 +322,10 @@ function openWebSocket(
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
 
-/** A behaviour by the number the loop knows it by. */
-function behaviourAt(id) {
-  return handlers[id];
-}
-
 module.exports = {
-  Behaviour,
   WebSocket,
   Send,
-  WANTS,
   websocketInternals: internals,
   readUserData,
   openWebSocket,
-  behaviourAt,
 };

@@ -1,7 +1,9 @@
 'use strict';
 
 // Builds the example app with another release of svelte-adapter-uws than the one it names:
+//
 //   node scripts/adapter.js <version, archive or folder of the adapter> <output folder>
+//
 // The browser tests serve the output where EXAMPLE_BUILD names it.
 
 const fs = require('node:fs');

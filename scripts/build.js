@@ -27,7 +27,7 @@ function build({ debug = process.argv.includes('--debug') } = {}) {
   replace(path.join(target, debug ? 'debug' : 'release', LIBRARY), path.join(ROOT, addonName()));
 }
 
-/** By renaming: a process that has the old file mapped keeps it. */
+/** The file is replaced by renaming: a process that has the old one mapped keeps it. */
 function replace(from, to) {
   if (fs.existsSync(to) && fs.readFileSync(to).equals(fs.readFileSync(from))) return;
   fs.copyFileSync(from, `${to}.new`);

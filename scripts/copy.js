@@ -1,6 +1,6 @@
 'use strict';
 
-// Copies of an example app that are installed with other releases of its packages than it names.
+// Copies of an example app in which other releases of its packages are installed than it names.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -9,7 +9,7 @@ const { ROOT, run } = require('./run.js');
 
 const NOT_COPIED = ['node_modules', 'build', '.svelte-kit', '.data', 'generated', 'package-lock.json'];
 
-/** The sources of an app, without what is made from them. */
+/** Lists the sources of an app, without the files made from them. */
 function copySources(app, folder) {
   const filter = (source) => !NOT_COPIED.includes(path.basename(source));
   fs.cpSync(app, folder, { recursive: true, filter });
@@ -29,7 +29,7 @@ function copyApp(app, folder, packages) {
   run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
-/** A folder is packed first, so that what is tested is what npm would install. */
+/** A folder is packed first, so that the tests run on the files that npm would install. */
 function specifier(wanted, into) {
   if (!fs.existsSync(wanted)) return wanted;
   if (!fs.statSync(wanted).isDirectory()) return `file:${path.resolve(wanted)}`;

@@ -1,7 +1,7 @@
 'use strict';
 
-// Keeps the direction of dependency: the protocol knows no socket, clock or JavaScript, the event loop no JavaScript, and the
-// binding no socket. Run alone it prints what breaks that.
+// Keeps the direction of dependency: the protocol knows no socket, clock or JavaScript, the event loop no
+// JavaScript, and the binding no socket. Run alone it prints the lines that break this.
 
 const fs = require('node:fs');
 const path = require('node:path');

@@ -1,6 +1,7 @@
 'use strict';
 
-// What the scripts share. They run in a fresh clone, before anything is installed, so they use Node alone.
+// Functions that the scripts share. They run in a fresh clone, before anything is installed, so they use Node
+// alone.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,7 +11,7 @@ const ROOT = path.join(__dirname, '..');
 const EXAMPLE = path.join(ROOT, 'examples', 'sveltekit');
 const REALTIME = path.join(ROOT, 'examples', 'realtime');
 
-/** Runs a command with our output; ends this process with its failure. */
+/** Runs a command with our output; ends this process if it fails. */
 function run(command, args, options = {}) {
   const code = attempt(command, args, options);
   if (code !== 0) process.exit(code);
@@ -31,7 +32,7 @@ function has(command, args = ['--version']) {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 }
 
-/** `npm ci` where what is installed is older than the lockfile. */
+/** Runs `npm ci` where the installed packages are older than the lockfile. */
 function install(folder) {
   const installed = path.join(folder, 'node_modules', '.package-lock.json');
   if (modified(installed) >= modified(path.join(folder, 'package-lock.json'))) return;
@@ -49,7 +50,10 @@ const APP_SOURCES = [
   'vite.config.ts',
 ];
 
-/** Builds an example app where it, or what it is built with, has changed since, and returns the exit code. */
+/**
+ * Builds an example app where it, or the packages it is built with, has changed since, and returns the exit
+ * code.
+ */
 function buildExample(app = EXAMPLE) {
   const newest = Math.max(...APP_SOURCES.map((name) => newestBelow(path.join(app, name))));
   if (modified(path.join(app, 'build', 'index.js')) > newest) return 0;

@@ -1,7 +1,7 @@
 'use strict';
 
-// `npm start`: builds what is missing and serves the realtime example on http://localhost:3000.
-// PORT, HOST, CLUSTER_WORKERS and the adapter's other variables are passed on, REDIS_URL and DATABASE_URL as well.
+// `npm start`: builds what is missing and serves the realtime example on http://localhost:3000. PORT, HOST,
+// CLUSTER_WORKERS and the adapter's other variables are passed on, as are REDIS_URL and DATABASE_URL.
 
 const { spawn } = require('node:child_process');
 const { build } = require('./build.js');

@@ -1,11 +1,11 @@
 'use strict';
 
-// `npm test`: every check there is, from a fresh clone. `npm run test:peer`: the behaviour tests against the real
-// uWebSockets.js, to see that they ask for what it does.
+// `npm test` runs every check, from a fresh clone. `npm run test:peer` runs the behaviour tests against the
+// real uWebSockets.js, to see that they expect what it does.
 //
 //   UWS_2057              path of a uWebSockets.js 20.57 to compare with; without it those runs are skipped
 //   CHROMIUM              the browser, if not /usr/bin/chromium
-//   SVELTE_ADAPTER_UWS    archive or folder of another release of the adapter to run the browser tests with as well
+//   SVELTE_ADAPTER_UWS    archive or folder of another release of the adapter, for more browser tests
 //   STACK_ADAPTER, STACK_REALTIME, STACK_EXTENSIONS    the same for the tests of the realtime stack
 
 const fs = require('node:fs');
@@ -17,13 +17,16 @@ const { stack } = require('../__test__/stack/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
-const { offences } = require('./layers.js');
+const layers = require('./layers.js');
+const prose = require('./prose.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
-/** Folders of behaviour that only our addon has, or has in full. */
-const OURS = ['types', 'package', 'websocket', 'rest', 'tls', 'robustness'].map((name) => `__test__/${name}`);
-/** Of robustness: what does not depend on the time handshakes take, or on what is in memory. */
+/** Folders of tests for behaviour that only our addon has, or has completely. */
+const OURS = ['types', 'package', 'http', 'websocket', 'threads', 'tls', 'robustness'].map(
+  (name) => `__test__/${name}`,
+);
+/** The specs of robustness that depend neither on the time of handshakes nor on the contents of memory. */
 const ROBUST_OVER_TLS = [
   'closing',
   'crossing',
@@ -40,7 +43,10 @@ const ROBUST_OVER_TLS = [
 ].map((name) => `__test__/robustness/${name}.spec.js`);
 const results = [];
 
-/** Runs a check, which tells its exit code or, as text, why it is skipped. The others run all the same. */
+/**
+ * Runs a check, which returns its exit code or, as text, the reason why it is skipped. The other checks run
+ * in any case.
+ */
 function step(name, check) {
   console.log(`\n=== ${name}`);
   const started = Date.now();
@@ -57,7 +63,7 @@ function rust() {
   step('rustfmt', () => attempt('cargo', ['fmt', '--check']));
   step('clippy', () => attempt('cargo', ['clippy', core, ...strict]));
   step('clippy, with the binding', () => attempt('cargo', ['clippy', ...strict]));
-  step('layers', () => report(offences()));
+  step('layers', () => report(layers.offences()));
   const nextest = has('cargo', ['nextest', '--version']);
   step('Rust tests', () => attempt('cargo', nextest ? ['nextest', 'run', core] : ['test', core]));
   step('Rust documentation', () =>
@@ -69,6 +75,7 @@ function javascript() {
   step('ESLint', () => tool('eslint', '.'));
   step('Prettier', () => tool('prettier', '--check', '.'));
   step('types', () => tool('tsc', '--project', '__test__/types'));
+  step('comments', () => report(prose.offences()));
   step('tables of differences', () => report(differences.offences()));
 }
 
@@ -114,14 +121,14 @@ function otherAdapter() {
   }
 }
 
-/** What of the Autobahn testsuite is a matter of a minute; `npm run test:autobahn` runs all of it. */
+/** Runs the part of the Autobahn testsuite that takes a minute; `npm run test:autobahn` runs all of it. */
 function autobahn() {
   const python = findPython();
   if (!python) return 'its suite wants Python 2.7 with pip (PYTHON2 may name it)';
   return attempt(process.execPath, ['__test__/autobahn/run.js', '--quick']);
 }
 
-/** Why there is no such peer here, if there is none. */
+/** Returns the reason why the peer is missing; undefined when it is there. */
 function missing(peer) {
   if (peer === '20.57') return process.env.UWS_2057 ? undefined : 'UWS_2057 names none';
   const main = require.resolve('@trufflesuite/uws-js-unofficial');
@@ -134,7 +141,7 @@ function specs(module, ...folders) {
   return files.length ? run(module, files) : `no tests in ${folders.join(', ')}`;
 }
 
-/** Every App of the specs is an SSLApp, and their clients speak TLS. */
+/** Runs a check in which every App of the specs is an SSLApp, and their clients use TLS. */
 function overTls(check) {
   process.env.UWS_TLS = '1';
   try {

@@ -1,13 +1,13 @@
 'use strict';
-// The echo servers the suite talks to, one for each way of carrying messages. As a program this file serves one of them:
-// `node agents.js NAME`, started by run.js, which is told the port.
+// The echo servers that the suite tests, one for each way of carrying messages. As a program this file serves
+// one of them: `node agents.js NAME`. It is started by run.js, which reads its port.
 
 const { once } = require('node:events');
 const { fork } = require('node:child_process');
 const certificates = require('../tls/certificates');
 const uWS = require('../..');
 
-/** More than the largest message of section 9. */
+/** This is more than the largest message of section 9. */
 const MAX_PAYLOAD = 17 * 1024 * 1024;
 
 const AGENTS = {

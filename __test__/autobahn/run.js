@@ -1,11 +1,13 @@
 'use strict';
-// Autobahn: the conformance suite of WebSocket against our server, compared with the results stored in expected.json.
+// Runs Autobahn, the conformance suite of WebSocket, against our server, and compares the results with
+// expected.json.
 //
 //   node run.js [--quick] [--agents=plain,shared,dedicated,tls] [--record] [case …]
 //
-// Cases are named as the suite does, with wildcards (`7.*`, `12.1.3`); without any: all that apply to a server, compression only where
-// the agent has it. --quick is what a CI can afford. --record writes expected.json anew from what is seen; bad results are not stored.
-// The closing line counts cases of all agents; skipped are the ones known but not asked for, and all of them where there is no Python 2.7.
+// Cases have the names of the suite, with wildcards (`7.*`, `12.1.3`). Without any, all cases for servers are
+// run; those of compression only where the agent has it. With --quick only those are run that CI can afford.
+// With --record the results are written to expected.json; bad results are not stored. The last line counts
+// the cases of all agents. Known cases that were not asked for are skipped; without Python 2.7 all are.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -28,7 +30,10 @@ const QUICK = {
 };
 const GOOD = ['OK', 'INFORMATIONAL'];
 const PARALLEL = 2;
-/** One process of the suite; it writes its results at its very end, so each gets a part of the cases only. */
+/**
+ * The time limit of one process of the suite. A process writes its results at its very end, so each gets only
+ * some of the cases.
+ */
 const LIMIT_S = 900;
 
 function parse(args) {
@@ -52,7 +57,7 @@ function isCompression(pattern) {
   return COMPRESSED.some((section) => matches(section, pattern));
 }
 
-/** What to run of each agent, cut into parts that may run side by side. */
+/** Selects the cases of each agent, in parts that may run side by side. */
 function plan({ quick, agents, cases }) {
   return agents.flatMap((agent) => {
     const all = compresses(agent) ? [...PLAIN, ...COMPRESSED_PARTS] : PLAIN;
@@ -66,7 +71,7 @@ function plan({ quick, agents, cases }) {
   });
 }
 
-/** One word, or two where the end of the connection is judged differently. */
+/** The verdict in one word, or in two where the end of the connection is judged differently. */
 function verdict({ behavior, behaviorClose }) {
   return behavior === behaviorClose ? behavior : `${behavior}, close ${behaviorClose}`;
 }
@@ -75,7 +80,10 @@ function isGood(result) {
   return result.split(', close ').every((word) => GOOD.includes(word));
 }
 
-/** How the cases `patterns` of an agent came out: lists of good and bad ones, the bad with a line that explains. */
+/**
+ * Reads the results of an agent for the cases `patterns`: lists of good and bad ones, the latter with a line
+ * that explains.
+ */
 function judge({ agent, cases: patterns }, results, expected, directory) {
   const known = Object.keys(expected).filter((name) => patterns.some((pattern) => matches(pattern, name)));
   const names = [...new Set([...known, ...Object.keys(results)])];
@@ -106,7 +114,10 @@ async function runPart(part, wstest, directory) {
   }
 }
 
-/** Results in the order of the suite, one for all agents; a case on which they disagree shows as a failure afterwards. */
+/**
+ * Sorts the results as the suite does, one for all agents. A case on which agents disagree is reported as a
+ * failure afterwards.
+ */
 function record(found, expected) {
   const good = Object.entries(found).filter(([, result]) => isGood(result));
   const merged = Object.entries({ ...expected, ...Object.fromEntries(good) });
@@ -114,7 +125,7 @@ function record(found, expected) {
   fs.writeFileSync(EXPECTED, `${JSON.stringify(Object.fromEntries(merged), null, 2)}\n`);
 }
 
-/** The cases known for `agents`, of which those not run count as skipped. */
+/** The cases known for `agents`; those that were not run count as skipped. */
 function total(agents, expected) {
   const names = Object.keys(expected);
   const of = (agent) => names.filter((name) => compresses(agent) || !isCompression(name)).length;

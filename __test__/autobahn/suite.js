@@ -1,17 +1,18 @@
 'use strict';
-// The Autobahn testsuite itself: a virtual environment of Python 2.7 made once and kept, and one run of `wstest` in it.
+// The Autobahn testsuite itself: a virtual environment of Python 2.7, which is made once and kept, and a run
+// of `wstest` in it.
 
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { execFileSync, spawn, spawnSync } = require('node:child_process');
 
-/** The last virtualenv that makes environments of Python 2.7. */
+/** The last virtualenv that creates environments of Python 2.7. */
 const VIRTUALENV = 'virtualenv==20.15.1';
 const SUITE = 'autobahntestsuite';
 const CACHE = path.join(os.tmpdir(), `uws-rs-autobahn-${os.userInfo().uid}`);
 
-/** The programs that may be Python 2.7: $PYTHON2, what is in the path, what pyenv has. */
+/** The programs that may be Python 2.7: $PYTHON2, those in the path, and those of pyenv. */
 function candidates() {
   const versions = path.join(process.env.PYENV_ROOT || path.join(os.homedir(), '.pyenv'), 'versions');
   const installed = fs.existsSync(versions) ? fs.readdirSync(versions) : [];
@@ -20,13 +21,13 @@ function candidates() {
   return [...(process.env.PYTHON2 ? [process.env.PYTHON2] : []), ...named, 'python2.7', 'python2'];
 }
 
-/** Python 2.7 with pip, or undefined. A shim of pyenv may exist and yet not run. */
+/** Finds Python 2.7 with pip; undefined without one. A shim of pyenv may exist and yet not run. */
 function python() {
   const probe = 'import sys, pip; sys.exit(sys.version_info[:2] != (2, 7))';
   return candidates().find((program) => spawnSync(program, ['-c', probe]).status === 0);
 }
 
-/** The path of `wstest`, installed with `python` where it is not yet. */
+/** Returns the path of `wstest`, and installs it with `python` if it is missing. */
 function install(program) {
   const environment = path.join(CACHE, 'python');
   const wstest = path.join(environment, 'bin', 'wstest');
@@ -46,7 +47,10 @@ function install(program) {
   return wstest;
 }
 
-/** Runs `cases` against the server at `url`; what the suite says of each, by case, with the name of the detailed report. */
+/**
+ * Runs `cases` against the server at `url`. Returns the verdicts of the suite by case, with the name of the
+ * detailed report.
+ */
 async function run({ wstest, agent, url, cases, directory, limitS }) {
   fs.mkdirSync(directory, { recursive: true });
   const specification = path.join(directory, 'fuzzingclient.json');

@@ -1,7 +1,7 @@
 'use strict';
 
-// The adapter with worker threads that are handed their connections (CLUSTER_MODE=acceptor, the only mode of 0.3): they end in
-// every way a thread can while their sockets are busy, and are replaced.
+// The adapter with worker threads to which connections are handed (CLUSTER_MODE=acceptor, the only mode of
+// 0.3). The threads end in every possible way while their sockets are busy, and are replaced.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -36,7 +36,7 @@ for (const [name, env] of Object.entries(OVER)) {
       for (const way of WAYS) {
         load.nobody = way === 'all';
         const gone = server.count(EXITED) + (way === 'all' ? 2 : 1);
-        // One of two is certain: what registers first may cancel the start of the other.
+        // One of two workers is certain: the one that registers first may cancel the start of the other.
         const ready = server.count(REGISTERED) + 1;
         server.process.kill('SIGUSR2');
         await server.until(() => server.count(EXITED) >= gone && server.count(REGISTERED) >= ready);
@@ -56,12 +56,14 @@ for (const [name, env] of Object.entries(OVER)) {
 const REGISTERED = /Worker thread \d+ registered/g;
 const EXITED = /Worker thread -?\d+ exited/g;
 
-/** Clients that go on, with another connection where theirs was cut. */
+/** Clients that continue on another connection when theirs was cut. */
 class Load {
   answers = 0;
   cut = 0;
   wrong = [];
-  /** All workers are gone or going: the acceptor refuses connections or, until it knows, has no routes. */
+  /**
+   * All workers are gone or about to be: the acceptor refuses connections or, until it knows, has no routes.
+   */
   nobody = false;
   #over = false;
   #clients;
@@ -79,7 +81,7 @@ class Load {
     ];
   }
 
-  /** Waits for so many more answers. */
+  /** Waits for the given number of further answers. */
   async further(count) {
     const enough = this.answers + count;
     await this.server.until(() => this.answers >= enough);
@@ -158,7 +160,10 @@ async function subscribed(server) {
   return socket;
 }
 
-/** Connections go round the workers: each of these is with another, and hears what the other says. */
+/**
+ * Connections are distributed to the workers in turn: each of these is with another worker, and receives the
+ * messages of the others.
+ */
 async function bothHear(server) {
   const sockets = [await subscribed(server), await subscribed(server)];
   for (const speaker of sockets) {

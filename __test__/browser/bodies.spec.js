@@ -97,7 +97,7 @@ describe('large bodies', { timeout: 180000 }, () => {
     assert.deepEqual(new Set(all), new Set([expected]));
   });
 
-  it('that are given up halfway cost the server nothing', async () => {
+  it('aborted halfway cost the server nothing', async () => {
     for (let i = 0; i < 10; i++) {
       const controller = new AbortController();
       const response = await fetch(`${server.url}/download/256`, { signal: controller.signal });
@@ -155,7 +155,7 @@ describe('large bodies', { timeout: 180000 }, () => {
   });
 });
 
-/** Resident bytes of the server's process, 0 where the system does not tell. */
+/** Returns the resident bytes of the server's process, 0 where the system does not tell. */
 function rss(server) {
   try {
     const pages = fs.readFileSync(`/proc/${server.process.pid}/statm`, 'utf8').split(' ')[1];

@@ -1,6 +1,7 @@
 'use strict';
 
-// Compressed messages in Chromium: what it negotiates, what goes over the wire, and that every byte arrives as it was sent.
+// Compressed messages in Chromium: what it negotiates, what is sent over the wire, and that every byte
+// arrives as it was sent.
 
 const assert = require('node:assert/strict');
 const net = require('node:net');
@@ -12,7 +13,10 @@ const { openBrowser, openTab } = require('./tabs.js');
 
 const it = (name, body, options) => test(name, { timeout: 120000, ...options }, body);
 
-/** Between the browser and the server: keeps what both say on the connection that became a WebSocket. */
+/**
+ * A proxy between the browser and the server, which keeps the bytes of both directions on the connection that
+ * became a WebSocket.
+ */
 class Tap {
   #connections = [];
 
@@ -40,7 +44,7 @@ class Tap {
     from.on('error', () => to.destroy());
   }
 
-  /** The messages of both directions, as { compressed, length }. */
+  /** Reads the messages of both directions, as { compressed, length }. */
   messages() {
     const upgraded = (chunks) => Buffer.concat(chunks).includes('101 Switching Protocols');
     const { sent, received } = this.#connections.find((each) => upgraded(each.received));
@@ -48,7 +52,10 @@ class Tap {
   }
 }
 
-/** What follows the head of the handshake. RSV1 of a message's first frame says that it is compressed (RFC 7692, 6). */
+/**
+ * Returns the bytes behind the head of the handshake. RSV1 of a message's first frame says that it is
+ * compressed (RFC 7692 §6).
+ */
 function messagesIn(bytes) {
   const list = [];
   let message = null;
@@ -72,7 +79,7 @@ function messagesIn(bytes) {
   return list;
 }
 
-/** Runs in the page: sends each text, waits for its echo, and tells what came back. */
+/** Runs in the page: sends each text, waits for its echo, and returns the echoes. */
 async function echo({ port, texts }) {
   const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
   socket.binaryType = 'arraybuffer';
@@ -96,7 +103,7 @@ async function echo({ port, texts }) {
       back.length === bytes.length && back.every((byte, i) => byte === bytes[i]),
     ]);
   }
-  // All at once: each reply must be of its message.
+  // All are sent at once: each reply must be to its message.
   const replies = new Promise((resolve) => {
     const list = [];
     socket.addEventListener('message', ({ data }) => list.push(data) === texts.length && resolve(list));
@@ -106,7 +113,10 @@ async function echo({ port, texts }) {
   return { extensions: socket.extensions, results, inOrder };
 }
 
-/** Texts as programs send them, of sizes around those where a frame's length or a buffer changes; no two alike. */
+/**
+ * Texts like those of programs, of sizes around those where a frame's length or a buffer changes; no two are
+ * alike.
+ */
 const TEXTS = [1, 100, 125, 126, 1000, 4096, 16384, 65535, 65536, 100000, 1 << 20].map((size) => {
   const entry = (n) =>
     `{"id":${n},"name":"Größe ${(n * 7919) % 1000}","tags":["a${n % 17}","b${n % 5}"],"n":${size}}`;
@@ -172,7 +182,7 @@ it('the live page with the adapter told to compress', async (t) => {
   await Promise.all([a.hears('Compressed or not'), b.hears('Compressed or not')]);
   await a.more();
   await b.counts(1);
-  // What the adapter publishes it wants uncompressed, whatever was negotiated.
+  // The adapter publishes without compression, whatever was negotiated.
   const { sent } = tap.messages();
   assert.ok(sent.length > 0 && sent.every(({ compressed }) => compressed));
   for (const { complaints } of tabs) assert.deepEqual(complaints, []);

@@ -1,6 +1,7 @@
 'use strict';
 
-// The app served over TLS by the adapter itself (SSL_CERT, SSL_KEY), in Chromium, which is told not to mind who signed.
+// The app over TLS, served by the adapter itself (SSL_CERT, SSL_KEY), in Chromium, which accepts any issuer
+// here.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -58,7 +59,7 @@ it('a download and an upload, byte by byte', async (t) => {
     const body = new FormData();
     body.append('file', new File([bytes], 'pattern.bin'));
     await fetch('/files', { method: 'POST', body });
-    // The app names what it stores by its digest.
+    // The app names stored files by their digest.
     return [
       bytes.byteLength,
       (await (await fetch(`/files/${await digest(bytes)}`)).arrayBuffer()).byteLength,

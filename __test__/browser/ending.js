@@ -1,12 +1,15 @@
 'use strict';
 
-// Required by a server's process before the app (NODE_OPTIONS=--require): each SIGUSR2 ends workers, in the next of WAYS.
-// The adapter has no way to ask for it, and threads cannot be killed from outside.
+// A server's process requires this before the app (NODE_OPTIONS=--require). Each SIGUSR2 ends workers, in the
+// next of WAYS. The adapter has no way to ask for it, and threads cannot be killed from outside.
 
 const Module = require('node:module');
 const threads = require('node:worker_threads');
 
-/** How workers end: by the main thread, by themselves, and by the main thread while their JavaScript never returns. */
+/**
+ * The ways in which workers end: by the main thread, by themselves, and by the main thread while their
+ * JavaScript never returns.
+ */
 const WAYS = ['terminate', 'throw', 'exit', 'stall', 'all'];
 
 const orders = new threads.BroadcastChannel('ending');

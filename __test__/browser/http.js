@@ -1,6 +1,7 @@
 'use strict';
 
-// A client that takes responses as they come, two Content-Length fields included, which Node's own refuse.
+// A client that accepts responses as they are, even with two Content-Length fields, which Node's own clients
+// refuse.
 
 const net = require('node:net');
 const tls = require('node:tls');
@@ -12,7 +13,7 @@ class Connection {
   #chunks;
   #buffer = Buffer.alloc(0);
 
-  /** Over TLS where there is a certificate to trust. */
+  /** The connection uses TLS where there is a certificate to trust. */
   static async open(port, { ca } = {}) {
     const socket = ca
       ? tls.connect({ port, host: '127.0.0.1', servername: 'localhost', ca })
@@ -22,7 +23,7 @@ class Connection {
   }
 
   constructor(socket) {
-    // A reset shows where something is read; a write that meets it is no failure of the test.
+    // A reset is seen where the test reads; a write that meets it does not fail the test.
     this.#socket = socket.on('error', () => {});
     this.#chunks = socket[Symbol.asyncIterator]();
   }
@@ -40,7 +41,7 @@ class Connection {
     return this.response({ head: method === 'HEAD' });
   }
 
-  /** Reads a whole response. `head` means the answer to HEAD, which has no body whatever it announces. */
+  /** Reads a whole response. `head` means the response to HEAD, which has no body whatever it announces. */
   async response({ head = false } = {}) {
     const lines = (await this.#until('\r\n\r\n')).toString('latin1').split('\r\n');
     const fields = lines.slice(1).map((line) => {
@@ -56,7 +57,7 @@ class Connection {
     return { status, all, header: (name) => all(name)[0], body };
   }
 
-  /** Waits until the peer closes; whatever it still sends is passed over. */
+  /** Waits until the peer closes; the data it still sends is ignored. */
   async closed() {
     while (!(await this.#chunks.next()).done);
   }
@@ -107,7 +108,7 @@ class Connection {
   }
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on a connection of its own. */
 async function request(port, method, target, fields, body, options) {
   const connection = await Connection.open(port, options);
   try {

@@ -1,6 +1,7 @@
 'use strict';
 
-// The live room in Chromium: what one tab does, the other sees, over form actions, publish, presence and replay.
+// The live room in Chromium: an action in one tab is seen in the other, by form actions, publish, presence
+// and replay.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -140,7 +141,7 @@ it(
   needsDescriptors,
 );
 
-/** Writes into the room's file what another process would have written there. */
+/** Appends to the room's file as another process would have. */
 function sayMeanwhile(log, text) {
   const from = { id: 'elsewhere', name: 'Elsewhere', hue: 0 };
   fs.appendFileSync(

@@ -53,7 +53,8 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
 
 for (const [accept, options] of [
   ['text/html', {}],
-  // Answered in the very tick in which the rest of the body came, after which the adapter ends the process.
+  // The handler answers in the very tick in which the rest of the body came, after which the adapter ends the
+  // process.
   ['application/json', onlyOurs('loses what is written in the tick that ends the process')],
 ]) {
   const name = `SIGTERM lets a request that is being received be answered whole, ${accept}`;
@@ -141,7 +142,7 @@ async function openWebSocket(server) {
   return connection;
 }
 
-/** Waits until nobody listens any more: what is printed comes before the listen socket is closed. */
+/** Waits until nobody listens any more: the message is printed before the listen socket is closed. */
 async function refuses(port) {
   for (;;) {
     try {
@@ -153,7 +154,7 @@ async function refuses(port) {
   }
 }
 
-/** Until a request sent before has certainly reached its handler: a later one was answered. */
+/** Waits until a request sent before has certainly reached its handler: a later one was answered. */
 async function inFlight(server) {
   for (let i = 0; i < 2; i++) assert.equal((await request(server.port, 'GET', '/')).status, 200);
 }

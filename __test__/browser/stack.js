@@ -1,10 +1,11 @@
 'use strict';
 
-// The built example app as it is deployed: a folder of its own with the build and, in its node_modules, the module under
-// test by the name uWebSockets.js. Each server is a process.
+// The built example app as it is deployed: a folder of its own with the build and, in its node_modules, the
+// module under test by the name uWebSockets.js. Each server is a process.
 //
-// UWS_MODULE: `ours` (default), `20.30` or `20.57` (its path in UWS_2057), as in ../support.js.
-// EXAMPLE_BUILD: the adapter's output to serve, instead of that of examples/sveltekit.
+// UWS_MODULE names the module: `ours` (default), `20.30` or `20.57` (its path in UWS_2057), as in
+// ../support.js. EXAMPLE_BUILD names the output of the adapter to serve instead of that of
+// examples/sveltekit.
 
 const fs = require('node:fs');
 const net = require('node:net');
@@ -17,16 +18,19 @@ const ROOT = path.join(__dirname, '..', '..');
 const EXAMPLE = path.join(ROOT, 'examples', 'sveltekit');
 const MODULE = process.env.UWS_MODULE || 'ours';
 const START_MS = 20000;
-/** Printed for each worker: adapter 0.3's are handed their connections, those of 0.5 listen themselves. */
+/**
+ * The line printed for each worker: those of adapter 0.3 are handed their connections, those of 0.5 listen
+ * themselves.
+ */
 const WORKER_READY = 'Worker thread \\d+ (registered|listening on)';
 
-/** Option `skip` of a test for what the original gets wrong. */
+/** The option `skip` of a test for an error of the original. */
 const onlyOurs = (reason) => ({ skip: MODULE === 'ours' ? false : `${MODULE}: ${reason}` });
 
-/** Option `skip` of a test with worker threads, which take a member that 20.30 lacks. */
+/** The option `skip` of a test with worker threads, which need a member that 20.30 lacks. */
 const needsDescriptors = { skip: MODULE === '20.30' && '20.30 has no getDescriptor' };
 
-/** A folder that serves the app, gone after the test, and with it the data it wrote. */
+/** A folder that serves the app; it is deleted after the test, with the data written there. */
 class Deployment {
   constructor(t) {
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-app-'));
@@ -80,12 +84,12 @@ class Deployment {
 
 class Server {
   output = '';
-  /** Exit code or signal, once it has ended. */
+  /** The exit code or signal of the process, once it has ended. */
   ended;
 
   constructor(cwd, port, env) {
     this.port = port;
-    /** The certificate to trust, where the app is served over TLS. */
+    /** The certificate to trust where the app is served over TLS. */
     this.ca = env.SSL_CERT && fs.readFileSync(env.SSL_CERT);
     this.url = this.ca ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
     const inherited = { ...process.env };
@@ -110,7 +114,7 @@ class Server {
     }
   }
 
-  /** Waits for a condition, for as long as the test may take and the server lives. */
+  /** Waits for a condition as long as the test may take and the server lives. */
   async until(condition) {
     while (!condition()) {
       if (this.ended !== undefined) throw new Error(`server ended (${this.ended}):\n${this.output}`);
@@ -118,12 +122,12 @@ class Server {
     }
   }
 
-  /** How often it has printed that. */
+  /** How often the server has printed the line. */
   count(pattern) {
     return this.output.match(pattern)?.length ?? 0;
   }
 
-  /** Sends the signal and tells how the process ended. */
+  /** Sends the signal and returns how the process ended. */
   stop(signal = 'SIGTERM') {
     if (this.ended === undefined) this.process.kill(signal);
     return this.exited;
@@ -147,8 +151,8 @@ function peerPath() {
 }
 
 /**
- * A port nobody uses, below those that outgoing connections are given: the server starts to listen some time later, and other
- * specs run beside this one.
+ * Finds a port that nobody uses, below those that outgoing connections are given: the server starts to listen
+ * some time later, and other specs run beside this one.
  */
 async function freePort() {
   for (;;) {

@@ -1,6 +1,6 @@
 'use strict';
 
-// Chromium and its tabs. A tab remembers what its console complained about.
+// Chromium and its tabs. A tab records the errors of its console.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -18,14 +18,14 @@ const ARGUMENTS = [
   '--disable-sync',
 ];
 
-/** A browser that is closed after the test. */
+/** Starts a browser that is closed after the test. */
 async function openBrowser(t) {
   const browser = await chromium.launch({ executablePath: EXECUTABLE, args: ARGUMENTS });
   t.after(() => browser.close());
   return browser;
 }
 
-/** A tab of a visitor of its own: nobody else has its cookies. */
+/** Opens a tab for a visitor whose cookies nobody else has. */
 async function openTab(browser, url, options = {}) {
   const page = await (await browser.newContext(options)).newPage();
   const complaints = [];
@@ -40,7 +40,7 @@ async function openTab(browser, url, options = {}) {
   return { page, complaints, response, sockets, room: new Room(page) };
 }
 
-/** The live page as a visitor handles it. */
+/** The live page as a visitor uses it. */
 class Room {
   constructor(page) {
     this.page = page;
@@ -80,7 +80,7 @@ class Room {
     return this.page.locator('output', { hasText: new RegExp(`^${number}$`) }).waitFor();
   }
 
-  /** Waits until so many people are here and tells their names. */
+  /** Waits until the given number of people are present and returns their names. */
   async people(number) {
     const items = this.page.getByRole('list', { name: 'People' }).getByRole('listitem');
     await this.page.waitForFunction(
@@ -91,7 +91,7 @@ class Room {
   }
 }
 
-/** Keeps a picture as evidence where SCREENSHOTS names a folder. */
+/** Keeps a screenshot where SCREENSHOTS names a folder. */
 async function picture(page, name) {
   if (!process.env.SCREENSHOTS) return;
   fs.mkdirSync(process.env.SCREENSHOTS, { recursive: true });

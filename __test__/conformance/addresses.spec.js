@@ -12,7 +12,7 @@ const six = Object.values(os.networkInterfaces())
   ? false
   : 'no IPv6 here';
 
-/** Answers with all addresses the response knows. */
+/** Answers with all addresses that the response knows. */
 const telling = (t) =>
   serve(t, (app) =>
     app.get('/*', (res) => {
@@ -84,7 +84,7 @@ it('addresses are ArrayBuffers', async (t) => {
   assert.deepEqual(new Set(types), new Set(['[object ArrayBuffer]']));
 });
 
-it('of a WebSocket', async (t) => {
+it('the addresses of a WebSocket', async (t) => {
   const seen = deferred();
   const server = serve(t, (app) =>
     app.ws('/*', {

@@ -52,7 +52,7 @@ const BAD = {
   Date: new Date(),
 };
 
-/** Runs `use(res, req)` in a handler, once; answers whatever happens. */
+/** Runs `use(res, req)` once in a handler and answers in any case. */
 async function inHandler(t, use) {
   const result = deferred();
   const server = serve(t, (app) =>

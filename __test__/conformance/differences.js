@@ -1,6 +1,7 @@
 'use strict';
-// Where this project differs from uWebSockets.js on purpose. The tables of docs/differences.md come from this list. The
-// specs look ids up in it through `differs`; differences.spec.js fails when an id is used and not listed, or the reverse.
+// The differences between this project and uWebSockets.js that are intended. The tables of
+// docs/differences.md are made from this list, the specs look ids up in it through `differs`, and
+// differences.spec.js fails when an id is used but not listed, or listed but not used.
 
 const differences = [];
 const add = (id, section, original, ours) => differences.push({ id, section, original, ours });

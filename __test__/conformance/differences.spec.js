@@ -4,7 +4,7 @@ const path = require('node:path');
 const { it, assert } = require('../support');
 const DIFFERENCES = require('./differences');
 
-const specs = ['.', '../websocket', '../rest', '../tls']
+const specs = ['.', '../http', '../threads', '../websocket', '../package', '../tls']
   .filter((folder) => fs.existsSync(path.join(__dirname, folder)))
   .flatMap((folder) => fs.readdirSync(path.join(__dirname, folder)).map((name) => path.join(folder, name)))
   .filter((name) => name.endsWith('.spec.js') && name !== 'differences.spec.js');

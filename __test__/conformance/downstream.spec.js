@@ -1,5 +1,6 @@
 'use strict';
-// What the packages above rely on, beyond what the other specs pin: their ways of using the module, each in one test.
+// The ways in which other packages use the module, one in each test, as far as the other specs do not cover
+// them.
 const vm = require('node:vm');
 const util = require('node:util');
 const {

@@ -306,12 +306,12 @@ it('filter sees the address of its own connection, however late it is called', f
     })()`,
     { eval: true, workerData: { port: server.port, addresses } },
   );
-  // Each connection has come and gone, and its slot been used again, before any handler runs.
+  // Each connection has come and gone, and its slot has been used again, before any handler runs.
   for (const end = Date.now() + 500; Date.now() < end;);
   await new Promise((resolve) => client.once('exit', resolve));
   await seen.count(8);
   for (const count of [1, -1]) {
-    // An original may be asked when the socket is closed, and then has no address.
+    // An original may be asked after the socket was closed, and then has no address.
     const list = seen.list.filter(([n]) => n === count && (ours || count === 1));
     if (!list.length) continue;
     assert.deepEqual(
@@ -321,7 +321,7 @@ it('filter sees the address of its own connection, however late it is called', f
   }
 });
 
-it('filter: one that adds another, which hears of the next connection', filtered, async (t) => {
+it('filter: one that adds another filter, which is called for the next connection', filtered, async (t) => {
   const heard = [];
   const server = serve(t, (app) => {
     app.filter((res, count) => {

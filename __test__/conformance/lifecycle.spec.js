@@ -37,7 +37,7 @@ const CALLS = {
   upgrade: (res) => res.upgrade({}, 'a', 'b', 'c', {}),
 };
 
-/** The error text of every method called on the object. */
+/** Returns the error text of every method called on the object. */
 function errorsOf(res) {
   return Object.fromEntries(
     Object.entries(CALLS).map(([name, call]) => {
@@ -222,7 +222,7 @@ it('onAborted does not run after a response', async (t) => {
   assert.deepEqual(events.list, []);
 });
 
-it('of two onAborted handlers the later counts and neither registration throws', async (t) => {
+it('the later of two onAborted handlers counts and neither registration throws', async (t) => {
   const events = new Events();
   const server = serve(t, (app) =>
     app.get('/*', (res) => {

@@ -10,7 +10,10 @@ const hello = (app) =>
     res.end('hello');
   });
 
-/** Listens with the given arguments before the callback; resolves with what the callback got, and closes after the test. */
+/**
+ * Listens with the given arguments before the callback. Resolves with the callback's argument, and closes
+ * after the test.
+ */
 function listen(t, ...args) {
   const app = hello(uWS.App());
   t.after(() => app.close());
@@ -23,7 +26,7 @@ function listen(t, ...args) {
   );
   return { app, token, port: token ? uWS.us_socket_local_port(token) : 0 };
 }
-/** A port that was free a moment ago. */
+/** Finds a port that was free a moment ago. */
 async function freePort() {
   const probe = net.createServer();
   await new Promise((resolve) => probe.listen(0, resolve));
@@ -231,7 +234,7 @@ it('listen_unix takes the place of a stale socket, and of no other file', async 
   assert.equal(fs.statSync(file).isFile(), kept);
   if (!kept) return;
   fs.rmSync(file);
-  // Its listener is gone without having removed it.
+  // The process that listened is gone without having removed the socket.
   fs.renameSync(await abandoned(folder), file);
   assert.ok(listens());
   assert.equal(await answers(file), 'hello');
@@ -239,7 +242,7 @@ it('listen_unix takes the place of a stale socket, and of no other file', async 
   assert.equal(await answers(file), 'hello');
 });
 
-/** A socket at which nobody listens any more. */
+/** Creates a socket at which nobody listens any more. */
 async function abandoned(folder) {
   const [first, second] = ['first', 'second'].map((name) => path.join(folder, name));
   const server = net.createServer().listen(first);

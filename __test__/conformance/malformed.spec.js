@@ -1,5 +1,6 @@
 'use strict';
-// Raw requests in the manner of h1spec. What a case becomes: a status code and a close, 'served', or 'stuck' (nothing until the timeout).
+// Raw requests in the manner of h1spec. The outcome of a case is a status code and a close, 'served', or
+// 'stuck' (nothing until the timeout).
 const { it, assert, serve, get, post, differs, ours, v30, turn, Events } = require('../support');
 
 const HOST = 'Host: localhost\r\n';
@@ -8,7 +9,10 @@ const framed = (headers, body = '') =>
   `POST / HTTP/1.1\r\n${HOST}${headers.map((line) => `${line}\r\n`).join('')}\r\n${body}`;
 const chunked = (body) => framed(['Transfer-Encoding: chunked'], body);
 
-/** [name, bytes, what the original does, { id, ours } where ours differs, old: 'served' or 'closed' where 20.30 does that and 20.57 does not] */
+/**
+ * [name, bytes, outcome of the original, { id, ours } where ours differs, old: 'served' or 'closed' where
+ * 20.30 does that and 20.57 does not]
+ */
 const CASES = [
   ['a proper request', head(), 'served'],
   ['a proper request with a body', post('/', 'x'), 'served'],
@@ -245,7 +249,7 @@ function counting(t) {
   return Object.assign(server, { errors });
 }
 
-/** What became of the bytes. */
+/** Returns the outcome for the bytes. */
 async function outcome(server, bytes, wanted) {
   const peer = await server.connect();
   await peer.send(bytes);
@@ -266,7 +270,7 @@ for (const [name, bytes, original, { id, ours: own, old } = {}] of CASES) {
     const server = counting(t);
     const wanted = [id ? differs(id, { original, ours: own }) : original].flat();
     if (v30 && (old === 'closed' || wanted[0] !== 'served')) {
-      // 20.30 closes without a word or leaves the connection to its timeout.
+      // 20.30 closes without a response or leaves the connection to its timeout.
       const peer = await server.connect();
       await peer.send(bytes);
       if (old === 'served') return assert.equal((await peer.response()).code, 200);

@@ -1,5 +1,5 @@
 'use strict';
-// Each handler call is followed by Node's nextTick and microtask queues before the next handler runs.
+// Node's nextTick and microtask queues are drained after each handler call, before the next handler runs.
 const {
   it,
   assert,

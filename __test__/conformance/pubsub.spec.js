@@ -2,7 +2,10 @@
 const { it, assert, serve, Events, turn, text, v30, BINARY, TEXT } = require('../support');
 
 const MIB = 1024 * 1024;
-/** `count` open sockets: sockets[i] on our side, peers[i] on the other; `log` of subscription, dropped and close calls. */
+/**
+ * Opens `count` sockets: sockets[i] on the server's side, peers[i] on the other; `log` has the calls of
+ * subscription, dropped and close.
+ */
 async function room(t, count, behavior = {}, each = () => {}) {
   const log = new Events();
   const sockets = new Events();
@@ -33,7 +36,7 @@ async function room(t, count, behavior = {}, each = () => {}) {
   }
   return { server, app: server.app, sockets: sockets.list, peers, log };
 }
-/** The messages that came before the marker, which is sent last. */
+/** Reads the messages that came before the marker, which is sent last. */
 async function until(peer, ws, marker = 'marker') {
   ws.send(marker);
   const list = [];
@@ -344,7 +347,7 @@ it('subscribe, then publish in one tick is delivered; publish, then subscribe is
   assert.deepEqual(await until(peer, ws), ['in time']);
 });
 
-it('publish, then end: what was published before is delivered before the close frame', async (t) => {
+it('publish, then end: earlier publishes are delivered before the close frame', async (t) => {
   const {
     app,
     sockets: [ws],
@@ -457,7 +460,7 @@ it('publishing from a subscription or close handler', async (t) => {
   assert.equal(await a.message(), 'closed');
 });
 
-it('topics are bytes: those that are no UTF-8 are told apart, and handed back as they are', async (t) => {
+it('topics are bytes: those that are not UTF-8 are distinct, and returned unchanged', async (t) => {
   const {
     app,
     sockets: [a, b],

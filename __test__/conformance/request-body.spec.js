@@ -2,7 +2,7 @@
 const { it, assert, serve, get, post, has, differs, deferred, Events, turn, v30 } = require('../support');
 
 const MIB = 1024 * 1024;
-/** A server that collects [text, isLast] of every onData call and answers `ok` after the last. */
+/** Creates a server that collects [text, isLast] of every onData call and answers `ok` after the last. */
 function collecting(t, attach = (res, handler) => res.onData(handler)) {
   const calls = new Events();
   const server = serve(t, (app) =>

@@ -15,7 +15,7 @@ const {
   upgradeRequest,
 } = require('../support');
 
-/** The value `read(req)` gives in a handler for the request head. */
+/** Returns the value that `read(req)` gives in a handler for the request head. */
 async function seen(t, read, head, pattern = '/*') {
   let value;
   const server = serve(t, (app) =>

@@ -1,7 +1,7 @@
 'use strict';
 const { it, assert, serve, get, request, differs, onlyOurs, child, v30, named } = require('../support');
 
-/** One server whose handler is `respond(res, req)`. */
+/** Creates a server whose only handler is `respond(res, req)`. */
 const answering = (t, respond) =>
   serve(t, (app) =>
     app.any('/*', (res, req) => {
@@ -469,7 +469,7 @@ it('connection: keep-alive is sent as written', async (t) => {
   }
 });
 
-/** The Connection headers of the answer, and whether the connection ends with it. */
+/** Returns the Connection headers of the response, and whether the connection ends with it. */
 async function connectionOf(t, respond, head = get('/')) {
   const server = answering(t, (res) => {
     res.onAborted(() => {});

@@ -17,7 +17,7 @@ const crypto = require('node:crypto');
 
 const MIB = 1024 * 1024;
 const hash = (data) => crypto.createHash('sha1').update(data).digest('hex');
-/** Bytes in which a lost or doubled piece shows. */
+/** Creates bytes in which a lost or repeated piece shows. */
 function pattern(size) {
   const words = new Uint32Array(Math.ceil(size / 4));
   for (let i = 0; i < words.length; i++) words[i] = Math.imul(i, 2654435761);

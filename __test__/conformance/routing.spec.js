@@ -13,7 +13,7 @@ const {
   Events,
 } = require('../support');
 
-/** A server whose routes answer with the label they were given. */
+/** Creates a server whose routes answer with their labels. */
 function labelled(t, routes) {
   return serve(t, (app) => {
     for (const [method, pattern, label] of routes) {
@@ -23,7 +23,7 @@ function labelled(t, routes) {
     }
   });
 }
-/** 20.57 and we answer 404 where nothing matches, 20.30 closes. */
+/** 20.57 and this module answer 404 where nothing matches; 20.30 closes. */
 async function notFound(server, head, options) {
   const peer = await server.connect();
   await peer.send(head);

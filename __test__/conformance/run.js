@@ -1,6 +1,6 @@
 'use strict';
-// Runs the suite for one module and reports: node run.js [ours|20.30|20.57] [spec …]
-// Each spec runs in a process of its own, bounded in time; a crash of the module is a failure of that spec and no more.
+// Runs the suite for one module and reports: node run.js [ours|20.30|20.57] [spec …] Each spec runs in a
+// process of its own, bounded in time; a crash of the module is a failure of that spec only.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -48,7 +48,7 @@ function run(name) {
   });
 }
 
-/** The failing tests and the ends of what they printed, or the tail of a spec that crashed. */
+/** The failing tests and the ends of their output, or the tail of a spec that crashed. */
 function explain({ output, code, signal }) {
   const lines = output.split('\n');
   const failures = lines.flatMap((line, i) =>

@@ -1,5 +1,5 @@
 'use strict';
-// All connections of this file wait at the same time: the 10 s of HTTP cost some 16 s in all.
+// All connections of this file wait at the same time: the 10 s of HTTP take some 16 s altogether.
 const { describe } = require('node:test');
 const { it, assert, serve, get, v30, v57, Events, differs } = require('../support');
 
@@ -15,7 +15,7 @@ describe('timeouts', { concurrency: true }, () => {
     const now = () => Number(process.hrtime.bigint() - started) / 1e9;
     const pending = [];
     const server = serve(t, (app) => {
-      // The 20.57 at hand is a build whose default is 30 s.
+      // The available 20.57 is a build whose default is 30 s.
       if (v57 && app.setIdleTimeout) {
         app.setIdleTimeout(SECONDS);
         app.setResponseTimeout(SECONDS);
@@ -105,7 +105,7 @@ describe('timeouts', { concurrency: true }, () => {
     }
     assert.equal((await kept.response()).body, 'ok');
 
-    // Long after the 10 s: what (20.30 cuts a fast body too) must not time out.
+    // This is long after the 10 s: these connections (20.30 cuts a fast body, too) must not time out.
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, 15500 - now() * 1000)));
     const names = ends.list.map(([name]) => name);
     console.error('DRIP', JSON.stringify(ends.list.find(([name]) => name.startsWith('dripping'))));

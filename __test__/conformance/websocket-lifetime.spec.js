@@ -118,7 +118,7 @@ it('the reason of end is cut at 123 bytes', async (t) => {
   assert.equal(answer.text, 'x'.repeat(123));
 });
 
-it('what was sent before end arrives before the close frame', async (t) => {
+it('messages sent before end arrive before the close frame', async (t) => {
   const { peer, ws } = await pair(t, { maxBackpressure: 0 });
   peer.pause();
   ws.send(Buffer.alloc(16 * 1024 * 1024), true);

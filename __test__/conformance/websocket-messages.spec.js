@@ -18,7 +18,7 @@ const {
   PONG,
 } = require('../support');
 
-/** Records every call of a handler; messages are echoed. */
+/** Creates a server that records every call of a handler and echoes messages. */
 function recording(t, options = {}) {
   const calls = new Events();
   const server = serve(t, (app) =>
@@ -213,7 +213,7 @@ it('a ping is answered with a pong of the same payload and the ping handler runs
     const answer = await peer.frame();
     assert.deepEqual([answer.opcode, answer.text], [PONG, payload]);
   }
-  // Our loop answers by itself; the handler may run after the answer has arrived.
+  // The loop answers by itself; the handler may run after the answer has arrived.
   const calls = await server.calls.count(3);
   assert.deepEqual(
     calls.map(([name]) => name),
@@ -396,7 +396,7 @@ it('an unmasked frame', async (t) => {
       [1002],
     );
   }
-  // Its first four bytes of payload are read as a mask, and four more are waited for.
+  // The first four bytes of its payload are read as a mask, and four more are expected.
   await peer.send(Buffer.from('1234'));
   await server.calls.first(([name]) => name === 'message');
 });

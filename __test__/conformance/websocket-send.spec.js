@@ -17,7 +17,10 @@ const {
 } = require('../support');
 
 const MIB = 1024 * 1024;
-/** A server with one open socket: `ws` on our side, `peer` on the other, and what the handlers saw. */
+/**
+ * Creates a server with one open socket: `ws` on the server's side, `peer` on the other, and the recorded
+ * calls of the handlers.
+ */
 async function pair(t, behavior = {}, { paused = false } = {}) {
   const opened = deferred();
   const events = new Events();
@@ -42,7 +45,9 @@ async function pair(t, behavior = {}, { paused = false } = {}) {
   return { server, peer, ws: await opened.promise, events };
 }
 
-/** Sends to a peer that does not read until the kernel refuses bytes; returns the messages that were accepted. */
+/**
+ * Sends to a peer that does not read until the kernel refuses bytes. Returns the messages that were accepted.
+ */
 async function fill(ws, size = MIB) {
   const message = Buffer.alloc(size, 'f');
   let accepted = 0;
@@ -54,7 +59,10 @@ async function fill(ws, size = MIB) {
   return accepted;
 }
 
-/** Whether the second message to a peer that does not read is dropped; publishes are judged by the loop. */
+/**
+ * Returns whether the second message to a peer that does not read is dropped; the loop decides about
+ * publishes.
+ */
 async function isLimited(t, maxBackpressure) {
   const { ws, server, events } = await pair(t, { maxBackpressure }, { paused: true });
   await fill(ws);
@@ -332,7 +340,7 @@ it('drain runs while the backlog gets smaller, down to 0', async (t) => {
 });
 
 const PIECES = 40;
-/** Sends PIECES of 1 MiB, going on after each drain through `later`. */
+/** Sends PIECES of 1 MiB, and goes on after each drain through `later`. */
 async function stream(t, later) {
   let total = 0;
   const piece = Buffer.alloc(MIB, 'd');

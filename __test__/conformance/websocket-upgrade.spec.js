@@ -24,7 +24,7 @@ const {
 } = require('../support');
 const { AsyncLocalStorage } = require('node:async_hooks');
 
-/** The five values an upgrade handler passes on. */
+/** The five values that an upgrade handler passes on. */
 const offered = (req) =>
   ['sec-websocket-key', 'sec-websocket-protocol', 'sec-websocket-extensions'].map((name) =>
     req.getHeader(name),

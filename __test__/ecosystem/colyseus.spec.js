@@ -4,7 +4,8 @@ const { after } = require('node:test');
 const { assert, client: requests, deferred, it, uWS } = require('./stack');
 const { WebSocket } = require('ws');
 
-// Colyseus asks for the global of Node.js 22; this one also breaks off, which the test of reconnecting needs.
+// Colyseus needs the global WebSocket of Node.js 22; this one can also cut the connection, which the test of
+// reconnecting needs.
 globalThis.WebSocket = WebSocket;
 
 const { Client } = require('@colyseus/sdk');
@@ -24,7 +25,7 @@ class State extends Schema {
 }
 defineTypes(State, { players: { map: Player }, round: 'number' });
 
-/** A room where players have a name and move, and what it saw. */
+/** A room where players have a name and move. It records its events. */
 class Field extends Room {
   onCreate() {
     this.state = new State();
@@ -61,13 +62,13 @@ class Field extends Room {
 }
 
 let game;
-/** One server for all tests: the matchmaker is one for a process. */
+/** All tests share one server: there is one matchmaker per process. */
 async function serve(t) {
   game ||= start();
   const { port } = await game;
   const rooms = new Set();
   t.after(async () => {
-    // Leaving twice never ends.
+    // A second call of `leave` never ends.
     for (const room of rooms) if (room.connection.isOpen) await room.leave();
   });
   const client = new Client(`http://127.0.0.1:${port}`);
@@ -102,7 +103,7 @@ after(async () => {
   transport.app.close();
 });
 
-/** Resolves when the state of a room is as wished. */
+/** Resolves when the state of a room is as expected. */
 function until(room, check) {
   const { promise, resolve } = deferred();
   const attempt = () => check(room.state) && resolve();

@@ -5,7 +5,7 @@ const { assert, client, deferred, it, open, patterned, refusal, uWS } = require(
 
 const adapter = import('crossws/adapters/uws').then((module) => module.default);
 
-/** An app with the hooks on `/ws`, closed after the test. */
+/** Serves the hooks on `/ws` by an app that is closed after the test. */
 async function serve(t, options) {
   const ws = (await adapter)(options);
   const app = uWS.App();

@@ -1,6 +1,6 @@
 'use strict';
 
-// The frameworks over TLS: each with a page, a large answer, a body and a WebSocket.
+// The frameworks over TLS: each serves a page, a large response, a body and a WebSocket.
 
 const fs = require('node:fs');
 const { once } = require('node:events');
@@ -16,7 +16,7 @@ const files = certificates.shared();
 const trust = { ca: fs.readFileSync(files.cert_file_name), servername: 'localhost' };
 const large = patterned(3 << 20);
 
-/** What each framework must do. */
+/** The checks that each framework must pass. */
 async function exercise(t, port) {
   const http = client(port, trust);
   const agent = oneConnection(t, { secure: true });

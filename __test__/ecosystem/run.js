@@ -1,7 +1,7 @@
 'use strict';
 
-// Installs the frameworks and runs their specs. UWS_MODULE and UWS_2057 choose the module under test (see ../support.js).
-// Alone: node __test__/ecosystem/run.js
+// Installs the frameworks and runs their specs. UWS_MODULE and UWS_2057 choose the module under test (see
+// ../support.js). Alone: node __test__/ecosystem/run.js
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -11,12 +11,15 @@ const { attempt } = require('../../scripts/run.js');
 const UNREACHABLE =
   /\b(E?AI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|E\w*TIMEDOUT|ENOTCACHED)\b/;
 
-/** The exit code or, as text, why nothing was run: `npm test` shows both. */
+/** Returns the exit code or, as text, the reason why nothing was run: `npm test` shows both. */
 function ecosystem() {
   return install() ?? attempt(process.execPath, ['--test', '--test-concurrency=2', ...specs()]);
 }
 
-/** Nothing where the frameworks are there. On a machine without a network that is no failure, on CI it is. */
+/**
+ * Returns nothing where the frameworks are installed. On a machine without a network their absence is no
+ * failure, in CI it is.
+ */
 function install() {
   const installed = modified(path.join(__dirname, 'node_modules', '.package-lock.json'));
   if (installed >= modified(path.join(__dirname, 'package-lock.json'))) return undefined;

@@ -1,8 +1,9 @@
 'use strict';
 
-// What the specs of the frameworks share. Each requires it before its framework: with UWS_MODULE=20.57 (see ../support.js) it
-// makes their `uWebSockets.js` mean the original. Without, they find ours as any user's would: it is the package of that name.
-// An older original is too old for the frameworks.
+// The part that the specs of the frameworks share. Each requires it before its framework. With
+// UWS_MODULE=20.57 (see ../support.js) it makes their `uWebSockets.js` mean the original. Otherwise they find
+// this module as any user's would: it is the package of that name. The older original is too old for the
+// frameworks.
 
 const fs = require('node:fs');
 const http = require('node:http');
@@ -29,7 +30,7 @@ if (!ours) {
 if (require('uWebSockets.js') !== uWS)
   throw new Error('the frameworks would not run on the module under test');
 
-/** Sends a request and resolves with the whole answer, also where it is an error. */
+/** Sends a request and resolves with the whole response, also where it is an error. */
 async function request(port, target, options) {
   const message = await begin(port, target, options);
   const chunks = [];
@@ -37,7 +38,10 @@ async function request(port, target, options) {
   return new Answer(message, Buffer.concat(chunks));
 }
 
-/** Sends a request, encrypted where there is a `ca`, and resolves with the head of the answer, whose body the caller reads. */
+/**
+ * Sends a request, encrypted where there is a `ca`, and resolves with the head of the response. The caller
+ * reads the body.
+ */
 function begin(port, target, { body, pieces = [], ...options } = {}) {
   return new Promise((resolve, reject) => {
     const settings = { host: '127.0.0.1', servername: 'localhost', port, path: target, ...options };
@@ -69,7 +73,7 @@ class Answer {
   }
 }
 
-/** Requests to one server, with what a browser would send for each kind of body. */
+/** Requests to one server, as a browser would send them for each kind of body. */
 function client(port, settings) {
   const send = (method) => (target, options) => request(port, target, { method, ...settings, ...options });
   const post = send('POST');
@@ -87,7 +91,7 @@ function client(port, settings) {
       post(target, { body: JSON.stringify(value), headers: { 'content-type': 'application/json' } }),
     postForm: (target, text) =>
       post(target, { body: text, headers: { 'content-type': 'application/x-www-form-urlencoded' } }),
-    /** Multipart as the platform makes it. */
+    /** Multipart as the platform builds it. */
     async postMultipart(target, form) {
       const encoded = new Response(form);
       const body = Buffer.from(await encoded.arrayBuffer());
@@ -103,7 +107,10 @@ function oneConnection(t, { secure } = {}) {
   return agent;
 }
 
-/** A WebSocket that has recorded what came: `messages` of { data, binary }, and `closed` with { code, reason }. */
+/**
+ * A WebSocket that records what it receives: `messages` of { data, binary }, and `closed` with { code, reason
+ * }.
+ */
 class Socket {
   constructor(t, port, target, protocols, options) {
     const scheme = options?.ca ? 'wss' : 'ws';
@@ -133,19 +140,19 @@ class Socket {
     return this.closed;
   }
 
-  /** The first `count` messages as text. */
+  /** Returns the first `count` messages as text. */
   async texts(count) {
     return (await this.messages.count(count)).map(({ data }) => data.toString());
   }
 }
 
-/** Opens a WebSocket; `await` gives it open. */
+/** Opens a WebSocket; awaiting the result gives it open. */
 const open = (t, port, target, protocols, options) => new Socket(t, port, target, protocols, options).opened;
 
-/** The status with which a handshake is refused. */
+/** Returns the status with which a handshake is refused. */
 const refusal = (t, port, target, options) => new Socket(t, port, target, undefined, options).refused;
 
-/** A file of that many bytes, each part different, removed after the test. */
+/** Creates a file of that many bytes in which each part is different. It is removed after the test. */
 function temporaryFile(t, name, size) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-eco-'));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));

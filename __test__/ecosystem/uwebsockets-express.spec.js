@@ -6,7 +6,7 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const { assert, client, it, oneConnection, open, patterned, temporaryFile, uWS } = require('./stack');
 const express = require('express');
 
-// Its CommonJS build asks for files that it does not have, so users import it.
+// Its CommonJS build requires files that it does not have, so programs import it.
 const expressify = import('uwebsockets-express').then((module) => module.default);
 
 /** An express app on an app of uWebSockets.js, closed after the test. */
@@ -158,7 +158,7 @@ it('times out a body that does not come', async (t) => {
   assert.equal(answer, 'HTTP/1.1 408 Request Timeout');
 });
 
-/** The status line for a request whose body stops short. */
+/** Returns the status line for a request whose body is incomplete. */
 function stalled(port) {
   const socket = require('node:net').connect(port, '127.0.0.1');
   socket.write('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n123');

@@ -1,6 +1,6 @@
 'use strict';
-// What lib/ and src/ number for each other: events, commands, flags and the instructions of declared responses stand in both,
-// and have to be the same.
+// Events, commands, flags and the instructions of declared responses have numbers in lib/ and in src/, which
+// must be the same.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -11,37 +11,37 @@ const ROOT = path.join(__dirname, '../..');
 const lib = (name) => require(path.join(ROOT, 'lib', name));
 const source = (name) => fs.readFileSync(path.join(ROOT, 'src', name), 'utf8');
 
-/** The text between the braces that follow `head`. */
+/** Returns the text between the braces that follow `head`. */
 function block(text, head) {
   const from = text.indexOf(`${head} {`);
   assert.ok(from >= 0, `there is no ${head}`);
   return text.slice(from, text.indexOf('\n}', from));
 }
 
-/** Comments may hold anything. */
+/** Removes comments, which may contain anything. */
 const bare = (text) => text.replaceAll(/\/\/.*/g, '');
 
-/** `Name = 1,` of an enum, with names as JavaScript writes them. */
+/** Reads `Name = 1,` of an enum, with names as JavaScript writes them. */
 function variants(file, name) {
   const found = bare(block(source(file), `pub enum ${name}`)).matchAll(/^\s*(\w+) = (\d+),/gm);
   const upper = (word) => word.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase();
   return Object.fromEntries([...found].map(([, variant, number]) => [upper(variant), Number(number)]));
 }
 
-/** `pub const NAME: type = 1;` of a module. */
+/** Reads `pub const NAME: type = 1;` of a module. */
 function constants(file, name) {
   const text = bare(name === undefined ? source(file) : block(source(file), `pub mod ${name}`));
   const found = text.matchAll(/pub const (\w+): \w+ = ([^;]+);/g);
   return Object.fromEntries([...found].map(([, constant, value]) => [constant, number(value)]));
 }
 
-/** A literal, or one shifted by another. */
+/** Reads a literal, or one shifted by another. */
 function number(text) {
   const [value, shift = '0'] = text.replaceAll('_', '').split('<<');
   return Number(value) * 2 ** Number(shift);
 }
 
-test('kinds of events, and the answer of hot functions', () => {
+test('kinds of events, and the answers of native calls', () => {
   const { Kind, EVENT_WORDS } = lib('engine');
   assert.deepEqual({ ...Kind }, variants('channel/layout.rs', 'EventKind'));
   assert.ok(Object.keys(Kind).length > 15);
@@ -60,7 +60,8 @@ test('commands: those that JavaScript numbers itself', () => {
 test('flags', () => {
   const { Flag, Respond, BODY_SHIFT } = lib('response');
   assert.equal(BODY_SHIFT, constants('channel/layout.rs').BODY_SHIFT);
-  const { Send, WANTS } = lib('websocket');
+  const { Send } = lib('websocket');
+  const { WANTS } = lib('behavior');
   const upper = (object) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k.toUpperCase(), v]));
   assert.deepEqual({ ...Flag }, constants('channel/layout.rs', 'request_flag'));
   assert.deepEqual({ ...Respond }, constants('channel/layout.rs', 'respond_flag'));

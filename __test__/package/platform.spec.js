@@ -1,6 +1,7 @@
 'use strict';
 
-// Loading where the addon cannot run: the error says so, instead of naming a file that nobody can build there.
+// Loading where the addon cannot run: the error says so, instead of naming a file that nobody can build
+// there.
 
 const assert = require('node:assert/strict');
 const path = require('node:path');

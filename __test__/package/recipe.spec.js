@@ -1,7 +1,8 @@
 'use strict';
 
-// The recipes of README.md: a project that never heard of uws-rs finds it by the name uWebSockets.js, and so do its
-// dependencies, the one that asks for the original from GitHub included. npm works offline here: nothing is to be fetched.
+// The recipes of README.md: a project that does not know uws-rs finds it by the name uWebSockets.js, and so
+// do its dependencies, even one that asks for the original from GitHub. npm works offline here: nothing may
+// be fetched.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -24,7 +25,7 @@ const body = await new Promise((resolve) => {
 console.log(JSON.stringify({ body, path: fs.realpathSync(path), names }));
 `;
 
-/** A program that imports the module in its own way, serves one request and tells what it got. */
+/** A program that imports the module in its own way, serves one request and reports the response. */
 const PROGRAMS = {
   'default.mjs': `
     import fs from 'node:fs';
@@ -48,7 +49,7 @@ const PROGRAMS = {
     (async () => { ${SERVER} })();`,
 };
 
-/** A package that, like the SvelteKit adapter, wants the original from GitHub and imports it itself. */
+/** A package that, like the SvelteKit adapter, depends on the original from GitHub and imports it itself. */
 const FRAMEWORK = {
   'package.json': JSON.stringify({
     name: 'framework',

@@ -4,7 +4,7 @@ const { Program, sleep } = require('./program');
 
 const BLOCKED = 2000;
 
-/** A server that a message `block` blocks, by sleeping or by work. */
+/** A server that the message `block` blocks, by sleeping or by work. */
 const body = ({ listening }) => {
   const ways = {
     sleep: (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms),
@@ -27,7 +27,7 @@ const body = ({ listening }) => {
         message(ws, message) {
           const [command, way, milliseconds] = Buffer.from(message).toString().split(' ');
           if (command === 'backlog') for (let i = 0; i < 200; i++) ws.send(Buffer.alloc(100000, i), true);
-          // The next turn, when what was sent here has been handed over.
+          // Waits for the next turn, when the data sent here has been handed over.
           setImmediate(() =>
             setImmediate(() => {
               if (command !== 'backlog') ways[way](Number(milliseconds));
@@ -40,7 +40,7 @@ const body = ({ listening }) => {
   console.log(`port ${server.port}`);
 };
 
-/** Runs `during(port)` while JavaScript is blocked; fails if it took until JavaScript was there again. */
+/** Runs `during(port)` while JavaScript is blocked; fails if it took until JavaScript ran again. */
 async function whileBlocked(t, way, during, prepare = async () => {}) {
   const program = Program.start(t, body);
   const port = Number(await program.said('port'));
@@ -95,7 +95,7 @@ for (const way of ['sleep', 'work']) {
   });
 }
 
-/** Two requests without a route on one connection, and something that is no request on another. */
+/** Sends two requests without a route on one connection, and bytes that are not a request on another. */
 async function askUnrouted(port) {
   const peer = await Peer.connect(port);
   for (let i = 0; i < 2; i++) assert.equal((await peer.request(get(`/nothing/${i}`))).code, 404);
@@ -114,7 +114,7 @@ it('JavaScript is blocked: a backlog of 20 MB drains to a client that begins to 
       peer.resume();
       for (let i = 0; i < 200; i++) {
         const { data } = await peer.frame();
-        // Not byte by byte: the program is blocked only for so long.
+        // The bytes are not sent one by one, since the program is blocked only for some time.
         assert.ok(data.equals(Buffer.alloc(100000, i)), `message ${i}`);
       }
       return peer;
@@ -131,7 +131,7 @@ it('JavaScript is blocked: a backlog of 20 MB drains to a client that begins to 
   peer.destroy();
 });
 
-it('JavaScript is blocked: what was sent meanwhile is handled afterwards, in order and once; who left meanwhile is closed', async (t) => {
+it('JavaScript is blocked: data sent meanwhile is handled afterwards, in order and once; clients that left are closed', async (t) => {
   const { result: peers, program } = await whileBlocked(
     t,
     'work',

@@ -1,5 +1,6 @@
 'use strict';
-// app.close() decides once, for everything: whatever of its connections is still on its way to JavaScript is over with them.
+// app.close() decides once, for everything: events of its connections that are still on their way to
+// JavaScript are discarded.
 
 const { Worker } = require('node:worker_threads');
 const { it, assert, serve, uWS, get, post, upgradeRequest, Peer, WsPeer } = require('../support');
@@ -35,14 +36,14 @@ const TEXTS = [
 ];
 
 for (const again of [false, true]) {
-  it(`what waits when app.close() is called gets no handler${again ? ', and a new listener is served' : ''}`, async (t) => {
+  it(`a request that waits when app.close() is called gets no handler${again ? ', and a new listener is served' : ''}`, async (t) => {
     const log = [];
     let closed = false;
     const note = (what) => log.push(closed ? `late ${what}` : what);
     let more;
     const configure = (app) => {
       app.get('/close', (res) => {
-        // All of these come now, and none of it is seen.
+        // All of these arrive now, and no handler sees any of it.
         more = clientsElsewhere(server.port, TEXTS);
         block(500);
         res.end('closing');
@@ -121,7 +122,7 @@ it(
     const headers = ['Sec-WebSocket-Extensions: permessage-deflate'];
     await Promise.all(Array.from({ length: 12 }, () => server.ws('/', { headers })));
     await wait(20);
-    // Half a second of work for the loop, in one command.
+    // This is half a second of work for the loop, in one command.
     const text = Array.from({ length: 40000 }, (_, n) => (n * 2654435761).toString(36)).join(' ');
     for (let round = 0; round < 3; round++) {
       server.app.publish('topic', text, false, true);

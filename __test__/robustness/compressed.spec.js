@@ -1,5 +1,6 @@
 'use strict';
-// Compressed messages under attack: streams of deflate that are wrong, many inflations at once, connections by the thousand.
+// Compressed messages under attack: invalid deflate streams, many inflations at once, thousands of
+// connections.
 
 const zlib = require('node:zlib');
 const { it, assert, Peer, WsPeer, get, frame } = require('../support');
@@ -8,10 +9,10 @@ const { Program, eventually, random, sleep } = require('./program');
 
 const SECONDS = 4;
 const AT_ONCE = 5;
-/** FUZZ_SEED repeats a run, as far as time allows. */
+/** FUZZ_SEED repeats a run, as far as timing allows. */
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1e9);
 
-/** By path: what the server negotiates there. */
+/** The compression that the server negotiates, by path. */
 const SETTINGS = {
   shared: ['SHARED_COMPRESSOR'],
   'shared-both': ['SHARED_COMPRESSOR', 'SHARED_DECOMPRESSOR'],
@@ -24,7 +25,7 @@ const body = ({ listening, uWS }, settings) => {
   const server = listening((app) => {
     app.get('/memory', (res) => {
       res.onAborted(() => {});
-      // Twice, with a turn between: finalizers of the first run may free more.
+      // The collector runs twice, with a turn between: finalizers of the first run may free more.
       globalThis.gc();
       setImmediate(() => {
         globalThis.gc();
@@ -56,7 +57,7 @@ const body = ({ listening, uWS }, settings) => {
       maxPayloadLength: 4 << 20,
       message: () => void counts.messages++,
     });
-    // Nobody publishes to these.
+    // Nobody publishes to these topics.
     app.ws('/sure', {
       compression: uWS.DEDICATED_COMPRESSOR_8KB | uWS.DEDICATED_DECOMPRESSOR_8KB,
       maxPayloadLength: 4 << 20,
@@ -86,7 +87,7 @@ const deflate = (data, options) =>
 
 const BOMB = deflate(Buffer.alloc(8 << 20));
 
-/** Deflate streams from sound to nonsense. */
+/** Deflate streams, from valid to nonsense. */
 function stream({ below, pick }) {
   const bytes = (length) => Buffer.from(Array.from({ length }, () => below(256)));
   const text = Buffer.from('{"name":"value","list":[1,2,3]}'.repeat(1 + below(300)));
@@ -99,7 +100,7 @@ function stream({ below, pick }) {
     () => sound.subarray(0, at),
     () => Buffer.concat([sound, sound]),
     () => bytes(below(500)),
-    // Stored blocks, with a length and its complement that agree or not; dynamic blocks without codes.
+    // Stored blocks, whose length and its complement agree or not; dynamic blocks without codes.
     () => Buffer.concat([Buffer.of(0, 255, 255, 0, 0), bytes(below(70000))]),
     () => Buffer.concat([Buffer.of(0), bytes(4), bytes(below(300))]),
     () => Buffer.concat([Buffer.of(4 | below(256)), bytes(below(60))]),
@@ -109,7 +110,7 @@ function stream({ below, pick }) {
   ])();
 }
 
-/** One connection with compressed messages that are wrong in one way or another, and its end. */
+/** One connection with compressed messages that are invalid in one way or another, and its end. */
 async function attack(port, dice) {
   const peer = await WsPeer.open(port, `/${dice.pick(Object.keys(SETTINGS))}`, HEADERS);
   let size = 0;
@@ -134,7 +135,7 @@ async function attack(port, dice) {
   return size;
 }
 
-/** Sound traffic beside it, with contexts that break when anything of the others gets into them. */
+/** Valid traffic beside it, with contexts that break when data of other connections enters them. */
 async function behave(port, dice, running, totals = {}) {
   const peer = await DeflatePeer.open(port, OFFER, { url: '/sure' });
   let rounds = 0;
@@ -157,7 +158,7 @@ it(
     const { program, port, memory } = await start(t);
     const end = Date.now() + SECONDS * 1000;
     const totals = { attacks: 0, heard: 0, rounds: 0 };
-    // On a machine that is busy with other things it takes longer to have seen anything.
+    // On a busy machine it takes longer until anything has been handled.
     const enough = () => totals.attacks >= 50 && totals.heard >= 1000 && totals.rounds >= 5;
     const running = () => program.end === null && (Date.now() < end || !enough());
     const sound = behave(port, random(SEED), running, totals);

@@ -5,7 +5,10 @@ const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
 const { it, assert, serve, get, upgradeRequest } = require('../support');
 const { Program } = require('./program');
 
-/** Whether Node restores the context behind a callback, as from 24 on; before, `enterWith` is for all that follows, as in the original. */
+/**
+ * Whether Node restores the context behind a callback, as it does from Node 24 on. Before, `enterWith`
+ * applies to everything that follows, as in the original.
+ */
 function restores() {
   const [storage, resource] = [new AsyncLocalStorage(), new AsyncResource('test')];
   resource.runInAsyncScope(() => storage.enterWith(1));
@@ -16,7 +19,7 @@ function restores() {
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** So that what comes meanwhile is handled in one go. */
+/** JavaScript is blocked, so that events that arrive meanwhile are handled in one callback. */
 function block(ms) {
   for (const end = Date.now() + ms; Date.now() < end;);
 }
@@ -56,12 +59,12 @@ it(
   },
 );
 
-it('what a nextTick callback throws does not leave its context behind', async (t) => {
+it('an error of a nextTick callback does not leave its context behind', async (t) => {
   const program = Program.start(t, async ({ listening, get: head, Peer }) => {
     const { AsyncLocalStorage: Storage, createHook: hook } = require('node:async_hooks');
     const storage = new Storage();
     const seen = [];
-    // The stack of async ids is checked when there are hooks.
+    // Node checks the stack of async ids when there are hooks.
     hook({ before() {}, after() {} }).enable();
     process.on('uncaughtException', () => {});
     const server = listening((app) =>

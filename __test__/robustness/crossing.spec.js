@@ -1,11 +1,11 @@
 'use strict';
-// Many connections at once, several messages in one write, every byte checked: nothing of one client may reach another, or
-// another message of the same one.
+// Many connections at once, several messages in one write, every byte checked: no byte of one client may
+// reach another, or another message of the same client.
 
 const zlib = require('node:zlib');
 const { it, assert, serve, uWS, frame, post, BINARY, CONTINUATION, TEXT } = require('../support');
 
-/** A payload that says of every byte whose it is: eight bytes of connection and message number, over and over. */
+/** A payload in which every byte tells its owner: eight bytes of connection and message number, repeated. */
 function content(connection, number, length) {
   const unit = Buffer.alloc(8);
   unit.writeUInt32LE(connection, 0);
@@ -29,7 +29,7 @@ function fragmented(payload) {
 }
 
 const whole = (payload) => frame({ opcode: BINARY, payload });
-/** Ways a message may come, as a function of its payload. */
+/** The ways in which a message may arrive, as functions of its payload. */
 const WAYS = { whole, fragmented, deflated };
 const KIB = [1, 7, 33, 40, 64, 70, 100, 120];
 

@@ -42,7 +42,8 @@ it(
     const served = answered();
     assert.ok(served > 10 && served < LIMIT, `${served} of ${CLIENTS} were accepted`);
 
-    // Out of descriptors for two seconds: old connections are served at once, and nobody burns the processor.
+    // There are no descriptors for two seconds: old connections are served at once, and the loop does not
+    // spin.
     const used = program.cpu();
     for (let i = 0; i < 20; i++) {
       await old.text(`message ${i}`);
@@ -54,7 +55,7 @@ it(
     assert.equal(answered(), served);
     assert.equal(crowd.filter((peer) => peer.state !== 'open').length, 0, 'who waits is not refused');
 
-    // Descriptors become free in small numbers; in the end everybody was served.
+    // Descriptors become free in small numbers; in the end every client was served.
     const left = new Set(crowd);
     while (left.size > 0) {
       const done = [...left].filter((peer) => peer.size > 0);
@@ -69,7 +70,7 @@ it(
       );
     }
 
-    // And at once, when there is room.
+    // New clients are served at once when there are descriptors.
     const started = Date.now();
     const late = await Peer.connect(port, { track });
     assert.equal((await late.request(get('/'))).body, 'x');

@@ -1,13 +1,13 @@
 'use strict';
-// Publishing to subscribers that do not read, as fast as a program can: every dropped message is heard of, in its own bytes,
-// and memory stays bounded, although JavaScript gets no events meanwhile.
+// Publishing to subscribers that do not read, as fast as a program can: a `dropped` handler gets every
+// dropped message unchanged, and memory stays bounded, although JavaScript gets no events meanwhile.
 
 const { it, assert, serve, until, get, uWS } = require('../support');
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const rss = () => process.memoryUsage.rss() / 2 ** 20;
 
-/** Resolves when JavaScript knows of it, too. */
+/** Resolves when JavaScript has handled it, too. */
 async function open(server, topic) {
   const before = server.app.numSubscribers(topic);
   const peer = await server.ws('/');
@@ -43,7 +43,7 @@ for (const [count, size, slowOnes] of [
             dropped++;
             const bytes = Buffer.from(message);
             const number = bytes.readUInt32LE(0);
-            // In order, for each of them, and whole.
+            // Each of them gets all messages, in order and whole.
             if (bytes.length !== size || bytes.at(-1) !== number % 251 || !binary) wrong++;
             if (slowOnes === 1 && number <= last) wrong++;
             last = number;
@@ -104,7 +104,7 @@ it('a dropped handler may publish, send, close and end the app', { timeout: 6000
   assert.ok(log.dropped > 1000);
   const second = await open(server, 'other');
   server.app.publish('other', 'still here');
-  // Before it: what was published by handlers that had not heard of all drops.
+  // The message before it was published by handlers that had not heard of all drops.
   while ((await second.message()) !== 'still here');
   server.app.close();
   assert.equal(log.closed, 7);
@@ -114,7 +114,7 @@ it('handlers do not run in the middle of a method that sends a command', { timeo
   const wrong = new Set();
   const happened = new Set();
   const spared = new Set();
-  /** Called by the first `dropped` handler that runs within a method. */
+  /** The first `dropped` handler that runs within a method calls this. */
   let inside = null;
   const server = serve(t, (app) => {
     app.ws('/slow', {

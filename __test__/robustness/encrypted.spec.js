@@ -1,5 +1,6 @@
 'use strict';
-// TLS under attack: broken records, handshakes that stand still, connections by the thousand. The server is a process of its own.
+// TLS under attack: broken records, handshakes that stall, thousands of connections. The server is a process
+// of its own.
 
 const fs = require('node:fs');
 const net = require('node:net');
@@ -11,7 +12,7 @@ const { Program, eventually, random, sleep } = require('./program');
 
 const SECONDS = 4;
 const AT_ONCE = 5;
-/** FUZZ_SEED repeats a run, as far as time allows. */
+/** FUZZ_SEED repeats a run, as far as timing allows. */
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1e9);
 
 const body = ({ uWS }, certificate) => {
@@ -28,7 +29,7 @@ const body = ({ uWS }, certificate) => {
     .get('/declared/:a', new uWS.DeclarativeResponse().writeParameterValue('a').end())
     .get('/memory', (res) => {
       res.onAborted(() => {});
-      // Twice, with a turn between: finalizers of the first run may free more.
+      // The collector runs twice, with a turn between: finalizers of the first run may free more.
       globalThis.gc();
       setImmediate(() => {
         globalThis.gc();
@@ -63,7 +64,7 @@ async function start(t) {
   return { program, port, memory, descriptors };
 }
 
-/** A TCP connection for a TLS client: what it writes passes through `change`, which gives the bytes to send. */
+/** A TCP connection for a TLS client; `change` gets the bytes that it writes and returns those to send. */
 class Changed extends Duplex {
   constructor(port, change) {
     super();
@@ -89,7 +90,7 @@ class Changed extends Duplex {
   }
 }
 
-/** A record as it stands on the wire. */
+/** Builds a record as it is sent. */
 function record(type, payload, version = 0x0303) {
   const head = Buffer.alloc(5);
   head[0] = type;
@@ -139,7 +140,7 @@ function mutate(data, dice) {
   }
 }
 
-/** One client whose bytes go wrong from a certain flight on: in the handshake or after it. */
+/** One client whose bytes become invalid from a certain flight on: in the handshake or after it. */
 async function attack(port, dice) {
   const sound = dice.below(5);
   let flight = 0;
@@ -167,7 +168,7 @@ async function attack(port, dice) {
   return outcome;
 }
 
-/** Sound traffic beside it, every answer looked at. */
+/** Valid traffic beside it, every response checked. */
 async function behave(port, dice, running, totals = {}) {
   const plain = await Peer.connect(port, TLS);
   const socket = await WsPeer.open(port, '/ws', TLS);
@@ -199,7 +200,7 @@ it(
     const { program, port, descriptors } = await start(t);
     const end = Date.now() + SECONDS * 1000;
     const totals = { attacks: 0, encrypted: 0, heard: 0, rounds: 0 };
-    // On a machine that is busy with other things it takes longer to have seen anything.
+    // On a busy machine it takes longer until anything has been handled.
     const enough = () => totals.attacks >= 50 && totals.encrypted >= 5 && totals.rounds >= 5;
     const running = () => program.end === null && (Date.now() < end || !enough());
     const sound = behave(port, random(SEED), running, totals);
@@ -228,7 +229,7 @@ it(
   },
 );
 
-/** What a client says first. */
+/** The first bytes of a client. */
 function clientHello() {
   return new Promise((resolve) => {
     const server = net.createServer((socket) =>
@@ -284,7 +285,7 @@ it(
   },
 );
 
-/** One TLS connection, by number: what it does and how it ends. */
+/** One TLS connection; its number decides what it does and how it ends. */
 const KINDS = [
   async function answered(port) {
     const peer = await Peer.connect(port, TLS);

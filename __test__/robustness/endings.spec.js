@@ -1,5 +1,6 @@
 'use strict';
-// The end of a connection comes behind its last byte, however slowly that is taken, and whatever the client goes on to say.
+// A connection ends after its last byte, however slowly the client reads it, and whatever the client still
+// sends.
 
 const { it, assert, serve, get, post, upgradeRequest, frame, uWS } = require('../support');
 
@@ -8,7 +9,7 @@ const BODY = Buffer.alloc(SIZE, 'the last bytes count as much as the first');
 const PER_SECOND = 4 << 20;
 const old = (target) => get(target).replace('HTTP/1.1', 'HTTP/1.0');
 
-/** Reads everything until the end, so many bytes a second. */
+/** Reads everything until the end, at so many bytes per second. */
 async function readSlowly(peer) {
   const parts = [];
   const began = Date.now();
@@ -69,7 +70,7 @@ it('a slow reader gets every byte of a connection that closes', { timeout: 60000
       await peer.send(bytes);
       const { end, bytes: got } = await readSlowly(peer);
       assert.equal(end, 'fin', name);
-      // In chunks of one or more; the framing stands between the parts.
+      // The data is sent in one or more chunks, with the framing between them.
       const at = got.indexOf(BODY.subarray(0, 1000));
       assert.ok(at > 0, name);
       assert.ok(got.subarray(at).length >= SIZE, `${name}: ${got.length} of ${SIZE}`);

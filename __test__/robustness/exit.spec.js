@@ -71,7 +71,7 @@ it('a pending response keeps it alive behind a closed listen socket', async (t) 
       app.get('/*', (res) => {
         res.onAborted(() => {});
         uWS.us_listen_socket_close(server.token);
-        // Unref'd: what keeps the process alive is the connection.
+        // The listener is unref'd, so only the connection keeps the process alive.
         setTimeout(() => res.cork(() => res.end('late', true)), 300).unref();
       }),
     );
@@ -86,7 +86,7 @@ it('a pending response keeps it alive behind a closed listen socket', async (t) 
 it('app.close() leaves no descriptor, no object and no connection behind', async () => {
   const descriptors = () => fs.readdirSync('/proc/self/fd').length;
   const { connections, listeners } = require('../../lib/engine');
-  // The loop itself has descriptors; it starts with the first app.
+  // The loop itself has descriptors, and starts with the first app.
   uWS.App().close();
   await eventually(() => false, 50);
   const before = descriptors();
@@ -182,7 +182,7 @@ it('a client that reads nothing does not hold up the end of the process', async 
   peer.destroy();
 });
 
-/** How a process comes to its `exit` listeners, and how to bring it there from outside. */
+/** The ways in which a process reaches its `exit` listeners, and how a test causes each from outside. */
 const WAYS = {
   'process.exit() in a handler': ({ ws }) => ws.text('exit'),
   'process.exit() in a timer': ({ say }) => say('timer'),
@@ -190,7 +190,7 @@ const WAYS = {
   'process.exit() in a worker': ({ say }) => say('timer'),
 };
 for (const [name, go] of Object.entries(WAYS)) {
-  it(`what an exit listener added late sends arrives: ${name}`, async (t) => {
+  it(`data sent by an exit listener added late arrives: ${name}`, async (t) => {
     const program = Program.start(
       t,
       (_, { support, inWorker }) => {

@@ -1,11 +1,14 @@
 'use strict';
-// Clients that send tiny messages without end, and one that waits for an answer each time: its turn comes.
+// Clients that send tiny messages endlessly, and one that waits for a response each time: it must get its
+// turn.
 
 const { Worker } = require('node:worker_threads');
 const { it, assert, serve, get, upgradeRequest } = require('../support');
 
-/** Floods and the polite client, in a thread of their own. Posts how many messages of
- * the floods came between two answers: the median, since the clients themselves may have to wait for a processor. */
+/**
+ * Floods and the polite client, in a thread of their own. It posts how many messages of the floods were
+ * handled between two responses: the median, since the clients themselves may have to wait for a processor.
+ */
 function clients({ port, floods, upgrade, tls, answers }) {
   const worker = new Worker(
     `const { workerData: { port, floods, upgrade, secure, answers }, parentPort } = require('worker_threads');
@@ -76,7 +79,7 @@ it(
       tls: process.env.UWS_TLS === '1',
     });
     assert.ok(handled > 20000, `${handled} messages of floods`);
-    // The queue, the batch before it, and a share for each flood.
+    // The bound is the queue, the batch before it, and a share for each flood.
     assert.ok(median < 15000, `${median} messages of floods came before one answer`);
     assert.equal((await server.once(get('/'))).body, 'x');
   },

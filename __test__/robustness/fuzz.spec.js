@@ -16,7 +16,7 @@ const { Program, eventually, random, sleep } = require('./program');
 
 const SECONDS = 4;
 const AT_ONCE = 5;
-/** FUZZ_SEED repeats a run, as far as time allows. */
+/** FUZZ_SEED repeats a run, as far as timing allows. */
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1e9);
 
 const body = ({ listening, uWS }) => {
@@ -63,7 +63,7 @@ const body = ({ listening, uWS }) => {
 
 const bytes = (text) => Buffer.from(text, 'latin1');
 
-/** Sound conversations to start from. */
+/** Valid conversations to start from. */
 function seeds({ below }) {
   const deflate = ['Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits'];
   const frames = [
@@ -138,7 +138,7 @@ function mutate(data, { below, pick }) {
   }
 }
 
-/** One connection that says something unsound in pieces, and leaves in one of the possible ways. */
+/** One connection that sends something invalid in pieces, and ends in one of the possible ways. */
 async function attack(port, dice) {
   const peer = await Peer.connect(port);
   let size = 0;
@@ -161,7 +161,7 @@ async function attack(port, dice) {
   return size;
 }
 
-/** Sound traffic beside it, every answer looked at. */
+/** Valid traffic beside it, every response checked. */
 async function behave(port, dice, running) {
   const plain = await Peer.connect(port);
   const socket = await WsPeer.open(port, '/sure');

@@ -1,5 +1,5 @@
 'use strict';
-// The server is a process of its own, so that what its clients need does not count.
+// The server is a process of its own, so that memory of its clients does not count.
 
 const { it, assert, Peer, WsPeer, get, post, frame, upgradeRequest } = require('../support');
 const { Program, eventually, sleep } = require('./program');
@@ -18,7 +18,7 @@ const body = ({ listening, uWS }) => {
       })
       .get('/memory', (res) => {
         res.onAborted(() => {});
-        // Twice, with a turn between: finalizers of the first run may free more.
+        // The collector runs twice, with a turn between: finalizers of the first run may free more.
         globalThis.gc();
         setImmediate(() => {
           globalThis.gc();
@@ -102,11 +102,11 @@ async function start(t) {
   return { program, port, memory };
 }
 
-/** Sends `data` so often, waits for as many bytes of answers. */
+/** Sends `data` that many times, and waits for as many bytes of responses. */
 async function exchange(peer, data, answerLength, times) {
   for (let left = times; left > 0; left--) {
     peer.socket.write(data);
-    // Not all at once: what waits here or there is not what is measured.
+    // They are not sent all at once: waiting data is not what this measures.
     if (left % 16 === 1) await peer.take(answerLength * Math.min(16, times - left + 1));
   }
 }
@@ -174,7 +174,7 @@ async function connections(port, count) {
   );
 }
 
-/** Growth after `work` that repeats what `warm` did. */
+/** Measures the growth after `work` that repeats the work of `warm`. */
 async function growth({ memory }, warm, work) {
   const settled = async () => {
     await eventually(async () => (await memory()).opened === (await memory()).closed, 3000);
@@ -245,7 +245,7 @@ for (const how of ['turns', 'tick', 'publish']) {
       clearInterval(watch);
       most = Math.max(most, program.resident());
       t.diagnostic(`at most ${(most - before).toFixed(1)} MiB more; answers ${answers}`);
-      // 1 MiB of backpressure, and the queue of commands on its way to the loop.
+      // The bound is 1 MiB of backpressure, and the queue of commands on its way to the loop.
       assert.ok(most - before < 40, `${(most - before).toFixed(1)} MiB more`);
       if (how !== 'publish') assert.ok(answers[2] > 7000, `${answers}`);
 

@@ -2,7 +2,7 @@
 const { it, assert } = require('../support');
 const { Program } = require('./program');
 
-/** A server with a WebSocket, a pending response and a `/panic` that kills its loop. */
+/** A server with a WebSocket, a pending response and a `/panic` that makes its loop panic. */
 const body = async ({ modulePath, listening, get }, listener) => {
   const engine = require(`${modulePath()}/lib/engine`).start();
   const log = (...words) => console.log(...words);
@@ -29,7 +29,7 @@ const body = async ({ modulePath, listening, get }, listener) => {
     engine.panicForTest('made for a test');
     await Promise.all([...sockets, plain].map((peer) => peer.gone()));
     log('gone');
-    // Nothing of the dead loop may throw anything but an error or hang.
+    // Calls on objects of the dead loop may throw an Error, but nothing else, and must not block.
     for (const call of [
       () => server.app.publish('a', 'b'),
       () => server.app.close(),

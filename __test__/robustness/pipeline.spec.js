@@ -1,6 +1,6 @@
 'use strict';
-// Requests behind others: one slot never holds two objects, everything that got a handler ends once, and each request is an
-// event of its own.
+// Pipelined requests: one slot never holds two objects, each object that was given to a handler ends once,
+// and each request is handled in an event of its own.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { it, assert, serve, until, get, post, upgradeRequest, frame, KEY } = require('../support');
@@ -14,7 +14,7 @@ function upgradeLater(res, req, context) {
   setTimeout(() => gone || res.upgrade({}, KEY, '', '', context), 30);
 }
 
-/** Upgrades, by name: what the client sends, and the handler; none: the loop upgrades. */
+/** Upgrades by name: the bytes of the client, and the handler; without a handler the loop upgrades. */
 const UPGRADES = {
   'at once': [upgradeRequest('/ws'), upgradeNow],
   later: [upgradeRequest('/ws'), upgradeLater],
@@ -43,7 +43,7 @@ for (const [name, [bytes, upgrade]] of Object.entries(UPGRADES)) {
       await Promise.all(peers.map((peer) => peer.send(bytes + behind)));
       for (const peer of peers) {
         assert.match(await peer.until('\r\n\r\n'), /^HTTP\/1.1 101 /);
-        // They are no frames either.
+        // The bytes behind it are not frames either.
         await peer.gone();
       }
       await wait(50);
@@ -101,7 +101,7 @@ it('a request that a program upgrades although none was asked for, with requests
   assert.deepEqual(log, ['open', 'close']);
 });
 
-it('requests behind a response that ends the connection: who got a handler is aborted, once', async (t) => {
+it('requests behind a response that ends the connection: those given to a handler are aborted, once', async (t) => {
   const log = [];
   const server = serve(t, (app) => {
     app.get('/streamed', (res) => {
@@ -137,7 +137,7 @@ it('requests behind a response that ends the connection: who got a handler is ab
   }
 });
 
-it('a client that half-closes behind a pipeline: who waits is aborted, once', async (t) => {
+it('a client that half-closes behind a pipeline: waiting requests are aborted, once', async (t) => {
   const log = [];
   const server = serve(t, (app) => {
     app.get('/slow/:n', (res, req) => {
@@ -213,7 +213,7 @@ it('held parts of a body come after the queues of whoever lets them come, and be
         const n = ++parts;
         process.nextTick(() => {
           log.push(`tick of ${n}`);
-          // Lent until its own queues are through.
+          // The chunk is lent until its own queues are drained.
           if (n === 1) assert.ok(chunk.byteLength > 0);
         });
         if (last) res.end('done');
@@ -241,7 +241,7 @@ it('onWritable is for the response that asked', { timeout: 20000 }, async (t) =>
   const server = serve(t, (app) => {
     app.get('/first', (res) => {
       res.onAborted(() => {});
-      // Asks for room, and needs none any more.
+      // The request asks for `onWritable`, and does not need it any more.
       assert.equal(res.write(large), false);
       res.end();
     });

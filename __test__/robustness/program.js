@@ -1,12 +1,12 @@
 'use strict';
-// A process of its own for what a spec does to it: it is killed, starved, blocked, flooded or watched from outside.
+// A process of its own, which a spec may kill, starve, block, flood or watch from outside.
 
 const fs = require('node:fs');
 const { spawn } = require('node:child_process');
 
 const SUPPORT = require.resolve('../support');
 
-/** Runs `body(support, argument)`; the body closes over nothing. Killed when the test is over. */
+/** Runs `body(support, argument)`; the body has no closure. The process is killed when the test is over. */
 class Program {
   constructor(body, argument, { flags = [], descriptors, env = {} } = {}) {
     const source = `const support = require(${JSON.stringify(SUPPORT)});(${body})(support, ${JSON.stringify(argument ?? null)})`;
@@ -43,7 +43,7 @@ class Program {
     return this.process.pid;
   }
 
-  /** What follows the name on the first line of standard output that begins with it. */
+  /** Returns the text behind the name on the first line of standard output that begins with it. */
   said(name) {
     return new Promise((resolve, reject) => {
       const check = () => {
@@ -61,7 +61,7 @@ class Program {
     });
   }
 
-  /** How it ended, null when it had to be killed after so many milliseconds. */
+  /** Returns how the process ended; null when it had to be killed after so many milliseconds. */
   async endWithin(milliseconds) {
     const timer = setTimeout(() => this.process.kill('SIGKILL'), milliseconds);
     const { code, signal } = await this.ended;
@@ -74,7 +74,7 @@ class Program {
     return this.ended;
   }
 
-  /** Seconds of processor time it has used. */
+  /** The processor time in seconds that it has used. */
   cpu() {
     const fields = fs
       .readFileSync(`/proc/${this.pid}/stat`, 'latin1')
@@ -83,7 +83,7 @@ class Program {
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
-  /** Resident memory in MiB. */
+  /** The resident memory in MiB. */
   resident() {
     const status = fs.readFileSync(`/proc/${this.pid}/status`, 'latin1');
     return Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) / 1024;
@@ -92,7 +92,7 @@ class Program {
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Polls until `check` is true; false after so many milliseconds. */
+/** Polls until `check` is true; returns false after so many milliseconds. */
 async function eventually(check, milliseconds = 3000) {
   for (const end = Date.now() + milliseconds; Date.now() < end; await sleep(10)) {
     if (await check()) return true;
@@ -100,7 +100,7 @@ async function eventually(check, milliseconds = 3000) {
   return false;
 }
 
-/** Numbers that repeat: mulberry32. */
+/** Creates repeatable random numbers (mulberry32). */
 function random(seed) {
   let state = seed >>> 0;
   const next = () => {

@@ -1,6 +1,6 @@
 'use strict';
-// Every method in every situation. What is documented to throw throws that error, everything else works, and the
-// server serves on.
+// Every method in every situation: a method that is documented to throw throws that error, everything else
+// works, and the server goes on.
 
 const {
   it,
@@ -54,7 +54,10 @@ const APP_METHODS = {
   'app.close': (app) => app.close(),
 };
 
-/** How a client brings the server into the situation; each handler calls `act` once with the socket. */
+/**
+ * The ways in which a client brings the server into a situation; each handler calls `act` once with the
+ * socket.
+ */
 const big = Buffer.alloc(1 << 20, 'b');
 const WS_SITUATIONS = {
   open: { state: 'open', handler: 'open', go: async () => {} },
@@ -133,7 +136,7 @@ const WS_SITUATIONS = {
   },
 };
 
-/** Outcome of one call: what it threw. */
+/** The outcome of one call: the error that it threw. */
 function attempt(call) {
   try {
     call();
@@ -161,7 +164,7 @@ function stage(t, scene) {
         maxBackpressure: 1 << 16,
         open(ws) {
           ws.subscribe('topic');
-          // From here on a subscription event is the one of the situation.
+          // From here on a subscription event belongs to the situation.
           scene.opened = true;
           act('open', ws);
         },
@@ -205,7 +208,7 @@ for (const [situation, { state, handler, around, go }] of Object.entries(WS_SITU
       peer.resume();
       if (name === 'app.close') await peer.gone();
       else await alive(server);
-      // While it is overloaded the answer would be dropped.
+      // While the socket is overloaded the answer would be dropped.
       if (state === 'open' && handler !== 'dropped' && !/close|^end/.test(name)) {
         await peer.text('after');
         while ((await peer.message()) !== 'after');
@@ -298,7 +301,7 @@ const RES_SITUATIONS = {
   },
 };
 
-/** What a response in that state refuses. */
+/** The calls that a response in that state refuses. */
 const REFUSED = {
   fresh: {},
   chunked: { writeHeader: /comes too late/, tryEnd: /write began/, 'tryEnd of a part': /write began/ },
@@ -318,7 +321,7 @@ for (const [situation, { state = 'fresh', run, head = get('/'), rest, leaves, sl
           if (done) return;
           done = true;
           reached.push({ error: attempt(() => method(name.startsWith('app.') ? app : res)) });
-          // Ends what is still open, in one way or the other.
+          // Ends an object that is still open, in one way or the other.
           setImmediate(() => attempt(() => res.end()) && attempt(() => res.close()));
         };
         const begin = (res, context) => {
@@ -508,7 +511,7 @@ const THROWN = [
   'filter',
 ];
 
-it('what every handler throws is an uncaughtException, and the process goes on', async (t) => {
+it('an error of any handler is an uncaughtException, and the process goes on', async (t) => {
   const program = Program.start(
     t,
     async ({ listening: start, get: head, post: upload, upgradeRequest: upgrading, turn: next }) => {
@@ -609,9 +612,9 @@ it('what every handler throws is an uncaughtException, and the process goes on',
   assert.deepEqual([run.code, run.signal, run.stdout], [0, null, `${THROWN.sort().join()}\n`], run.stderr);
 });
 
-// ---- arguments whose conversion does something
+// ---- arguments whose conversion has side effects
 
-/** A number that acts when it is asked for. */
+/** A number whose conversion runs a function. */
 const acting = (act, value) => ({
   valueOf() {
     act();
@@ -816,7 +819,7 @@ it('a listener of uncaughtException may close sockets whose close handlers throw
     process.on('uncaughtException', ({ message }) => {
       heard.push(message);
       for (const ws of sockets) ws.end(1000);
-      // Nothing of these was heard within the listener.
+      // None of these errors was reported within the listener.
       if (heard.filter((each) => each === 'close').length % 2 === 0 && heard.length % 5 === 0) {
         console.log(`heard${heard.length} ${heard.splice(0).join()}`);
       }

@@ -1,5 +1,6 @@
 'use strict';
-// Routes that are replaced or removed: what they hold is released, but not before the last event that may name them.
+// Routes that are replaced or removed: they release what they hold, but not before the last event that may
+// name them.
 
 const { it, assert, serve, get, upgradeRequest } = require('../support');
 const { Program, eventually, sleep } = require('./program');

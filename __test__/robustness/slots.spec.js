@@ -1,6 +1,7 @@
 'use strict';
-// A slot of the loop has one user after the other, and none may feel what became of those before: however a connection
-// ends, whatever JavaScript still asks of it, the next one in its place is served whole and without a busy loop.
+// The connections that use one slot of the loop after another must not affect each other: however a
+// connection ends, and whatever JavaScript still asks of it, the next one is served completely and the loop
+// does not spin.
 
 const {
   it,
@@ -22,14 +23,14 @@ const KEEP = ['Connection: keep-alive'];
 const old = (target) => get(target, KEEP).replace('HTTP/1.1', 'HTTP/1.0');
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Answers of 2 MiB that come when whoever asked may be long gone. */
+/** Responses of 2 MiB that may come long after the client is gone. */
 function late(res) {
   let gone = false;
   res.onAborted(() => (gone = true));
   setTimeout(() => gone || res.end(LATE), 100);
 }
 
-/** A file the way programs stream one; counts how often it is asked for more. */
+/** Streams a file as programs do; counts how often it is asked for more. */
 function file(counts) {
   return (res) => {
     let calls = 0;
@@ -43,7 +44,7 @@ function file(counts) {
   };
 }
 
-/** By name: routes, the bytes of a client, what it does after them. */
+/** By name: the routes, the bytes of a client, and its action after them. */
 const ENDS = {
   'two requests of HTTP/1.0, the first answered in pieces': {
     routes: (app) => {
@@ -76,7 +77,7 @@ const ENDS = {
           try {
             res.writeHeader('Connection', 'close').end('x');
           } catch {
-            // Aborted meanwhile.
+            // The response has been aborted meanwhile.
           }
         }, 20);
       });
@@ -136,7 +137,7 @@ const ENDS = {
           try {
             res.end(LATE);
           } catch {
-            // Aborted meanwhile.
+            // The response has been aborted meanwhile.
           }
         }, 60);
       });
@@ -167,7 +168,7 @@ for (const [name, { routes, bytes, then }] of Object.entries(ENDS)) {
       );
       await wait(60);
       for (const peer of clients) peer.destroy();
-      // Late answers fall both before and after others have the slots.
+      // Late responses come both before and after other connections use the slots.
       if (round % 2) await wait(150);
       const next = await Promise.all(Array.from({ length: 6 }, () => server.connect()));
       const answers = await Promise.all(next.map((peer) => peer.request(get('/file'))));

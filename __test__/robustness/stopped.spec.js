@@ -1,6 +1,6 @@
 'use strict';
-// A process that was stopped for longer than its timeouts (a debugger, a frozen container, a paused machine) first reads what
-// its clients have sent meanwhile.
+// A process that was stopped for longer than its timeouts (by a debugger, a frozen container, a suspended
+// machine) first reads the data that its clients have sent meanwhile.
 
 const { it, assert, Peer, WsPeer, get } = require('../support');
 const { Program, sleep } = require('./program');
@@ -39,7 +39,7 @@ it('clients that spoke while the process was stopped are not timed out', { timeo
   for (const peer of uploads) await peer.send(head + 'x'.repeat(10000));
   await sleep(100);
   program.process.kill('SIGSTOP');
-  // They speak in time, all of them.
+  // All of them send in time.
   await sleep(1000);
   for (const peer of sockets) await peer.text('still here');
   for (const peer of idle) await peer.send(get('/hello'));

@@ -1,5 +1,6 @@
 'use strict';
-// A topic reaches exactly those who are subscribed to it, whoever ends meanwhile, however, and whatever handlers do about it.
+// A topic reaches exactly its subscribers, whichever connections end meanwhile, in whatever way, and whatever
+// handlers do about it.
 
 const { it, assert, serve, until, frame, closePayload, get, CLOSE } = require('../support');
 
@@ -8,7 +9,7 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const upgrade = (res, req, context) =>
   res.upgrade({ name: req.getQuery('n') }, req.getHeader('sec-websocket-key'), '', '', context);
 
-/** How a WebSocket may end. */
+/** The ways in which a WebSocket may end. */
 const ENDS = {
   'a close frame': (peer) => peer.send(frame({ opcode: CLOSE, payload: closePayload(1000) })),
   'a protocol error': (peer) => peer.send(Buffer.from([0xf1, 0x80, 0, 0, 0, 0])),
@@ -40,7 +41,7 @@ for (const [name, end] of Object.entries(ENDS)) {
           else victim = ws;
         },
         message: onMessage,
-        // Both take the numbers that have just been given back.
+        // Both topics get the numbers that have just been freed.
         subscription(ws, topic, now, before) {
           if (ws.name !== 'leaving' || now > before) return;
           victim.subscribe(`room of ${Buffer.from(topic)}`);
@@ -98,7 +99,7 @@ it('subscription handlers that unsubscribe the socket that ends: each topic is l
       ['a', 'b', 'c', 'too late'].map((topic) => app.numSubscribers(topic)),
       [0, 2, 2, 0],
     );
-    // The numbers of those that are still held are nobody else's.
+    // The numbers of topics that still have subscribers are not reused.
     const third = await server.ws('/?n=3');
     for (const topic of ['b', 'c']) app.publish(topic, topic);
     for (const peer of [first, second, third]) assert.deepEqual(await peer.messages(2), ['b', 'c']);
@@ -115,7 +116,7 @@ it(
       return (state >>> 8) % n;
     };
     const TOPICS = Array.from({ length: 7 }, (_, n) => `topic ${n}`);
-    /** By name of the socket: what it must get, in order. */
+    /** The messages that each socket must get, in order. */
     const expected = new Map();
     const open = new Set();
     let busy = false;
@@ -155,7 +156,7 @@ it(
           meddle();
         },
         subscription(ws, topic, now, before) {
-          // The first sign of an end that the loop has told.
+          // The first sign of an end that the loop has reported.
           if (!busy && now < before) open.delete(ws);
           meddle();
         },
@@ -179,7 +180,7 @@ it(
       const [leaving, speaking] = [...peers.values()].sort(() => random(3) - 1);
       peers.delete(leaving.name);
       await Promise.all([ends[round % ends.length](leaving), speaking.text('hello'), join()]);
-      // One that leaves gets what was its own before, and never what is not.
+      // A socket that leaves gets messages of its topics from before, and never those of others.
       await leaving.gone();
       const got = [];
       while (leaving.size > 0) {
@@ -206,7 +207,7 @@ it('a socket leaves a hundred thousand topics without stopping the others', { ti
     app.ws('/*', {
       open(ws) {
         for (let i = 0; i < COUNT; i++) ws.subscribe(`${i}`);
-        // From the front and from the back.
+        // The sockets are closed from the front and from the back.
         for (let i = 0; i < COUNT; i += 2) ws.unsubscribe(`${i}`);
         for (let i = COUNT - 1; i > 0; i -= 4) ws.unsubscribe(`${i}`);
         ws.send(`${ws.getTopics().length}`);
@@ -220,7 +221,7 @@ it('a socket leaves a hundred thousand topics without stopping the others', { ti
   peer.destroy();
   assert.equal((await server.once(get('/'))).body, 'x');
   await until(() => server.app.numSubscribers('1') === 0);
-  // A bound on work, not on time: looking through all of them each time takes ten times as much.
+  // The bound is on work, not on time: searching all of them each time takes ten times as much.
   const { user, system } = process.cpuUsage(began);
   assert.ok(user + system < 4e6, `${(user + system) / 1e6} s of work`);
 });

@@ -23,7 +23,10 @@ app.listen(0, (token) => parentPort.postMessage(uWS.us_socket_local_port(token))
 setInterval(() => { for (let i = 0; i < 10; i++) app.publish('news', large, true); }, 2);
 parentPort.on('message', () => process.exit(4));`;
 
-/** For the children below: a worker under load from `clients` connections of each kind, none of which must wait for the end. */
+/**
+ * For the child processes below: a worker under load from `clients` connections of each kind, none of which
+ * may wait for the end.
+ */
 const loaded = async ({ Peer, WsPeer, get, post, frame }, { source, support }, exitIn) => {
   const { Worker } = require('node:worker_threads');
   const thread = new Worker(source, { eval: true, workerData: { support, exitIn } });
@@ -204,7 +207,7 @@ it('loaded by eight workers at once, and again after they ended', { timeout: 300
   );
 });
 
-/** Where a process ends itself: how to get there, from a client. */
+/** The places where a process ends itself, and the requests by which a client gets there. */
 const ENDS = {
   'a route': { go: ({ plain, get }) => plain.send(get('/exit')) },
   onData: { go: ({ plain, post }) => plain.send(post('/data', 'x')) },
@@ -251,7 +254,7 @@ for (const [name, { go }] of Object.entries(ENDS)) {
   });
 }
 
-/** A worker that passes every large buffer it is lent on to the main thread, and then ends. */
+/** A worker that passes every large buffer that it is lent on to the main thread, and then ends. */
 const GIVES_AWAY = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { uWS } = require(workerData.support);

@@ -214,7 +214,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await say(page, 'after');
     await page.locator('[data-testid=message]:not([data-pending])', { hasText: 'after' }).waitFor();
     assert.deepEqual(await texts(page), ['before', 'after']);
-    // Failed attempts to connect are what a browser complains of.
+    // Browsers write failed attempts to connect to their console.
     for (const complaints of visitors[0].complaints) complaints.length = 0;
   });
 

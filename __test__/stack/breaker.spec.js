@@ -1,6 +1,6 @@
 'use strict';
 
-// Redis goes away under load and comes back: nobody notices but by the status bar, and nothing is lost.
+// Redis goes away under load and comes back: visitors notice it only in the status bar, and nothing is lost.
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
@@ -11,11 +11,11 @@ const { needsRedis, startRedis } = require('./servers.js');
 
 const TIMEOUT_MS = 1500;
 const PAUSE_MS = 10;
-/** Of a list, the app keeps so many items. */
+/** The number of items of a list that the app keeps. */
 const LISTED = 500;
 const ROOM = 'lobby';
 
-/** What happens to Redis, and how it is undone. */
+/** The failures of Redis, and how each is undone. */
 const OUTAGES = {
   'is killed and starts with what it had': {
     end: (redis) => redis.stop('SIGKILL'),
@@ -54,7 +54,7 @@ describe('circuit breaker', { ...needsRedis, timeout: 300000 }, () => {
       for (const reader of readers) await storeOf(reader, ({ circuit }) => circuit === 'open');
       const before = todos.map((events) => [countOf(events, 'left'), countOf(events, 'right')]);
       await Promise.all(loads.map((load) => load.said(100)));
-      // Each goes on with its own clients.
+      // Each instance goes on with its own clients.
       await todos[0].when((events) => countOf(events, 'left') >= before[0][0] + 90);
       await todos[1].when((events) => countOf(events, 'right') >= before[1][1] + 90);
       assert.equal(countOf(todos[0], 'right'), before[0][1]);
@@ -85,7 +85,7 @@ describe('circuit breaker', { ...needsRedis, timeout: 300000 }, () => {
         [],
       );
 
-      // A process that was not there has it all from Redis.
+      // A process that did not exist meanwhile has everything from Redis.
       const third = await start(t, 'realtime', { env: { REDIS_URL: redis.url } });
       const newcomer = await connect(third, 'new');
       const all = (await newcomer.stream('todos/todos')).response;
@@ -156,7 +156,7 @@ function environment(redis) {
   return { REDIS_URL: redis.url, STORE_TIMEOUT_MS: String(TIMEOUT_MS), CIRCUIT_RESET_MS: '300' };
 }
 
-/** A client that puts todos on the list without end, one after the other; each of its calls has to succeed. */
+/** A client that adds todos to the list endlessly, one after the other; each of its calls has to succeed. */
 class Load {
   texts = [];
   #stopped = false;
@@ -168,13 +168,13 @@ class Load {
     this.done.catch(() => {});
   }
 
-  /** Resolves when so many more are said. */
+  /** Resolves when that many more have been added. */
   async said(more) {
     const wanted = this.texts.length + more;
     while (this.texts.length < wanted) await Promise.race([delay(PAUSE_MS), this.done]);
   }
 
-  /** Tells all that was said. */
+  /** Returns all that was added. */
   async stop() {
     this.#stopped = true;
     await this.done;

@@ -1,6 +1,6 @@
 'use strict';
 
-// From src/live/*.ts to what a page imports: stubs in dev and in the production build, and their types.
+// From src/live/*.ts to the imports of a page: stubs in dev and in the production build, and their types.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -57,7 +57,7 @@ describe('build pipeline', { timeout: 600000 }, () => {
     fs.writeFileSync(file, changed);
     let answer;
     await until(async () => {
-      // The page may be loaded anew by vite at any time.
+      // vite may reload the page at any time.
       answer = await ping().catch((error) => error.message);
       return answer[1] === 'changed';
     }, 'the changed function answers').catch((error) => assert.fail(`${error.message}: ${answer}`));
@@ -69,7 +69,7 @@ describe('build pipeline', { timeout: 600000 }, () => {
     const mistake =
       /\.svelte:\d+:\d+\s[^]*?Argument of type 'string' is not assignable to parameter of type '\{ words: string; \}'/;
     const clean = check(folder);
-    // The app is written with the types of the registry's releases; others' differ.
+    // The app is written with the types of the registry's releases; those of others differ.
     if (!chosen) assert.equal(clean.status, 0, clean.output);
     assert.doesNotMatch(clean.output, mistake);
 

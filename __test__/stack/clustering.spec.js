@@ -1,6 +1,7 @@
 'use strict';
 
-// Worker threads that share a port: by the kernel (SO_REUSEPORT) or handed their connections by an acceptor.
+// Worker threads that share a port: by the kernel (SO_REUSEPORT), or by an acceptor that hands them their
+// connections.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -16,7 +17,7 @@ const { needsRedis, startRedis } = require('./servers.js');
 
 const WORKERS = 2;
 const CRASH = path.join(__dirname, 'support', 'crash.js');
-/** How many connections it may take until each worker has got one. */
+/** The number of connections that it may take until each worker has got one. */
 const TRIES = 60;
 const NAMES = Array.from({ length: TRIES }, (_, n) => `tab-${n}`);
 
@@ -47,7 +48,7 @@ for (const [mode, { env, skip }] of Object.entries(MODES)) {
         server = await start(t, 'realtime', { workers: WORKERS, env: all });
       });
 
-      /** A client of each worker: [client, instance] pairs. `not`: an instance that is gone. */
+      /** Opens a client of each worker: [client, instance] pairs. `not` is an instance that is gone. */
       async function ofEach(not) {
         const found = new Map();
         for (let n = 0; n < TRIES && found.size < WORKERS; n++) {
@@ -60,7 +61,7 @@ for (const [mode, { env, skip }] of Object.entries(MODES)) {
         return [...found].map(([instance, client]) => ({ instance, client }));
       }
 
-      /** Ends the worker and resolves when another one is there in its place. */
+      /** Ends the worker and resolves when another one has taken its place. */
       async function crash(instance) {
         const ready = () => server.output.match(/Worker thread \d+ (registered|listening on)/g).length;
         const seen = ready();
@@ -69,7 +70,7 @@ for (const [mode, { env, skip }] of Object.entries(MODES)) {
         await until(() => ready() > seen, 'another takes its place');
       }
 
-      it('what is published on one reaches the clients of all, once', async () => {
+      it('a publish on one reaches the clients of all, once', async () => {
         const workers = await ofEach();
         const todos = [];
         const typing = [];
@@ -158,7 +159,7 @@ for (const [mode, { env, skip }] of Object.entries(MODES)) {
         const texts = await page.locator('[data-testid=message-text]').allTextContents();
         assert.deepEqual(texts.slice(-3), ['before the crash', 'during the crash', 'after the crash']);
         assert.equal(new Set(texts).size, texts.length);
-        // It may complain of the connection it has lost, and of nothing else.
+        // Its console may have the lost connection, and nothing else.
         assert.deepEqual(
           complaints.filter((text) => !/WebSocket|ERR_CONNECTION/.test(text)),
           [],

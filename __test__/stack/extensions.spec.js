@@ -1,7 +1,7 @@
 'use strict';
 
-// The real package of extensions, where STACK_EXTENSIONS names one (it is not on the registry): two processes of a small app
-// that has nothing else, with Redis and PostgreSQL.
+// The real package of extensions, where STACK_EXTENSIONS names one (it is not on the registry): two processes
+// of a small app that has nothing else, with Redis and PostgreSQL.
 
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
@@ -20,7 +20,7 @@ const PACKAGE = path.join(apps.realtime, 'node_modules', 'svelte-adapter-uws-ext
 const absent =
   (!fs.existsSync(PACKAGE) && 'STACK_EXTENSIONS names none') ||
   (!since('svelte-adapter-uws', '0.5.0') && 'they need adapter 0.5');
-/** Of the app: what its replay holds, and what its rate limit allows. */
+/** Settings of the app: how much its replay holds, and how much its rate limit allows. */
 const KEPT = 20;
 const POINTS = 5;
 
@@ -61,7 +61,7 @@ describe(
       return Object.assign(client, { do: ask });
     }
 
-    it('bus: one process publishes, the clients of both hear it once', async () => {
+    it('bus: one process publishes, the clients of both receive it once', async () => {
       const [ann, bob] = [await guest(left, 'ann'), await guest(right, 'bob')];
       for (const client of [ann, bob]) await client.subscribe('news');
       await ann.do('publish', { topic: 'news', data: 1 });

@@ -59,7 +59,7 @@ describe('lifecycle hooks', { timeout: 120000 }, () => {
       const list = await seen('lou');
       return names(list).includes('close') && list;
     }, 'the close hook ran');
-    // Every call is a message; the client's own calls that wait for the server are left out.
+    // Every call is a message; the client's own calls that wait for the server are omitted.
     const order = names(log).filter((name, index, all) => name !== 'message' || all[index - 1] !== 'message');
     const expected = ['upgrade', 'open', 'subscribe', 'message', 'unsubscribe', 'message', 'close'];
     // Adapter 0.3 calls no hook when a topic is left.
@@ -99,7 +99,7 @@ describe('lifecycle hooks', { timeout: 120000 }, () => {
     assert.equal(client.topic('secret plans').length, 0);
   });
 
-  it('nothing comes for a topic that was left', async () => {
+  it('no events arrive for a topic that was left', async () => {
     const client = await Client.open(server, { cookie: 'user=noa' });
     await client.subscribe('weather');
     await client.call('probe/publish', 'weather', 'rain', 1);

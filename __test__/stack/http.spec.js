@@ -1,7 +1,7 @@
 'use strict';
 
-// Pages and static files as any HTTP client reads them. On uWebSockets.js, adapter 0.3 answers with two Content-Length fields,
-// which Node's own fetch refuses, and some HEAD requests end its process.
+// Pages and static files as any HTTP client reads them. On uWebSockets.js, adapter 0.3 answers with two
+// Content-Length fields, which Node's own fetch refuses, and some HEAD requests end its process.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -49,7 +49,7 @@ for (const app of ['fixture', 'realtime']) {
 
     it('HEAD is answered with the head of GET, and the server goes on', async () => {
       const connection = await Connection.open(server.port);
-      // The adapter's /healthz is for GET alone.
+      // The adapter serves /healthz for GET only.
       const both = targets.filter((target) => target !== '/healthz');
       for (const target of [...both, '/log', '/__data.json', ...both]) {
         const head = await connection.request('HEAD', target);
@@ -69,7 +69,7 @@ for (const app of ['fixture', 'realtime']) {
   });
 }
 
-/** Some of the files that the build serves as they are: the first of each kind. */
+/** Some of the files that the build serves unchanged: the first of each kind. */
 function files(folder) {
   const names = fs.readdirSync(folder, { recursive: true }).map(String);
   const kinds = new Map();

@@ -1,6 +1,6 @@
 'use strict';
 
-// Backpressure, and what svelte-realtime's table of production limits promises.
+// Backpressure, and the limits that svelte-realtime's table for production promises.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -13,16 +13,16 @@ const { openFixture } = require('./support/fixture.js');
 const { suite } = require('./support/suite.js');
 
 const KIB = 1024;
-/** Of the fixture's adapter. */
+/** Limits of the fixture's adapter. */
 const MAX_PAYLOAD = 64 * KIB;
 const MAX_BACKPRESSURE = 256 * KIB;
 const UPGRADES = 100;
-/** Of svelte-realtime and of the adapter's client. */
+/** Limits of svelte-realtime and of the adapter's client. */
 const QUEUED = 1000;
 const IDENTITIES = 5000;
 const TIMERS = 5000;
 const TOPIC_LENGTH = 256;
-/** Until svelte-realtime 0.5, which counts up to a million. */
+/** svelte-realtime counts so many until 0.5, which counts up to a million. */
 const PRESENCES = 10000;
 
 describe('backpressure and limits', { timeout: 300000 }, () => {
@@ -37,7 +37,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
 
   const client = (user, options) => Client.open(server, { cookie: `user=${user}`, ...options });
 
-  it('maxBackpressure: who does not read loses messages, not the connection, nor the order', async () => {
+  it('maxBackpressure: a client that does not read loses messages, not the connection, nor the order', async () => {
     const [slow, quick] = [await client('slow'), await client('quick')];
     for (const each of [slow, quick]) await each.subscribe('flood');
     slow.pause();
@@ -60,7 +60,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
       numbers,
       numbers.map((_, n) => n),
     );
-    // What was kept for the slow one is bounded: the rest of the growth is the server's own garbage.
+    // The memory kept for the slow one is bounded: the rest of the growth is the server's own garbage.
     assert.ok(grown < (count * size) / 2, `the server grew by ${Math.round(grown / KIB)} KiB`);
 
     await quick.call('probe/flood', 'flood', count, 3, 10);
@@ -186,7 +186,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
     assert.deepEqual([known.ok, known.data], [true, 'user-17']);
   });
 
-  it(`of more than ${TIMERS} timers for topics the rest is published at once`, async () => {
+  it(`beyond ${TIMERS} timers for topics events are published at once`, async () => {
     const ann = await client('ann');
     await ann.subscribe('settle:0');
     await ann.subscribe(`settle:${TIMERS}`);
@@ -200,7 +200,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
   });
 
   const old = since('svelte-realtime', '0.5.0') ? { skip: 'svelte-realtime 0.5 counts up to a million' } : {};
-  it(`of ${PRESENCES} who are present in rooms the next is not told of, but served`, old, async () => {
+  it(`beyond ${PRESENCES} visitors in rooms the next is not announced, but served`, old, async () => {
     const ann = await client('ann');
     const watcher = await client('watcher');
     const enter = (number) => ann.stream('limits/room/__data', [number]);
@@ -212,7 +212,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
     assert.deepEqual((await enter(PRESENCES)).response.data, []);
     await watcher.settled();
     assert.equal(told(PRESENCES).length, 0);
-    // Who leaves makes room: after the grace period, or at once for somebody who needs it.
+    // A visitor who leaves makes room: after the grace period, or at once for a visitor who needs it.
     await ann.drop();
     const ben = await client('ben');
     await ben.stream('limits/room/__data', [PRESENCES]);
@@ -231,7 +231,7 @@ describe('backpressure and limits', { timeout: 300000 }, () => {
   });
 });
 
-/** Resident memory in bytes. */
+/** The resident memory in bytes. */
 function memoryOf(pid) {
   const [, pages] = fs.readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ');
   return Number(pages) * 4 * KIB;

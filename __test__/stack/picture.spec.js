@@ -1,6 +1,6 @@
 'use strict';
 
-// The picture in the README: three visitors in a room, and one on a phone. Each run makes it; PICTURE keeps it:
+// The picture for the README: three visitors in a room, and one on a phone. PICTURE names the file to keep:
 //
 //   PICTURE=docs/realtime.png node __test__/stack/run.js picture
 
@@ -63,7 +63,7 @@ it('the picture of the realtime example', { timeout: 300000, ...needsBrowser }, 
       .filter({ hasText: /\d ms$/ })
       .waitFor();
   }
-  // Cursors glide to where they are.
+  // Cursors glide to their places.
   await desk.waitForTimeout(300);
   const image = await compose(browser, await desk.screenshot(), await phone.screenshot());
   for (const visitor of visitors) visitor.quiet();
@@ -71,7 +71,7 @@ it('the picture of the realtime example', { timeout: 300000, ...needsBrowser }, 
   if (process.env.PICTURE) fs.writeFileSync(process.env.PICTURE, image);
 });
 
-/** Both side by side, with a frame each. */
+/** Both are shown side by side, with a frame each. */
 async function compose(browser, ...shots) {
   const page = await browser.newPage({ viewport: { width: 1580, height: 740 } });
   const images = shots.map((shot) => `<img src="data:image/png;base64,${shot.toString('base64')}">`);

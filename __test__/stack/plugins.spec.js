@@ -1,6 +1,7 @@
 'use strict';
 
-// Each plugin of the adapter in a test of its own: from the page through the plugin's client where it has one, else raw.
+// Each plugin of the adapter in a test of its own: from the page through the plugin's client where it has
+// one, otherwise by raw messages.
 
 const assert = require('node:assert/strict');
 const { before, describe, it } = require('node:test');
@@ -11,7 +12,7 @@ const { Client } = require('./support/client.js');
 const { openFixture } = require('./support/fixture.js');
 const { suite } = require('./support/suite.js');
 
-/** Adapter 0.3's group does not tell the others that somebody's connection has ended. */
+/** Adapter 0.3's group does not tell the others that a member's connection has ended. */
 const toldWhenClosed = since('svelte-adapter-uws', '0.4.0');
 
 describe('plugins', { timeout: 300000 }, () => {

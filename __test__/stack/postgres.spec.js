@@ -27,7 +27,7 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
     }
   });
 
-  it('what is kept, and what is not, reaches the clients of both, once', async () => {
+  it('kept events, and others, reach the clients of both, once', async () => {
     const clients = [await connect(left, 'ann'), await connect(right, 'bob')];
     const todos = [];
     const typing = [];
@@ -88,7 +88,7 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
     const todo = `'{"text": "by psql", "done": false, "by": "psql"}'`;
     await postgres.psql(`INSERT INTO live_items VALUES ('todos', 'by-psql', ${todo})`);
     await postgres.psql(`UPDATE live_items SET data = data || '{"done": true}' WHERE ${where}`);
-    // More than NOTIFY takes.
+    // This is more than NOTIFY accepts.
     await postgres.psql(
       `UPDATE live_items SET data = data || jsonb_build_object('by', repeat('x', 20000)) WHERE ${where}`,
     );
@@ -121,7 +121,7 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
   });
 
   for (const signal of ['SIGTERM', 'SIGKILL']) {
-    it(`what was missed across a restart of the app by ${signal} is replayed from the table`, async () => {
+    it(`events missed across a restart of the app by ${signal} are replayed from the table`, async () => {
       const ann = await connect(left, 'ann');
       const bob = await connect(right, 'bob');
       await addTodo(ann, `before ${signal}`);
@@ -159,7 +159,7 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
     const clients = [await connect(left, 'ann'), await connect(right, 'bob')];
     const heard = [];
     for (const client of clients) heard.push((await client.stream('todos/todos')).events);
-    // What was written before may still be on its way.
+    // Events that were written before may still be on their way.
     await addTodo(clients[0], 'the marker');
     for (const events of heard) await events.when((list) => textsOf(list).includes('the marker'));
     const [first, second] = heard.map(({ length }) => length);

@@ -119,7 +119,7 @@ describe('protocol', { timeout: 180000 }, () => {
     const clients = await Promise.all(['ann', 'bob', 'cid'].map(client));
     const topics = ['left', 'right'];
     for (const each of clients) for (const topic of topics) await each.subscribe(topic);
-    // In steps small enough for the send buffer of a client that reads as fast as it can.
+    // The messages are small enough for the send buffer of a client that reads as fast as it can.
     for (let from = 0; from < UPDATES; from += 500) {
       await Promise.all(topics.map((topic) => clients[0].call('probe/flood', topic, from, 500)));
     }

@@ -1,6 +1,7 @@
 'use strict';
 
-// What a client has after its connection was lost: everything, once, in order. And how it comes back.
+// A client that has lost its connection gets everything, once and in order. Other tests check how it
+// reconnects.
 
 const assert = require('node:assert/strict');
 const { before, describe, it } = require('node:test');
@@ -11,12 +12,12 @@ const { Client } = require('./support/client.js');
 const { openFixture } = require('./support/fixture.js');
 const { suite } = require('./support/suite.js');
 
-/** Of the fixture: what its replay buffer holds, and how far back it tells a difference. */
+/** Limits of the fixture: how much its replay buffer holds, and how far back it knows a difference. */
 const REPLAYED = 50;
 const DIFFED = 200;
 const RESTARTED = 1012;
 const TERMINAL = 4401;
-/** Adapter 0.3's client comes back whatever it was told, and does not look whether its tab is visible. */
+/** Adapter 0.3's client reconnects whatever it was told, and does not check whether its tab is visible. */
 const newer = { skip: !since('svelte-adapter-uws', '0.4.0') && 'not in adapter 0.3' };
 
 describe('reconnection', { timeout: 300000 }, () => {
@@ -93,7 +94,7 @@ describe('reconnection', { timeout: 300000 }, () => {
   });
 
   describe('of a page', needsBrowser, () => {
-    /** Watches a stream and can be cut off, by a server that does something in the meantime. */
+    /** Watches a stream. The connection can be cut by a server that does something in the meantime. */
     async function reader(user, stream, { interval = 1000, prepare } = {}) {
       const tab = await openFixture(browser, server, user, { query: `?interval=${interval}`, prepare });
       await tab.page.evaluate(async (name) => {
@@ -150,8 +151,8 @@ describe('reconnection', { timeout: 300000 }, () => {
       assert.deepEqual([page.answers().at(-1).data.delta, page.answers().at(-1).data.data.length], [true, 9]);
     });
 
-    // svelte-realtime's page hears live events again before its stream has asked for the missed ones, and puts those after
-    // them: here the order on the wire counts.
+    // svelte-realtime's page receives live events again before its stream has asked for the missed ones, and
+    // puts those after them: here the order on the wire counts.
     it('connections that are lost under steady updates lose none of them', async () => {
       const page = await reader('page-dan', 'rows', { interval: 10 });
       const known = await page.size();
@@ -178,7 +179,7 @@ describe('reconnection', { timeout: 300000 }, () => {
         live.toSorted((a, b) => a - b),
       );
       assert.equal(new Set(live).size, live.length);
-      // It warns of connections that end soon again and again, which is what this is.
+      // The client warns of connections that repeatedly end soon, as they do here.
       assert.deepEqual(
         page.complaints.filter((text) => !/opened then closed/.test(text)),
         [],
@@ -186,7 +187,7 @@ describe('reconnection', { timeout: 300000 }, () => {
     });
 
     for (const signal of ['SIGTERM', 'SIGKILL']) {
-      it(`nothing is missed, nothing comes twice across a restart by ${signal}`, async () => {
+      it(`no event is missed or repeated across a restart by ${signal}`, async () => {
         const page = await reader(`page-${signal.toLowerCase()}`, 'rows', { interval: 100 });
         const known = await page.size();
         await page.writer.call('feed/add', 'rows', 5, 'before ');
@@ -203,7 +204,7 @@ describe('reconnection', { timeout: 300000 }, () => {
           list.map(({ id }) => id),
           Array.from({ length: known + 15 }, (_, n) => n + 1),
         );
-        // The page may complain that it could not connect while there was no server, and of nothing else.
+        // The page may report that it could not connect while there was no server, and nothing else.
         const others = page.complaints.filter(
           (text) => !/ERR_CONNECTION_REFUSED|WebSocket connection/.test(text),
         );
@@ -276,7 +277,10 @@ describe('reconnection', { timeout: 300000 }, () => {
   });
 });
 
-/** In the page: `attempts` has the delay that the client had asked for before each of its connections, without chance. */
+/**
+ * In the page, `attempts` has the delay that the client asked for before each of its connections, without
+ * randomness.
+ */
 function recordAttempts() {
   Math.random = () => 0;
   window.attempts = [];

@@ -1,6 +1,6 @@
 'use strict';
 
-// Two processes of the app on two ports, and one Redis: what is said to one is heard at the other.
+// Two processes of the app on two ports, and one Redis: messages sent to one arrive at the other.
 
 const assert = require('node:assert/strict');
 const { before, describe, it } = require('node:test');
@@ -10,9 +10,9 @@ const { suite } = require('./support/suite.js');
 const { addTodo, connect, idOf, openPage, say, storeOf, textsOf } = require('./support/visitors.js');
 const { needsRedis, startRedis } = require('./servers.js');
 
-/** An instance that was not heard of for so long is dead. */
+/** An instance that has been silent for this time counts as dead. */
 const PRESENCE_TTL_MS = 3000;
-/** What a visitor may say: so much at once, and so much a second. */
+/** The rate limit of a visitor: a burst, and messages per second. */
 const SAY_BURST = 20;
 const SAY_PER_SECOND = 2;
 
@@ -41,7 +41,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
     assert.notEqual(stores[0].instance, stores[1].instance);
   });
 
-  it('what is kept reaches the clients of both, once', async () => {
+  it('kept events reach the clients of both, once', async () => {
     const [ann, bob] = [await connect(left, 'ann'), await connect(right, 'bob')];
     const heard = [await ann.stream('todos/todos'), await bob.stream('todos/todos')].map(
       ({ events }) => events,
@@ -58,7 +58,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
     assert.deepEqual(response.data.map(({ text }) => text).sort(), textsOf(heard[0]).sort());
   });
 
-  it('what is not kept reaches the clients of both, once', async () => {
+  it('events that are not kept reach the clients of both, once', async () => {
     const [ann, bob] = [await connect(left, 'ann'), await connect(right, 'bob')];
     const heard = [await ann.stream('rooms/typing', ['lobby']), await bob.stream('rooms/typing', ['lobby'])];
     for (const on of [true, false]) await ann.call('rooms/setTyping', 'lobby', on);
@@ -97,7 +97,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
   });
 
   for (const signal of ['SIGTERM', 'SIGKILL']) {
-    it(`what was missed across a restart by ${signal} is replayed`, async () => {
+    it(`events missed across a restart by ${signal} are replayed`, async () => {
       const ann = await connect(left, 'ann');
       const bob = await connect(right, 'bob');
       await addTodo(ann, `before ${signal}`);
@@ -170,7 +170,7 @@ describe('two processes and one Redis', { ...needsRedis, timeout: 300000 }, () =
       answers.filter((answer) => answer !== 'OK'),
       Array(60 - said).fill('RATE_LIMITED'),
     );
-    // Another visitor is not concerned.
+    // The limit does not affect another visitor.
     assert.equal((await say(await connect(left, 'modest'), 'lobby', 'hello')).text, 'hello');
   });
 

@@ -1,13 +1,13 @@
 'use strict';
 
-// Builds the apps and runs the specs of the realtime stack on them. ./support/build.js tells with which packages.
-// Alone: node __test__/stack/run.js [part of a spec's name…]
+// Builds the apps and runs the specs of the realtime stack on them. ./support/build.js says with which
+// packages. Alone: node __test__/stack/run.js [part of a spec's name…]
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { attempt } = require('../../scripts/run.js');
 
-/** The exit code; specs run two at a time, as each starts servers and a browser of its own. */
+/** Returns the exit code. Two specs run at a time, as each starts servers and a browser of its own. */
 function stack(wanted = []) {
   const { buildAll, versionOf } = require('./support/build.js');
   const code = buildAll();

@@ -4,12 +4,12 @@
 //
 //   const redis = await startRedis(t);             // .url is the app's REDIS_URL
 //   const postgres = await startPostgres(t);       // .url is the app's DATABASE_URL
-//   await postgres.psql('SELECT 1');               // what psql prints
+//   await postgres.psql('SELECT 1');               // the output of psql
 //   await redis.stop('SIGKILL'); await redis.start();     // the same port and data
 //   redis.hang(); redis.go();                      // connections stay, and nothing is answered
 //
-// Debian's packages redis-server and postgresql bring the programs. PostgreSQL refuses to run as root: started by root, it
-// runs as the user postgres of its package.
+// Debian's packages redis-server and postgresql have the programs. PostgreSQL refuses to run as root: started
+// by root, it runs as the user postgres of its package.
 
 const fs = require('node:fs');
 const net = require('node:net');
@@ -25,7 +25,7 @@ const REDIS = program('redis-server', []);
 const POSTGRES = program('initdb', debianVersions());
 const PSQL = program('psql', POSTGRES ? [path.dirname(POSTGRES)] : []);
 
-/** Option `skip` of tests that need the server. On CI the programs are there, or the tests fail. */
+/** The option `skip` of tests that need the server. In CI the programs are there, or the tests fail. */
 const needsRedis = { skip: !process.env.CI && !REDIS && 'no redis-server here' };
 const needsPostgres = { skip: !process.env.CI && !(POSTGRES && PSQL) && 'no PostgreSQL server here' };
 
@@ -65,7 +65,7 @@ class Service {
     return this.process.pid;
   }
 
-  /** Sends the signal and tells how the server ended. */
+  /** Sends the signal and returns how the server ended. */
   async stop(signal = this.stopSignal) {
     if (this.ended === undefined) this.process.kill(signal);
     return this.exited;
@@ -92,7 +92,7 @@ class Redis extends Service {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Connections stay, nothing is answered. */
+  /** Halts the server: connections stay, and nothing is answered. */
   hang() {
     this.process.kill('SIGSTOP');
   }
@@ -105,7 +105,10 @@ class Redis extends Service {
     return (await this.tell('PING').catch(() => '')) === '+PONG';
   }
 
-  /** One command in Redis' inline syntax; what a first packet has of its answer, which is enough for short ones. */
+  /**
+   * Sends one command in Redis' inline syntax. Returns the first packet of its answer, which is enough for
+   * short ones.
+   */
   tell(line) {
     return new Promise((resolve, reject) => {
       const socket = net.connect(this.port, '127.0.0.1', () => socket.write(`${line}\r\n`));
@@ -128,7 +131,7 @@ class Postgres extends Service {
     return (await this.psql('SELECT 1').catch(() => '')) === '1';
   }
 
-  /** What psql prints for the statement, without decoration. */
+  /** Returns the output of psql for the statement, without decoration. */
   async psql(statement) {
     const args = ['-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', '-d', this.url, '-c', statement];
     const { stdout } = await promisify(execFile)(PSQL, args, { timeout: START_MS });
@@ -136,7 +139,10 @@ class Postgres extends Service {
   }
 }
 
-/** Every write is in its file before it is answered, so that a killed server loses nothing; `persist: false`: everything. */
+/**
+ * Every write is in its file before it is answered, so that a killed server loses nothing; with
+ * `persist: false` it loses everything.
+ */
 function startRedis(t, { persist = true } = {}) {
   const folder = temporaryFolder('uws-redis-');
   const settings = ['--bind', '127.0.0.1', '--dir', folder, '--save', '', '--daemonize', 'no'];
@@ -163,7 +169,10 @@ function startPostgres(t) {
   });
 }
 
-/** A server that runs; gone after the test. Somebody else may take the port that was free a moment ago. */
+/**
+ * Starts a server, which is gone after the test. Another process may have taken the port that was free a
+ * moment ago.
+ */
 async function started(t, create, tries = 3) {
   const server = create(await freePort());
   try {
@@ -181,21 +190,21 @@ function temporaryFolder(prefix) {
   return fs.mkdtempSync(path.join(os.tmpdir(), prefix));
 }
 
-/** Options of spawn: whom the server runs as, and where, since that user may not look into ours. */
+/** Options of spawn: the user and the working directory of the server, since that user may not read ours. */
 function postgresUser() {
   if (process.getuid?.() !== 0) return { cwd: os.tmpdir() };
   const id = (flag) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
   return { uid: id('-u'), gid: id('-g'), cwd: os.tmpdir() };
 }
 
-/** Debian keeps each major version's programs apart from the PATH; the newest first. */
+/** Debian installs each major version's programs outside of the PATH; the newest comes first. */
 function debianVersions() {
   const at = '/usr/lib/postgresql';
   const versions = fs.existsSync(at) ? fs.readdirSync(at) : [];
   return versions.sort((left, right) => right - left).map((version) => path.join(at, version, 'bin'));
 }
 
-/** The program's path as it is called: what it does may depend on its name. */
+/** Returns the program's path as it is called, since its behaviour may depend on its name. */
 function program(name, folders) {
   const searched = [...folders, ...(process.env.PATH ?? '').split(path.delimiter)];
   return searched.map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));

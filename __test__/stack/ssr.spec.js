@@ -1,6 +1,6 @@
 'use strict';
 
-// Pages that use `$live/*` are whole without JavaScript, and come alive with it.
+// Pages that use `$live/*` are complete without JavaScript, and become live with it.
 
 const assert = require('node:assert/strict');
 const { before, describe, it } = require('node:test');
@@ -66,7 +66,7 @@ describe('SSR: realtime', { timeout: 300000, ...needsBrowser }, () => {
     await todos.call('rooms/say', 'lobby', 'message-of-the-test', 'said without JavaScript');
   });
 
-  /** What a page has to say: its headings, and the rows of its lists that do not change by themselves. */
+  /** The content of a page: its headings, and the rows of its lists that do not change by themselves. */
   const content = async (page) =>
     page.locator('h1, h2, [data-testid=todo-text], [data-testid=message-text]').allTextContents();
 

@@ -1,14 +1,14 @@
 'use strict';
 
-// Visitors of the realtime example, handling its pages as a person does.
+// Visitors of the realtime example, who use its pages as a person does.
 
 const assert = require('node:assert/strict');
 const { openTab, visit } = require('./support/browser.js');
 
-/** From which names and colours follow: Calm Owl, Brave Puffin, Merry Raven, Warm Falcon. */
+/** Ids whose names and colours are: Calm Owl, Brave Puffin, Merry Raven, Warm Falcon. */
 const COOKIES = ['1b64f7a2c0de0001', '9e3579b1c0de0002', '40f2d6c9c0de0003', 'c7a1083dc0de0004'];
 
-/** A browser of one's own: several tabs of it are one visitor. */
+/** Opens a browser of one's own: several tabs of it are one visitor. */
 class Visitor {
   static async come(browser, server, index, options = {}) {
     const cookies = { visitor: COOKIES[index], ...options.cookies };
@@ -29,7 +29,7 @@ class Visitor {
     return page;
   }
 
-  /** Nothing was said to the console of any tab. */
+  /** Checks that the console of every tab is empty. */
   quiet() {
     assert.deepEqual(this.complaints.flat(), []);
   }
@@ -39,7 +39,7 @@ function live(page) {
   return page.locator('[data-testid=connection][data-state=open]').waitFor();
 }
 
-/** By keyboard: a click would move the visitor's cursor. */
+/** The visitor uses the keyboard, since a click would move the cursor. */
 async function say(page, text) {
   await page.getByTestId('chat-input').fill(text);
   await page.getByTestId('chat-input').press('Enter');
@@ -49,7 +49,7 @@ function texts(page) {
   return page.getByTestId('message-text').allTextContents();
 }
 
-/** Waits until the element says so. */
+/** Waits until the element has the text. */
 function reads(page, testId, text) {
   return page
     .getByTestId(testId)
@@ -57,7 +57,7 @@ function reads(page, testId, text) {
     .waitFor();
 }
 
-/** Waits until there are exactly so many, and says what there is if there never are. */
+/** Waits until there are exactly that many, and fails with their number if there never are. */
 async function shows(page, testId, number) {
   try {
     const count = ([id, wanted]) => document.querySelectorAll(`[data-testid="${id}"]`).length === wanted;

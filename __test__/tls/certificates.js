@@ -17,7 +17,7 @@ const ALGORITHMS = {
   ed25519: ['-newkey', 'ed25519'],
 };
 
-/** A self-signed certificate for `name` in `directory`; returns the options of an SSLApp. */
+/** Creates a self-signed certificate for `name` in `directory`; returns the options of an SSLApp. */
 function selfSigned(directory, name, { algorithm = 'ec', file = name.replaceAll('*', 'star') } = {}) {
   const key = path.join(directory, `${file}.key`);
   const cert = path.join(directory, `${file}.crt`);
@@ -40,7 +40,7 @@ function selfSigned(directory, name, { algorithm = 'ec', file = name.replaceAll(
   return { key_file_name: key, cert_file_name: cert };
 }
 
-/** A certificate for `name` signed by `issuer`, which `selfSigned` made. */
+/** Creates a certificate for `name` signed by `issuer`, which `selfSigned` made. */
 function signedBy(directory, issuer, name, { algorithm = 'ec', authority = false } = {}) {
   const key = path.join(directory, `${name}.key`);
   const request = path.join(directory, `${name}.csr`);
@@ -75,7 +75,10 @@ function temporaryDirectory() {
   return fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-tls-'));
 }
 
-/** One certificate for all processes of a run, made by the first. It lives for days, so an old one is replaced. */
+/**
+ * Creates the certificate that all processes of a run use; the first process makes it. It is valid for days,
+ * so an old one is replaced.
+ */
 function shared() {
   const directory = path.join(os.tmpdir(), `uws-rs-tls-shared-${os.userInfo().uid}`);
   const options = {

@@ -1,5 +1,5 @@
 'use strict';
-// Handshakes: versions, suites, client certificates, resumption, and clients that do not get through one.
+// Handshakes: versions, suites, client certificates, resumption, and clients whose handshake fails.
 
 const fs = require('node:fs');
 const net = require('node:net');
@@ -183,9 +183,9 @@ it('an app without certificate refuses handshakes until it has one for the name'
   assert.equal((await handshake(server.port, { servername: 'one.example' })).subject, 'one.example');
 });
 
-// ---- clients that do not get through
+// ---- clients whose handshake fails
 
-/** What a plain TCP client gets for bytes, until the server closes. */
+/** Returns the bytes that a plain TCP client gets until the server closes. */
 function rawExchange(port, bytes, { end = false } = {}) {
   return new Promise((resolve) => {
     const started = Date.now();
@@ -258,7 +258,7 @@ it('a ClientHello in pieces is put together, and one without end does not fill t
   await closed;
   assert.ok(sent < 1024);
   assert.ok(process.memoryUsage().rss - before < 64 << 20);
-  // And Node's client, byte by byte.
+  // Node's client is then tried byte by byte.
   const proxy = net.createServer((client) => {
     const upstream = net.connect({ port, host: '127.0.0.1', noDelay: true });
     upstream.pipe(client);

@@ -117,7 +117,8 @@ it('while a handshake waits for JavaScript, other connections are served', async
     const https = require('node:https')
     const agent = new https.Agent({ keepAlive: true, maxSockets: 1 })
     const get = (options, done) => https.get({ port: workerData, host: '127.0.0.1', rejectUnauthorized: false, ...options }, (response) => { response.resume(); response.on('end', done) }).on('error', done)
-    // A handshake with a name that is missing, and one for no name, both while the other thread is blocked.
+    // Starts a handshake with a name that is missing, and one without a name, both while the other thread is
+    // blocked.
     parentPort.on('message', () => {
       let asking = false, handshaken
       const tls = require('node:tls')
@@ -229,7 +230,7 @@ it('routes registered after domain(name) belong to that name', async (t) => {
   assert.deepEqual([await get('one.example', '/both'), await get('one.example', '/one')], ['one', 'one']);
   assert.equal(await get('a.wild.example', '/both'), 'wild');
   assert.equal(await get('other.example', '/both'), 'default');
-  // What only the app has is not found under the name.
+  // Routes that only the app has are not found under the name.
   const absent = differs('domain-not-found', { original: undefined, ours: 404 });
   assert.deepEqual(
     [await get('one.example', '/default'), await get('one.example', '/unknown')],

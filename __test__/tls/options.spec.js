@@ -1,5 +1,5 @@
 'use strict';
-// What an SSLApp takes as key, certificate and ciphers, and what it says of everything else.
+// The keys, certificates and ciphers that an SSLApp accepts, and its errors for everything else.
 
 const fs = require('node:fs');
 const path = require('node:path');

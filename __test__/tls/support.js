@@ -1,5 +1,5 @@
 'use strict';
-// What the TLS specs share: servers with certificates of their own, and openssl and curl as clients.
+// The part that the TLS specs share: servers with certificates of their own, and openssl and curl as clients.
 
 const fs = require('node:fs');
 const https = require('node:https');
@@ -21,7 +21,7 @@ function certificate(name, options = {}) {
   return made.get(key);
 }
 
-/** An SSLApp on a free port, closed after the test. */
+/** Creates an SSLApp on a free port; it is closed after the test. */
 function secure(t, configure, options = certificate('localhost')) {
   return support.serve(t, configure, { app: support.uWS.SSLApp(options), peer: { tls: {} } });
 }
@@ -85,17 +85,17 @@ function run(program, args, input = '') {
 }
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
-/** `openssl s_client` with one request that closes the connection. */
+/** Runs `openssl s_client` with one request that closes the connection. */
 function sClient(port, args = []) {
   return run('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-ign_eof', ...args], REQUEST);
 }
 
-/** Option `skip` of a test that needs a program. */
+/** The option `skip` of a test that needs a program. */
 function needsProgram(name) {
   return { skip: spawnSync(name, ['--version']).error ? `${name} is not there` : false };
 }
 
-/** TLS handshakes that failed in this process. */
+/** The number of TLS handshakes that failed in this process. */
 function failedHandshakes() {
   return require('../../lib/engine').start().failedHandshakes();
 }

@@ -1,5 +1,6 @@
 'use strict';
-// What passes through a TLS connection: large and small, both ways, slow readers, and the ways it can end.
+// Data over TLS: large and small, in both directions, with slow readers, and the ways in which a connection
+// can end.
 
 const https = require('node:https');
 const tls = require('node:tls');
@@ -24,7 +25,7 @@ const {
 const MIB = 1 << 20;
 const hash = (data) => crypto.createHash('sha256').update(Buffer.from(data)).digest('hex');
 
-/** A client of the `ws` package, open. */
+/** Opens a client of the `ws` package. */
 async function wsClient(t, port, path = '/') {
   const { WebSocket } = require('ws');
   const client = new WebSocket(`wss://127.0.0.1:${port}${path}`, {
@@ -217,7 +218,7 @@ it('openssl changes its key, alone and together with ours, and data goes on', as
       look();
     });
   await seen(/Verify return code/);
-  // k changes the key of the client; K asks for one of the server, too.
+  // k changes the key of the client; K asks the server to change its key, too.
   for (const [i, command] of ['k', 'K', 'K', 'k'].entries()) {
     output = '';
     child.stdin.write(`${command}\n`);
@@ -424,8 +425,9 @@ const GET_1_1 = ['GET /streamed HTTP/1.1', 'Host: localhost', '', ''];
 const GET_1_0 = ['GET /streamed HTTP/1.0', 'Host: localhost', '', ''];
 
 /**
- * How a server cuts a connection once the client has the start of a body, or a socket: what the client sends, what the server
- * does, and whether openssl is told of the end. It must not be where the end of the connection is that of the body.
+ * The ways in which a server cuts a connection once the client has the start of a body, or a socket: the
+ * bytes of the client, the action of the server, and whether openssl is told of the end. It must not be told
+ * where the end of the connection delimits the body.
  */
 const CUTS = {
   'res.close() in a chunked body': [GET_1_1, ({ res }) => res.close(), true],
@@ -459,7 +461,7 @@ for (const [name, [lines, cut, told]] of Object.entries(CUTS)) {
       };
       app
         .any('/:how', (res, req) => {
-          // Or it would be for the server to go on, and the client would have all the time there is.
+          // Otherwise the server would have to go on, and the client would have unlimited time.
           res.onAborted(() => {}).onData(() => {});
           begin[req.getParameter(0)](res);
           later({ res });

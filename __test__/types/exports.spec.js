@@ -1,5 +1,6 @@
 'use strict';
-// Everything the originals export and their objects have is there on ours, and the reverse. What is not is listed here.
+// The exports of the originals, and the members of their objects, exist here, and the reverse. Exceptions are
+// listed here.
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -7,7 +8,7 @@ const { pathToFileURL } = require('node:url');
 const test = require('node:test');
 const { PEERS, ROOT, members, missing } = require('./peers');
 
-/** Names of an original that ours has not, with the reason. */
+/** Names of an original that are missing here, with the reason. */
 const NOT_OURS = {
   exports: {
     setTimeout: 'not in the types; Node has it',
@@ -27,7 +28,7 @@ const NOT_OURS = {
   },
 };
 
-/** Names that only ours has. */
+/** Names that only this module has. */
 const ONLY_OURS = {
   exports: {
     LIBUS_LISTEN_DEFAULT: "in the originals' types, not in their modules",
@@ -40,7 +41,7 @@ const ONLY_OURS = {
   declarative: {},
 };
 
-/** Names of the releases after an original's, up to the newest that ours follows. */
+/** Names of the releases after an original's, up to the newest that this module follows. */
 const LATER = {
   20.57: {
     exports: [],

@@ -1,4 +1,4 @@
-// Every member, by the package's own name as CommonJS. members.spec.js sees to it that none is missing here.
+// Every member, by the package's own name as CommonJS. types.spec.js checks that none is missing here.
 
 import uWS = require('uws-rs');
 

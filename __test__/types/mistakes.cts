@@ -1,4 +1,4 @@
-// Wrong uses that the types must refuse: tsc fails on an expected error that does not come.
+// Wrong uses that the types must reject: tsc fails on an expected error that does not occur.
 
 import uWS = require('uws-rs');
 

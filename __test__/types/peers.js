@@ -1,5 +1,5 @@
 'use strict';
-// The modules whose members and types are compared: ours, and the originals that there are.
+// The modules whose members and types are compared: this one, and the originals that are available.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -18,7 +18,7 @@ const PEERS = {
   20.57: { module: v57, types: v57 && path.join(v57, '../index.d.ts') },
 };
 
-/** Why there is no such file here; false when there is. */
+/** Returns why the file is missing; false when it exists. */
 function missing(file) {
   if (!file) return 'UWS_2057 names no uWebSockets.js 20.57';
   return fs.existsSync(file) ? false : `there is no ${path.basename(file)}`;
@@ -26,7 +26,7 @@ function missing(file) {
 
 const probed = new Map();
 
-/** The names of a module's exports and of its objects' members. */
+/** Returns the names of a module's exports and of its objects' members. */
 function members(module) {
   if (!probed.has(module)) {
     const args = [path.join(__dirname, 'probe.js'), module];

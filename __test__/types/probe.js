@@ -1,10 +1,10 @@
 'use strict';
-// `node probe.js MODULE`: prints, as JSON, the names a module exports and those its objects have. In a process of its own,
-// so that a module that ends it, or two originals at once, do no harm.
+// `node probe.js MODULE` prints, as JSON, the names that a module exports and those of its objects. It is a
+// process of its own, so that a module may end it, and two originals do not meet.
 
 const net = require('node:net');
 
-/** Names of an object's prototypes, and of its own properties as far as they show. */
+/** The names of an object's prototypes, and of its own properties as far as they are visible. */
 function namesOf(object) {
   const names = new Set(Object.keys(object));
   for (let at = Object.getPrototypeOf(object); at !== Object.prototype; at = Object.getPrototypeOf(at)) {

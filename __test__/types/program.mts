@@ -1,5 +1,5 @@
-// A program written for the original, imported by its name as an ES module. It uses what the types of all its releases
-// have, so that it compiles against those (compatibility.spec.js) as well as against ours.
+// A program written for the original, which imports it by its name as an ES module. It uses only what the
+// types of all releases have, so that it compiles against those as well as against ours (types.spec.js).
 
 import uWS, { App, us_listen_socket_close } from 'uWebSockets.js';
 import type {

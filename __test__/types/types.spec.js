@@ -1,6 +1,6 @@
 'use strict';
-// The types against the module and against programs: what index.d.ts declares is there and the reverse, the sample uses
-// all of it, and a program for the originals compiles against theirs as against ours.
+// Compares the types with the module and with programs: all that index.d.ts declares exists and the reverse,
+// the sample uses all of it, and a program for the originals compiles against their types and against ours.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -74,7 +74,7 @@ test('the sample uses every value, member and option', () => {
   );
 });
 
-/** What tsc has to say of `files` when `uWebSockets.js` has the types in `types`. */
+/** Returns the errors of tsc for `files` when `uWebSockets.js` has the types in `types`. */
 function complaints(files, types) {
   const config = path.join(__dirname, 'tsconfig.json');
   const { options } = ts.parseJsonConfigFileContent(
@@ -106,7 +106,7 @@ for (const [version, { types }] of Object.entries(PEERS)) {
 
 const newest = PEERS['20.57'].types;
 
-test('what ours gives can be given to code for uWebSockets.js 20.57', { skip: missing(newest) }, () => {
+test('our objects can be passed to code for uWebSockets.js 20.57', { skip: missing(newest) }, () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-types-'));
   try {
     const file = path.join(folder, 'assignable.cts');
@@ -117,7 +117,7 @@ test('what ours gives can be given to code for uWebSockets.js 20.57', { skip: mi
   }
 });
 
-/** A file whose functions return ours where the original's is promised. */
+/** A file whose functions return our types where those of the original are declared. */
 function assignable(ours, theirs) {
   const give = (name, arguments_ = '') => `(x: ours.${name}${arguments_}): theirs.${name}${arguments_} => x`;
   const take = (name, arguments_ = '') => `(x: theirs.${name}${arguments_}): ours.${name}${arguments_} => x`;

@@ -1,12 +1,13 @@
 'use strict';
-// permessage-deflate as a client does it, by hand: zlib streams of one connection, with or without context, on raw frames.
+// permessage-deflate on the client's side, written by hand: zlib streams of one connection, with or without
+// context, on raw frames.
 
 const zlib = require('node:zlib');
 const { WsPeer, frame, TEXT, BINARY, CONTINUATION } = require('../support');
 
 const TAIL = Buffer.from([0, 0, 255, 255]);
 
-/** Feeds a zlib stream and resolves with what it gives for one flush. */
+/** Feeds a zlib stream and resolves with its output for one flush. */
 function through(stream, data) {
   return new Promise((resolve, reject) => {
     const chunks = [];
@@ -22,7 +23,10 @@ function through(stream, data) {
   });
 }
 
-/** The parameters of an answer: { server_max_window_bits: '9', … }; undefined when it is none to permessage-deflate. */
+/**
+ * Reads the parameters of a response: { server_max_window_bits: '9', … }; undefined when it does not accept
+ * permessage-deflate.
+ */
 function parametersOf(answer) {
   const [name, ...rest] = (answer ?? '').split(';').map((part) => part.trim());
   if (name !== 'permessage-deflate') return undefined;
@@ -39,7 +43,8 @@ class Codec {
   }
 
   #deflater() {
-    // Raw deflate cannot be written with a window of 8 bits; what 9 bits write for a short text fits all the same.
+    // zlib cannot write raw deflate with a window of 8 bits. For a short text the output with 9 bits fits,
+    // too.
     return zlib.createDeflateRaw({ windowBits: Math.max(this.bits.own, 9) });
   }
 
@@ -49,7 +54,9 @@ class Codec {
     return compressed.subarray(0, -TAIL.length);
   }
 
-  /** Fails when a message refers to more than the negotiated window, or to another message without context. */
+  /**
+   * Fails when a message refers to more than the negotiated window, or to another message without context.
+   */
   async inflate(data) {
     if (!this.inflater || 'server_no_context_takeover' in this.parameters)
       this.inflater = zlib.createInflateRaw({ windowBits: this.bits.peer });
@@ -57,7 +64,7 @@ class Codec {
   }
 }
 
-/** A raw client that has negotiated, or not. */
+/** A raw client that has negotiated permessage-deflate, or not. */
 class DeflatePeer extends WsPeer {
   static async open(port, offer = 'permessage-deflate; client_max_window_bits', options = {}) {
     const headers = offer === '' ? [] : [`Sec-WebSocket-Extensions: ${offer}`];
@@ -71,7 +78,7 @@ class DeflatePeer extends WsPeer {
     return peer;
   }
 
-  /** The frames of one compressed message, cut into as many fragments as there are positions. */
+  /** Builds the frames of one compressed message, cut into as many fragments as there are positions. */
   async compressed(data, { binary = false, cuts = [] } = {}) {
     const payload = await this.codec.deflate(Buffer.from(data));
     const edges = [
@@ -91,7 +98,7 @@ class DeflatePeer extends WsPeer {
     return Buffer.concat(frames);
   }
 
-  /** The next message, inflated: { data, text, binary, compressed, wire }. */
+  /** Reads the next message, decompressed: { data, text, binary, compressed, wire }. */
   async received() {
     let first;
     const parts = [];
@@ -116,7 +123,7 @@ class DeflatePeer extends WsPeer {
   }
 }
 
-/** Random numbers that a failed run can repeat. */
+/** Creates random numbers that a failed run can repeat. */
 function random(seed) {
   let state = seed >>> 0 || 1;
   return (limit) => {

@@ -1,5 +1,6 @@
 'use strict';
-// permessage-deflate (RFC 7692): negotiation, messages both ways, publishes, and what a peer can do wrong or maliciously.
+// permessage-deflate (RFC 7692): negotiation, messages in both directions, publishes, and errors and attacks
+// of a peer.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -27,7 +28,7 @@ const COMPRESSORS = Object.keys(uWS).filter((name) => /^(SHARED|DEDICATED)_COMPR
 const DECOMPRESSORS = Object.keys(uWS).filter((name) => /^(SHARED|DEDICATED)_DECOMPRESSOR/.test(name));
 const INFLATION_ERROR = 'Received too big message, or other inflation error';
 
-/** Text like that of an application: repetitive, and never the same twice. */
+/** Creates text like that of an application: repetitive, and never the same twice. */
 const json = (length, from = 0) => {
   let text = '';
   for (let id = from; text.length < length; id++)
@@ -36,7 +37,7 @@ const json = (length, from = 0) => {
 };
 const noise = (length, next = random(length + 7)) => Buffer.from(Array.from({ length }, () => next(256)));
 
-/** A server that echoes as it was asked to, and records what became of its sockets. */
+/** Creates a server that echoes as requested, and records the ends of its sockets. */
 function echo(t, options) {
   const events = new Events();
   const server = serve(t, (app) => {
@@ -383,7 +384,7 @@ it('a publish reaches compressed and plain subscribers alike', async (t) => {
   }
 });
 
-/** `open` handlers run a little later than the client knows of its upgrade. */
+/** `open` handlers run a little after the client knows of its upgrade. */
 async function subscribed(server, topic, count) {
   while (server.app.numSubscribers(topic) < count) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -572,7 +573,7 @@ it(
   },
 );
 
-// ---- clients that others wrote
+// ---- clients of other authors
 
 const WS_OPTIONS = [
   true,
@@ -621,7 +622,7 @@ it('the client of the ws package', { timeout: 60000 }, async (t) => {
   }
 });
 
-/** A Python with `websockets`, made once by pip; undefined where that cannot be. */
+/** Finds a Python with `websockets`, installed once by pip; undefined where that is not possible. */
 function python() {
   const home = path.join(os.tmpdir(), 'uws-rs-python-websockets');
   const binary = path.join(home, 'bin', 'python');

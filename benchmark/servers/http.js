@@ -1,8 +1,11 @@
 'use strict';
 
-// All HTTP trials. `burn`: microseconds of JavaScript work per hello. `block: [busy, period]`: the thread is busy that
-// many milliseconds of every period. `download`: size of what /download sends. `backlog`: size of what /backlog sends,
-// before the thread is busy for a while.
+// All HTTP trials. Options:
+//
+//   burn               microseconds of JavaScript work per hello
+//   block              [busy, period]: the thread is busy that many milliseconds of every period
+//   download           the size of the response of /download
+//   backlog            the size of the response of /backlog; then the thread is busy for a while
 
 const { PERIOD, pattern } = require('./pattern.js');
 const { block, burn, counters, serve } = require('./support.js');
@@ -39,7 +42,7 @@ const fixed = (body) => (res) => {
   });
 };
 
-/** Sends what the socket takes and goes on when it takes more. */
+/** Sends as much as the socket accepts, and goes on when it accepts more. */
 const download = (body) => (res) => {
   counters.messages += 1;
   const [sent, done] = res.tryEnd(body, body.length);
@@ -48,7 +51,7 @@ const download = (body) => (res) => {
   res.onWritable((offset) => res.tryEnd(body.subarray(offset), body.length)[0]);
 };
 
-/** Answers with the number of bytes, or with the place of a byte that is wrong. */
+/** Answers with the number of bytes, or with the position of a byte that is wrong. */
 const upload = (res) => {
   let received = 0;
   let wrong = null;
@@ -62,7 +65,7 @@ const upload = (res) => {
   });
 };
 
-/** Sends more than the kernel takes at once, and leaves it alone for a while. */
+/** Sends more than the kernel accepts at once, and then waits for a while. */
 const backlog = (body) => (res) => {
   counters.messages += 1;
   res.onAborted(() => {});
@@ -82,7 +85,7 @@ serve((uWS, options) => {
     .get('/backlog', backlog(Buffer.alloc(options.backlog ?? 0)))
     .post('/json', json)
     .post('/upload', upload);
-  // Where there are no declarative responses the handler stands in, so that the two can be compared.
+  // Where there are no declarative responses a handler is used instead, so that the two can be compared.
   const declared = uWS.DeclarativeResponse && new uWS.DeclarativeResponse().end('Hello World!');
   return app.get('/declared', declared ?? hello(options.burn));
 });

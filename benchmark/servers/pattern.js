@@ -1,6 +1,6 @@
 'use strict';
 
-// The content of large bodies, known to the generator too: byte `i` is `i % 251`.
+// The content of large bodies, which the generator knows too: byte `i` is `i % 251`.
 
 const PERIOD = 251;
 

@@ -1,6 +1,7 @@
 'use strict';
 
-// How long it takes from before `require` to the first byte of a response, seen by a client in the same process.
+// Measures the time from before `require` to the first byte of a response, seen by a client in the same
+// process.
 
 const net = require('net');
 const { modulePath, print } = require('./support.js');

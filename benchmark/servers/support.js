@@ -1,16 +1,16 @@
 'use strict';
 
-// What every server program shares: it gets `{module, program, options}` as JSON in its first argument, prints `{port}`
-// once it listens, answers each line `stats` on stdin with its counters, collects garbage on `gc` (where the flag allows
-// it), and ends when stdin ends. `module` is what to require for uWebSockets.js; servers that are something else
-// (peers/) get the name of the program they stand in for.
+// The functions that every server program shares. A program gets `{module, program, options}` as JSON in its
+// first argument, prints `{port}` once it listens, answers each line `stats` on stdin with its counters,
+// collects garbage on `gc` (where the flag allows it), and ends when stdin ends. `module` is required as
+// uWebSockets.js; other kinds of servers (peers/) get the name of the program that they replace.
 
 const fs = require('fs');
 const readline = require('readline');
 
 const { module: modulePath, program, options = {} } = JSON.parse(process.argv[2]);
 
-/** CPU of the JavaScript thread in microseconds: the main thread's id is the process id. */
+/** The CPU microseconds of the JavaScript thread: the main thread's id is the process id. */
 const threadCpu = () => {
   const task = `/proc/self/task/${process.pid}/`;
   try {
@@ -20,7 +20,7 @@ const threadCpu = () => {
   }
 };
 
-/** The coarse way, where the kernel keeps no schedstat: user and system time in ticks of 10 ms. */
+/** A coarse measure, where the kernel has no schedstat: user and system time in ticks of 10 ms. */
 const threadCpuTicks = (file) => {
   try {
     const fields = fs
@@ -48,7 +48,7 @@ const stats = () => {
 
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
-/** `{tls: {key, certificate}}` makes it an SSLApp, and `App` in the programs stands for either. */
+/** `{tls: {key, certificate}}` makes it an SSLApp; `App` in the programs means either. */
 const secured = (uWS, { tls }) => {
   if (!tls) return uWS;
   const SSLApp = () => uWS.SSLApp({ key_file_name: tls.key, cert_file_name: tls.certificate });
@@ -65,7 +65,7 @@ const serve = (build) => {
   });
 };
 
-/** Node's, with its flag; Bun's. */
+/** The garbage collector of Node (with its flag) or of Bun. */
 const collectGarbage = global.gc ?? global.Bun?.gc;
 
 readline
@@ -82,7 +82,7 @@ const burn = (microseconds) => {
   while (performance.now() < end);
 };
 
-/** Keeps the thread busy `busy` milliseconds of every `period`. */
+/** Keeps the thread busy for `busy` milliseconds of every `period`. */
 const block = (busy, period) => {
   const turn = () => {
     burn(busy * 1000);
@@ -94,7 +94,7 @@ const block = (busy, period) => {
 /** WebSocket options under which no message of a trial may be dropped. */
 const roomy = { maxPayloadLength: 16 * 1024 * 1024, maxBackpressure: 64 * 1024 * 1024, idleTimeout: 0 };
 
-/** The `compression` of WebSockets: names of constants of uWebSockets.js, none without any. */
+/** The `compression` of WebSockets, from the names of constants of uWebSockets.js; none without names. */
 const compression = (uWS, names = []) => names.reduce((sum, name) => sum | uWS[name], 0);
 
 module.exports = { block, burn, compression, counters, modulePath, options, print, program, roomy, serve };

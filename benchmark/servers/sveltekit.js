@@ -1,7 +1,7 @@
 'use strict';
 
-// The SvelteKit app as it is deployed: a folder with the adapter's output and, in its node_modules, the module under test
-// by the name uWebSockets.js. `build`: that output.
+// Serves the SvelteKit app as it is deployed: a folder with the adapter's output (`build`) and, in its
+// node_modules, the module under test by the name uWebSockets.js.
 
 const fs = require('fs');
 const net = require('net');
@@ -33,7 +33,7 @@ const freePort = () =>
     });
   });
 
-/** Resolves once something listens. */
+/** Resolves once a server listens. */
 const listening = (port) =>
   new Promise((resolve) => {
     const attempt = () => {
@@ -47,7 +47,7 @@ const listening = (port) =>
 const main = async () => {
   const port = await freePort();
   Object.assign(process.env, { HOST: '127.0.0.1', PORT: String(port), ORIGIN: 'http://localhost' });
-  // Only JSON lines go to the runner.
+  // Only JSON lines are passed to the runner.
   console.log = () => {};
   await import(pathToFileURL(deploy()));
   await listening(port);

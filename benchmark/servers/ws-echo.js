@@ -1,7 +1,8 @@
 'use strict';
 
-// Sends every message back. `burn`: microseconds of JavaScript work per message. `block: [busy, period]`: the thread
-// is busy that many milliseconds of every period. `compression`: names of constants; then all replies are compressed.
+// Sends every message back. Options: `burn`, microseconds of JavaScript work per message; `block`, [busy,
+// period]: the thread is busy that many milliseconds of every period; `compression`, names of constants: then
+// all replies are compressed.
 
 const { block, burn, compression, counters, roomy, serve } = require('./support.js');
 

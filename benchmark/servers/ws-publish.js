@@ -1,8 +1,9 @@
 'use strict';
 
-// `sub` subscribes and is answered `ok`; every other message is published to all subscribers as it came.
-// `fill` is answered with more than the kernel takes from a client that does not read. `compression`: names of constants;
-// then all publishes are compressed. `maxBackpressure`: bytes from which on a slow subscriber gets nothing more.
+// `sub` subscribes and is answered with `ok`; every other message is published to all subscribers unchanged.
+// `fill` is answered with more than the kernel accepts for a client that does not read. Options:
+// `compression`, names of constants: then all publishes are compressed; `maxBackpressure`, the bytes from
+// which on a slow subscriber gets nothing more.
 
 const { compression, counters, roomy, serve } = require('./support.js');
 

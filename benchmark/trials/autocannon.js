@@ -1,7 +1,7 @@
 'use strict';
 
-// HTTP with autocannon, for those who know its numbers. It is a Node program and slower than any of these servers: read
-// the CPU columns.
+// HTTP with autocannon, since its numbers are well known. It is a Node program and slower than any of these
+// servers: read the CPU columns.
 
 const { execFile } = require('child_process');
 const path = require('path');
@@ -49,7 +49,7 @@ const measure = (trial, driver, { withServer, loadgen, generatorCore, seconds })
       p99: report.latency.p99 * 1000,
       p999: report.latency.p99_9 * 1000,
       rssMiB: after.rss / MIB,
-      // Its own core is full: that is what limits the rate.
+      // Its own core is saturated, which limits the rate.
       generatorLimited: true,
       foreignCpu: machine.foreign(machineBefore, machineAfter, { serverCores, generatorCpu: 1 }),
     };

@@ -6,7 +6,7 @@ const MIB = 1024 * 1024;
 const BULK = 100 * MIB;
 const HELLO = 'Hello World!';
 
-/** What servers/http.js answers to the generator's JSON body of this size. */
+/** The answer of servers/http.js to the generator's JSON body of this size. */
 const jsonAnswer = (size) => {
   const empty = '{"id":12345,"tags":["a","b"],"text":""}';
   return JSON.stringify({ id: 12345, tags: 2, length: size - empty.length });
@@ -50,7 +50,9 @@ const fixed = PIPELINES.map((pipeline) =>
   ),
 );
 
-/** With many connections what is under way at the end is not waited for: it was checked up to there. */
+/**
+ * With many connections the requests under way at the end are not waited for: they were checked up to there.
+ */
 const bulk = (connections) => {
   const load = { connections, drain: connections === 1 };
   const rest = { unit: 'MiB', others: connections === 1, must: { rate: 1, jsCpu: 0.3 } };

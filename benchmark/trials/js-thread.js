@@ -1,7 +1,8 @@
 'use strict';
 
-// What the JavaScript thread has left for the program: handlers that work, and a thread that is busy with other things.
-// Not pinned: a second core is what a server with a second thread is for, and the generator has little to do here.
+// The time that the JavaScript thread has left for the program: handlers that work, and a thread that is busy
+// with other things. The server is not pinned: a second core is the point of a server with a second thread,
+// and the generator has little to do here.
 
 const working = [
   { burn: 5, rate: 1.6 },
@@ -17,7 +18,7 @@ const working = [
 }));
 
 const BLOCKED = 'the thread busy 50 ms of every 100 ms';
-/** A round has to see some of the busy times. */
+/** A round has to include some of the busy times. */
 const blocked = {
   options: { block: [50, 100] },
   pinned: false,

@@ -1,15 +1,18 @@
 'use strict';
 
-// What a connection costs in memory, by what it has negotiated: 1,000 WebSockets after one message and its echo; and what
-// 1,000 more add that have had 64 KiB each way, when the windows of dedicated compressors are full. More, because the first
-// to have so much also make the server's heaps as large as they have to be. The clients are in this process.
+// The memory of a connection, by what it has negotiated: 1,000 WebSockets after one message and its echo; and
+// the growth by 1,000 more that have had 64 KiB each way, when the windows of dedicated compressors are full.
+// It is the growth, because the first of these also make the server's heaps as large as they have to be. The
+// clients are in this process.
 
 const net = require('net');
 const tls = require('tls');
 const zlib = require('zlib');
 
 const CONNECTIONS = 1000;
-/** Opened and closed before: what a server makes once for all is not a connection's. */
+/**
+ * These are opened and closed before: memory that a server allocates once does not belong to a connection.
+ */
 const WARM_UP = 50;
 const AT_ONCE = 50;
 const KIB = 1024;
@@ -20,14 +23,14 @@ const REQUEST =
   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
 const OFFER = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n';
 
-/** JSON of about `size` bytes, no two messages alike. */
+/** Creates JSON of about `size` bytes, no two messages alike. */
 const text = (size, number) => {
   let all = '';
   for (let n = 0; all.length < size; n += 1) all += `{"id":${number * 7919 + n},"name":"Item ${n % 97}"},`;
   return Buffer.from(all.slice(0, size));
 };
 
-/** A masked text frame; compressed within the smallest window, which any server can inflate. */
+/** Builds a masked text frame; compressed within the smallest window, which any server can decompress. */
 const frame = (content, deflated) => {
   const payload = deflated
     ? zlib
@@ -37,7 +40,7 @@ const frame = (content, deflated) => {
   const head = Buffer.alloc(payload.length < 126 ? 6 : 8);
   head[0] = deflated ? 0xc1 : 0x81;
   head[1] = 0x80 | (payload.length < 126 ? payload.length : 126);
-  // With a mask of zeros the payload stays as it is.
+  // With a mask of zeros the payload is unchanged.
   if (payload.length >= 126) head.writeUInt16BE(payload.length, 2);
   return Buffer.concat([head, payload]);
 };
@@ -90,13 +93,13 @@ class Client {
     for (let size; (size = wholeFrame(bytes)) > 0; bytes = bytes.subarray(size)) {
       if (bytes[0] & 0x80) this.#messages += 1;
     }
-    // A copy: a view would keep all of what was read.
+    // It is a copy: a view would keep everything that was read.
     this.#buffer = Buffer.from(bytes);
     if (this.#waiting && this.#messages >= this.#waiting.target) this.#waiting.resolve();
   }
 }
 
-/** The length of the frame at the beginning; 0 when it is not whole. */
+/** Returns the length of the first frame; 0 when it is not whole. */
 const wholeFrame = (bytes) => {
   if (bytes.length < 2) return 0;
   const short = bytes[1] & 127;
@@ -106,7 +109,7 @@ const wholeFrame = (bytes) => {
   return bytes.length >= head + payload ? head + payload : 0;
 };
 
-/** Some at a time, `work(number)` for each. */
+/** Runs `work(number)` for each, some at a time. */
 const forEach = async (count, work) => {
   let next = 0;
   const worker = async () => {

@@ -1,16 +1,16 @@
 'use strict';
 
-// What a server costs around the messages: starting, accepting, and holding connections.
+// The cost of a server besides messages: starting, accepting, and holding connections.
 
 const fs = require('fs');
 
 const KIB = 1024;
 
-/** `require` to first byte, in a process of its own. */
+/** The time from `require` to the first byte, in a process of its own. */
 const startup = async (trial, driver, { withServer, loadgen }) =>
   withServer(trial, driver, loadgen, async (_, { requireMs, firstByteMs }) => ({ requireMs, firstByteMs }));
 
-/** Open files that a process may have. */
+/** The number of open files that a process may have. */
 const fileLimit = () => {
   try {
     const limits = fs.readFileSync('/proc/self/limits', 'utf8');
@@ -20,12 +20,15 @@ const fileLimit = () => {
   }
 };
 
-/** Files that a server needs besides its connections. */
+/** The number of files that a server needs besides its connections. */
 const SPARE_FILES = 1000;
 const MOST = 19000;
 const FAR = 50000;
 
-/** Resident memory, with a server of its own, before and after so many connections, garbage collected both times. */
+/**
+ * The resident memory, with a server of its own, before and after so many connections, garbage collected both
+ * times.
+ */
 const withConnections = (connections, trial, driver, { withServer, generate, loadgen }) =>
   withServer(trial, driver, loadgen, async (server, { port }) => {
     const settled = async () => {
@@ -40,7 +43,7 @@ const withConnections = (connections, trial, driver, { withServer, generate, loa
     return { connections, rss: after.rss, each: (after.rss - before.rss) / KIB / connections };
   });
 
-/** Straight line through the points by least squares, at `x`. */
+/** The value at `x` of the straight line through the points, by least squares. */
 const extrapolate = (points, x) => {
   const mean = (key) => points.reduce((sum, point) => sum + point[key], 0) / points.length;
   const [meanX, meanY] = [mean('connections'), mean('rss')];
@@ -49,7 +52,10 @@ const extrapolate = (points, x) => {
   return meanY + (along / square) * (x - meanX);
 };
 
-/** At 1,000, at 10,000, and as many as the limit of open files allows; what 50,000 would take, from these three. */
+/**
+ * Memory at 1,000, at 10,000, and at as many connections as the limit of open files allows; from these three
+ * that of 50,000 is estimated.
+ */
 const idle = async (trial, driver, context) => {
   const most = Math.min(MOST, fileLimit() - SPARE_FILES);
   const counts = [1000, 10000, most].filter((count) => count <= most);

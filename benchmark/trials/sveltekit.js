@@ -19,7 +19,7 @@ const page = (name, about, rate, path, text, rest) => ({
   ...rest,
 });
 
-/** The generator has next to nothing to do while pages are rendered, so its core is for the server, too. */
+/** The generator has little to do while pages are rendered, so the server gets its core, too. */
 const free = { pinned: false };
 
 module.exports = [

@@ -1,6 +1,7 @@
 'use strict';
 
-// The same over TLS, and what a handshake costs. A key of ECDSA P-256; the generator offers what browsers offer.
+// The same trials over TLS, and the cost of a handshake. The key is ECDSA P-256; the generator offers what
+// browsers offer.
 
 const HELLO = 'Hello World!';
 

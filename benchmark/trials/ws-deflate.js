@@ -1,7 +1,7 @@
 'use strict';
 
-// permessage-deflate: JSON texts of 1 KiB. The client's messages are compressed once before the run; what comes back is
-// inflated and compared, but where the server keeps no context equal bytes only once.
+// permessage-deflate: JSON texts of 1 KiB. The client's messages are compressed once before the run. The
+// replies are decompressed and compared; where the server keeps no context, equal bytes only once.
 
 const SHARED = ['SHARED_COMPRESSOR', 'SHARED_DECOMPRESSOR'];
 const DEDICATED = ['DEDICATED_COMPRESSOR_4KB', 'DEDICATED_DECOMPRESSOR_4KB'];

@@ -1,13 +1,13 @@
 'use strict';
 
-// WebSocket echo: what one message costs, unpipelined (a wake per message) and pipelined (many per wake).
+// WebSocket echo: the cost of one message, unpipelined (a wake per message) and pipelined (many per wake).
 
 const SIZES = { '20B': 20, '1KiB': 1024, '16KiB': 16384 };
 
-/** What other kinds of servers are asked as well. */
+/** The trials that other kinds of servers run as well. */
 const OTHERS = ['20B-c64-p1', '20B-c64-p16', '1KiB-c64-p1'];
 
-/** One connection alone is a matter of latency. */
+/** One connection alone measures latency. */
 const must = (connections, pipeline) => ({
   ...(connections === 1 && pipeline === 1 ? { p50: 1.5 } : { rate: 1 }),
   jsCpu: pipeline === 1 ? 0.15 : 0.5,

@@ -1,6 +1,7 @@
 'use strict';
 
-// One message to many. A unit is one delivery; latency is from sending until the last subscriber has it.
+// One message to many. A unit is one delivery; the latency is that from sending until the last subscriber has
+// it.
 
 const fanout = (name, about, load, rest) => ({
   name,

@@ -19,10 +19,13 @@ const { apps } = require('./build.js');
 
 const MODULE = process.env.UWS_MODULE || 'ours';
 const START_MS = 60000;
-/** Printed for each worker: adapter 0.3's are handed their connections, those of 0.5 listen themselves. */
+/**
+ * The line printed for each worker: those of adapter 0.3 are handed their connections, those of 0.5 listen
+ * themselves.
+ */
 const WORKER_READY = 'Worker thread \\d+ (registered|listening on)';
 
-/** Starts the app and waits until it listens. What it writes is gone with it, unless `env` has a DATA_DIR. */
+/** Starts the app and waits until it listens. Its data is deleted with it, unless `env` has a DATA_DIR. */
 async function start(t, app, { env = {}, port, workers = 0 } = {}) {
   const data = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-stack-'));
   t.after(() => fs.rmSync(data, { recursive: true, force: true }));
@@ -37,7 +40,7 @@ async function start(t, app, { env = {}, port, workers = 0 } = {}) {
 
 class Server {
   output = '';
-  /** Exit code or signal, once it has ended. */
+  /** The exit code or signal, once it has ended. */
   ended = 'not started';
 
   constructor(cwd, port, { env = {}, workers = 0 } = {}) {
@@ -79,7 +82,7 @@ class Server {
     this.exited = once(this.process, 'exit').then(([code, signal]) => this.#end(code ?? signal));
   }
 
-  /** An end that nobody asked for is shown, as it is the reason for whatever fails after it. */
+  /** An unexpected end is printed, since it is the reason for all failures after it. */
   #end(how) {
     this.ended = how;
     if (!this.stopping) console.error(`The server ended by itself (${how}):\n${this.output}`);
@@ -99,7 +102,7 @@ class Server {
     }
   }
 
-  /** Sends the signal and tells how the process ended. */
+  /** Sends the signal and returns how the process ended. */
   async stop(signal = 'SIGTERM') {
     this.stopping = true;
     if (this.ended === undefined) this.process.kill(signal);
@@ -115,12 +118,15 @@ class Server {
   }
 }
 
-/** An app may have a start of its own, which sets up the adapter. */
+/** An app may have a start script of its own, which sets up the adapter. */
 function entry(folder) {
   return fs.existsSync(path.join(folder, 'serve.js')) ? 'serve.js' : path.join('build', 'index.js');
 }
 
-/** Below those that the system gives to outgoing connections, one of which might have it when a server comes back to it. */
+/**
+ * The port is below those that the system gives to outgoing connections, one of which might have it when a
+ * server restarts on it.
+ */
 async function freePort() {
   for (;;) {
     const port = 10000 + Math.floor(Math.random() * 20000);
@@ -134,7 +140,9 @@ async function freePort() {
   }
 }
 
-/** For a peer: what `import 'uWebSockets.js'` means in the server. Ours is the package of that name. */
+/**
+ * For a peer: makes `import 'uWebSockets.js'` in the server mean it. This module is the package of that name.
+ */
 function moduleFlags() {
   if (MODULE === 'ours') return [];
   if (MODULE !== '20.57' || !process.env.UWS_2057)
@@ -147,7 +155,7 @@ function moduleFlags() {
   return ['--import', `data:text/javascript,${encodeURIComponent(register)}`];
 }
 
-/** Waits until `check` gives something truthy, which it resolves with. */
+/** Waits until `check` returns something truthy, and resolves with it. */
 async function until(check, what = 'the condition', within = START_MS) {
   const deadline = Date.now() + within;
   for (;;) {

@@ -1,16 +1,16 @@
 'use strict';
 
-// Chromium for the specs. A tab remembers what its console complained about: `assert.deepEqual(tab.complaints, [])`.
+// Chromium for the specs. A tab records the errors of its console: `assert.deepEqual(tab.complaints, [])`.
 
 const fs = require('node:fs');
 const { openBrowser, picture } = require('../../browser/tabs.js');
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
-/** Option `skip` of a test that needs the browser. On CI it is there, or the test fails. */
+/** The option `skip` of a test that needs the browser. In CI it is there, or the test fails. */
 const needsBrowser = { skip: !process.env.CI && !fs.existsSync(CHROMIUM) && `no Chromium at ${CHROMIUM}` };
 const WAIT_MS = 60000;
 
-/** A visitor: a browser context of their own, with cookies `{ name: value }` for the server. */
+/** Creates a visitor: a browser context of their own, with cookies `{ name: value }` for the server. */
 async function visit(browser, server, { cookies = {}, ...options } = {}) {
   const context = await browser.newContext(options);
   context.setDefaultTimeout(WAIT_MS);

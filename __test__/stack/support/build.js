@@ -1,11 +1,12 @@
 'use strict';
 
-// The apps under test, built once for all specs: examples/realtime, and ../fixture for what a made-up page shows better.
+// The apps under test, built once for all specs: examples/realtime, and ../fixture for features that a
+// made-up page shows better.
 //
-//   STACK_ADAPTER, STACK_REALTIME, STACK_EXTENSIONS   a version, archive or folder of svelte-adapter-uws, svelte-realtime and
-//                                                     svelte-adapter-uws-extensions to build with
+//   STACK_ADAPTER, STACK_REALTIME, STACK_EXTENSIONS   a version, archive or folder of svelte-adapter-uws,
+//                                                     svelte-realtime and svelte-adapter-uws-extensions
 //
-// Without them the app is built where it stands, as `npm start` does; with one, in a copy under ../build.
+// Without them the app is built in its place, as `npm start` does; with one, in a copy under ../build.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -28,13 +29,13 @@ const chosen = Object.keys(PACKAGES).length > 0;
 const SET = chosen ? digest(JSON.stringify(PACKAGES)) : 'registry';
 const PLACE = path.join(__dirname, '..', 'build', SET);
 
-/** Folders of the apps: `build/index.js` in each is the server. */
+/** The folders of the apps: `build/index.js` in each is the server. */
 const apps = {
   realtime: chosen ? path.join(PLACE, 'realtime') : REALTIME,
   fixture: path.join(PLACE, 'fixture'),
 };
 
-/** Builds what has changed since it was built, and tells the exit code. */
+/** Builds the apps that have changed since their last build, and returns the exit code. */
 function buildAll() {
   return buildRealtime() || buildFixture();
 }
@@ -84,7 +85,7 @@ function borrow(source, folder) {
   fs.symlinkSync(path.join(apps.realtime, 'node_modules'), path.join(folder, 'node_modules'), 'dir');
 }
 
-/** Where the specs of a package installed with the app are, for what differs by release. */
+/** Returns the version of a package installed with the app, for behaviour that differs by release. */
 function versionOf(name) {
   const manifest = path.join(apps.realtime, 'node_modules', name, 'package.json');
   return JSON.parse(fs.readFileSync(manifest, 'utf8')).version;

@@ -1,6 +1,6 @@
 'use strict';
 
-// A client of the adapter's and svelte-realtime's JSON protocol, frame by frame, for what a test asks about the wire:
+// A client of the adapter's and svelte-realtime's JSON protocol, frame by frame, for tests of the wire:
 //
 //   const client = await Client.open(server, { cookie: 'guest=ann' });
 //   await client.call('chat/send', 'hello');                    // the data, or throws CallError
@@ -8,14 +8,14 @@
 //   await events.when((list) => list.length === 3);
 //   await client.subscribe('todos');                            // acknowledged or refused: throws Denied
 //
-// Everything received is kept in the order in which it came: `frames` (parsed), and by topic in `topic(name)`.
+// Everything received is kept in its order: `frames` (parsed), and by topic in `topic(name)`.
 
 const { WebSocket } = require('ws');
 const { since } = require('./build.js');
 
 const TIMEOUT_MS = 30000;
 
-/** A list that is waited on. */
+/** A list that a test can wait for. */
 class Log extends Array {
   #waiting = new Set();
 
@@ -28,7 +28,10 @@ class Log extends Array {
     this.#wake();
   }
 
-  /** Resolves with the first truthy value of `check(list)`; rejects when the connection has ended or time is up. */
+  /**
+   * Resolves with the first truthy value of `check(list)`; rejects when the connection has ended or time is
+   * up.
+   */
   when(check, what = 'what was waited for') {
     return new Promise((resolve, reject) => {
       const finish = (settle, value) => {
@@ -49,7 +52,7 @@ class Log extends Array {
     });
   }
 
-  /** Resolves once there are so many. */
+  /** Resolves once there are that many. */
   count(number) {
     return this.when((list) => list.length >= number && list, `there were ${number}`);
   }
@@ -78,7 +81,7 @@ class Denied extends Error {
   }
 }
 
-/** The upgrade was answered with something else than 101. */
+/** The upgrade was not answered with 101. */
 class Refused extends Error {
   constructor(status, body) {
     super(`upgrade refused: ${status} ${body}`);
@@ -88,7 +91,7 @@ class Refused extends Error {
 
 class Client {
   frames = new Log();
-  /** Frames with a type: what newer adapters say about the connection and its subscriptions. */
+  /** Frames with a type: messages of newer adapters about the connection and its subscriptions. */
   control = new Log();
   /** { code, reason } once the connection has ended. */
   closed;
@@ -130,7 +133,7 @@ class Client {
     socket.on('error', () => {});
   }
 
-  /** Everything published to the topic that has reached this client, and will. */
+  /** Everything published to the topic that has reached this client, and that will. */
   topic(name) {
     if (!this.#topics.has(name)) this.#topics.set(name, new Log());
     return this.#topics.get(name);
@@ -140,7 +143,7 @@ class Client {
     this.socket.send(typeof value === 'string' ? value : JSON.stringify(value));
   }
 
-  /** The whole answer to an RPC: { id, ok, data } or { id, ok, code, error }. */
+  /** Returns the whole answer to an RPC: { id, ok, data } or { id, ok, code, error }. */
   ask(rpc, args = [], extra = {}) {
     const id = `c${this.#next++}`;
     const answer = this.#answer(id);
@@ -148,12 +151,12 @@ class Client {
     return answer;
   }
 
-  /** The data an RPC answers with. */
+  /** Returns the data of the answer to an RPC. */
   async call(rpc, ...args) {
     return unwrap(rpc, await this.ask(rpc, args));
   }
 
-  /** Calls in one frame: `[[path, ...args], …]`; resolves with the answers in their order. */
+  /** Makes calls in one frame: `[[path, ...args], …]`; resolves with the answers in their order. */
   async batch(calls, { sequential = false } = {}) {
     const batch = calls.map(([rpc, ...args]) => ({ rpc, id: `c${this.#next++}`, args }));
     const answer = this.#answer('__batch');
@@ -167,7 +170,10 @@ class Client {
     return { response, events: this.topic(response.topic) };
   }
 
-  /** Resolves when the server has subscribed this client; throws Denied where it says no (adapter 0.3 says nothing). */
+  /**
+   * Resolves when the server has subscribed this client; throws Denied where it refuses (adapter 0.3 says
+   * nothing).
+   */
   async subscribe(topic) {
     const ref = this.#next++;
     this.send({ type: 'subscribe', topic, ref });
@@ -184,7 +190,7 @@ class Client {
     await this.settled();
   }
 
-  /** Resolves when the server has seen what was sent before: it answers pings after it. */
+  /** Resolves when the server has handled the data sent before: it answers pings after it. */
   async settled() {
     await this.ask('__none__/settled');
   }
@@ -204,7 +210,7 @@ class Client {
     return this.ended;
   }
 
-  /** Ends the connection without a word. */
+  /** Ends the connection without a close frame. */
   drop() {
     this.socket.terminate();
     return this.ended;

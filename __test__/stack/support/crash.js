@@ -1,6 +1,7 @@
 'use strict';
 
-// Required into a server (NODE_OPTIONS): the worker thread whose instance is named in the file CRASH_FILE dies of an error.
+// Required into a server (NODE_OPTIONS): an error ends the worker thread whose instance is named in the file
+// CRASH_FILE.
 
 const fs = require('node:fs');
 const { isMainThread } = require('node:worker_threads');

@@ -1,11 +1,12 @@
 'use strict';
 
-// The fixture's page as a test drives it: `window.stack` there has the clients, `stack.seen[name]` the values that stores had.
+// The fixture's page as a test drives it: `window.stack` there has the clients, `stack.seen[name]` the values
+// of stores.
 
 const { openTab, visit } = require('./browser.js');
 const { until } = require('./app.js');
 
-/** A page that is connected: of a new visitor of that name, or of one that has a tab already. */
+/** Opens a page and connects it: of a new visitor of that name, or of one that has a tab already. */
 async function openFixture(browser, server, user, { query = '', prepare } = {}) {
   const context = typeof user === 'string' ? await visit(browser, server, { cookies: { user } }) : user;
   if (prepare) await context.addInitScript(prepare);
@@ -27,9 +28,9 @@ function reader(page) {
       return check(value) && { value };
     }, `${what} of ${name}`).then(({ value }) => value);
   return {
-    /** All values of a watched store, once `check` holds of them. */
+    /** Returns all values of a watched store, once `check` holds for them. */
     seen: (name, check) => read(name, (list) => list, check, 'the values'),
-    /** The latest value, once `check` holds of it. */
+    /** Returns the latest value, once `check` holds for it. */
     last: (name, check) => read(name, (list) => list.at(-1), check, 'the latest value'),
   };
 }

@@ -1,10 +1,10 @@
 'use strict';
 
-// What a whole `describe` starts and ends, where `t` of a single test would end it too early.
+// The lifetime of a whole `describe`, for things that `t` of a single test would end too early.
 
 const { after } = require('node:test');
 
-/** Has `after` as a test context has: what is given to it runs after the suite, last first. */
+/** Has `after` as a test context has: functions given to it run after the suite, the last one first. */
 function suite() {
   const cleanups = [];
   after(async () => {

@@ -9,8 +9,8 @@ declare global {
     }
     interface Platform extends AdapterPlatform {}
 
-    // What travels between src/live and the pages. Global, because svelte-realtime copies the signatures of live functions
-    // into the types of `$live/*` as they are written, without their imports.
+    // The data that src/live and the pages exchange. The types are global, because svelte-realtime copies the
+    // signatures of live functions into the types of `$live/*` as they are written, without their imports.
 
     type Person = StoredPerson;
 
@@ -19,7 +19,7 @@ declare global {
       text: string;
       at: number;
       from: Person;
-      /** Shown, but not yet known to be sent. */
+      /** The message is shown, but not yet known to be sent. */
       pending?: boolean;
     }
 
@@ -54,7 +54,7 @@ declare global {
       name: string;
       by: string;
       state: JobState;
-      /** Steps done, and how many there are. */
+      /** The number of steps done, and of all steps. */
       step: number;
       steps: number;
     }
@@ -62,7 +62,7 @@ declare global {
     interface Reading {
       t: number;
       values: number[];
-      /** Readings taken so far, and how many of them were sent. */
+      /** The number of readings taken so far, and of those sent. */
       taken: number;
       sent: number;
     }

@@ -5,7 +5,7 @@ import { ROLE_COOKIE, VISITOR_COOKIE, visitorOf } from '$lib/visitor';
 
 const MONTH_S = 30 * 86400;
 
-/** Every visitor carries an id in a cookie, which the WebSocket upgrade reads too. */
+/** Every visitor has an id in a cookie, which the WebSocket upgrade reads too. */
 export const handle: Handle = async ({ event, resolve }) => {
   if (!building) event.locals.visitor = visitor(event);
   return resolve(event);

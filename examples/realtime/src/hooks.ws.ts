@@ -1,4 +1,4 @@
-/** Everything the adapter tells about a WebSocket passes here; the live functions themselves are in src/live. */
+/** The hooks that the adapter calls for WebSockets; the live functions themselves are in src/live. */
 import type { WebSocketHandler } from 'svelte-adapter-uws';
 import {
   LiveError,
@@ -20,10 +20,10 @@ type Socket = Parameters<Hooks['open']>[0];
 const PRIVATE = /^private:/;
 const STAGE = /^stage:(.*)$/;
 
-/** Calls of one connection: a burst of 500, then 200 a second. */
+/** The rate limit of calls of one connection: a burst of 500, then 200 a second. */
 const CALLS = { points: 500, intervalMs: 2500 };
 
-/** Only visitors who have loaded a page, and so carry the cookie, may connect; anybody else gets 401. */
+/** Only visitors who have loaded a page, and so have the cookie, may connect; anybody else gets 401. */
 export const upgrade: Hooks['upgrade'] = ({ cookies }) => {
   const visitor = visitorOf(cookies[VISITOR_COOKIE], cookies[ROLE_COOKIE]);
   record({ hook: 'upgrade', visitor: visitor?.id, detail: visitor ? 'accepted' : 'refused' });
@@ -57,7 +57,7 @@ export const subscribe: Hooks['subscribe'] = (ws, topic) => {
   return !denied;
 };
 
-/** The adapter 0.3 never calls it (and says at its start that it does not know it); later ones do. */
+/** Adapter 0.3 never calls this (and says at its start that it does not know it); later releases do. */
 export const unsubscribe = (ws: Socket, topic: string, context: Parameters<typeof endStream>[2]): void => {
   record({ hook: 'unsubscribe', visitor: ws.getUserData().id, topic });
   endStream(ws, topic, context);
@@ -71,7 +71,7 @@ export const close: Hooks['close'] = (ws, context) => {
   const { id, connection } = ws.getUserData();
   record({ hook: 'close', visitor: id, detail: context.code });
   const platform = stores.bridge.wrap(context.platform);
-  // The adapter 0.3 does not say what was subscribed, and a closed WebSocket cannot be asked any more.
+  // Adapter 0.3 does not say what was subscribed, and a closed WebSocket cannot be asked any more.
   const { subscriptions = new Set<string>() } = context as { subscriptions?: Set<string> };
   const ended = { platform, subscriptions };
   endStreams(ws, ended);

@@ -1,4 +1,5 @@
-// Writes two larger static files before a build: text, which the adapter stores compressed as well, and noise, which it cannot.
+// Writes two larger static files before a build: text, which the adapter stores compressed as well, and
+// noise, which it cannot compress.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { patternBlock } from '../src/lib/pattern.js';

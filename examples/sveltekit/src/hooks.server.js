@@ -4,7 +4,7 @@ import { guest } from '$lib/guest.js';
 
 const MONTH_S = 30 * 86400;
 
-/** Every visitor carries an id in a cookie, which the WebSocket upgrade reads too. */
+/** Every visitor has an id in a cookie, which the WebSocket upgrade reads too. */
 export async function handle({ event, resolve }) {
   if (!building) {
     event.locals.guest = guest(event.cookies.get('guest')) ?? welcome(event);

@@ -4,7 +4,7 @@ import { ROOM } from '$lib/topics.js';
 
 const decoder = new TextDecoder();
 
-/** Only visitors who have loaded a page, and so carry the cookie, may connect. */
+/** Only visitors who have loaded a page, and so have the cookie, may connect. */
 export function upgrade({ cookies }) {
   return guest(cookies.guest) ?? false;
 }

@@ -1,5 +1,5 @@
-// The real svelte-adapter-uws-extensions, each of its parts driven by plain messages: { id, do, …arguments }, which are
-// answered on the topic `answer` with the id as event and { value } or { error } as data.
+// The real svelte-adapter-uws-extensions. Plain messages use each of its parts: { id, do, …arguments }. They
+// are answered on the topic `answer` with the id as event and { value } or { error } as data.
 
 import { createCircuitBreaker } from 'svelte-adapter-uws-extensions/breaker';
 import { createPgClient } from 'svelte-adapter-uws-extensions/postgres';
@@ -18,12 +18,12 @@ const select = ({ id }) => ({ id });
 let parts;
 let active;
 
-/** With the first connection, so that a build connects to nothing. */
+/** The first connection creates them, so that a build connects to nothing. */
 function start() {
   const breaker = createCircuitBreaker({ failureThreshold: 1, resetTimeout: 500 });
   const redis = createRedisClient({
     url: process.env.REDIS_URL,
-    // Without a limit commands wait for Redis for ever, and the breaker never hears of it.
+    // Without a limit commands wait for Redis forever, and the breaker never hears of it.
     options: { commandTimeout: 3000, retryStrategy: () => 200 },
   });
   redis.redis.on('error', () => {});

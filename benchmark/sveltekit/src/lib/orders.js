@@ -1,4 +1,5 @@
-// What a page of a shop's back office shows. The same at each request, so that every response can be compared.
+// Data as on a page of a shop's back office. It is the same at each request, so that every response can be
+// compared.
 
 const CUSTOMERS = ['Ada', 'Grace', 'Edsger', 'Barbara', 'Donald', 'Radia', 'Tim', 'Frances'];
 const STATES = ['new', 'paid', 'shipped', 'returned'];

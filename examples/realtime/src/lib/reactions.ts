@@ -1,4 +1,4 @@
-/** Drawn rather than written as emoji, which not every system has a font for. */
+/** The reactions are drawn rather than written as emoji, for which not every system has a font. */
 export const REACTIONS = {
   heart:
     'M12 20s-7.5-4.6-9-9.2C2 7.3 4.2 5 6.9 5c2 0 3.9 1.2 5.1 3 1.2-1.8 3.1-3 5.1-3 2.7 0 4.9 2.3 3.9 5.8-1.5 4.6-9 9.2-9 9.2z',

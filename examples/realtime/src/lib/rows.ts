@@ -1,9 +1,9 @@
-/** A stream's list: empty until it is there. */
+/** The list of a stream; empty until it has loaded. */
 export function rows<T>(value: T[] | { error: unknown } | undefined): T[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** What to show of a failed call. */
+/** The text to show for a failed call. */
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

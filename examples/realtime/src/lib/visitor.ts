@@ -1,4 +1,4 @@
-/** Who somebody is here: a random id in a cookie, from which name and colour follow. */
+/** The identity of a visitor: a random id in a cookie, from which name and colour follow. */
 
 export type Role = 'viewer' | 'member' | 'admin';
 
@@ -19,7 +19,7 @@ const ADJECTIVES =
 const ANIMALS =
   'Badger Crane Dolphin Falcon Fox Heron Ibis Lynx Marten Otter Owl Puffin Raven Seal Tapir Wren';
 
-/** Undefined where the cookie is missing or none of ours. */
+/** Returns undefined where the cookie is missing or not one of ours. */
 export function visitorOf(id: string | undefined, role: string | undefined): Visitor | undefined {
   if (!id || !ID.test(id)) return undefined;
   const bits = parseInt(id.slice(0, 8), 16);

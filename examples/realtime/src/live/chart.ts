@@ -4,7 +4,10 @@ import { listen, recent } from '$lib/server/readings';
 
 export const _guard = guard(visitorsOnly);
 
-/** Readings are taken a hundred times a second and sent ten times: the adapter's throttle lets the latest one through. */
+/**
+ * Readings are taken a hundred times a second and sent ten times: the adapter's throttle passes the latest
+ * one.
+ */
 export const readings = live.stream(
   'readings',
   async (ctx: Context): Promise<App.Reading[]> => {

@@ -16,7 +16,7 @@ export const jobs = live.stream(TOPIC, async (): Promise<App.Job[]> => stores.lo
   replay: true,
 });
 
-/** One at a time and in order; answers at once, progress comes by the stream. */
+/** Jobs run one at a time and in order. The call returns at once, progress comes by the stream. */
 export const startJob = live(async (ctx: Context, name: string, steps: number = 20): Promise<App.Job> => {
   if (!Number.isInteger(steps) || steps < 1 || steps > STEPS_MAX)
     throw new LiveError('VALIDATION', `1 to ${STEPS_MAX} steps`);

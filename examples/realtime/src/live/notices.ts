@@ -4,12 +4,12 @@ import { notices } from '$lib/server/notices';
 
 export const _guard = guard(visitorsOnly);
 
-/** The channel checks what goes through it: an event that it does not know, or data of another shape, is refused. */
+/** The channel checks its messages: an event that it does not know, or data of another shape, is refused. */
 export const post = live((ctx: Context, kind: 'info' | 'warning', words: string): void => {
   publish(ctx, kind, { text: text(words, 140), from: ctx.user.name, at: Date.now() });
 });
 
-/** For tests: whatever it is, to see it refused. */
+/** For tests: publishes anything, to see it refused. */
 export const postRaw = live((ctx: Context, kind: string, data: unknown): void => {
   publish(ctx, kind, data);
 });

@@ -7,7 +7,7 @@ import { ROOM_ID } from '$lib/rooms';
 
 const TEXT_MAX = 500;
 
-/** Messages of a visitor: 20 at once, then two a second. */
+/** The rate limit of a visitor's messages: 20 at once, then two a second. */
 const MESSAGES = { points: 20, intervalMs: 10_000 };
 
 export const _guard = guard(visitorsOnly);
@@ -27,7 +27,10 @@ export const say = live(
   },
 );
 
-/** Whoever listens is there, until the connection ends or says otherwise. A page rendered on the server only looks. */
+/**
+ * A visitor who listens is present, until the connection ends or says otherwise. A page rendered on the
+ * server only looks.
+ */
 export const people = live.stream(
   (ctx: Context, room: string) => presenceTopic(known(room)),
   async (ctx: Context, room: string): Promise<App.Person[]> => {
@@ -40,7 +43,7 @@ export const people = live.stream(
   { merge: 'presence' },
 );
 
-/** The same for who only looks from outside. */
+/** The same for visitors who only look from outside. */
 export const present = live.stream(
   (ctx: Context, room: string) => presenceTopic(known(room)),
   async (ctx: Context, room: string): Promise<App.Person[]> => stores.presence.list(known(room)),
@@ -53,13 +56,13 @@ export const leaveRoom = live(async (ctx: Context, room: string): Promise<void> 
   cursors.remove(ctx.ws, ctx.platform);
 });
 
-/** Where the pointer is, in fractions of the room's width and height. */
+/** The place of the pointer, in fractions of the room's width and height. */
 export const moveCursor = live((ctx: Context, room: string, x: number, y: number): void => {
   if (!within(x) || !within(y)) throw new LiveError('VALIDATION', 'Outside of the room');
   cursors.update(ctx.ws, known(room), { x, y }, ctx.platform);
 });
 
-/** Who is writing, kept nowhere. */
+/** Tells who is writing; this is not kept. */
 export const typing = live.channel((ctx: Context, room: string) => typingIn(room), { merge: 'presence' });
 
 export const setTyping = live((ctx: Context, room: string, on: boolean): void => {

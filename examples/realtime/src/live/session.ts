@@ -4,10 +4,10 @@ import { stores } from '$lib/server/stores';
 
 export const _guard = guard(visitorsOnly);
 
-/** Answers at once: the client measures how long that takes. */
+/** Returns at once: the client measures how long that takes. */
 export const ping = live((): number => Date.now());
 
-/** Which store is behind this connection, and how it is. Every instance tells its own clients. */
+/** The store behind this connection, and its state. Every instance tells its own clients. */
 export const status = live.stream(
   'status',
   async (ctx: Context): Promise<App.Status> => {

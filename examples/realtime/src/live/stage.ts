@@ -5,7 +5,7 @@ import { stores } from '$lib/server/stores';
 import { presenceTopic } from '$lib/server/stores/topics';
 import { ROLES, type Role } from '$lib/visitor';
 
-/** Who hears what: a topic for each role, which only that role may listen to (hooks.ws.ts sees to it as well). */
+/** A topic for each role, to which only that role may subscribe (hooks.ws.ts checks it as well). */
 const HEARD_BY: Record<App.Audience, readonly Role[]> = {
   everyone: ROLES,
   members: ['member', 'admin'],

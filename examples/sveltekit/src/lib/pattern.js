@@ -1,8 +1,8 @@
 export const BLOCK = 64 * 1024;
 
 /**
- * Block `index` of the endless download: reproducible bytes that do not compress, so that whoever
- * receives them can check every one.
+ * Returns block `index` of the endless download: reproducible bytes that do not compress, so that a receiver
+ * can check every one.
  *
  * @param {number} index
  * @returns {Uint8Array}

@@ -3,10 +3,9 @@ import { onReplay } from 'svelte-adapter-uws/plugins/replay/client';
 import { ROOM } from './topics.js';
 
 /**
- * The room as this tab knows it: what the server rendered, then what it is told live.
- *
- * Events carry the room's sequence number. Workers relay to each other, so they may come twice or out
- * of order: a message is kept once by number, and the counter is that of the highest number.
+ * The room as this tab knows it: the state that the server rendered, and the live events since. Events have
+ * the room's sequence number. Workers relay to each other, so they may arrive twice or out of order: a
+ * message is kept once by number, and the counter is that of the highest number.
  */
 export class RoomState {
   #messages = new SvelteMap();
@@ -29,7 +28,7 @@ export class RoomState {
     return this.#counter;
   }
 
-  /** Asks for whatever happened since the last known event; called whenever the connection opens. */
+  /** Asks for all events since the last known one; called whenever the connection opens. */
   follow() {
     const before = this.#unsubscribe;
     const store = onReplay(ROOM, { since: this.#head });

@@ -1,2 +1,2 @@
-/** What the tabs of the live room subscribe to. */
+/** The topics to which the tabs of the live room subscribe. */
 export const ROOM = 'room';

@@ -1,22 +1,23 @@
 /**
- * COMPATIBILITY. svelte-realtime 0.5 asks for svelte-adapter-uws 0.5, the npm registry has 0.3.4. Its client lacks four
- * names, `denials`, `onRequest`, `onDerived` and `failure`, and says `closed` where the later ones say `disconnected`.
+ * COMPATIBILITY. svelte-realtime 0.5 needs svelte-adapter-uws 0.5, but the npm registry has 0.3.4. Its client
+ * lacks four names, `denials`, `onRequest`, `onDerived` and `failure`, and says `closed` where later releases
+ * say `disconnected`.
  *
- * `vite-plugin.js` puts this module in the place of `svelte-adapter-uws/client`, only where the names are missing. Delete
- * the folder (and its two lines in vite.config.ts) once the registry has the adapter 0.5.
+ * `vite-plugin.js` replaces `svelte-adapter-uws/client` by this module, only where the names are missing.
+ * Delete the folder (and its two lines in vite.config.ts) once the registry has adapter 0.5.
  */
 import * as client from 'virtual:svelte-adapter-uws-client';
 import { derived, readable } from 'svelte/store';
 
 export * from 'virtual:svelte-adapter-uws-client';
 
-/** The server of 0.3.4 does not tell when it refuses a topic. */
+/** The server of 0.3.4 does not say when it refuses a topic. */
 export const denials = readable(null);
 
-/** Nor why a connection ended. */
+/** It does not say either why a connection ended. */
 export const failure = readable(null);
 
-/** Nor does it ask its clients. */
+/** It never sends requests to its clients. */
 export const onRequest = () => () => {};
 
 export const status = derived(client.status, (/** @type {string} */ value) =>

@@ -8,7 +8,8 @@ const CLIENT = 'svelte-adapter-uws/client';
 const ORIGINAL = 'virtual:svelte-adapter-uws-client';
 
 /**
- * Where the installed adapter's client lacks a name that svelte-realtime imports, the import finds our module instead.
+ * Where the installed adapter's client lacks a name that svelte-realtime imports, the import finds our module
+ * instead.
  *
  * @param {string} root the app's folder
  * @returns {import('vite').Plugin}

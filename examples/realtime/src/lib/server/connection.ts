@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Visitor } from '$lib/visitor';
 
-/** What a WebSocket carries: who it is of, and an id of its own, since a visitor may have several tabs. */
+/** The data of a WebSocket: its visitor, and an id of its own, since a visitor may have several tabs. */
 export interface Connection extends Visitor {
   connection: string;
 }

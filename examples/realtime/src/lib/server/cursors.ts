@@ -1,4 +1,7 @@
-/** The adapter's cursor plugin, with keys that no other worker thread or instance has: it counts connections. */
+/**
+ * The adapter's cursor plugin, with keys that no other worker thread or instance has; the plugin itself
+ * counts connections.
+ */
 import { createCursor } from 'svelte-adapter-uws/plugins/cursor';
 import type { Platform } from 'svelte-adapter-uws';
 import type { WebSocket } from 'uWebSockets.js';
@@ -15,7 +18,7 @@ const tracker = shared('cursors', () =>
   }),
 );
 
-/** Topics of plugins are for the server to subscribe to: the adapter 0.5 refuses a client that asks. */
+/** The server subscribes its clients to topics of plugins: adapter 0.5 refuses a client that asks. */
 const topicOf = (room: string) => `__cursor:${room}`;
 
 export const cursors = {

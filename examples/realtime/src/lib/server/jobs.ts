@@ -1,4 +1,4 @@
-/** The adapter's queue: jobs of this instance one after the other. */
+/** The adapter's queue: this instance runs its jobs one after the other. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { createQueue } from 'svelte-adapter-uws/plugins/queue';
 import { shared } from './shared';
@@ -9,7 +9,7 @@ const STEP_MS = 100;
 
 const queue = shared('jobs', () => createQueue({ concurrency: 1, maxSize: QUEUED_MAX }));
 
-/** False where too many wait already. `report` is told of every change. */
+/** Returns false where too many jobs wait already. `report` is called for every change. */
 export function enqueue(job: App.Job, report: (job: App.Job) => Promise<unknown>): boolean {
   if (queue.size('jobs') >= QUEUED_MAX) return false;
   void queue.push('jobs', () => work(job, report)).catch((error) => console.error('A job failed:', error));

@@ -1,6 +1,7 @@
 /**
- * What the WebSocket hooks were called with, in order, for tests to read: kept only where LIFECYCLE_LOG is set, and
- * served by /lifecycle. On `globalThis`, because the server and its WebSocket hooks may be bundled apart.
+ * The calls of the WebSocket hooks, in order, for tests to read: kept only where LIFECYCLE_LOG is set, and
+ * served by /lifecycle. The list is on `globalThis`, because the server and its WebSocket hooks may be
+ * bundled separately.
  */
 export interface LifecycleEvent {
   hook: 'upgrade' | 'open' | 'message' | 'subscribe' | 'unsubscribe' | 'drain' | 'close';

@@ -1,6 +1,6 @@
 /**
- * Reactions come as plain messages of the adapter's protocol, { topic, event, data }, and pass the adapter's middleware before
- * they are published: kept nowhere, answered never.
+ * Reactions arrive as plain messages of the adapter's protocol, { topic, event, data }, and pass the
+ * adapter's middleware before they are published. They are not kept and not answered.
  */
 import { createMiddleware } from 'svelte-adapter-uws/plugins/middleware';
 import type { Platform } from 'svelte-adapter-uws';
@@ -29,7 +29,7 @@ const pipeline = createMiddleware(
   },
 );
 
-/** Takes the message if it is one, and tells whether it was published. */
+/** Publishes the message if it is a reaction. Returns whether it was published. */
 export async function react(
   ws: WebSocket<Connection>,
   data: ArrayBuffer,

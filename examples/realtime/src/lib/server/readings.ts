@@ -1,6 +1,6 @@
 /**
- * Three sensors that are not there: waves of the clock, so that every instance reads the same. Taken while somebody listens
- * here, and sent to the clients of this instance alone, through the adapter's throttle.
+ * Three simulated sensors: waves of the clock, so that every instance reads the same. Readings are taken
+ * while somebody listens here, and sent to the clients of this instance only, through the adapter's throttle.
  */
 import type { Platform } from 'svelte-adapter-uws';
 import { throttle } from 'svelte-adapter-uws/plugins/throttle';

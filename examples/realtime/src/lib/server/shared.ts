@@ -1,6 +1,6 @@
 /**
- * State there is once per process (and worker thread): the adapter 0.3 bundles `hooks.ws` apart from the live modules, so
- * that a module they share exists twice.
+ * State that exists once per process (and worker thread). Adapter 0.3 bundles `hooks.ws` separately from the
+ * live modules, so that a module they share exists twice.
  */
 export function shared<T>(name: string, create: () => T): T {
   const anchor = globalThis as { [key: symbol]: unknown };

@@ -1,2 +1,2 @@
-/** Rendered on the server alone: this page sends no script. */
+/** This page is rendered on the server only and sends no script. */
 export const csr = false;

@@ -12,7 +12,10 @@ export async function load({ platform, locals }) {
 }
 
 export const actions = {
-  /** A role is taken, not given: this is an example. The page is loaded anew, so that the WebSocket is opened with it. */
+  /**
+   * Visitors choose their role, since this is an example. The page is loaded anew, so that the WebSocket is
+   * opened with it.
+   */
   async role({ request, cookies, url }) {
     const wanted = (await request.formData()).get('role');
     const role = ROLES.find((one) => one === wanted);

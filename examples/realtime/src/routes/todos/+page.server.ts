@@ -10,7 +10,7 @@ export async function load({ platform, locals }) {
   return { todos: await todos.load(platform, { user: locals.visitor }) };
 }
 
-/** What the page does where there is no JavaScript: everybody else sees it all the same. */
+/** The form actions of the page without JavaScript; other visitors see the changes all the same. */
 export const actions = {
   async add({ request, platform, locals }) {
     const text = field(await request.formData(), 'text').trim();

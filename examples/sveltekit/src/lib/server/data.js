@@ -3,7 +3,7 @@ import path from 'node:path';
 import process from 'node:process';
 
 /**
- * A place below the data folder, which is made when first asked for.
+ * Returns a path below the data folder, which is created when it is first needed.
  *
  * @param {...string} parts
  */

@@ -32,7 +32,7 @@ export async function read(id) {
   return entry && { entry, body: Readable.toWeb(createReadStream(dataPath('files', id))) };
 }
 
-/** `null` where another request has removed the file meanwhile. */
+/** Returns `null` where another request has removed the file meanwhile. */
 async function describe(name) {
   return readFile(dataPath('files', name), 'utf8').then(JSON.parse, () => null);
 }

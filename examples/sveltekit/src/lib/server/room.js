@@ -1,9 +1,8 @@
 /**
- * The room everybody shares: a chat and a counter.
- *
- * Its whole state is one append-only file. The line number of an event is its sequence number, so a
- * restarted server counts on where it stopped, and whoever shares the file agrees on the order without
- * talking: worker threads, and the second copy of this module that the adapter 0.3 bundles for `hooks.ws`.
+ * The room of all visitors: a chat and a counter. Its whole state is one append-only file. The line number of
+ * an event is its sequence number. So a restarted server continues where it stopped, and all that share the
+ * file agree on the order without communicating: worker threads, and the second copy of this module that
+ * adapter 0.3 bundles for `hooks.ws`.
  */
 import { randomUUID } from 'node:crypto';
 import { appendFileSync, openSync, readSync } from 'node:fs';
@@ -31,7 +30,7 @@ let file;
 let offset = 0;
 let partial = Buffer.alloc(0);
 
-/** What a page shows at first, and where its live events begin. */
+/** The state that a page shows at first, and the number from which its live events begin. */
 export function snapshot() {
   catchUp();
   return { messages: messages.slice(), counter, seq };
@@ -54,7 +53,7 @@ export function count(platform, by) {
   record(platform, { kind: 'count', by });
 }
 
-/** Reads what was appended since the last call, by whomever. */
+/** Reads the lines that any writer has appended since the last call. */
 export function catchUp() {
   const chunk = Buffer.alloc(64 * 1024);
   open();

@@ -12,7 +12,7 @@ export const actions = {
       return fail(400, { error: 'Write something first.' });
     }
   },
-  // The way without JavaScript; with it the page counts over its WebSocket.
+  // The form action without JavaScript; with it the page counts over its WebSocket.
   count: async ({ platform, request }) => {
     count(platform, (await request.formData()).get('by') === '-1' ? -1 : 1);
   },

@@ -1,15 +1,15 @@
 /**
- * Calls to a server that may be away: fail at once while it is known to be, and find out by themselves when it is back.
- * What to do instead is the caller's.
+ * A circuit breaker for calls to a server that may be away. Calls fail at once while the server is known to
+ * be away, and the breaker finds out by itself when it is back. The caller decides what to do instead.
  */
 import CircuitBreaker from 'opossum';
 import type { Circuit as State } from './types';
 
-/** A call that takes longer has failed. */
+/** A call that takes longer counts as failed. */
 export const TIMEOUT_MS = Number(process.env.STORE_TIMEOUT_MS ?? 3000);
 const RESET_MS = Number(process.env.CIRCUIT_RESET_MS ?? 2000);
 
-/** The server is away: thrown by every call that it did not answer. */
+/** Says that the server is away. Every call that it did not answer throws this. */
 export class Away extends Error {
   constructor(cause: unknown) {
     super('the store is away', { cause });
@@ -39,7 +39,7 @@ export class Circuit {
       errorThresholdPercentage: 50,
       errorFilter: (error) => !this.#isAway(error),
     });
-    // Nobody else may call for a while.
+    // No other call may try for a while.
     this.#breaker.on('halfOpen', () => void this.#breaker.fire(probe).catch(() => {}));
   }
 
@@ -48,7 +48,7 @@ export class Circuit {
     return this.#breaker.opened ? 'open' : 'closed';
   }
 
-  /** The call's answer; Away where the server does not give one. */
+  /** Returns the call's answer; throws Away where the server does not give one. */
   async run<T>(call: Call<T>): Promise<T> {
     try {
       return (await this.#breaker.fire(call)) as T;
@@ -57,7 +57,7 @@ export class Circuit {
     }
   }
 
-  /** The answer, or what `instead` gives where the server is away. */
+  /** Returns the answer, or the result of `instead` where the server is away. */
   async attempt<T>(call: Call<T>, instead: () => T | Promise<T>): Promise<T> {
     try {
       return await this.run(call);
@@ -67,7 +67,7 @@ export class Circuit {
     }
   }
 
-  /** The connection was lost: no need to try. */
+  /** The connection was lost, so no call needs to try. */
   trip(): void {
     if (this.#breaker.closed) this.#breaker.open();
   }
@@ -84,7 +84,7 @@ export class Circuit {
   }
 }
 
-/** Errors of the breaker itself: it is open, or time is up. */
+/** These are errors of the breaker itself: it is open, or time is up. */
 function isOurs(error: unknown): boolean {
   return ['EOPENBREAKER', 'ETIMEDOUT', 'ESHUTDOWN'].includes((error as { code?: string })?.code ?? '');
 }

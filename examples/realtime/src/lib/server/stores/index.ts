@@ -1,7 +1,7 @@
 /**
- * Which store is behind the app: Redis where REDIS_URL is set, Postgres where DATABASE_URL is, memory otherwise. Where both
- * are set, the kept topics are in Postgres and all the rest in Redis. On `globalThis`, because the server and its WebSocket
- * hooks may be bundled apart.
+ * Selects the store behind the app: Redis where REDIS_URL is set, PostgreSQL where DATABASE_URL is, memory
+ * otherwise. Where both are set, the kept topics are in PostgreSQL and everything else in Redis. The store is
+ * on `globalThis`, because the server and its WebSocket hooks may be bundled separately.
  */
 import { memoryStores } from './memory';
 import { postgresStores } from './postgres';

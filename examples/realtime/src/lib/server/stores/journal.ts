@@ -1,7 +1,8 @@
 /**
- * Kept topics in one append-only file. The sequence number of an event is that of its line, so that worker threads that share
- * the file agree on the order without talking, and a restarted server counts on where it stopped. Its first line says where
- * the numbers begin: higher than in any file before, so that a number of another file is not taken for one of this.
+ * Kept topics in one append-only file. The sequence number of an event is that of its line. So worker threads
+ * that share the file agree on the order without communicating, and a restarted server continues where it
+ * stopped. The first line says where the numbers begin: higher than in any file before, so that a number of
+ * another file is not mistaken for one of this.
  */
 import {
   appendFileSync,
@@ -33,7 +34,7 @@ export class Journal {
   }
 
   append(topic: string, event: LogEventName, data: Item): LogEvent {
-    // The line is recognised by its object when it is read again, for other threads append as well.
+    // The line is recognised by its object when it is read again, since other threads append as well.
     const ref = `${process.pid}.${Math.random().toString(36).slice(2)}`;
     appendFileSync(this.#open(), JSON.stringify({ topic, event, data, ref }) + '\n');
     return this.#catchUp(ref) ?? { seq: this.#seq, topic, event, data };
@@ -78,7 +79,9 @@ export class Journal {
     return this.#file;
   }
 
-  /** Reads what was appended since the last call, by whichever thread, and tells the event of that `ref`. */
+  /**
+   * Reads the lines that any thread has appended since the last call, and returns the event of that `ref`.
+   */
   #catchUp(ref?: string): LogEvent | undefined {
     let found: LogEvent | undefined;
     for (let size; (size = readSync(this.#file!, this.#chunk, 0, this.#chunk.length, this.#offset)) > 0;) {
@@ -103,7 +106,10 @@ export class Journal {
   }
 }
 
-/** Creates the file with its first line, unless there is one: at once, for other threads may be about to do the same. */
+/**
+ * Creates the file with its first line, unless it exists. This is atomic, since other threads may be about to
+ * do the same.
+ */
 function begin(name: string): void {
   const draft = `${name}.${process.pid}.${Math.random().toString(36).slice(2)}`;
   writeFileSync(draft, JSON.stringify({ begin: Date.now() * 1000 }) + '\n');

@@ -1,14 +1,16 @@
-/** What this instance knows of one kept topic: the items and the latest events, as far as it has seen them. */
+/**
+ * The state of one kept topic as this instance knows it: the items and the latest events that it has seen.
+ */
 import { ITEMS, REPLAYED } from './topics';
 import type { Item, LogEvent } from './types';
 
 export class Known<Entry extends LogEvent = LogEvent> {
-  /** Of the last event seen. */
+  /** The sequence number of the last event seen. */
   seq: number;
   #events: Entry[] = [];
-  /** After that event; undefined where they have not been asked for. */
+  /** The items after that event; undefined where they have not been loaded. */
   #items: Map<string, Item> | undefined;
-  /** What the store had after an event that is still on its way here. */
+  /** The state of the store after an event that is still on its way here. */
   #ahead: { seq: number; items: Map<string, Item> } | undefined;
 
   constructor(seq: number) {
@@ -19,7 +21,7 @@ export class Known<Entry extends LogEvent = LogEvent> {
     return this.#items !== undefined;
   }
 
-  /** The next event. */
+  /** Adds the next event. */
   apply(entry: Entry): void {
     this.seq = entry.seq;
     this.#events.push(entry);
@@ -30,13 +32,16 @@ export class Known<Entry extends LogEvent = LogEvent> {
     this.#ahead = undefined;
   }
 
-  /** The items as they are in the store after that event. */
+  /** Sets the items as they are in the store after that event. */
   load(seq: number, items: Item[]): void {
     if (seq === this.seq) this.#items = byId(items);
     else if (seq > this.seq) this.#ahead = { seq, items: byId(items) };
   }
 
-  /** The store's state after events that cannot be had one by one; tells what they come to, for clients to catch up. */
+  /**
+   * Sets the store's state after events that cannot be had one by one. Returns events that lead there, for
+   * clients to catch up.
+   */
   jump(topic: string, seq: number, items: Item[]): LogEvent[] {
     const before = this.#items ?? this.#ahead?.items;
     this.#events = [];
@@ -46,7 +51,7 @@ export class Known<Entry extends LogEvent = LogEvent> {
     return before ? changesBetween(topic, seq, before, items) : [];
   }
 
-  /** The latest there is. `pending` are events that the store does not have yet. */
+  /** Returns the latest state. `pending` are events that the store does not have yet. */
   items(pending: LogEvent[] = []): Item[] {
     const items = new Map(this.#ahead?.items ?? this.#items);
     for (const entry of pending) apply(items, entry);
@@ -57,7 +62,7 @@ export class Known<Entry extends LogEvent = LogEvent> {
     return this.#events.slice(-REPLAYED);
   }
 
-  /** The events after that number, or null where they are not all known. */
+  /** Returns the events after that number, or null where they are not all known. */
   since(seq: number): Entry[] | null {
     const first = this.#events[0]?.seq ?? this.seq + 1;
     if (seq < first - 1 || seq > this.seq) return null;

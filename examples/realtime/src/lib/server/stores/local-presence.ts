@@ -1,13 +1,14 @@
 /**
- * Who is in which room, among the worker threads of this process. Each tells the others what changed, all that it knows when
- * a new one asks, and that it is alive; one that was not heard of for long takes its people along.
+ * The people in each room, among the worker threads of this process. Each thread tells the others its
+ * changes, everything it knows when a new one asks, and that it is alive. The people of a thread that has
+ * been silent for long are removed.
  */
 import { BroadcastChannel, isMainThread } from 'node:worker_threads';
 import type { Platform } from 'svelte-adapter-uws';
 import { PRESENCE_TTL_MS, presenceTopic } from './topics';
 import type { Person, Presence } from './types';
 
-/** Connection to person, by room. */
+/** The person of each connection, by room. */
 type Rooms = Map<string, Map<string, Person>>;
 
 type Note =

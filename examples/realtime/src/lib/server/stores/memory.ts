@@ -1,6 +1,6 @@
 /**
- * The embedded store: everything in this process. The kept topics are one append-only file, so that worker threads see the
- * same and a restart forgets nothing; presence is told from worker to worker by a BroadcastChannel.
+ * The embedded store: everything in this process. The kept topics are one append-only file, so that worker
+ * threads see the same and a restart forgets nothing; workers exchange presence by a BroadcastChannel.
  */
 import { randomUUID } from 'node:crypto';
 import type { Platform } from 'svelte-adapter-uws';
@@ -55,7 +55,7 @@ function bridge(replay: ReplaySource, presence: LocalPresence): Bridge {
   };
 }
 
-/** A log as svelte-realtime wants it. */
+/** A log in the form that svelte-realtime expects. */
 export function replaySource(log: Log): ReplaySource {
   return {
     async publish(platform, topic, event, data) {

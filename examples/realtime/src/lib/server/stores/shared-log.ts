@@ -1,9 +1,8 @@
 /**
- * A Log whose events are numbered and kept by a server that all instances share, and told to all of them, the writer's own
- * included: so every client gets a topic's events in the order of their numbers, whichever instance it is connected to.
- *
- * While the server is away, events reach the clients of this process at once and wait here; once it is back they are
- * written, and what other instances wrote in the meantime is delivered.
+ * A Log whose events a server numbers, keeps, and sends to all instances that share it, the writer included.
+ * So every client gets a topic's events in the order of their numbers, whichever instance it is connected to.
+ * While the server is away, events reach the clients of this process at once and wait here. Once it is back
+ * they are written, and the events of other instances are delivered.
  */
 import { randomUUID } from 'node:crypto';
 import type { Platform } from 'svelte-adapter-uws';
@@ -23,37 +22,42 @@ export interface Draft {
   by?: string;
 }
 
-/** An event as the server tells it. */
+/** An event as the server sends it. */
 export interface Kept extends LogEvent {
   ref?: string | null;
   by?: string | null;
 }
 
-/** What a server does for the log. All are called within the circuit but the first, since events may have to wait there. */
+/**
+ * The operations of a server for the log. All but the first are called within the circuit, since events may
+ * have to wait there.
+ */
 export interface Shelf {
-  /** Numbers, keeps and tells the event to all. `again`: it may be there already, and is not to be kept twice. Rejects with
-   * `Away` where there is no answer. */
+  /**
+   * Numbers, keeps and publishes the event. With `again` it may exist already, and must not be kept twice.
+   * Rejects with `Away` where there is no answer.
+   */
   write(draft: Draft, again: boolean): Promise<number>;
-  /** The events after that number and the last number; null where they are not all kept. */
+  /** Returns the events after that number and the last number; null where they are not all kept. */
   since(topic: string, seq: number): Promise<{ seq: number; events: Kept[] | null }>;
   items(topic: string): Promise<{ seq: number; items: Item[] }>;
   seq(topic: string): Promise<number>;
-  /** Puts back what a server that has lost the topic should know, unless another instance was faster. */
+  /** Restores the topic on a server that has lost it, unless another instance was faster. */
   restore(topic: string, seq: number, items: Item[], events: Kept[]): Promise<void>;
 }
 
 interface Topic {
   known: Known<Kept> | undefined;
-  /** Delivered here, not written yet. */
+  /** Events that are delivered here and not written yet. */
   pending: Draft[];
-  /** What is done about the topic, one after the other. */
+  /** The operations on the topic, which run one after the other. */
   tail: Promise<void>;
 }
 
-/** Pending events are written so many at a time. */
+/** The number of pending events that are written at a time. */
 const FLUSHED = 50;
 
-/** The adapter is not to number these: the numbers that clients come back with are the log's. */
+/** The adapter must not number these: the numbers that clients have are those of the log. */
 const UNNUMBERED = { seq: false } as object;
 const HERE = { ...UNNUMBERED, relay: false };
 
@@ -63,7 +67,7 @@ export class SharedLog implements Log {
   #topics = new Map<string, Topic>();
   /** References of events that are being written, with the number of those that have come back already. */
   #underWay = new Map<string, number | undefined>();
-  /** Events that were delivered here and may come back from the server without saying so. */
+  /** Events that were delivered here and may come back from the server without a reference. */
   #delivered = new Set<string>();
   #platform: Platform | undefined;
   #catchingUp: Promise<unknown> | undefined;
@@ -78,11 +82,13 @@ export class SharedLog implements Log {
     this.#platform ??= platform;
   }
 
-  /** The platform it is called with reaches other processes too: what is published here must not. */
+  /**
+   * The platform that this is called with reaches other processes too, which publishes of the log must not.
+   */
   async append(_platform: Platform, name: string, event: LogEventName, data: Item): Promise<LogEvent> {
     const draft: Draft = { topic: name, event, data, ref: randomUUID().slice(0, 13) };
     const topic = this.#topic(name);
-    // A server that has forgotten must not count anew before it is told where it was.
+    // A server that has forgotten the topic must not count anew before it is told where it was.
     await this.#catchingUp;
     if (topic.pending.length === 0) {
       try {
@@ -90,7 +96,8 @@ export class SharedLog implements Log {
         return { seq, topic: name, event, data };
       } catch (error) {
         if (!(error instanceof Away)) throw error;
-        // What waits is written when the circuit closes: so it has to be open, even if this call was the only one to fail.
+        // Waiting events are written when the circuit closes. So it has to be open, even if this call was the
+        // only one to fail.
         this.#circuit.trip();
       }
     }
@@ -112,7 +119,7 @@ export class SharedLog implements Log {
     return items as T[];
   }
 
-  /** Of the last event that is written: what is pending will get numbers after it. */
+  /** The number of the last event that is written; pending events will get numbers after it. */
   async seq(name: string): Promise<number> {
     return this.#circuit.attempt(
       () => this.#shelf.seq(name),
@@ -133,7 +140,10 @@ export class SharedLog implements Log {
     return events && [...events, ...unwritten(topic)];
   }
 
-  /** The server tells that an event was written, by whomever; without `data` where it is too large to be told. */
+  /**
+   * Handles the server's message that somebody wrote an event; without `data` where it is too large for a
+   * message.
+   */
   receive(entry: Kept | { topic: string; seq: number }): void {
     const topic = this.#topic(entry.topic);
     this.#queue(topic, async () => {
@@ -144,7 +154,10 @@ export class SharedLog implements Log {
     });
   }
 
-  /** Gets what was missed while the server, or the connection to it, was away, and writes what is pending. */
+  /**
+   * Loads the events that were missed while the server, or the connection to it, was away, and writes the
+   * pending ones.
+   */
   async resync(): Promise<void> {
     for (const [name, topic] of this.#topics) {
       const { known } = topic;
@@ -181,7 +194,7 @@ export class SharedLog implements Log {
     }
   }
 
-  /** A failure is one of the connection: the next resync does it again. */
+  /** This fails when the connection does: the next resync does it again. */
   #queue(topic: Topic, task: () => Promise<void>): void {
     topic.tail = topic.tail.then(task).catch((error: unknown) => {
       if (!(error instanceof Away)) console.error('realtime log:', error);
@@ -250,7 +263,7 @@ function plain({ seq, topic, event, data }: LogEvent): LogEvent {
   return { seq, topic, event, data };
 }
 
-/** Pending events, with the number that is safe to come back with. */
+/** Returns pending events, with a number that is safe for clients to come back with. */
 function unwritten({ pending, known }: Topic): LogEvent[] {
   return pending.map((draft) => plain({ ...draft, seq: known?.seq ?? 0 }));
 }

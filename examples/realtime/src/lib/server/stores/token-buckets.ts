@@ -26,7 +26,7 @@ export class TokenBuckets implements RateLimit {
     return { allowed, remaining: Math.floor(bucket.tokens), resetMs };
   }
 
-  /** A full bucket is like none. */
+  /** A full bucket is the same as none. */
   #sweep(now: number): void {
     for (const [key, { fullAt }] of this.#buckets) if (fullAt <= now) this.#buckets.delete(key);
   }

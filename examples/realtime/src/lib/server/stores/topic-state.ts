@@ -1,4 +1,4 @@
-/** What one topic comes to: its items in the order they were created, and its latest events. */
+/** The state of one topic: its items in the order in which they were created, and its latest events. */
 import { ITEMS, REPLAYED } from './topics';
 import type { Item, LogEvent } from './types';
 
@@ -6,7 +6,7 @@ export class TopicState {
   seq = 0;
   #items = new Map<string, Item>();
   #events: LogEvent[] = [];
-  /** Sequence number of the last event that is forgotten. */
+  /** The sequence number of the last event that is forgotten. */
   #forgotten = 0;
 
   apply(entry: LogEvent): void {
@@ -25,7 +25,10 @@ export class TopicState {
     return [...this.#items.values()];
   }
 
-  /** The events after that number, or null where some are forgotten, or where the number is of another log. */
+  /**
+   * Returns the events after that number; null where some are forgotten, or where the number is of another
+   * log.
+   */
   since(seq: number): LogEvent[] | null {
     if (seq < this.#forgotten || seq > this.seq) return null;
     return this.#events.filter((entry) => entry.seq > seq);

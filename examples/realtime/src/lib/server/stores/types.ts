@@ -1,12 +1,13 @@
 /**
- * What the app asks of whatever is behind it: memory, Redis or Postgres. One `Stores` per process (and per worker thread);
- * none of its methods throws or rejects because a server is away, they fall back to what this instance knows.
+ * The interface of the stores behind the app: memory, Redis or PostgreSQL. There is one `Stores` per process
+ * (and per worker thread). None of its methods throws or rejects because a server is away; they fall back to
+ * the knowledge of this instance.
  */
 import type { Platform } from 'svelte-adapter-uws';
 
 export type Kind = 'memory' | 'redis' | 'postgres' | 'redis+postgres';
 
-/** Something that is kept, in a list of its own kind: a chat message, a todo. */
+/** An item that is kept, in a list of its own kind: a chat message, a todo. */
 export interface Item {
   id: string;
 }
@@ -23,41 +24,56 @@ export interface LogEvent {
 
 /** Publishing across instances. */
 export interface Bridge {
-  /** Takes the adapter's own platform, through which events of other instances reach the clients of this one. Called with
-   * every connection; the first call counts. */
+  /**
+   * Takes the adapter's own platform, through which events of other instances reach the clients of this one.
+   * It is called with every connection; the first call counts.
+   */
   activate(platform: Platform): void;
-  /** The same platform, whose `publish` reaches the clients of all instances, and which has `replay`. Always the same
-   * object for the same platform. */
+  /**
+   * The same platform with a `publish` that reaches the clients of all instances, and with `replay`. It is
+   * always the same object for the same platform.
+   */
   wrap(platform: Platform): Platform & { replay: ReplaySource };
 }
 
-/** What svelte-realtime looks for as `platform.replay`. */
+/** The part of the platform that svelte-realtime finds as `platform.replay`. */
 export interface ReplaySource {
   publish(platform: Platform, topic: string, event: string, data: unknown): Promise<boolean>;
   seq(topic: string): Promise<number>;
-  /** Null where the events after `seq` are not all known any more: the caller loads everything anew. */
+  /**
+   * Returns null where the events after `seq` are not all known any more: the caller loads everything anew.
+   */
   since(topic: string, seq: number): Promise<LogEvent[] | null>;
 }
 
-/** Topics whose events are kept: each has its list of items, and its latest events with sequence numbers for who was away. */
+/**
+ * Topics whose events are kept. Each has its list of items, and its latest events with sequence numbers for
+ * clients that were away.
+ */
 export interface Log {
-  /** Numbers and keeps the event, applies it to the topic's items, and publishes it to the clients of all instances. */
+  /**
+   * Numbers and keeps the event, applies it to the topic's items, and publishes it to the clients of all
+   * instances.
+   */
   append<T extends Item>(platform: Platform, topic: string, event: LogEventName, data: T): Promise<LogEvent>;
-  /** In the order they were created. */
+  /** The items, in the order in which they were created. */
   items<T extends Item>(topic: string): Promise<T[]>;
   seq(topic: string): Promise<number>;
   since(topic: string, seq: number): Promise<LogEvent[] | null>;
 }
 
 export interface Person {
-  /** The visitor's id: who has several tabs open is one person. */
+  /** The visitor's id: a visitor with several tabs is one person. */
   key: string;
   name: string;
   hue: number;
   role: string;
 }
 
-/** Who is in which room, on any instance. Publishes `join` (a Person) and `leave` ({ key }) to `presence:<room>`. */
+/**
+ * The people in each room, on any instance. It publishes `join` (a Person) and `leave` ({ key }) to
+ * `presence:<room>`.
+ */
 export interface Presence {
   /** `connection` is an id of the WebSocket, unique among all instances. */
   join(room: string, connection: string, person: Person): Promise<void>;
@@ -68,7 +84,7 @@ export interface Presence {
 }
 
 export interface RateLimitRule {
-  /** So many at once, and so many more per interval. */
+  /** The size of a burst, and of the refill per interval. */
   points: number;
   intervalMs: number;
 }
@@ -76,7 +92,7 @@ export interface RateLimitRule {
 export interface RateLimitResult {
   allowed: boolean;
   remaining: number;
-  /** Until the next one is allowed. */
+  /** The time until the next one is allowed. */
   resetMs: number;
 }
 
@@ -89,7 +105,7 @@ export type Circuit = 'closed' | 'open' | 'half-open';
 
 export interface Status {
   kind: Kind;
-  /** This instance, as it names itself to others. */
+  /** The name of this instance. */
   instance: string;
   circuit: Circuit;
 }

@@ -3,7 +3,7 @@ import type { Platform } from 'svelte-adapter-uws';
 import { PROCESS } from './instance';
 import type { Bridge, ReplaySource } from './types';
 
-/** Something published and not kept. */
+/** A message that is published and not kept. */
 export interface Message {
   /** The process whose clients have it. */
   by: string;
@@ -14,7 +14,7 @@ export interface Message {
 
 type Options = { relay?: boolean };
 type Batch = { topic: string; event: string; data?: unknown; options?: Options }[];
-/** What releases after 0.3 have as well. */
+/** The additional members of releases after 0.3. */
 type Newer = Platform & { publishBatched?(batch: Batch): void; batch?(batch: Batch): unknown };
 
 const HERE = { relay: false };
@@ -76,7 +76,7 @@ function scoped(
   };
 }
 
-/** What another process has published goes to the clients of this worker; its siblings hear it themselves. */
+/** Messages of other processes go to the clients of this worker; its siblings receive them themselves. */
 export function deliver(platform: Platform | undefined, { by, topic, event, data }: Message): void {
   if (by !== PROCESS) platform?.publish(topic, event, data, HERE);
 }

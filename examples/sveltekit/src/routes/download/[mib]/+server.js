@@ -3,7 +3,7 @@ import { BLOCK, patternBlock } from '$lib/pattern.js';
 
 const MAX_MIB = 1024;
 
-/** A download of any size, made while it is sent: what waits in memory is the socket's backlog alone. */
+/** A download of any size, made while it is sent: only the socket's backlog waits in memory. */
 export function GET({ params }) {
   const mib = Number(params.mib);
   if (!Number.isInteger(mib) || mib < 1 || mib > MAX_MIB) error(404, `Between 1 and ${MAX_MIB} MiB, please`);

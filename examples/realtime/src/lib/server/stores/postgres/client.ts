@@ -1,6 +1,6 @@
 /**
- * Connections to PostgreSQL: a pool for queries, one that listens to what is told to all instances, and the circuit around
- * the former. Connects with the first call, so that a build that merely loads the module does not.
+ * Connections to PostgreSQL: a pool for queries, one connection that listens to notifications, and the
+ * circuit around the former. The first call connects, so that a build that merely loads the module does not.
  */
 import pg from 'pg';
 import { Circuit, TIMEOUT_MS } from '../circuit';
@@ -24,7 +24,10 @@ export class PostgresClient {
   #onMessage: (message: string) => void;
   #onReady: () => void;
 
-  /** `onMessage` gets what is told to all instances, `onReady` is called whenever some of it may have been missed. */
+  /**
+   * `onMessage` gets the notifications for all instances, `onReady` is called whenever some of them may have
+   * been missed.
+   */
   constructor(url: string, onMessage: (message: string) => void, onReady: () => void) {
     this.#url = url;
     this.#onMessage = onMessage;
@@ -48,13 +51,16 @@ export class PostgresClient {
     void this.#listen();
   }
 
-  /** To be called within `circuit`. */
+  /** Runs a query; it must be called within `circuit`. */
   async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
     await (this.#schema ??= this.#prepare());
     return (await this.#pool.query<Row>(text, values)).rows;
   }
 
-  /** Tells all instances, unless PostgreSQL is away. What is told at once goes in one query, so that the order stays. */
+  /**
+   * Notifies all instances, unless PostgreSQL is away. Messages of one turn are sent in one query, so that
+   * their order stays.
+   */
   publish(message: string): void {
     this.#outbox.push(message);
     if (!this.#sending) void this.#send();
@@ -67,7 +73,7 @@ export class PostgresClient {
     await this.#pool.end().catch(() => {});
   }
 
-  /** What the schema fails for is not forgotten, so that the next call tries again. */
+  /** A failure of the schema is not remembered, so that the next call tries again. */
   async #prepare(): Promise<void> {
     try {
       await this.#pool.query(SCHEMA);
@@ -87,7 +93,7 @@ export class PostgresClient {
     this.#sending = false;
   }
 
-  /** The number in front keeps PostgreSQL from telling equal messages of one query only once. */
+  /** The number in front keeps PostgreSQL from delivering equal messages of one query only once. */
   async #tell(messages: string[]): Promise<void> {
     const told: string[] = [];
     for (const message of messages) {
@@ -110,7 +116,7 @@ export class PostgresClient {
       keepAlive: true,
     });
     this.#listener = listener;
-    // In the order in which they came, though some have to be looked up.
+    // The messages are handled in their order, though some have to be looked up.
     let tail: Promise<void> = Promise.resolve();
     listener.on('notification', ({ payload = '' }) => {
       tail = tail.then(() => this.#hear(payload)).catch(() => {});
@@ -142,7 +148,10 @@ export class PostgresClient {
   }
 }
 
-/** Errors with a code of five characters are PostgreSQL's own; of these, classes 08, 53, 57 and 58 are about the server. */
+/**
+ * Errors with a code of five characters are PostgreSQL's own; of these, classes 08, 53, 57 and 58 are about
+ * the server.
+ */
 function isAway(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return typeof code !== 'string' || code.length !== 5 || /^(08|53|57|58)/.test(code);

@@ -1,4 +1,7 @@
-/** The app's stores in PostgreSQL. Presence and rate limits stay with the process: an instance alone has no need of more. */
+/**
+ * The app's stores in PostgreSQL. Presence and rate limits stay in the process: an instance alone needs no
+ * more.
+ */
 import type { Platform } from 'svelte-adapter-uws';
 import { INSTANCE } from '../instance';
 import { LocalPresence } from '../local-presence';
@@ -56,7 +59,7 @@ export function postgresStores(url: string): Stores {
   };
 }
 
-/** Others may notify the channel too. */
+/** Other programs may notify the channel too. */
 function parse(text: string): Told | undefined {
   try {
     return JSON.parse(text) as Told;

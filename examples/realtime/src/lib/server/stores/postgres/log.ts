@@ -1,4 +1,7 @@
-/** Kept topics in PostgreSQL. What is written while a query is on its way goes with the next, all in one transaction. */
+/**
+ * Kept topics in PostgreSQL. Events that are written while a query is on its way go with the next one, all in
+ * one transaction.
+ */
 import type { Draft, Kept, Shelf } from '../shared-log';
 import { ITEMS } from '../topics';
 import type { Item, LogEventName } from '../types';

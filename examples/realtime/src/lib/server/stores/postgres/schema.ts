@@ -1,15 +1,16 @@
 /**
- * The tables of the kept topics. A change of an item, by whomever and with whatever program, is numbered, kept and told to
- * all instances by a trigger: `UPDATE live_items SET data = data || '{"done": true}' WHERE …` in psql shows in every browser.
+ * The tables of the kept topics. A trigger numbers and keeps every change of an item, by any program, and
+ * notifies all instances: `UPDATE live_items SET data = data || '{"done": true}' WHERE …` in psql shows in
+ * every browser.
  */
 import { ITEMS, REPLAYED } from '../topics';
 
 export const CHANNEL = 'uws_rs_example';
 
-/** PostgreSQL tells no more than 8000 bytes at a time. */
+/** PostgreSQL notifies of at most 8000 bytes at a time. */
 export const TOLD_MAX = 7000;
 
-/** Once in so many events what is too old is deleted. */
+/** Once in so many events the old ones are deleted. */
 const TRIM_EVERY = 100;
 
 const LOCK = 7_305_001;
@@ -43,7 +44,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS live_messages (
   at timestamptz NOT NULL DEFAULT now()
 );`;
 
-/** The row lock on the topic makes events visible, and tells them, in the order of their numbers. */
+/** The row lock on the topic makes events visible, and notifies of them, in the order of their numbers. */
 const CHANGED = `
 CREATE OR REPLACE FUNCTION live_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -73,7 +74,10 @@ END $$;
 CREATE OR REPLACE TRIGGER live_changed AFTER INSERT OR UPDATE OR DELETE ON live_items
   FOR EACH ROW EXECUTE FUNCTION live_changed();`;
 
-/** Writes drafts in their order, unless their reference is there already where \`again\` is set; their numbers. */
+/**
+ * Writes drafts in their order, unless their reference exists already where \`again\` is set. Returns their
+ * numbers.
+ */
 const WRITE = `
 CREATE OR REPLACE FUNCTION live_write(drafts jsonb) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -113,7 +117,7 @@ BEGIN
   PERFORM set_config('live.quiet', '', true);
 END $$;`;
 
-/** All of it, by whichever instance comes first. */
+/** The whole schema; the instance that comes first creates it. */
 export const SCHEMA = `
 BEGIN;
 SELECT pg_advisory_xact_lock(${LOCK});

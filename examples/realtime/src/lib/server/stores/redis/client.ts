@@ -1,13 +1,13 @@
 /**
- * The two connections to Redis, for commands and for what instances tell each other, and the circuit around the former.
- * Connects with the first call, so that a build that merely loads the module does not.
+ * The two connections to Redis, for commands and for messages between instances, and the circuit around the
+ * former. The first call connects, so that a build that merely loads the module does not.
  */
 import { Redis } from 'ioredis';
 import { Circuit } from '../circuit';
 import { SCRIPTS } from './scripts';
 
 const KEEP_ALIVE_MS = 10_000;
-/** Of all that this app has in a Redis. */
+/** The prefix of all keys of this app. */
 export const PREFIX = process.env.STORE_PREFIX ?? 'uws-rs-example:';
 const CHANNEL = `${PREFIX}events`;
 
@@ -21,14 +21,18 @@ export class RedisClient {
   #started: Promise<void> | undefined;
   #onReady: () => void;
 
-  /** `onMessage` gets what instances tell each other, `onReady` is called whenever some of it may have been missed. */
+  /**
+   * `onMessage` gets the messages of other instances, `onReady` is called whenever some of them may have been
+   * missed.
+   */
   constructor(url: string, onMessage: (message: string) => void, onReady: () => void) {
     const options = {
       lazyConnect: true,
       keepAlive: KEEP_ALIVE_MS,
       retryStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, 1000),
     };
-    // A command that cannot be sent or answered now fails now: what to do then is decided here, not in a queue.
+    // A command that cannot be sent or answered now fails now. The app decides what to do then, instead of a
+    // queue.
     this.#commands = new Redis(url, { ...options, enableOfflineQueue: false, maxRetriesPerRequest: 0 });
     this.#subscriber = new Redis(url, { ...options, autoResubscribe: false, maxRetriesPerRequest: null });
     this.#onReady = onReady;
@@ -53,13 +57,13 @@ export class RedisClient {
     return commands[name](...keys, ...args);
   }
 
-  /** Plain commands; to be called within `circuit`. */
+  /** Sends a plain command; it must be called within `circuit`. */
   async commands(): Promise<Redis> {
     if (this.#commands.status !== 'ready') await this.start();
     return this.#commands;
   }
 
-  /** Tells all instances, unless Redis is away. */
+  /** Sends a message to all instances, unless Redis is away. */
   publish(message: string): void {
     void this.circuit.run(async () => (await this.commands()).publish(CHANNEL, message)).catch(() => {});
   }
@@ -72,7 +76,7 @@ export class RedisClient {
   async #start(): Promise<void> {
     this.#subscriber.on('ready', () => void this.#subscribe());
     this.#subscriber.connect().catch(() => {});
-    // Later attempts are ioredis' own.
+    // ioredis itself makes the later attempts.
     await this.#commands.connect().catch(() => {});
     await this.#load().catch(() => {});
   }
@@ -86,7 +90,7 @@ export class RedisClient {
     }
   }
 
-  /** A script that Redis has to be told first would be overtaken by calls that come after it. */
+  /** Calls that come after a script would overtake it if the script had to be loaded first. */
   async #load(): Promise<void> {
     await Promise.all(Object.values(SCRIPTS).map(([lua]) => this.#commands.script('LOAD', lua)));
   }
@@ -97,7 +101,7 @@ export class RedisClient {
   }
 }
 
-/** An answer of Redis, even a refusal, comes from a Redis that is there; not so where it is starting or full. */
+/** An answer, even a refusal, means that Redis is there, except where it is starting or full. */
 function isAway(error: unknown): boolean {
   const { name, message } = error as Error;
   return name !== 'ReplyError' || /^(LOADING|MASTERDOWN|CLUSTERDOWN|BUSY|TRYAGAIN|READONLY)/.test(message);

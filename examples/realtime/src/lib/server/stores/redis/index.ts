@@ -12,7 +12,7 @@ import { RedisRateLimit } from './rate-limit';
 
 type Told = ({ kind: 'publish' } & Message) | ({ kind: 'log' } & Kept) | PresenceMessage;
 
-/** `elsewhere`: a log that is kept by another server. */
+/** `elsewhere` is a log that another server keeps. */
 export function redisStores(url: string, elsewhere?: Log): Stores {
   let platform: Platform | undefined;
   const redis = new RedisClient(url, receive, resync);
@@ -61,7 +61,7 @@ export function redisStores(url: string, elsewhere?: Log): Stores {
   };
 }
 
-/** Others may write to the channel too. */
+/** Other programs may write to the channel too. */
 function parse(text: string): Told | undefined {
   try {
     return JSON.parse(text) as Told;

@@ -1,4 +1,7 @@
-/** Kept topics in Redis: a counter, a sorted set of the latest events, a hash of items and the order they were created in. */
+/**
+ * Kept topics in Redis: a counter, a sorted set of the latest events, a hash of items, and the order in which
+ * they were created.
+ */
 import { ITEMS, REPLAYED } from '../topics';
 import type { Item } from '../types';
 import type { Draft, Kept, Shelf } from '../shared-log';
@@ -55,7 +58,7 @@ export class RedisShelf implements Shelf {
   }
 }
 
-/** The event without the number, which the script puts in front. */
+/** The event without its number, which the script puts in front. */
 function body({ topic, event, data, ref, by }: Draft): string {
   return JSON.stringify({ kind: 'log', topic, event, data, ref, by });
 }

@@ -1,7 +1,7 @@
 /**
- * Who is in which room, on any instance. Each instance says now and then that it is alive; the first to find one silent for
- * too long takes its people out and tells everybody. (Redis 7.4 can expire the fields of a hash by itself; this runs on
- * older ones too, and tells who has left.)
+ * The people in each room, on any instance. Each instance says regularly that it is alive. The first one to
+ * find another silent for too long removes its people and tells all instances. (Redis 7.4 can expire the
+ * fields of a hash by itself; this runs on older ones too, and tells who has left.)
  */
 import type { Platform } from 'svelte-adapter-uws';
 import { INSTANCE } from '../instance';
@@ -18,13 +18,13 @@ const HERE = { relay: false };
 export class RedisPresence implements Presence {
   #redis: RedisClient;
   #platform: Platform | undefined;
-  /** Connections of this instance, with the rooms they are in. */
+  /** The connections of this instance, with their rooms. */
   #own = new Map<string, Map<string, Person>>();
-  /** Everybody in the rooms somebody here has asked for, as far as told. */
+  /** The people in the rooms that were asked for here, as far as known. */
   #known = new Map<string, Map<string, Person>>();
-  /** Who left while Redis was away. */
+  /** The people who left while Redis was away. */
   #unsaid: { room: string; connection: string; person: Person }[] = [];
-  /** Until then others may not have had the time to say that they are alive. */
+  /** Until then other instances may not have had the time to say that they are alive. */
   #graceUntil = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -84,7 +84,7 @@ export class RedisPresence implements Presence {
     return [...found.values()];
   }
 
-  /** Some instance tells who has come or gone. */
+  /** Handles the message of an instance that a person has come or gone. */
   receive(message: PresenceMessage): void {
     this.#tell(message, HERE);
   }
@@ -108,7 +108,7 @@ export class RedisPresence implements Presence {
     }
   }
 
-  /** The people of an instance that ends in good order are gone at once. */
+  /** The people of an instance that ends regularly are removed at once. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all([...this.#own.keys()].map((connection) => this.gone(connection)));
@@ -165,7 +165,7 @@ export class RedisPresence implements Presence {
     return found;
   }
 
-  /** To the clients of this process, its other workers included. */
+  /** Publishes to the clients of this process, its other workers included. */
   #tellHere(message: PresenceMessage): void {
     this.#tell(message, undefined);
   }

@@ -1,4 +1,4 @@
-/** Token buckets that all instances take from; each has its own while Redis is away. */
+/** Token buckets that all instances share; each has its own while Redis is away. */
 import { TokenBuckets } from '../token-buckets';
 import type { RateLimit, RateLimitResult, RateLimitRule } from '../types';
 import { PREFIX, type RedisClient } from './client';

@@ -1,17 +1,18 @@
 /**
- * What has to happen in Redis all at once. KEYS of a topic or room carry its name in braces, so that a Redis Cluster keeps
- * them together; those of the instances do not, and presence therefore wants a single Redis.
+ * Operations that must be atomic in Redis. KEYS of a topic or room have its name in braces, so that a Redis
+ * Cluster keeps them together; those of the instances do not, so presence needs a single Redis.
  */
 
-/** Milliseconds by the clock of Redis, which all instances agree on. */
+/** Milliseconds by the clock of Redis, on which all instances agree. */
 const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
 
 /**
- * KEYS seq, events, items, order; ARGV body of the event, its name, item id, item, kept events, kept items, channel, and a
- * reference where the event may be there already. Numbers the event, keeps it, applies it and tells it to all. Numbers begin
- * at the time, so that those of an earlier log, which clients may still come back with, are always smaller.
+ * KEYS seq, events, items, order; ARGV body of the event, its name, item id, item, kept events, kept items,
+ * channel, and a reference where the event may exist already. Numbers the event, keeps it, applies it and
+ * publishes it to all. Numbers begin at the time, so that those of an earlier log, which clients may still
+ * have, are always smaller.
  */
 const WRITE = `${NOW}
 if ARGV[8] ~= '' then
@@ -40,14 +41,17 @@ end
 redis.call('PUBLISH', ARGV[7], line)
 return seq`;
 
-/** KEYS seq, items, order. The last number, and the items in the order they were created. */
+/** KEYS seq, items, order. Returns the last number, and the items in the order in which they were created. */
 const ITEMS = `
 local seq = tonumber(redis.call('GET', KEYS[1]) or 0)
 local ids = redis.call('ZRANGE', KEYS[3], 0, -1)
 if #ids == 0 then return {seq} end
 return {seq, unpack(redis.call('HMGET', KEYS[2], unpack(ids)))}`;
 
-/** KEYS seq, events; ARGV number. The last number, whether all events after that one are kept, and those. */
+/**
+ * KEYS seq, events; ARGV number. Returns the last number, whether all events after that one are kept, and
+ * those events.
+ */
 const SINCE = `
 local seq = tonumber(redis.call('GET', KEYS[1]) or 0)
 local since = tonumber(ARGV[1])
@@ -55,7 +59,10 @@ local first = tonumber(redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or s
 if since < first - 1 or since > seq then return {seq, 0} end
 return {seq, 1, unpack(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf'))}`;
 
-/** KEYS seq, events, items, order; ARGV number, how many items, then id and item of each, then number and body of events. */
+/**
+ * KEYS seq, events, items, order; ARGV number, how many items, then id and item of each, then number and body
+ * of events. Restores a topic.
+ */
 const RESTORE = `
 if tonumber(redis.call('GET', KEYS[1]) or 0) >= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
@@ -68,14 +75,20 @@ end
 for i = events, #ARGV, 2 do redis.call('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return 1`;
 
-/** KEYS people, count, rooms of the instance; ARGV field, person, key, room, channel, message. Tells who is new. */
+/**
+ * KEYS people, count, rooms of the instance; ARGV field, person, key, room, channel, message. Publishes a new
+ * person.
+ */
 const JOIN = `
 redis.call('SADD', KEYS[3], ARGV[4])
 if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 if redis.call('HINCRBY', KEYS[2], ARGV[3], 1) == 1 then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return 1`;
 
-/** KEYS people, count; ARGV field, key, channel, message. Tells who has left with the last connection. */
+/**
+ * KEYS people, count; ARGV field, key, channel, message. Publishes that a person has left with the last
+ * connection.
+ */
 const LEAVE = `
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
 if redis.call('HINCRBY', KEYS[2], ARGV[2], -1) <= 0 then
@@ -85,8 +98,9 @@ end
 return 1`;
 
 /**
- * KEYS instances; ARGV instance, milliseconds it may be silent, channel, prefix of keys, whether to look for others. Says that
- * the instance is alive, and whether it was thought dead; takes out the people of those that are.
+ * KEYS instances; ARGV instance, milliseconds it may be silent, channel, prefix of keys, whether to look for
+ * others. Says that the instance is alive, and returns whether it counted as dead; removes the people of
+ * those that do.
  */
 const BEAT = `${NOW}
 local added = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
@@ -113,7 +127,10 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
 end
 return added`;
 
-/** KEYS bucket; ARGV points, milliseconds in which they come back. Whether one was there, how many are left, when the next. */
+/**
+ * KEYS bucket; ARGV points, milliseconds in which they come back. Returns whether there was one, how many are
+ * left, and when the next comes.
+ */
 const TAKE = `${NOW}
 local points, interval = tonumber(ARGV[1]), tonumber(ARGV[2])
 local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
@@ -125,7 +142,7 @@ redis.call('PEXPIRE', KEYS[1], math.ceil((points - tokens) * interval / points) 
 local reset = tokens >= 1 and 0 or math.ceil((1 - tokens) * interval / points)
 return {allowed and 1 or 0, math.floor(tokens), reset}`;
 
-/** Name to script and its number of keys. */
+/** The scripts by name, with their numbers of keys. */
 export const SCRIPTS = {
   logWrite: [WRITE, 4],
   logItems: [ITEMS, 3],

@@ -1,6 +1,6 @@
 'use strict';
-// What users may pass, and the errors they get for everything else. The texts are those of uWebSockets.js where it
-// has one.
+// Checks arguments, and creates the errors for those that are not accepted. The messages are those of
+// uWebSockets.js where it has one.
 
 const { isUtf8 } = require('buffer');
 const { types } = require('util');
@@ -16,7 +16,7 @@ function requireArguments(given, count) {
   if (given < count) throw missing(count);
 }
 
-/** @param {string} [name] the argument, as a property of the error: the text is the original's */
+/** @param {string} [name] the argument, as a property of the error: the message is the original's */
 function callbackError(name) {
   const error = new Error('Passed callback is not a valid function.');
   if (name !== undefined) error.argument = name;
@@ -28,8 +28,9 @@ function requireFunction(value, name) {
 }
 
 /**
- * Text or data that the native side did not take as it is: `undefined` is empty, shared memory is viewed.
- * @param {string} [name] the argument, for the message
+ * Checks text or data that the native side did not take as it is: `undefined` is empty, shared memory is
+ * viewed.
+ * @param {string} [name] the argument, for the error
  */
 function coerce(value, name) {
   if (value === undefined) return '';
@@ -41,7 +42,7 @@ function coerce(value, name) {
   throw error;
 }
 
-/** The getters of a view, which one of its own properties may hide. */
+/** The getters of a view are called directly, since its own properties may hide them. */
 function gettersOf(prototype) {
   const getter = (name) => Object.getOwnPropertyDescriptor(prototype, name).get;
   return ['buffer', 'byteOffset', 'byteLength'].map((name) => Function.prototype.call.bind(getter(name)));
@@ -50,7 +51,10 @@ function gettersOf(prototype) {
 const TYPED_ARRAY = gettersOf(Object.getPrototypeOf(Uint8Array.prototype));
 const DATA_VIEW = gettersOf(DataView.prototype);
 
-/** The memory of text or data, none where it has been taken away. Runs nothing of a user's, as `Buffer.from` may. */
+/**
+ * Returns the memory of text or data, which is empty if it has been detached. Unlike `Buffer.from` this runs
+ * no code of the program.
+ */
 function bytes(value) {
   if (typeof value === 'string') return Buffer.from(value);
   try {
@@ -60,14 +64,20 @@ function bytes(value) {
   }
 }
 
-/** Buffer, offset and length of a view; throws for a DataView whose buffer has been detached or has shrunk. */
+/**
+ * Returns buffer, offset and length of a view. Throws for a DataView whose buffer has been detached or has
+ * shrunk.
+ */
 function memory(value) {
   if (!ArrayBuffer.isView(value)) return [value];
   const getters = types.isDataView(value) ? DATA_VIEW : TYPED_ARRAY;
   return getters.map((getter) => getter(value));
 }
 
-/** A RecognizedString as a string, for what has a meaning only as text: bytes that are no UTF-8 become U+FFFD. */
+/**
+ * Converts a RecognizedString to a string where only text has a meaning: bytes that are not UTF-8 become
+ * U+FFFD.
+ */
 function text(value, name) {
   if (typeof value === 'string') return value;
   const data = coerce(value, name);
@@ -79,8 +89,8 @@ const RAW = '\udc00';
 const RAW_CODE = RAW.charCodeAt(0);
 
 /**
- * A RecognizedString as a string that is equal for equal bytes only, to be compared and looked up: text where it is
- * UTF-8, and otherwise `RAW` and a character for each byte.
+ * Converts a RecognizedString to a string that is equal only for equal bytes, so that it can be compared and
+ * looked up: UTF-8 becomes text, anything else `RAW` and one character for each byte.
  */
 function key(value, name) {
   if (typeof value === 'string') return value.isWellFormed() ? value : value.toWellFormed();
@@ -89,44 +99,44 @@ function key(value, name) {
 }
 
 function keyOfBytes(data) {
-  // Of a detached buffer nothing may be asked.
+  // The methods of a detached buffer throw.
   if (data.length === 0) return '';
   return isUtf8(data) ? data.toString('utf8') : RAW + data.toString('latin1');
 }
 
-/** Whether a key stands for bytes that are no UTF-8. */
+/** Whether a key stands for bytes that are not UTF-8. */
 function isRaw(key) {
   return key.charCodeAt(0) === RAW_CODE;
 }
 
-/** The text or the bytes that a key was made of. */
+/** Returns the text or the bytes that a key was made of. */
 function ofKey(key) {
   return isRaw(key) ? Buffer.from(key.slice(1), 'latin1') : key;
 }
 
-/** A key as text for people. */
+/** Returns a key as text to be shown to people. */
 function shown(key) {
   return isRaw(key) ? ofKey(key).toString('utf8') : key;
 }
 
-/** A copy of text or data as an ArrayBuffer of its own. */
+/** Copies text or data to an ArrayBuffer of its own. */
 function toArrayBuffer(value) {
   const data = coerce(value);
   const source = typeof data === 'string' ? Buffer.from(data) : bytes(data);
   return Uint8Array.from(source).buffer;
 }
 
-/** A whole number of anything, as the original converts it: 0 for what is none. */
+/** Converts a value to a whole number, as the original does: 0 for what is not a number. */
 function whole(value) {
   return Math.trunc(Number(value)) || 0;
 }
 
-/** A number of bytes, without its fraction; a RangeError for what is none. */
+/** Converts a value to a number of bytes without a fraction, or throws a RangeError. */
 function size(value, name) {
   return integer(Math.trunc(Number(value)), name, 0, Number.MAX_SAFE_INTEGER);
 }
 
-/** An integer option within bounds, or a RangeError that names it. */
+/** Checks that an option is an integer within bounds, or throws a RangeError that names it. */
 function integer(value, name, min, max) {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`${name} must be an integer from ${min} to ${max}; got ${String(value)}.`);

@@ -1,9 +1,10 @@
 'use strict';
-// Every export and member of the real module exists on ours, and the reverse, but for the differences listed here.
+// Every export and member of the real module exists here, and the reverse, except for the differences listed
+// here.
 
 const { it, assert, uWS, ours, v57, members, serve, get, Peer, Events } = require('../support');
 
-/** What 20.57 has, by probing it. */
+/** The exports of 20.57, found by probing it. */
 const EXPORTS = `App SSLApp H3App getString setString getInteger setInteger incInteger lock unlock getIntegerKeys getStringKeys deleteString deleteInteger
   deleteStringCollection deleteIntegerCollection setTimeout clearTimeout arm _cfg getParts us_listen_socket_close us_socket_local_port DISABLED
   SHARED_COMPRESSOR SHARED_DECOMPRESSOR DEDICATED_DECOMPRESSOR DEDICATED_COMPRESSOR DEDICATED_COMPRESSOR_3KB DEDICATED_COMPRESSOR_4KB
@@ -20,7 +21,7 @@ const MEMBERS = {
   ws: `sendFirstFragment sendFragment sendLastFragment getUserData send end close getBufferedAmount getRemoteAddress subscribe unsubscribe publish cork ping
     getRemoteAddressAsText isSubscribed getTopics constructor`,
 };
-/** Undocumented parts of that build which ours leaves out, so that asking for them tells. */
+/** Undocumented parts of that build which are missing here, so that asking for them fails visibly. */
 const LESS = {
   exports: ['setTimeout', 'clearTimeout', 'arm'],
   app: ['adoptSocket'],
@@ -28,7 +29,7 @@ const LESS = {
   req: [],
   ws: [],
 };
-/** What ours has beyond it: in the types of the original, or in newer versions. */
+/** Additional members of this module: from the types of the original, or from newer versions. */
 const MORE = {
   exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions'],
   app: [],
@@ -45,7 +46,7 @@ const MORE = {
 };
 const list = (text) => text.split(/\s+/).sort();
 
-/** The names there should be, for the module at hand. */
+/** The expected names for the module under test. */
 function expected(object, text) {
   if (!ours) return list(text);
   return [...list(text).filter((name) => !LESS[object].includes(name)), ...MORE[object]].sort();
@@ -64,7 +65,7 @@ for (const object of Object.keys(MEMBERS)) {
   });
 }
 
-it('what is out of scope says so', { skip: ours ? false : 'about ours' }, () => {
+it('calling something out of scope says so', { skip: ours ? false : 'about ours' }, () => {
   assert.equal(uWS.H3App.name, 'H3App');
   assert.throws(() => uWS.H3App(), /^Error: uws-rs has no H3App: /);
 });
@@ -89,7 +90,7 @@ it('timeouts are told and set', { skip: ours || v57 ? false : '20.30 has none' }
 });
 
 const SECOND = 1000;
-/** How long the server keeps such a connection. */
+/** Returns how long the server keeps such a connection. */
 async function lifetime(server, bytes) {
   const peer = await server.connect();
   const started = Date.now();

@@ -1,13 +1,16 @@
 'use strict';
-// Calls at and after the end of an environment: whatever is called then, no memory that is gone is touched, and nobody gets a
-// surprising answer.
+// Calls at and after the end of an environment: whatever is called then, no freed memory is touched, and no
+// call has a surprising result.
 
 const { it, assert } = require('../support');
 const { Program } = require('./program');
 
 const SUPPORT = require.resolve('../support');
 
-/** For programs and workers: an app with a pending response, a WebSocket, and `everything()`, which calls all methods there are. */
+/**
+ * Creates, for programs and workers, an app with a pending response, a WebSocket, and `everything()`, which
+ * calls all methods.
+ */
 const stage = async ({ uWS, listening, post, Peer, WsPeer }) => {
   const held = {};
   const server = listening((app) =>
@@ -95,7 +98,8 @@ it('every method after the end of the environment answers quietly', async (t) =>
     t,
     async (support, given) => {
       const { held, server, spare, everything } = await eval(given.stage)(support);
-      const { start, hot, registers } = require(`${support.modulePath()}/lib/engine`);
+      const { start } = require(`${support.modulePath()}/lib/engine`);
+      const { calls, callArgs } = require(`${support.modulePath()}/lib/binding`);
       start().endForTest();
       let token;
       spare.listen(0, (listening) => (token = listening));
@@ -106,19 +110,19 @@ it('every method after the end of the environment answers quietly', async (t) =>
         server.app.publish('news', 'x'),
         server.app.getDescriptor(),
         token,
-        hot.take(),
+        calls.take(),
       ];
       console.log(`answers ${JSON.stringify(answers)}`);
-      const calls = everything();
-      for (const name of Object.keys(hot)) {
+      const made = everything();
+      for (const name of Object.keys(calls)) {
         if (name === 'fatal') continue;
         for (const value of [undefined, 0, -1, 2 ** 31, 'text', {}, Symbol('s'), new ArrayBuffer(1)]) {
-          registers.fill(0xffffffff);
-          hot[name](value, value, value, value, value, value, value, value, value, value);
+          callArgs.fill(0xffffffff);
+          calls[name](value, value, value, value, value, value, value, value, value, value);
         }
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
-      console.log(`result ${calls > 1000}`);
+      console.log(`result ${made > 1000}`);
       process.exit(0);
     },
     argument,

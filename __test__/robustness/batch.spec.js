@@ -1,6 +1,6 @@
 'use strict';
-// Many connections at once are read from and written to with one system call where there is io_uring; what arrives must not
-// depend on it.
+// Where there is io_uring, many connections at once are read from and written to with one system call. The
+// data that arrives must not depend on it.
 
 const { it, assert, WsPeer, Peer, get } = require('../support');
 const { Program } = require('./program');
@@ -25,11 +25,12 @@ const server = ({ listening }) => {
 };
 
 for (const [way, env] of Object.entries(WAYS)) {
-  it(`what ${PEERS} WebSockets say at once comes back to each, in order (${way})`, async (t) => {
+  it(`messages of ${PEERS} WebSockets at once come back to each, in order (${way})`, async (t) => {
     const program = Program.start(t, server, null, { env });
     const port = Number(await program.said('port'));
     const peers = await Promise.all(Array.from({ length: PEERS }, () => WsPeer.open(port)));
-    // Short ones, whose next read may be done ahead, then such as fill it exactly, exceed it, and are short again.
+    // First short messages, whose next read may be done ahead; then such as fill it exactly, exceed it, and
+    // are short again.
     for (const size of [10, 10, 1078, 1079, 1080, 1081, 1088, 5000, 200_000, 10, 10]) {
       const sent = peers.map((_, n) => Buffer.alloc(size, n + 1));
       await Promise.all(peers.map((peer, n) => peer.binary(sent[n])));

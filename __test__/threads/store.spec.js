@@ -1,5 +1,5 @@
 'use strict';
-// The key-value helpers, which all threads of the process share, and their lock.
+// The key-value store, which all threads of the process share, and its lock.
 
 const { Worker } = require('node:worker_threads');
 const { it, assert, uWS, ours } = require('../support');

@@ -1,5 +1,5 @@
 'use strict';
-// DeclarativeResponse: answers made in the loop, without JavaScript being woken.
+// DeclarativeResponse: responses that the loop sends without waking JavaScript.
 
 const { it, assert, uWS, ours, serve, child, get, post, request, onlyOurs } = require('../support');
 

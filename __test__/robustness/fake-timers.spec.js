@@ -1,13 +1,14 @@
 'use strict';
-// Programs under test whose timers are faked, as Jest and sinon do it: what is put off by a replaced function never
-// happens, and the server goes on all the same. It runs in a worker, since clients need real timers.
+// Programs under test whose timers are faked, as Jest and sinon do: functions given to a replacement are
+// never called, and the server must go on all the same. The server runs in a worker, since clients need real
+// timers.
 
 const { Worker } = require('node:worker_threads');
 const { it, assert, Peer, WsPeer, get, post } = require('../support');
 
 const SUPPORT = require.resolve('../support');
 
-/** The program of the worker, which acts on messages: they need no timers. */
+/** The program of the worker. It acts on messages, which need no timers. */
 async function faked() {
   const { parentPort, workerData } = require('node:worker_threads');
   const timers = require('node:timers');
@@ -95,7 +96,7 @@ async function server(t) {
   return { port, act, held };
 }
 
-/** Everything that waits for a function that puts off. */
+/** Uses everything that depends on a deferred call. */
 async function works({ port, act, held }) {
   const peer = await Peer.connect(port);
   const socket = await WsPeer.open(port, '/');
@@ -114,7 +115,7 @@ async function works({ port, act, held }) {
   await peer.send(post('/late-body', 'ab', []).replace('\r\n\r\nab', '\r\n\r\n'));
   await peer.send('ab');
   assert.equal((await peer.response()).body, '2');
-  // A pipeline behind one that is answered outside of an event.
+  // A pipeline behind a request that is answered outside of an event.
   await peer.send(get('/later') + get('/now') + get('/later') + get('/now'));
   for (let i = 0; i < 2; i++) {
     await held();

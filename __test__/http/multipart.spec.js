@@ -1,5 +1,5 @@
 'use strict';
-// getParts, with forms as the runtime itself writes them, and with what the original does not take apart.
+// getParts, with forms as the runtime itself writes them, and with bodies that the original does not split.
 
 const { it, assert, uWS, ours, serve, post, text } = require('../support');
 
@@ -62,7 +62,7 @@ it('every kind of data, and a view of a larger buffer', async () => {
   });
 });
 
-it('what the original leaves out', { skip: ours ? false : 'about ours' }, () => {
+it('parts that the original leaves out', { skip: ours ? false : 'about ours' }, () => {
   const part = '--b\r\nContent-Disposition: form-data; name="a\\"b"\r\n\r\n--bc\r\n1\r\n--b--';
   for (const type of [
     'multipart/form-data; boundary="b"',

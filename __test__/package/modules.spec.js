@@ -1,5 +1,5 @@
 'use strict';
-// How the package's files load their modules.
+// Checks how the package's files load their modules.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -7,7 +7,7 @@ const { it, assert } = require('../support');
 
 const ROOT = path.join(__dirname, '..', '..');
 
-it('no prefix before the names of modules, which older resolvers (Jest 26) do not know', () => {
+it('no `node:` prefix before the names of modules: older resolvers (Jest 26) do not know it', () => {
   const { files } = require(path.join(ROOT, 'package.json'));
   const shipped = files
     .filter((name) => !name.endsWith('.d.ts'))

@@ -1,19 +1,10 @@
 'use strict';
-// What each event means: from numbers to the objects and handlers of users.
+// Receives the events: each is translated from numbers to objects and handlers of the program.
 
-const {
-  Kind,
-  Op,
-  hot,
-  handlers,
-  connections,
-  apps,
-  receivers,
-  report,
-  guarded,
-  drainNow,
-  lendPayload,
-} = require('./engine');
+const { calls } = require('./binding');
+const { Kind, Op, handlers, connections, apps, receivers, lendPayload } = require('./engine');
+const { report, guarded } = require('./errors');
+const { drainNow } = require('./scheduling');
 const { HttpRequest, requestInternals } = require('./request');
 const {
   HttpResponse,
@@ -24,10 +15,11 @@ const {
   BODY_MASK,
 } = require('./response');
 const pipeline = require('./pipeline');
-const { Behaviour, websocketInternals, openWebSocket, behaviourAt } = require('./websocket');
+const { Behaviour, behaviourAt } = require('./behavior');
+const { websocketInternals, openWebSocket } = require('./websocket');
 
 const EMPTY_LENGTH = 0xffffffff;
-/** What a receiver returns that has run nothing of a user's since it drained the queues. */
+/** The result of a receiver that has run no code of the program since it drained the queues. */
 const DRAINED = true;
 
 // ---- HTTP
@@ -51,22 +43,22 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
   const req = new HttpRequest(offset, length);
   const body = (flags >>> BODY_SHIFT) & BODY_MASK;
   if ((flags & Flag.HAS_BODY) !== 0 && body === 0) {
-    responseInternals.expectBody(res, hot.requestHeader(offset, length, 'content-length'));
+    responseInternals.expectBody(res, calls.requestHeader(offset, length, 'content-length'));
   }
   connections[slot] = res;
   let match = 0;
-  for (let id = handler; id !== -1; id = hot.requestMatch(offset, length, ++match)) {
+  for (let id = handler; id !== -1; id = calls.requestMatch(offset, length, ++match)) {
     const route = handlers[id];
     requestInternals.enter(req, match, route);
     callRoute(route, res, req);
-    // The request is valid in the microtasks its handler queued, too.
+    // The request is also valid in the microtasks that its handler queued.
     drainNow();
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
       if (!responseInternals.isOpen(res)) return DRAINED;
       if (!responseInternals.hasAbortHandler(res)) forgotten(res, req, route);
       else if (body !== 0) {
-        guarded(responseInternals.data, res, hot.requestBody(offset, length, body), true, 0n);
+        guarded(responseInternals.data, res, calls.requestBody(offset, length, body), true, 0n);
       }
       return;
     }
@@ -86,23 +78,26 @@ function callRoute(route, res, req) {
     if (route instanceof Behaviour) (route.upgrade ?? upgradeByDefault)(res, req, route);
     else route.handler(res, req);
   } catch (error) {
-    // Answered before `uncaughtException` may end the process.
+    // The response is sent before `uncaughtException` may end the process.
     responseInternals.internalServerError(res);
     report(error);
   }
 }
 
-/** No `upgrade` handler, and not done by the loop: behind a yield, or for a request with a body. */
+/**
+ * Upgrades where there is no `upgrade` handler and the loop has not upgraded by itself: after a yield, or for
+ * a request with a body.
+ */
 function upgradeByDefault(res, req, route) {
   const header = (name) => req.getHeader(`sec-websocket-${name}`);
   const protocol = Buffer.from(header('protocol').split(',')[0].trim(), 'latin1');
   res.upgrade(undefined, header('key'), protocol, header('extensions'), route);
 }
 
-/** Routes whose handlers were reported already. */
+/** Routes that a warning was issued for already. */
 const reported = new WeakSet();
 
-/** The original aborts the process here. */
+/** Answers 500 for a handler that did nothing with its response. The original aborts the process here. */
 function forgotten(res, req, route) {
   if (!reported.has(route)) {
     reported.add(route);
@@ -119,7 +114,7 @@ receivers[Kind.DATA] = (slot, generation, flags, low, high, offset, length) => {
   if (res === undefined) return;
   const remaining =
     high === EMPTY_LENGTH && low === EMPTY_LENGTH ? 0xffffffffffffffffn : (BigInt(high) << 32n) | BigInt(low);
-  responseInternals.data(res, hot.payload(offset, length), (flags & 1) !== 0, remaining);
+  responseInternals.data(res, calls.payload(offset, length), (flags & 1) !== 0, remaining);
 };
 
 receivers[Kind.WRITABLE] = (slot, generation, exchange) => {
@@ -137,18 +132,18 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   try {
     if (res !== undefined) responseInternals.abort(res);
-    else if (ws !== undefined) websocketInternals.over(ws, code, hot.payload(offset, length));
+    else if (ws !== undefined) websocketInternals.over(ws, code, calls.payload(offset, length));
     else pipeline.end(slot, generation);
   } finally {
-    hot.command(Op.RELEASE, slot, generation, 0);
+    calls.command(Op.RELEASE, slot, generation, 0);
   }
 };
 
 receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
   const res = newResponse(slot, generation, Flag.HAS_BODY, app);
-  responseInternals.keepAddresses(res, hot.payload(offset, length));
-  // A filter may add others, which hear of the next connection.
+  responseInternals.keepAddresses(res, calls.payload(offset, length));
+  // A filter may add other filters, which are called from the next connection on.
   for (const filter of [...filters]) {
     guarded(filter, res, accepted ? 1 : -1);
     drainNow();
@@ -172,7 +167,7 @@ receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
 receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined)
-    websocketInternals.behaviour(ws).dropped(ws, hot.payload(offset, length), binary === 1);
+    websocketInternals.behaviour(ws).dropped(ws, calls.payload(offset, length), binary === 1);
 };
 
 receivers[Kind.DRAIN] = (slot, generation) => {
@@ -182,28 +177,28 @@ receivers[Kind.DRAIN] = (slot, generation) => {
 
 receivers[Kind.PING] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).ping(ws, hot.payload(offset, length));
+  if (ws !== undefined) websocketInternals.behaviour(ws).ping(ws, calls.payload(offset, length));
 };
 
 receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, hot.payload(offset, length));
+  if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, calls.payload(offset, length));
 };
 
 // ---- TLS
 
-/** The handshake waits until the command says that the name has been looked for. */
+/** The handshake waits for the command, which says that the name has been looked for. */
 receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
   try {
-    apps[app].missing(Buffer.from(hot.payload(offset, length)).toString());
+    apps[app].missing(Buffer.from(calls.payload(offset, length)).toString());
   } finally {
-    hot.command(Op.SERVER_NAME, slot, generation, 0);
+    calls.command(Op.SERVER_NAME, slot, generation, 0);
   }
 };
 
 // ---- the loop itself
 
-/** Every object of one app (or all of them) is over: what `app.close()` and a dead loop have in common. */
+/** Ends every object of one app, or of all apps: for `app.close()`, and for a loop that has stopped. */
 function endAll(app) {
   pipeline.endAll(app?.id);
   const isOf = (object) =>
@@ -215,17 +210,17 @@ function endAll(app) {
     if (websocketInternals.is(object)) websocketInternals.overWith(object, app);
     else responseInternals.abort(object);
   };
-  // The handlers of some may upgrade others.
+  // Handlers of some may upgrade others.
   for (let left; (left = connections.filter(isOf)).length > 0;) left.forEach(end);
 }
 
-/** Up to here events of the app were of connections that `app.close()` has ended. */
+/** Events of the app up to this one belonged to connections that `app.close()` has ended. */
 receivers[Kind.APP_CLOSED] = (slot, generation, app) => {
   apps[app].closing--;
 };
 
 receivers[Kind.PANIC] = (slot, generation, a, b, c, offset, length) => {
-  const message = Buffer.from(hot.payload(offset, length)).toString();
+  const message = Buffer.from(calls.payload(offset, length)).toString();
   endAll();
   throw new Error(`The event loop of uws-rs has stopped: ${message}`);
 };

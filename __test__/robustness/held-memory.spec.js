@@ -1,5 +1,6 @@
 'use strict';
-// A connection may make the server hold memory for as long as it likes, but only in proportion to what it has said.
+// A connection may make the server hold memory for as long as it likes, but only in proportion to what it has
+// sent.
 
 const { it, assert, serve, until, get, post, frame, upgradeRequest, WsPeer } = require('../support');
 const { Program } = require('./program');
@@ -37,7 +38,7 @@ it(
     const large = frame({ payload: Buffer.alloc(110000, 'l') });
     const first = large.subarray(0, 1);
     const rest = Buffer.concat([large.subarray(1), first]);
-    // The last one leaves a byte again.
+    // The last read of it leaves a byte again.
     const grown = await growth(
       server,
       () => server.ws('/'),
@@ -74,13 +75,13 @@ it('requests behind a pending response are left to the kernel', { timeout: 60000
     },
   );
   assert.ok(grown < 25, `${grown} MiB for ${COUNT} connections`);
-  // And served once there is a response: a connection like the others.
+  // Once there is a response the connection is served like the others.
   const peer = await server.connect();
   await peer.send(behind.subarray(get('/pending').length));
   for (let i = 0; i < 2; i++) assert.equal((await peer.response()).body, 'x');
 });
 
-it('of a body that nobody reads one read is held', { timeout: 60000 }, async (t) => {
+it('of a body without a reader only one read is held', { timeout: 60000 }, async (t) => {
   let asked = 0;
   const server = serve(t, (app) => {
     app.post('/*', (res) => {
@@ -143,7 +144,7 @@ it('publishes do not pile up for all subscribers together', { timeout: 60000 }, 
         message(ws, message) {
           const size = Number(Buffer.from(message));
           const before = [process.memoryUsage.rss() / 2 ** 20, peak()];
-          // All of them are carried out in few turns.
+          // All of them are executed in few turns.
           for (let i = 0; i < 40; i++) app.publish('all', Buffer.alloc(size, i), true);
           setTimeout(() => {
             const now = [process.memoryUsage.rss() / 2 ** 20, peak()];
@@ -169,7 +170,7 @@ it('publishes do not pile up for all subscribers together', { timeout: 60000 }, 
     await readers[0].text(`${size}`);
     await until(() => received >= 1000 * 40 * size, 30000);
     const [kept, most] = (await program.said(`grew${size}`)).split(' ').map(Number);
-    // In copies they are 300 MiB.
+    // Copies would take 300 MiB.
     assert.ok(kept < 60 && most < 100, `${size}: ${most} MiB at most, ${kept} MiB kept`);
   }
 });

@@ -165,7 +165,10 @@ it('children are ended and replaced under load', { ...OURS, timeout: 60000 }, as
   for (const { thread } of children) await thread.terminate();
 });
 
-/** A WebSocket with messages of all sizes on their way in both directions, opened again where its thread ended. */
+/**
+ * A WebSocket with messages of all sizes under way in both directions; it is opened again when its thread has
+ * ended.
+ */
 async function floods(server, state) {
   const batch = Buffer.concat(
     Array.from({ length: 20 }, (_, n) => frame({ payload: Buffer.alloc(n * 1000, 'm') })),
@@ -174,7 +177,7 @@ async function floods(server, state) {
     const socket = await WsPeer.open(server.port).catch(() => null);
     if (!socket) continue;
     const gone = socket.gone().then(() => state.closed++);
-    // Nothing of it is kept.
+    // The data is discarded.
     socket.socket.removeAllListeners('data').on('data', () => state.heard++);
     while (!state.over && socket.state === 'open') {
       if (socket.socket.writableLength === 0) socket.socket.write(batch);
@@ -202,7 +205,7 @@ it('a thread with nothing but connections of others lives until they end', OURS,
           res.end('acceptor');
         }),
       );
-      // The port that carries messages must not be what keeps the thread alive.
+      // The port for messages must not keep the thread alive.
       const thread = new threads.Worker(source.replace(/parentPort\.on\(.*/, ''), {
         eval: true,
         workerData: { number: 1, support },

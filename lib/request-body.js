@@ -1,12 +1,18 @@
 'use strict';
-// The body of a request on its way to the user: delivered at once to an attached handler, held (and the connection
-// paused) while there is none or while the user has paused.
+// The body of a request on its way to the program. Chunks are delivered at once to an attached handler. They
+// are held, and the connection is paused, while no handler is attached or the program has paused.
 
-const { hot, touched, guarded, later, lend, Op } = require('./engine');
+const { calls } = require('./binding');
+const { touched, lend, Op } = require('./engine');
+const { guarded } = require('./errors');
+const { later } = require('./scheduling');
 
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 
-/** `bytes`, or a larger copy with room for `needed`: in proportion to what has come, not to what is announced. */
+/**
+ * Returns `bytes`, or a larger copy with room for `needed`. It grows with the bytes received, not with the
+ * announced length.
+ */
 function withRoom(bytes, needed, announced) {
   if (bytes.length >= needed) return bytes;
   const grown = new Uint8Array(Math.min(announced, Math.max(needed, 2 * bytes.length)));
@@ -18,28 +24,31 @@ class RequestBody {
   #slot;
   #generation;
   #handler = null;
-  /** Chunks that nobody has taken: [chunk, last, remaining]. */
+  /** Chunks that are not delivered yet: [chunk, last, remaining]. */
   #held = [];
   #paused = false;
-  /** The loop waits to be told before it reads on; after the first part of a body it does so by itself. */
+  /**
+   * Whether the loop waits for a command before it reads on. After the first part of a body it waits by
+   * itself.
+   */
   #loopPaused;
   #deliveryDue = false;
   #over = false;
-  /** The handler is ours and keeps the chunks. */
+  /** Whether the handler is that of `collect`, which keeps the chunks. */
   #keeps = false;
-  /** Bytes the handler has still to be given. */
+  /** The number of bytes that the handler is still to be given. */
   remaining;
 
   /**
-   * @param {string | number} announced bytes that will come; 0: unknown
-   * @param {boolean} isAwaited they come from the loop, which gives the first part and waits
+   * @param {string | number} announced the number of bytes that will come; 0: unknown
+   * @param {boolean} isAwaited whether the loop sends the bytes; it sends the first part and waits
    */
   constructor(slot, generation, hasBody, announced, isAwaited) {
     this.#slot = slot;
     this.#generation = generation;
     this.#loopPaused = isAwaited;
     this.remaining = !hasBody ? 0n : announced === 0 ? UNKNOWN_LENGTH : BigInt(announced);
-    // An empty body still gives one call.
+    // The handler is called once for an empty body, too.
     if (!hasBody) this.#held.push([new ArrayBuffer(0), true, 0n]);
   }
 
@@ -69,13 +78,13 @@ class RequestBody {
     this.#deliverSoon();
   }
 
-  /** Nobody will take what is left. */
+  /** The response is over: what is left is delivered to nobody. */
   discard() {
     this.#over = true;
     this.#held.length = 0;
   }
 
-  /** Gathers the whole body; null when it is larger than `maxSize`. */
+  /** Gathers the whole body. The handler gets null when it is larger than `maxSize`. */
   collect(maxSize, handler) {
     let gathered = new Uint8Array(0);
     let size = 0;
@@ -96,7 +105,7 @@ class RequestBody {
     }, true);
   }
 
-  /** As an event of its own, whoever asks for it: the handlers of others are not interrupted. */
+  /** Delivers in an event of its own, so that the handler does not interrupt other code of the program. */
   #deliverSoon() {
     if (this.#deliveryDue || (this.#held.length === 0 && !this.#loopPaused)) return;
     this.#deliveryDue = true;
@@ -126,7 +135,7 @@ class RequestBody {
   #pauseLoop(pause) {
     if (this.#over || this.#loopPaused === pause) return;
     this.#loopPaused = pause;
-    hot.command(pause ? Op.PAUSE : Op.RESUME, this.#slot, this.#generation, 0);
+    calls.command(pause ? Op.PAUSE : Op.RESUME, this.#slot, this.#generation, 0);
     touched();
   }
 }

@@ -6,7 +6,7 @@ const { it, assert, ours, serve, deferred, get, post, request } = require('../su
 const UNKNOWN = 0xffffffffffffffffn;
 const OPTIONS = { skip: ours ? false : 'not in the originals compared with' };
 
-/** The answers before the first chunk: in the handler, and after it. */
+/** Returns the values before the first chunk: in the handler, and after it. */
 async function told(t, send) {
   const seen = deferred();
   const server = serve(t, (app) =>
