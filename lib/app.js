@@ -16,15 +16,13 @@ const {
   requireFunction,
 } = require('./validate');
 const { Behaviour } = require('./behavior');
-const { Send } = require('./websocket');
+const { DEFAULT_TIMEOUT_S, NOBODY, SendFlag } = require('./layout');
 const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
 const { endAll } = require('./events');
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
-/** As in src/event_loop/context.rs. */
-const DEFAULT_TIMEOUT_S = 10;
 const MAX_TIMEOUT_S = 24 * 60 * 60;
 
 /** The handler of a plain route and the names of its parameters, by which a handler id is resolved. */
@@ -225,8 +223,8 @@ class TemplatedApp {
     const target = this.#shared.topics.get(key(topic, 'topic'));
     const data = coerce(message, 'message');
     if (target === undefined) return false;
-    const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
-    calls.publish(target.id, -1, 0, data, flags);
+    const flags = (isBinary ? SendFlag.BINARY : 0) | (compress ? SendFlag.COMPRESS : 0);
+    calls.publish(target.id, NOBODY, 0, data, flags);
     touched();
     return true;
   }

@@ -2,10 +2,9 @@
 // The behaviour of a `ws` route: its handlers and its checked options.
 
 const { handlers, start, addHandler, forgetHandler } = require('./engine');
+const { Wants } = require('./layout');
 const { whole, callbackError } = require('./validate');
 
-/** Which optional events the loop should report; the numbers of src/event_loop/context.rs. */
-const WANTS = Object.freeze({ message: 1, drain: 2, dropped: 4, ping: 8, pong: 16 });
 const HANDLERS = ['upgrade', 'open', 'message', 'dropped', 'drain', 'close', 'ping', 'pong', 'subscription'];
 
 /** Reads a handler that may be absent, or null as some programs write it. */
@@ -70,8 +69,8 @@ class Behaviour {
       resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
       compression: number(options, 'compression', 0) & 0xffff,
       autoUpgrade: this.upgrade === null,
-      wants: Object.entries(WANTS).reduce(
-        (bits, [name, bit]) => (this[name] === null ? bits : bits | bit),
+      wants: Object.entries(Wants).reduce(
+        (bits, [name, bit]) => (this[name.toLowerCase()] === null ? bits : bits | bit),
         0,
       ),
     };
@@ -109,4 +108,4 @@ function behaviourAt(id) {
   return handlers[id];
 }
 
-module.exports = { Behaviour, WANTS, behaviourAt };
+module.exports = { Behaviour, behaviourAt };

@@ -3,6 +3,7 @@
 
 const fs = require('fs');
 const path = require('path');
+const { CALL_ARG_WORDS, LAYOUT } = require('./layout');
 
 const PLATFORM = `${process.platform}-${process.arch}`;
 
@@ -56,13 +57,21 @@ const calls = {};
  * The memory through which the most frequent native calls get numbers and return them. This is cheaper than
  * passing arguments.
  */
-const callArgs = new Uint32Array(new ArrayBuffer(64));
+const callArgs = new Uint32Array(new ArrayBuffer(CALL_ARG_WORDS * Uint32Array.BYTES_PER_ELEMENT));
 
 let loaded;
 
 /** Loads the addon. Finding it takes a while, so this is done once. */
 function load() {
-  return (loaded ??= find());
+  return (loaded ??= checked(find()));
+}
+
+/** Refuses an addon that understands other numbers than lib/ does. */
+function checked(native) {
+  if (native.layout?.() === LAYOUT) return native;
+  throw new Error(
+    `The addon (${present()}) and lib/ of uws-rs are of different builds; 'npm run build' makes an addon for this lib/.`,
+  );
 }
 
 module.exports = { load, calls, callArgs };

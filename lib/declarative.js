@@ -3,29 +3,10 @@
 // JavaScript.
 
 const { types } = require('util');
+const { Instruction, MAX_DECLARED_BODY } = require('./layout');
 const { bytes, coerce, key, ofKey, requireArguments } = require('./validate');
 const { requestInternals } = require('./request');
 const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./headers');
-
-/**
- * Instructions; the numbers of src/routing/declarative.rs. Each is followed by its texts: four bytes of
- * length, then the bytes.
- */
-const Step = Object.freeze({
-  HEADER: 1,
-  BODY: 2,
-  QUERY: 3,
-  REQUEST_HEADER: 4,
-  TEXT: 5,
-  PARAMETER: 6,
-  STATUS: 7,
-});
-
-/**
- * The largest request body an answer may contain; the same in the loop
- * (src/event_loop/connection/declared.rs).
- */
-const MAX_BODY = 16 * 1024 * 1024;
 
 class DeclarativeResponse {
   #parts = [];
@@ -45,43 +26,43 @@ class DeclarativeResponse {
   writeStatus(status) {
     const value = key(status, 'status');
     checkFinalStatus(value);
-    return this.#step(Step.STATUS, ofKey(value));
+    return this.#step(Instruction.STATUS, ofKey(value));
   }
 
   writeHeader(name, value) {
     const [header, content] = [key(name, 'key'), key(value, 'value')];
     lowerCaseName(header);
     checkHeaderValue(header, content);
-    return this.#step(Step.HEADER, header, ofKey(content));
+    return this.#step(Instruction.HEADER, header, ofKey(content));
   }
 
   writeBody() {
-    return this.#step(Step.BODY);
+    return this.#step(Instruction.BODY);
   }
 
   writeQueryValue(name) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.QUERY, coerce(name, 'key'));
+    return this.#step(Instruction.QUERY, coerce(name, 'key'));
   }
 
   writeHeaderValue(name) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.REQUEST_HEADER, coerce(name, 'key'));
+    return this.#step(Instruction.REQUEST_HEADER, coerce(name, 'key'));
   }
 
   write(value) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.TEXT, coerce(value, 'value'));
+    return this.#step(Instruction.TEXT, coerce(value, 'value'));
   }
 
   writeParameterValue(name) {
     requireArguments(arguments.length, 1);
-    return this.#step(Step.PARAMETER, coerce(name, 'key'));
+    return this.#step(Instruction.PARAMETER, coerce(name, 'key'));
   }
 
   /** Returns the program, which a route method takes in place of a handler. */
   end(value) {
-    if (value !== undefined) this.#step(Step.TEXT, coerce(value, 'value'));
+    if (value !== undefined) this.#step(Instruction.TEXT, coerce(value, 'value'));
     return Uint8Array.from(Buffer.concat(this.#parts)).buffer;
   }
 }
@@ -92,7 +73,11 @@ const isProgram = (value) => types.isArrayBuffer(value);
 function* stepsOf(program) {
   for (let at = 0; at < program.length;) {
     const step = [program[at++]];
-    for (let left = step[0] === Step.HEADER ? 2 : step[0] === Step.BODY ? 0 : 1; left > 0; left--) {
+    for (
+      let left = step[0] === Instruction.HEADER ? 2 : step[0] === Instruction.BODY ? 0 : 1;
+      left > 0;
+      left--
+    ) {
       const end = at + 4 + program.readUInt32LE(at);
       step.push(program.subarray(at + 4, end));
       at = end;
@@ -108,33 +93,33 @@ function handlerOf(arrayBuffer) {
   const head = steps.filter(([step]) => isOfHead(step));
   const content = steps.filter(([step]) => !isOfHead(step));
   return (res, req) => {
-    const pieces = content.map(([step, key]) => (step === Step.BODY ? null : pieceOf(step, key, req)));
+    const pieces = content.map(([step, key]) => (step === Instruction.BODY ? null : pieceOf(step, key, req)));
     if (!pieces.includes(null)) return void writeHead(res, head).end(Buffer.concat(pieces));
     res.onAborted(() => {});
-    res.collectBody(MAX_BODY, (body) => {
+    res.collectBody(MAX_DECLARED_BODY, (body) => {
       if (body === null) return void res.writeStatus('413 Content Too Large').end(undefined, true);
       writeHead(res, head).end(Buffer.concat(pieces.map((piece) => piece ?? Buffer.from(body))));
     });
   };
 }
 
-const isOfHead = (step) => step === Step.STATUS || step === Step.HEADER;
+const isOfHead = (step) => step === Instruction.STATUS || step === Instruction.HEADER;
 
 function writeHead(res, steps) {
   for (const [step, first, second] of steps) {
-    if (step === Step.STATUS) res.writeStatus(first);
+    if (step === Instruction.STATUS) res.writeStatus(first);
     else res.writeHeader(first, second);
   }
   return res;
 }
 
 function pieceOf(step, value, req) {
-  if (step === Step.TEXT) return value;
-  if (step === Step.QUERY) return requestInternals.queryBytes(req, value);
-  if (step === Step.REQUEST_HEADER) {
+  if (step === Instruction.TEXT) return value;
+  if (step === Instruction.QUERY) return requestInternals.queryBytes(req, value);
+  if (step === Instruction.REQUEST_HEADER) {
     return Buffer.from(req.getHeader(value.toString('latin1').toLowerCase()), 'latin1');
   }
   return requestInternals.parameterBytes(req, value);
 }
 
-module.exports = { DeclarativeResponse, Step, MAX_BODY, isProgram, handlerOf };
+module.exports = { DeclarativeResponse, isProgram, handlerOf };

@@ -15,64 +15,26 @@ const {
   due,
 } = require('./scheduling');
 const { report, reportSoon, reportThrown } = require('./errors');
+const {
+  EVENT_WORDS,
+  EventKind,
+  ForgottenStage,
+  OWNED_EVENT,
+  Op,
+  RELIEF_DUE,
+  deliver,
+  putPayloadArgs,
+} = require('./layout');
 
-/** Event kinds; the numbers of `EventKind` in src/channel/layout.rs. */
-const Kind = Object.freeze({
-  REQUEST: 1,
-  DATA: 2,
-  WRITABLE: 3,
-  PEER_END: 4,
-  GONE: 5,
-  MESSAGE: 6,
-  PING: 7,
-  PONG: 8,
-  OPEN: 9,
-  DRAIN: 10,
-  DROPPED: 11,
-  QUIET: 12,
-  FILTER: 13,
-  PANIC: 14,
-  WARNING: 15,
-  BUSY: 16,
-  SERVER_NAME: 17,
-  APP_CLOSED: 18,
-  FORGOTTEN: 19,
-});
-
-/** Command numbers; those of `Op` in src/channel/layout.rs. */
-const Op = Object.freeze({
-  RESPOND: 1,
-  WRITE: 2,
-  TRY_END: 3,
-  FINISH: 4,
-  PAUSE: 5,
-  RESUME: 6,
-  CLOSE: 7,
-  WANT_WRITABLE: 8,
-  RELEASE: 9,
-  UPGRADE: 10,
-  SERVER_NAME: 11,
-  LEAVE_TOPICS: 12,
-  SEND: 20,
-  END: 21,
-  SUBSCRIBE: 22,
-  UNSUBSCRIBE: 23,
-  PUBLISH: 24,
-  OVERFLOW: 25,
-  FORGET: 32,
-});
-
-const EVENT_WORDS = 8;
 /** The most events that one native call returns. */
 const EVENTS_PER_TAKE = 256;
 /** The number of events after which timers and other I/O of the process get their turn. */
 const EVENTS_PER_PUMP = 4096;
 
 /**
- * From this size on an ArrayBuffer uses memory of the loop. It is returned to the loop in a turn of the
- * runtime's event loop.
+ * The bytes of ArrayBuffers over memory of the loop after which the runtime's event loop gets a turn, in which they
+ * are returned.
  */
-const LARGE = 32 * 1024;
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 
 /** The native functions of an engine that are called rarely. */
@@ -119,12 +81,6 @@ const receivers = [];
 
 /** The headers of the events being handled. The native side writes them here. */
 const words = new Uint32Array(EVENTS_PER_TAKE * EVENT_WORDS);
-/** The register by which the native side asks for `relieve`; the number of src/bridge/session.rs. */
-const RELIEF_DUE = 15;
-/** The element of `callArgs` with the answer. */
-const ANSWER = 6;
-/** The answer for what is neither text nor data; `NEITHER` of src/bridge/calls.rs. */
-const NEITHER = 3;
 
 let engine = null;
 let flushScheduled = false;
@@ -135,7 +91,7 @@ function start() {
   // ArrayBuffers may carry memory of the loop to other environments. Only that of the main thread ends after
   // all of them.
   const number = native.startEngine(pump, isNode(), isMainThread, words, callArgs);
-  Object.assign(calls, native.hotFunctions(number));
+  Object.assign(calls, native.callFunctions(number));
   engine = Object.fromEntries(ENGINE_FUNCTIONS.map((name) => [name, native[name].bind(null, number)]));
   // In the original, data that was sent before process.exit() has left the process by then.
   process.on('exit', () => calls.drain());
@@ -290,19 +246,18 @@ let largeBytes = 0;
  */
 function lend(buffer) {
   takeBack();
-  if (buffer.byteLength >= LARGE) largeBytes += buffer.byteLength;
+  if (buffer.byteLength >= OWNED_EVENT) largeBytes += buffer.byteLength;
   lent = buffer;
   return buffer;
 }
 
 /** Lends a handler the payload of an event. */
 function lendPayload(offset, length) {
-  if (length >= LARGE) largeBytes += length;
+  if (length >= OWNED_EVENT) largeBytes += length;
   // Where the runtime drains the queues, the handler's microtasks run later. So this ArrayBuffer is not
   // detached but left to the garbage collector.
   if (!drainsQueues()) return calls.payload(offset, length);
-  callArgs[0] = offset;
-  callArgs[1] = length;
+  putPayloadArgs(callArgs, offset, length);
   return (lent = calls.lendPayload(lent));
 }
 
@@ -321,15 +276,7 @@ function dispatch(at) {
 /** Calls the receiver of an event. Returns true if the queues have been drained since a handler ran. */
 function receive(at) {
   try {
-    return receivers[words[at]](
-      words[at + 1],
-      words[at + 2],
-      words[at + 3],
-      words[at + 4],
-      words[at + 5],
-      words[at + 6],
-      words[at + 7],
-    );
+    return deliver(receivers, words, at);
   } catch (error) {
     reportSoon(error);
     return false;
@@ -371,8 +318,8 @@ function forgetRetired() {
   while (retired.length > 0 && retired[0][1] <= unparked) forgetHandler(retired.shift()[0]);
 }
 
-receivers[Kind.FORGOTTEN] = (slot, generation, id, stage) => {
-  if (stage === 1) return void freeIds.push(id);
+receivers[EventKind.FORGOTTEN] = (slot, generation, id, stage) => {
+  if (stage === ForgottenStage.FREE) return void freeIds.push(id);
   retired.push([id, calls.parkedSoFar()]);
   forgetRetired();
 };
@@ -384,25 +331,20 @@ function addListener(listener) {
   listeners.set(listener.id, listener);
 }
 
-receivers[Kind.QUIET] = () => {
+receivers[EventKind.QUIET] = () => {
   if (listeners.size === 0) engine.keepAlive(false);
 };
 
 /** A connection was adopted from another thread; nothing listens here. */
-receivers[Kind.BUSY] = () => {
+receivers[EventKind.BUSY] = () => {
   engine.keepAlive(true);
 };
 
-receivers[Kind.WARNING] = (slot, generation, a, b, c, offset, length) => {
+receivers[EventKind.WARNING] = (slot, generation, a, b, c, offset, length) => {
   process.emitWarning(Buffer.from(calls.payload(offset, length)).toString(), 'UwsRsWarning');
 };
 
 module.exports = {
-  Kind,
-  Op,
-  EVENT_WORDS,
-  ANSWER,
-  NEITHER,
   handlers,
   connections,
   apps,

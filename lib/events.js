@@ -2,29 +2,22 @@
 // Receives the events: each is translated from numbers to objects and handlers of the program.
 
 const { calls } = require('./binding');
-const { Kind, Op, handlers, connections, apps, receivers, lendPayload } = require('./engine');
+const { handlers, connections, apps, receivers, lendPayload } = require('./engine');
 const { report, guarded } = require('./errors');
+const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
 const { drainNow } = require('./scheduling');
 const { HttpRequest, requestInternals } = require('./request');
-const {
-  HttpResponse,
-  SSLHttpResponse,
-  responseInternals,
-  Flag,
-  BODY_SHIFT,
-  BODY_MASK,
-} = require('./response');
+const { HttpResponse, SSLHttpResponse, responseInternals } = require('./response');
 const pipeline = require('./pipeline');
 const { Behaviour, behaviourAt } = require('./behavior');
 const { websocketInternals, openWebSocket } = require('./websocket');
 
-const EMPTY_LENGTH = 0xffffffff;
 /** The result of a receiver that has run no code of the program since it drained the queues. */
 const DRAINED = true;
 
 // ---- HTTP
 
-receivers[Kind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
+receivers[EventKind.REQUEST] = (slot, generation, handler, flags, app, offset, length) => {
   if (apps[app].closing > 0) return;
   if (connections[slot] !== undefined || pipeline.isConcerned(slot)) {
     if (pipeline.isOver(slot, generation)) return;
@@ -41,13 +34,13 @@ pipeline.taker.take = takeRequest;
 function takeRequest(slot, generation, handler, flags, app, offset, length) {
   const res = newResponse(slot, generation, flags, app);
   const req = new HttpRequest(offset, length);
-  const body = (flags >>> BODY_SHIFT) & BODY_MASK;
-  if ((flags & Flag.HAS_BODY) !== 0 && body === 0) {
+  const body = bodyLengthOf(flags);
+  if ((flags & RequestFlag.HAS_BODY) !== 0 && body === 0) {
     responseInternals.expectBody(res, calls.requestHeader(offset, length, 'content-length'));
   }
   connections[slot] = res;
   let match = 0;
-  for (let id = handler; id !== -1; id = calls.requestMatch(offset, length, ++match)) {
+  for (let id = handler; id !== NO_MATCH; id = calls.requestMatch(offset, length, ++match)) {
     const route = handlers[id];
     requestInternals.enter(req, match, route);
     callRoute(route, res, req);
@@ -109,25 +102,24 @@ function forgotten(res, req, route) {
   responseInternals.internalServerError(res);
 }
 
-receivers[Kind.DATA] = (slot, generation, flags, low, high, offset, length) => {
+receivers[EventKind.DATA] = (slot, generation, flags, low, high, offset, length) => {
   const res = responseInternals.at(slot, generation);
   if (res === undefined) return;
-  const remaining =
-    high === EMPTY_LENGTH && low === EMPTY_LENGTH ? 0xffffffffffffffffn : (BigInt(high) << 32n) | BigInt(low);
-  responseInternals.data(res, calls.payload(offset, length), (flags & 1) !== 0, remaining);
+  const remaining = (BigInt(high) << 32n) | BigInt(low);
+  responseInternals.data(res, calls.payload(offset, length), (flags & BODY_LAST) !== 0, remaining);
 };
 
-receivers[Kind.WRITABLE] = (slot, generation, exchange) => {
+receivers[EventKind.WRITABLE] = (slot, generation, exchange) => {
   const res = responseInternals.at(slot, generation);
   if (res !== undefined) responseInternals.writable(res, exchange);
 };
 
-receivers[Kind.PEER_END] = (slot, generation) => {
+receivers[EventKind.PEER_END] = (slot, generation) => {
   const res = responseInternals.at(slot, generation);
   if (res !== undefined) responseInternals.abortAndClose(res);
 };
 
-receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
+receivers[EventKind.GONE] = (slot, generation, code, b, c, offset, length) => {
   const res = responseInternals.at(slot, generation);
   const ws = websocketInternals.at(slot, generation);
   try {
@@ -139,9 +131,9 @@ receivers[Kind.GONE] = (slot, generation, code, b, c, offset, length) => {
   }
 };
 
-receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
+receivers[EventKind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
-  const res = newResponse(slot, generation, Flag.HAS_BODY, app);
+  const res = newResponse(slot, generation, RequestFlag.HAS_BODY, app);
   responseInternals.keepAddresses(res, calls.payload(offset, length));
   // A filter may add other filters, which are called from the next connection on.
   for (const filter of [...filters]) {
@@ -153,34 +145,34 @@ receivers[Kind.FILTER] = (slot, generation, app, accepted, c, offset, length) =>
 
 // ---- WebSocket
 
-receivers[Kind.OPEN] = (slot, generation, id) => {
+receivers[EventKind.OPEN] = (slot, generation, id) => {
   const behaviour = behaviourAt(id);
   if (behaviour.app.closing === 0) openWebSocket(slot, generation, behaviour);
 };
 
-receivers[Kind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
+receivers[EventKind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined)
     websocketInternals.behaviour(ws).message(ws, lendPayload(offset, length), binary === 1);
 };
 
-receivers[Kind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
+receivers[EventKind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined)
     websocketInternals.behaviour(ws).dropped(ws, calls.payload(offset, length), binary === 1);
 };
 
-receivers[Kind.DRAIN] = (slot, generation) => {
+receivers[EventKind.DRAIN] = (slot, generation) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined) websocketInternals.behaviour(ws).drain(ws);
 };
 
-receivers[Kind.PING] = (slot, generation, a, b, c, offset, length) => {
+receivers[EventKind.PING] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined) websocketInternals.behaviour(ws).ping(ws, calls.payload(offset, length));
 };
 
-receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
+receivers[EventKind.PONG] = (slot, generation, a, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
   if (ws !== undefined) websocketInternals.behaviour(ws).pong(ws, calls.payload(offset, length));
 };
@@ -188,7 +180,7 @@ receivers[Kind.PONG] = (slot, generation, a, b, c, offset, length) => {
 // ---- TLS
 
 /** The handshake waits for the command, which says that the name has been looked for. */
-receivers[Kind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
+receivers[EventKind.SERVER_NAME] = (slot, generation, app, b, c, offset, length) => {
   try {
     apps[app].missing(Buffer.from(calls.payload(offset, length)).toString());
   } finally {
@@ -215,11 +207,11 @@ function endAll(app) {
 }
 
 /** Events of the app up to this one belonged to connections that `app.close()` has ended. */
-receivers[Kind.APP_CLOSED] = (slot, generation, app) => {
+receivers[EventKind.APP_CLOSED] = (slot, generation, app) => {
   apps[app].closing--;
 };
 
-receivers[Kind.PANIC] = (slot, generation, a, b, c, offset, length) => {
+receivers[EventKind.PANIC] = (slot, generation, a, b, c, offset, length) => {
   const message = Buffer.from(calls.payload(offset, length)).toString();
   endAll();
   throw new Error(`The event loop of uws-rs has stopped: ${message}`);

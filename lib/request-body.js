@@ -3,11 +3,10 @@
 // are held, and the connection is paused, while no handler is attached or the program has paused.
 
 const { calls } = require('./binding');
-const { touched, lend, Op } = require('./engine');
+const { touched, lend } = require('./engine');
+const { Op, UNKNOWN_LENGTH } = require('./layout');
 const { guarded } = require('./errors');
 const { later } = require('./scheduling');
-
-const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 
 /**
  * Returns `bytes`, or a larger copy with room for `needed`. It grows with the bytes received, not with the

@@ -2,12 +2,11 @@
 // HttpRequest: a view of the head of the request being handled, valid during its handler.
 
 const { calls } = require('./binding');
+const { RequestPart } = require('./layout');
 const { coerce, key, requireFunction } = require('./validate');
 
 const INVALID =
   'uWS.HttpRequest must not be accessed after await or route handler return. See documentation for uWS.HttpRequest and consult the user manual.';
-
-const Part = Object.freeze({ METHOD: 0, PATH: 1, QUERY: 2 });
 
 /** Functions for other modules of lib/; the static block defines them. */
 let internals;
@@ -48,7 +47,7 @@ class HttpRequest {
       hasYielded: (request) => request.#yielded,
       describe(request) {
         const part = (which) => calls.requestPart(request.#offset, request.#length, which);
-        return `${part(Part.METHOD)} ${part(Part.PATH)}`;
+        return `${part(RequestPart.METHOD)} ${part(RequestPart.PATH)}`;
       },
     };
   }
@@ -78,19 +77,19 @@ class HttpRequest {
   }
 
   getUrl() {
-    return this.#part(Part.PATH);
+    return this.#part(RequestPart.PATH);
   }
 
   getMethod() {
-    return this.#part(Part.METHOD).toLowerCase();
+    return this.#part(RequestPart.METHOD).toLowerCase();
   }
 
   getCaseSensitiveMethod() {
-    return this.#part(Part.METHOD);
+    return this.#part(RequestPart.METHOD);
   }
 
   getQuery(name) {
-    if (name === undefined) return this.#part(Part.QUERY);
+    if (name === undefined) return this.#part(RequestPart.QUERY);
     this.#check();
     return calls.requestQuery(this.#offset, this.#length, coerce(name, 'key'));
   }

@@ -3,7 +3,17 @@
 // command.
 
 const { calls, callArgs } = require('./binding');
-const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
+const { connections, touched } = require('./engine');
+const {
+  ANSWER,
+  Answer,
+  Op,
+  RequestFlag,
+  RespondFlag,
+  bodyLengthOf,
+  exchangeOf,
+  putRespondArgs,
+} = require('./layout');
 const { guarded } = require('./errors');
 const {
   coerce,
@@ -33,33 +43,10 @@ const { readUserData, openWebSocket } = require('./websocket');
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
 
-/** Flags of a Request event and of response commands; the numbers of src/channel/layout.rs. */
-const Flag = Object.freeze({ HAS_BODY: 1, UPGRADE: 2, HEAD: 4, CLOSE: 8 });
-/**
- * From this bit on, and below the next, the flags of a Request event are the length of the body, if all of it
- * came with the head.
- */
-const BODY_SHIFT = 8;
-const BODY_MASK = 0xffff;
-/**
- * From this bit on they are the number of the exchange on its connection, as Writable events have it, too.
- */
-const EXCHANGE_SHIFT = 24;
-const Respond = Object.freeze({
-  CLOSE: 1,
-  NO_LENGTH: 2,
-  REPORTED_LENGTH: 4,
-  OWN_DATE: 8,
-  OWN_CONNECTION: 16,
-});
-
 /** How the body is delimited once the head has been sent. */
 const Mode = Object.freeze({ HEAD_NOT_SENT: 0, CHUNKED: 1, FIXED_LENGTH: 2 });
 
-/**
- * Reads the peer's address and that of a PROXY header, as `write_address` of src/channel/layout.rs wrote
- * them.
- */
+/** Reads the peer's address and that of a PROXY header, as `write_address` of src/channel/slots.rs wrote them. */
 function readAddresses(bytes) {
   const list = [];
   for (let at = 0; list.length < 2;) {
@@ -139,7 +126,7 @@ class HttpResponse {
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
         // An earlier response of the pipeline may have asked for the event.
-        if (res.#request >>> EXCHANGE_SHIFT !== exchange) return;
+        if (exchangeOf(res.#request) !== exchange) return;
         const handler = res.#onWritable;
         if (handler !== null) handler(res.#offset);
       },
@@ -183,7 +170,7 @@ class HttpResponse {
     this.#status = status;
     this.#headers = 'Content-Type: text/html\r\n';
     this.#connection = '';
-    this.#flags &= Respond.CLOSE;
+    this.#flags &= RespondFlag.CLOSE;
     this.#announced = -1;
     this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
   }
@@ -196,7 +183,7 @@ class HttpResponse {
   }
 
   #done(flags) {
-    if ((flags & Respond.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
+    if ((flags & RespondFlag.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
     this.#forget();
     pipeline.proceed(this.#slot, this.#generation);
   }
@@ -205,8 +192,8 @@ class HttpResponse {
     return (this.#body ??= new RequestBody(
       this.#slot,
       this.#generation,
-      (this.#request & Flag.HAS_BODY) !== 0,
-      (this.#request >>> BODY_SHIFT) & BODY_MASK,
+      (this.#request & RequestFlag.HAS_BODY) !== 0,
+      bodyLengthOf(this.#request),
       false,
     ));
   }
@@ -253,7 +240,7 @@ class HttpResponse {
         this.#addConnection(content);
         return true;
       case 'date':
-        this.#flags |= Respond.OWN_DATE;
+        this.#flags |= RespondFlag.OWN_DATE;
         return false;
       default:
         return false;
@@ -266,10 +253,10 @@ class HttpResponse {
   #addConnection(content) {
     const all = this.#connection === '' ? content : `${this.#connection}, ${content}`;
     const options = all.split(',').map((option) => option.trim());
-    if (options.some((option) => option.toLowerCase() === 'close')) this.#flags |= Respond.CLOSE;
+    if (options.some((option) => option.toLowerCase() === 'close')) this.#flags |= RespondFlag.CLOSE;
     if (options.some((option) => option !== '')) {
       this.#connection = all;
-      this.#flags |= Respond.OWN_CONNECTION;
+      this.#flags |= RespondFlag.OWN_CONNECTION;
     }
   }
 
@@ -301,18 +288,13 @@ class HttpResponse {
 
   #respond(op, flags, body, length) {
     const result = this.#tryRespond(op, flags, body, length);
-    return result === NEITHER ? this.#tryRespond(op, flags, coerce(body, 'body'), length) : result;
+    return result === Answer.NEITHER ? this.#tryRespond(op, flags, coerce(body, 'body'), length) : result;
   }
 
   #tryRespond(op, flags, body, length) {
     const status = this.#takeStatus();
     const headers = this.#takeHeaders();
-    callArgs[0] = op;
-    callArgs[1] = this.#slot;
-    callArgs[2] = this.#generation;
-    callArgs[3] = flags;
-    callArgs[4] = length;
-    callArgs[5] = length / 2 ** 32;
+    putRespondArgs(callArgs, op, this.#slot, this.#generation, flags, length);
     if (status === '' && headers === '') calls.respond(body);
     else calls.respondWithHead(body, status, headers);
     return callArgs[ANSWER];
@@ -322,12 +304,12 @@ class HttpResponse {
 
   end(body, closeConnection) {
     this.#check();
-    const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
+    const flags = closeConnection ? this.#flags | RespondFlag.CLOSE : this.#flags;
     const content = body === undefined ? '' : body;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish(content, flags);
     this.#refuseInterim();
     if (this.#announced >= 0 && this.#keepsAnnouncedLength(content)) {
-      this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#announced);
+      this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', this.#announced);
     } else {
       this.#respond(Op.RESPOND, flags, content, 0);
     }
@@ -343,7 +325,7 @@ class HttpResponse {
   #keepsAnnouncedLength(content) {
     if (this.#content === Content.NO_CONTENT) return false;
     const length = calls.byteLength(coerce(content, 'body'));
-    const omitted = (this.#request & Flag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
+    const omitted = (this.#request & RequestFlag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
     if (length === this.#announced) return omitted;
     if (length === 0 && omitted) return true;
     throw new Error(`The header content-length says ${this.#announced} bytes, the body has ${length}.`);
@@ -370,7 +352,7 @@ class HttpResponse {
     const reported = reportedContentLength === undefined ? -1 : Number(reportedContentLength);
     // The conversion may have run a `valueOf` that answered or closed.
     this.#check();
-    const flags = closeConnection ? this.#flags | Respond.CLOSE : this.#flags;
+    const flags = closeConnection ? this.#flags | RespondFlag.CLOSE : this.#flags;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish('', flags);
     this.#refuseInterim();
     let length = this.#announced;
@@ -382,8 +364,8 @@ class HttpResponse {
         );
       }
     }
-    if (length >= 0) this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', length);
-    else this.#respond(Op.RESPOND, flags | Respond.NO_LENGTH, '', 0);
+    if (length >= 0) this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', length);
+    else this.#respond(Op.RESPOND, flags | RespondFlag.NO_LENGTH, '', 0);
     this.#done(flags);
     touched();
     return this;
@@ -399,11 +381,11 @@ class HttpResponse {
     this.#refuseInterim();
     const length = calls.byteLength(coerce(chunk, 'chunk'));
     if (length === 0) return true;
-    const goOn = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
+    const answer = this.#respond(Op.WRITE, this.#flags, coerce(chunk, 'chunk'), 0);
     this.#mode = Mode.CHUNKED;
     this.#offset += length;
     touched();
-    return goOn === 1;
+    return answer === Answer.SENT;
   }
 
   beginWrite() {
@@ -428,10 +410,10 @@ class HttpResponse {
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = calls.byteLength(body);
     this.#checkTotal(total, length);
-    if (closeConnection) this.#flags |= Respond.CLOSE;
+    if (closeConnection) this.#flags |= RespondFlag.CLOSE;
     const flags = this.#flags;
-    if ((this.#request & Flag.HEAD) !== 0 || this.#content !== Content.USUAL) {
-      this.#respond(Op.RESPOND, flags | Respond.REPORTED_LENGTH, '', this.#total);
+    if ((this.#request & RequestFlag.HEAD) !== 0 || this.#content !== Content.USUAL) {
+      this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', this.#total);
       this.#done(flags);
       touched();
       return [true, true];
@@ -651,8 +633,4 @@ module.exports = {
   HttpResponse,
   SSLHttpResponse,
   responseInternals: internals,
-  Flag,
-  BODY_SHIFT,
-  BODY_MASK,
-  Respond,
 };

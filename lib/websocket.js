@@ -2,7 +2,8 @@
 // WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
 const { calls, callArgs } = require('./binding');
-const { ANSWER, NEITHER, connections, touched, Op } = require('./engine');
+const { connections, touched } = require('./engine');
+const { ANSWER, Answer, Op, SendFlag, putSendArgs } = require('./layout');
 const { guarded } = require('./errors');
 const { Subscriptions } = require('./topics');
 const {
@@ -18,9 +19,6 @@ const {
 } = require('./validate');
 
 const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
-
-/** Flags of a Send command; the numbers of src/channel/layout.rs. */
-const Send = Object.freeze({ BINARY: 1, COMPRESS: 2, PING: 4, CONTINUATION: 8, NOT_FINAL: 16 });
 
 /**
  * Sockets of a route of one app that were upgraded by another app, by the id of the latter. They end when
@@ -92,17 +90,14 @@ class WebSocket {
 
   #send(message, flags) {
     let result = this.#try(message, flags);
-    if (result === NEITHER) result = this.#try(coerce(message, 'message'), flags);
-    if (result === 2) this.#drop(message, flags);
+    if (result === Answer.NEITHER) result = this.#try(coerce(message, 'message'), flags);
+    if (result === Answer.DROPPED) this.#drop(message, flags);
     else touched();
     return result;
   }
 
   #try(message, flags) {
-    callArgs[0] = this.#slot;
-    callArgs[1] = this.#generation;
-    callArgs[2] = flags;
-    callArgs[3] = this.#behaviour.maxBackpressure;
+    putSendArgs(callArgs, this.#slot, this.#generation, flags, this.#behaviour.maxBackpressure);
     calls.send(message);
     return callArgs[ANSWER];
   }
@@ -112,31 +107,34 @@ class WebSocket {
     if (closeOnBackpressureLimit) {
       calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
     }
-    if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & Send.BINARY) !== 0);
+    if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & SendFlag.BINARY) !== 0);
     touched();
   }
 
   send(message, isBinary, compress) {
     this.#check();
-    return this.#send(message, (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0));
+    return this.#send(message, (isBinary ? SendFlag.BINARY : 0) | (compress ? SendFlag.COMPRESS : 0));
   }
 
   sendFirstFragment(message, isBinary, compress) {
     this.#check();
     return this.#send(
       message,
-      Send.NOT_FINAL | (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0),
+      SendFlag.NOT_FINAL | (isBinary ? SendFlag.BINARY : 0) | (compress ? SendFlag.COMPRESS : 0),
     );
   }
 
   sendFragment(message, compress) {
     this.#check();
-    return this.#send(message, Send.NOT_FINAL | Send.CONTINUATION | (compress ? Send.COMPRESS : 0));
+    return this.#send(
+      message,
+      SendFlag.NOT_FINAL | SendFlag.CONTINUATION | (compress ? SendFlag.COMPRESS : 0),
+    );
   }
 
   sendLastFragment(message, compress) {
     this.#check();
-    return this.#send(message, Send.CONTINUATION | (compress ? Send.COMPRESS : 0));
+    return this.#send(message, SendFlag.CONTINUATION | (compress ? SendFlag.COMPRESS : 0));
   }
 
   ping(message) {
@@ -144,7 +142,7 @@ class WebSocket {
     const length = message === undefined ? 0 : calls.byteLength(coerce(message, 'message'));
     if (length > 125)
       throw new RangeError(`message must not be longer than 125 bytes in a ping; got ${length}.`);
-    return this.#send(message, Send.PING);
+    return this.#send(message, SendFlag.PING);
   }
 
   getBufferedAmount() {
@@ -251,7 +249,7 @@ class WebSocket {
     const target = this.#behaviour.app.topics.get(name);
     const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
     if (others === 0) return false;
-    const flags = (isBinary ? Send.BINARY : 0) | (compress ? Send.COMPRESS : 0);
+    const flags = (isBinary ? SendFlag.BINARY : 0) | (compress ? SendFlag.COMPRESS : 0);
     calls.publish(target.id, this.#slot, this.#generation, data, flags);
     touched();
     return true;
@@ -324,7 +322,6 @@ function openWebSocket(
 
 module.exports = {
   WebSocket,
-  Send,
   websocketInternals: internals,
   readUserData,
   openWebSocket,

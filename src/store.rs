@@ -1,7 +1,9 @@
-//! The process-wide key-value helpers: texts and numbers in named collections, and one lock for what needs several steps.
+//! The process-wide key-value helpers: texts and numbers in named collections, and one lock for changes that
+//! need several steps.
 //!
-//! Shared by all threads on purpose, which is why it lives in a `static`. Each operation is atomic by itself, which the
-//! original's are not.
+//! All environments of the process share them on purpose, as they do the descriptors of apps
+//! (`event_loop/registry.rs`); therefore they are `static`. Each operation is atomic by itself, unlike the
+//! original's.
 #![forbid(unsafe_code)]
 
 use parking_lot::{Condvar, Mutex};
@@ -9,7 +11,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 pub static STRINGS: Collections<Vec<u8>> = Collections::new();
-/// What JavaScript calls integers: whole numbers up to 2^53.
+/// JavaScript calls them integers: whole numbers up to 2^53.
 pub static INTEGERS: Collections<f64> = Collections::new();
 pub static LOCK: Lock = Lock::new();
 
@@ -31,7 +33,7 @@ impl<T: Clone + Default> Collections<T> {
         collections.get(collection).and_then(|values| values.get(key)).cloned().unwrap_or_default()
     }
 
-    /// Replaces the value by what `change` makes of it; returns the new one.
+    /// Replaces the value by the one that `change` makes of it; returns the new one.
     pub fn update(&self, collection: Vec<u8>, key: Vec<u8>, change: impl FnOnce(T) -> T) -> T {
         let mut collections = self.collections.lock();
         let value = collections.entry(collection).or_default().entry(key).or_default();
@@ -39,7 +41,7 @@ impl<T: Clone + Default> Collections<T> {
         value.clone()
     }
 
-    /// In order.
+    /// All keys of a collection, in order.
     pub fn keys(&self, collection: &[u8]) -> Vec<Vec<u8>> {
         let collections = self.collections.lock();
         collections.get(collection).map(|values| values.keys().cloned().collect()).unwrap_or_default()
@@ -59,7 +61,8 @@ impl<T: Clone + Default> Collections<T> {
     }
 }
 
-/// A lock that JavaScript takes and gives back in separate calls, so it knows its owner.
+/// A lock that JavaScript takes and gives back in separate calls, so it remembers its owner. An environment
+/// that ends while it is the owner gives it back.
 pub struct Lock {
     owner: Mutex<Option<u64>>,
     freed: Condvar,

@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// `body` is a buffer or a view. `undefined` when the content type is no multipart type.
+/// The parts of a body, which is a buffer or a view. `undefined` when the content type is no multipart type.
 #[napi(ts_return_type = "Array<object> | undefined")]
 pub fn multipart_parts<'a>(env: &'a Env, body: Unknown<'a>, content_type: Unknown<'a>) -> Unknown<'a> {
     let bytes = value::view_bytes(env.raw(), body.raw()).unwrap_or_default();
@@ -39,7 +39,7 @@ fn part_object(env: sys::napi_env, part: &multipart::Part<'_>) -> Value {
     object
 }
 
-/// A copy of text or data, which stays as it is: keys, collections and values need not be text.
+/// A copy of text or data. The bytes stay as they are: keys, collections and values need not be text.
 fn data(env: &Env, value: Unknown<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     value::append_data(env.raw(), value.raw(), &mut bytes);
@@ -125,7 +125,7 @@ pub fn store_unlock(env: Env) -> Result<()> {
 }
 
 thread_local! {
-    /// This thread's number as an owner of the lock; 0: it has never asked for it.
+    /// The number of this thread as an owner of the lock; 0: it has never asked for the lock.
     static OWNER: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -143,6 +143,6 @@ fn owner(env: Env) -> u64 {
 }
 
 unsafe extern "C" fn give_lock_back(_data: *mut c_void) {
-    // Not held is the usual case.
+    // The error says that the thread does not hold it, which is the usual case.
     let _ = LOCK.unlock(OWNER.with(Cell::get));
 }

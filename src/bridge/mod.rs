@@ -1,298 +1,39 @@
-//! N-API: the only module that knows JavaScript. It starts a loop, turns calls into commands and events into values.
+//! N-API: the only module that knows JavaScript. It starts a loop, turns calls into commands and events into
+//! values.
 //!
-//! Rare calls are functions through napi-derive that name the environment's state by number; the calls made per event
-//! and per message are plain functions over `napi-sys` (`hot`). State belongs to one environment; its cleanup hook stops
-//! and joins the loop before anything JavaScript owns goes away. What is called after that finds none (`place`).
+//! A [`Session`](session::Session) belongs to one JavaScript environment and owns its loop, the commands on
+//! their way to it (`flush`), the events being read, and the accounts of what was sent (`backpressure`). The
+//! cleanup hook of the environment stops and joins the loop before anything JavaScript owns goes away; a
+//! function called after that finds no session (`place`) and does nothing.
+//!
+//! Functions that are called rarely are exported through napi-derive and name the session by number
+//! (`engine`, `tls`); those called for each event and message are plain functions over `napi-sys` (`calls`).
+//! `unsafe` stays at the border to the runtime and the system.
+//!
+//! `backpressure`, `flush` and `parked` know no N-API, so they are compiled for tests that run without Node,
+//! too.
 
-// Only napi-derive refers to most of the functions, and not in test builds.
+// Test builds have no callers: napi-derive exports nothing in them.
 #![cfg_attr(test, allow(dead_code))]
 
+mod backpressure;
+#[cfg(feature = "binding")]
 mod calls;
+#[cfg(feature = "binding")]
+mod engine;
+#[cfg(feature = "binding")]
 mod exit;
+#[cfg(feature = "binding")]
 mod extras;
+mod flush;
+mod parked;
+#[cfg(feature = "binding")]
 mod place;
-mod processors;
+#[cfg(feature = "binding")]
 mod session;
+#[cfg(feature = "binding")]
 mod tls;
+#[cfg(feature = "binding")]
 mod value;
+#[cfg(feature = "binding")]
 mod wake;
-
-use crate::channel::{ConnId, Op};
-use crate::event_loop::net::socket;
-use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
-use crate::protocol::http::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
-use crate::routing::declarative::Program;
-use crate::routing::router::{Method, Priority};
-use napi::bindgen_prelude::{Function, Object, Unknown};
-use napi::{Env, JsValue, Result};
-use napi_derive::napi;
-use place::Place;
-use session::State;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use value::Words;
-use wake::Wake;
-
-/// The options of a `ws` route, checked by JavaScript.
-#[napi(object)]
-pub struct BehaviourOptions {
-    pub id: u32,
-    pub max_payload_length: f64,
-    pub idle_timeout: u32,
-    /// In seconds.
-    pub max_lifetime: u32,
-    pub max_backpressure: f64,
-    pub close_on_backpressure_limit: bool,
-    pub send_pings_automatically: bool,
-    pub reset_idle_timeout_on_send: bool,
-    pub compression: u32,
-    pub auto_upgrade: bool,
-    pub wants: u32,
-}
-
-/// Starts a loop that calls `pump` when there are events; returns the number to name it by. `libuv`: the runtime is Node,
-/// whose event loop that is. `lends`: JavaScript may see memory of ours, which only an environment may that ends after all
-/// others. `events` and `registers` are memory shared with the hot functions, see there.
-#[napi]
-pub fn start_engine(
-    env: Env,
-    pump: Function<'_, (), ()>,
-    libuv: bool,
-    lends: bool,
-    events: Unknown<'_>,
-    registers: Unknown<'_>,
-) -> Result<u32> {
-    let words = |array: Unknown<'_>| {
-        Words::of(env.raw(), array.raw()).ok_or_else(|| napi::Error::from_reason("no Uint32Array"))
-    };
-    let (events, registers) = (words(events)?, words(registers)?);
-    let wake = Wake::new(env.raw(), pump.raw(), libuv)?;
-    let event_loop = Loop::start(head_limits(), Box::new(wake)).map_err(|error| {
-        wake.at_end(env.raw(), Box::new(|| {}));
-        napi::Error::from_reason(format!("the event loop could not start: {error}"))
-    })?;
-    let (place, number) = Place::for_state(State::new(event_loop, wake, lends, events, registers));
-    wake.at_end(env.raw(), Box::new(|| place.vacate()));
-    if lends {
-        exit::drain_at_exit(place);
-    }
-    Ok(number)
-}
-
-/// The functions called per event and per message.
-#[napi(ts_return_type = "object")]
-pub fn hot_functions(env: &Env, engine: u32) -> Result<Unknown<'_>> {
-    let place = Place::numbered(engine).ok_or_else(|| napi::Error::from_reason("no engine"))?;
-    let functions = calls::functions(env.raw(), place);
-    // SAFETY: the value was just created in the current scope.
-    Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), functions) })
-}
-
-/// Numbers JavaScript and Rust must agree on.
-#[napi(ts_return_type = "object")]
-pub fn constants(env: &Env) -> Result<Object<'_>> {
-    let mut constants = Object::new(env)?;
-    constants.set("eventWords", crate::channel::EVENT_WORDS as u32)?;
-    Ok(constants)
-}
-
-/// Sends a rare command; nothing once the environment has ended.
-fn control(engine: u32, control: Control) {
-    place::with(engine, |state| state.control(control));
-}
-
-/// Has the loop accept on a socket; an error once there is no loop.
-fn watch(engine: u32, listen: Control) -> Result<()> {
-    let watched = place::with(engine, |state| state.control(listen));
-    watched.ok_or_else(|| napi::Error::from_reason("the environment has ended"))
-}
-
-/// As in the original nothing is accepted any more when this returns.
-fn close(engine: u32, op: Op, number: u32) {
-    place::with(engine, |state| {
-        state.command(op, ConnId::default(), number);
-        state.finish();
-    });
-}
-
-#[napi]
-pub fn add_app(engine: u32, app: u32) {
-    control(engine, Control::AddApp { app });
-}
-
-#[napi]
-pub fn add_route(
-    engine: u32,
-    env: Env,
-    app: u32,
-    domain: Option<String>,
-    method: String,
-    pattern: Unknown<'_>,
-    handler: u32,
-) -> Result<()> {
-    let (method, pattern, priority) = (method_named(&method)?, data(env, &pattern), Priority::Medium);
-    control(engine, Control::Route { app, domain, method, pattern, priority, handler });
-    Ok(())
-}
-
-#[napi]
-pub fn remove_route(
-    engine: u32,
-    env: Env,
-    app: u32,
-    domain: Option<String>,
-    method: String,
-    pattern: Unknown<'_>,
-) -> Result<()> {
-    let (method, pattern) = (method_named(&method)?, data(env, &pattern));
-    control(engine, Control::RemoveRoute { app, domain, method, pattern });
-    Ok(())
-}
-
-#[napi]
-pub fn add_behaviour(engine: u32, options: BehaviourOptions) {
-    control(
-        engine,
-        Control::Behaviour(Behaviour {
-            id: options.id,
-            max_payload: options.max_payload_length as usize,
-            idle_timeout: options.idle_timeout,
-            max_lifetime: options.max_lifetime,
-            max_backpressure: options.max_backpressure as usize,
-            close_on_backpressure_limit: options.close_on_backpressure_limit,
-            send_pings: options.send_pings_automatically,
-            reset_idle_timeout_on_send: options.reset_idle_timeout_on_send,
-            compression: options.compression as u16,
-            auto_upgrade: options.auto_upgrade,
-            wants: options.wants,
-        }),
-    );
-}
-
-/// Has the loop answer for `handler`, whose route is added after this; `program` is a buffer.
-#[napi]
-pub fn declare(
-    engine: u32,
-    env: Env,
-    handler: u32,
-    pattern: Unknown<'_>,
-    program: Unknown<'_>,
-) -> Result<()> {
-    let program = Program::parse(&data(env, &program), &data(env, &pattern));
-    let program = program.ok_or_else(|| {
-        napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
-    })?;
-    control(engine, Control::Declared { handler, program });
-    Ok(())
-}
-
-/// In seconds; 0: none.
-#[napi]
-pub fn timeouts(engine: u32, app: u32, idle: u32, response: u32) {
-    control(engine, Control::Timeouts { app, timeouts: Timeouts { idle, response } });
-}
-
-#[napi]
-pub fn filter(engine: u32, app: u32) {
-    control(engine, Control::Filter { app });
-}
-
-/// Binds on the calling thread, so that the answer is there at once: the port, or an error.
-#[napi]
-pub fn listen(
-    engine: u32,
-    app: u32,
-    listener: u32,
-    host: Option<String>,
-    port: u16,
-    exclusive: bool,
-) -> Result<u16> {
-    let bound = socket::bind_tcp(host.as_deref(), port, exclusive)?;
-    let port = bound.port.unwrap_or(0);
-    watch(engine, Control::Listen { app, listener, bound })?;
-    Ok(port)
-}
-
-#[napi]
-pub fn listen_unix(engine: u32, env: Env, app: u32, listener: u32, path: Unknown<'_>) -> Result<()> {
-    let bound = socket::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
-    watch(engine, Control::Listen { app, listener, bound })
-}
-
-/// The number that stands for an app in the whole process.
-#[napi]
-pub fn descriptor(engine: u32, app: u32) -> f64 {
-    place::with(engine, |state| registry::descriptor(state.event_loop.remote(), app) as f64)
-        .unwrap_or_default()
-}
-
-#[napi]
-pub fn add_child(engine: u32, app: u32, descriptor: f64) {
-    control(engine, Control::AddChild { app, descriptor: descriptor as u64 });
-}
-
-#[napi]
-pub fn remove_child(engine: u32, app: u32, descriptor: f64) {
-    control(engine, Control::RemoveChild { app, descriptor: descriptor as u64 });
-}
-
-#[napi]
-pub fn close_listener(engine: u32, listener: u32) {
-    close(engine, Op::CloseListener, listener);
-}
-
-#[napi]
-pub fn close_app(engine: u32, app: u32) {
-    close(engine, Op::CloseApp, app);
-}
-
-/// Keeps the process alive while something listens or is open.
-#[napi]
-pub fn keep_alive(env: Env, engine: u32, keep: bool) {
-    place::with(engine, |state| state.wake.keep_alive(env.raw(), keep));
-}
-
-/// Does as the end of the environment does, to test that a runtime may call anything after it.
-#[napi]
-pub fn end_for_test(engine: u32) {
-    if let Some(place) = Place::numbered(engine) {
-        place.vacate();
-    }
-}
-
-/// Makes the loop thread panic, to test what JavaScript sees of it.
-#[napi]
-pub fn panic_for_test(engine: u32, message: String) {
-    control(engine, Control::Panic(message));
-}
-
-/// The head limit of the original, raised by the same environment variable.
-fn head_limits() -> Limits {
-    let raised = std::env::var("UWS_HTTP_MAX_HEADERS_SIZE").ok().and_then(|text| text.parse().ok());
-    Limits { max_head: raised.unwrap_or(DEFAULT_MAX_HEAD), max_fields: MAX_FIELDS }
-}
-
-/// A copy of text or data; empty for anything else.
-fn data(env: Env, value: &Unknown<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    value::append_data(env.raw(), value.raw(), &mut bytes);
-    bytes
-}
-
-fn method_named(name: &str) -> Result<Method> {
-    Ok(match name {
-        "get" => Method::Get,
-        "post" => Method::Post,
-        "options" => Method::Options,
-        "del" => Method::Delete,
-        "patch" => Method::Patch,
-        "put" => Method::Put,
-        "head" => Method::Head,
-        "connect" => Method::Connect,
-        "trace" => Method::Trace,
-        "any" => Method::Any,
-        "ws" => Method::WebSocket,
-        _ => return Err(napi::Error::from_reason(format!("unknown method '{name}'"))),
-    })
-}

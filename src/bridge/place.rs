@@ -1,28 +1,29 @@
-//! Where native functions find the [`State`] of their environment, or find that it is gone.
+//! Where native functions find the [`Session`] of their environment, or find that it is gone.
 //!
-//! A runtime may call functions of a module after it has run the cleanup hooks and finalizers of the environment, so
-//! none may depend on memory that one of these frees. A place of a few words is left behind for each instead.
+//! A runtime may call functions of a module after it has run the cleanup hooks and finalizers of the
+//! environment, so no function may depend on memory that one of these frees. Each environment leaves a place
+//! of a few words behind instead.
 
-use super::session::State;
+use super::session::Session;
 use std::cell::{RefCell, UnsafeCell};
 use std::ptr;
 
 pub struct Place {
     /// `None`: the environment has ended.
-    state: UnsafeCell<Option<Box<State>>>,
+    session: UnsafeCell<Option<Box<Session>>>,
 }
 
 thread_local! {
-    /// The places of the environments of this thread, by number. There is more than one where a program brings several
-    /// environments to a thread.
+    /// The places of the environments of this thread, by number. There are several where a program that
+    /// embeds the runtime has brought several environments to one thread.
     static PLACES: RefCell<Vec<&'static Place>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Place {
-    /// A place for `state` and its number.
-    pub fn for_state(state: State) -> (&'static Place, u32) {
+    /// A place for `session` and its number.
+    pub fn for_session(session: Session) -> (&'static Place, u32) {
         let place: &'static Place =
-            Box::leak(Box::new(Place { state: UnsafeCell::new(Some(Box::new(state))) }));
+            Box::leak(Box::new(Place { session: UnsafeCell::new(Some(Box::new(session))) }));
         let number = PLACES.with_borrow_mut(|places| {
             places.push(place);
             places.len() - 1
@@ -35,7 +36,7 @@ impl Place {
         PLACES.try_with(|places| places.borrow().get(number as usize).copied()).ok()?
     }
 
-    /// The pointer by which a native function finds it again (`of_pointer`).
+    /// The data pointer of a native function, by which it finds its place (`of_pointer`).
     pub fn pointer(&'static self) -> *mut std::ffi::c_void {
         ptr::from_ref(self).cast_mut().cast()
     }
@@ -48,27 +49,30 @@ impl Place {
     }
 
     /// # Safety
-    /// On the thread of the environment. The caller must not call into JavaScript, nor ask for the state again, while it has the reference.
-    #[allow(clippy::mut_from_ref, reason = "the caller's promise is that there is one reference at a time")]
-    pub unsafe fn state(&self) -> Option<&mut State> {
-        // SAFETY: a place belongs to one thread, and by the caller's promise there is no other reference.
-        unsafe { (*self.state.get()).as_deref_mut() }
+    /// Only on the thread of the environment. While the caller has the reference it must neither call into
+    /// JavaScript nor ask for the session again.
+    #[allow(clippy::mut_from_ref, reason = "the caller promises that there is one reference at a time")]
+    pub unsafe fn session(&self) -> Option<&mut Session> {
+        // SAFETY: the caller is on the thread of the place, and promises that there is no other reference.
+        unsafe { (*self.session.get()).as_deref_mut() }
     }
 
-    /// The environment ends: the loop stops, and from here on there is no state.
+    /// Called when the environment ends: stops the loop. From here on there is no session.
     pub fn vacate(&self) {
-        // SAFETY: called by the environment's cleanup hook, hence from no function that has a reference.
-        let state = unsafe { (*self.state.get()).take() };
-        if let Some(mut state) = state {
-            state.end();
+        // SAFETY: the environment's cleanup hook calls this, or a function that has not asked for the
+        // session; so nobody has a reference.
+        let session = unsafe { (*self.session.get()).take() };
+        if let Some(mut session) = session {
+            session.end();
         }
     }
 }
 
-/// The state of an environment of this thread by its number. Calls back into JavaScript are not possible with it; what
-/// arguments need of JavaScript has been asked for before. `None`: the environment has ended.
-pub fn with<R>(number: u32, use_it: impl FnOnce(&mut State) -> R) -> Option<R> {
+/// Calls `use_it` with the session of an environment of this thread. It must not call into JavaScript: values
+/// are read from the arguments before. `None`: the environment has ended.
+pub fn with<R>(number: u32, use_it: impl FnOnce(&mut Session) -> R) -> Option<R> {
     let place = Place::numbered(number)?;
-    // SAFETY: the rare functions, which call this, do with the state what needs no JavaScript, and do not nest.
-    unsafe { place.state() }.map(use_it)
+    // SAFETY: the callers are the functions of `engine` and `tls`, whose closures neither call into
+    // JavaScript nor nest.
+    unsafe { place.session() }.map(use_it)
 }

@@ -1,96 +1,46 @@
-//! What one JavaScript environment has on its side: the loop, the commands being collected, the events being read.
+//! The JavaScript side of one environment: its loop, the commands being collected, the events being read.
 
-use super::calls::{ANSWER, GONE};
-use super::processors;
+use super::backpressure::Ledgers;
+use super::flush::{Flushed, Outbox, end_of_drain};
+use super::parked::ParkedBlocks;
 use super::value::Words;
 use super::wake::Wake;
 use crate::channel::buffers::{Blocks, Owned};
-use crate::channel::mailbox::{Batch, Mailbox};
+use crate::channel::mailbox::Mailbox;
 use crate::channel::{
-    Account, COMMAND_BATCH_BYTES, COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_BYTES,
-    DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader,
-    MAX_CONNECTIONS, OF_DROPPED, OWNED, Op, PARKED, command_cost,
+    ANSWER, Answer, CommandBatch, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
+    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, ExchangeId, OF_DROPPED, OWNED, Op, PARKED,
+    RELIEF_DUE,
 };
 use crate::event_loop::{Control, Loop};
-use slab::Slab;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::time::{Duration, Instant};
 
-/// Time between two hand-overs of commands while JavaScript works through a batch of events.
-const FLUSH_INTERVAL: Duration = Duration::from_micros(400);
-/// The same where a handler takes longer than [`CHEAP_EVENT`], if the loop has a processor of its own to write meanwhile.
-const BUSY_FLUSH_INTERVAL: Duration = Duration::from_micros(50);
-/// And where it has none: a hand-over is a switch between the threads then, and nothing is written any sooner by the way.
-const LONE_FLUSH_INTERVAL: Duration = Duration::from_micros(1500);
-const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
-/// On a lone processor the loop gets its turn when it has this much to write: more falls out of the cache before it does.
-const YIELD_BYTES: usize = 1 << 20;
-/// Most events handled between two looks at the clock.
-const MAX_STRIDE: u32 = 1024;
-/// `tryEnd` accepts no more than keeps this many bytes in flight.
-pub const TRY_END_WINDOW: usize = 1 << 20;
-/// With more than this on its way to one connection, the loop is waited for before the next message is judged.
-const SEND_WINDOW: usize = 1 << 20;
-/// The longest such wait; the loop takes far less unless the machine is busy.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
-/// How long an ending process may be held up by connections that still take bytes.
-const LONGEST_DRAIN: Duration = Duration::from_secs(2);
-
-pub struct State {
+/// Everything between one environment and its loop that the JavaScript thread owns. It lives from
+/// `start_engine` to the end of the environment; dropping it stops the loop and joins its thread.
+pub struct Session {
     pub event_loop: Loop,
     pub wake: Wake,
-    /// Large payloads become ArrayBuffers over memory of ours. Where the environment may end before those who can see them
-    /// they are copied instead: Node calls the finalizers when the environment ends, although `transfer()` and
-    /// `postMessage` may have brought the memory to another one.
+    /// Whether large payloads become ArrayBuffers over memory of the loop. Node calls their finalizers when
+    /// the environment ends, although `transfer()` and `postMessage` may have brought the memory to another
+    /// environment: where that may live longer, payloads are copied instead.
     lends: bool,
     /// Where JavaScript finds the headers of the next events.
     events: Words,
-    /// Where it leaves the numbers that the most frequent calls are about.
-    pub registers: Words,
-    commands: CommandBatch,
-    /// Batches of commands handed over, wrapping.
-    handed_over: usize,
-    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
-    drained: Option<usize>,
+    /// Where JavaScript leaves the arguments of the most frequent calls, and finds their answers.
+    pub call_args: Words,
+    outbox: Outbox,
+    /// The events being read.
     batch: EventBatch,
+    /// How many of them JavaScript has been shown.
     cursor: usize,
     /// `Dropped` events, and how many of them JavaScript has been shown.
     dropped: (EventBatch, usize),
-    /// The same of a walk that was interrupted for relief.
+    /// The same from before [`relieve`](Self::relieve), to be continued after it.
     interrupted: Option<(EventBatch, usize)>,
-    /// Request blocks that outlive their batch, because their turn in a pipeline has not come.
-    parked: Slab<Parked>,
-    /// How many have been parked, all in all.
-    parked_so_far: u64,
-    /// By slot.
-    ledger: Vec<Ledger>,
-    last_flush: Instant,
-    stride: u32,
-    /// The loop and JavaScript have one processor between them.
-    is_alone: bool,
-    /// Bytes of messages and responses since the processor was last left to the loop.
-    answered: usize,
+    parked: ParkedBlocks,
+    ledgers: Ledgers,
 }
-
-/// JavaScript's account of one connection: the last one of its slot that anything was sent on.
-#[derive(Clone, Copy, Default)]
-struct Ledger {
-    generation: u32,
-    /// `command_cost` of all commands sent, wrapping. As much of it as the loop has not acknowledged is in flight.
-    sent: usize,
-    /// A send was answered 0 since the kernel last took everything.
-    warned: bool,
-}
-
-/// Generations are of 31 bits and wrap.
-fn is_later(generation: u32, than: u32) -> bool {
-    let ahead = generation.wrapping_sub(than) & 0x7fff_ffff;
-    ahead != 0 && ahead < 0x4000_0000
-}
-
-/// The register that tells JavaScript to hear of what was dropped, before it goes on.
-const RELIEF_DUE: usize = 15;
 
 /// Shows as many headers as fit; returns how many.
 fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
@@ -101,33 +51,21 @@ fn show(words: &mut Words, headers: &[EventHeader]) -> usize {
     count
 }
 
-struct Parked {
-    number: u64,
-    block: Vec<u8>,
-}
-
-impl State {
-    pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, registers: Words) -> Self {
-        State {
+impl Session {
+    pub fn new(event_loop: Loop, wake: Wake, lends: bool, events: Words, call_args: Words) -> Self {
+        Session {
             event_loop,
             wake,
             lends,
             events,
-            registers,
-            commands: CommandBatch::default(),
-            handed_over: 0,
-            drained: None,
+            call_args,
+            outbox: Outbox::new(),
             batch: EventBatch::default(),
             cursor: 0,
             dropped: Default::default(),
             interrupted: None,
-            parked: Slab::new(),
-            parked_so_far: 0,
-            ledger: Vec::new(),
-            last_flush: Instant::now(),
-            stride: 1,
-            is_alone: processors::is_one(),
-            answered: 0,
+            parked: ParkedBlocks::default(),
+            ledgers: Ledgers::default(),
         }
     }
 
@@ -149,7 +87,8 @@ impl State {
                 return count;
             }
         }
-        // After a batch of events was taken: what was dropped before they came is heard of before them.
+        // Looked for after the batch was taken: messages that were dropped before its events are told of
+        // before them.
         let count = self.take_dropped();
         if count > 0 {
             return count;
@@ -175,8 +114,9 @@ impl State {
         count
     }
 
-    /// `begin`: JavaScript hears of what was dropped while it waits for room for commands, perhaps in a handler that hears
-    /// of such. Otherwise: it goes on with what it was shown before.
+    /// `begin`: JavaScript takes `Dropped` events in the middle of a call, because the loop carries out no
+    /// more commands before; a handler of earlier ones may be making that call. Otherwise: it goes on with
+    /// those earlier ones.
     pub fn relieve(&mut self, begin: bool) {
         if begin {
             self.interrupted = Some(std::mem::take(&mut self.dropped));
@@ -185,7 +125,7 @@ impl State {
         }
     }
 
-    /// Of payloads that nobody wanted.
+    /// Gives the buffers of payloads that JavaScript did not take back to the pool.
     fn keep_buffers(&mut self) {
         for owned in self.batch.owned.drain(..).flatten() {
             self.event_loop.shared.blocks.give(owned.into_buffer());
@@ -204,7 +144,7 @@ impl State {
                 && flag.load(Ordering::Relaxed)
                 && flag.swap(false, Ordering::SeqCst)
         };
-        // Pairs with the one in `is_stalled` of the loop's context.
+        // Pairs with the fence in `is_stalled` of the loop's context.
         fence(Ordering::SeqCst);
         let read = wake(&shared.stalled, &shared.events, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS);
         let carry_out =
@@ -214,15 +154,15 @@ impl State {
         }
     }
 
-    /// The payload of an event of the current batch. JavaScript passes on what the header said; anything else is
-    /// an empty payload.
+    /// The payload of an event of the current batch, by the offset and length of its header. Empty if they lie
+    /// outside of it.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
             let owned = self.batch.owned.get((offset & !OWNED) as usize).and_then(Option::as_ref);
             return owned.map_or(&[], Owned::bytes);
         }
         if offset & PARKED != 0 {
-            return self.parked.get((offset & !PARKED) as usize).map_or(&[], |parked| &parked.block);
+            return self.parked.get((offset & !PARKED) as usize);
         }
         let arena = if offset & OF_DROPPED == 0 { &self.batch.arena } else { &self.dropped.0.arena };
         let (offset, len) = ((offset & !OF_DROPPED) as usize, len as usize);
@@ -232,24 +172,24 @@ impl State {
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
     pub fn park(&mut self, offset: u32, len: u32) -> u32 {
         let block = self.payload(offset, len).to_vec();
-        let number = self.parked_so_far;
-        self.parked_so_far += 1;
-        self.parked.insert(Parked { number, block }) as u32 | PARKED
+        self.parked.park(block) as u32 | PARKED
     }
 
-    /// How many blocks were parked before the oldest that still is; a block names handlers that may be gone since.
-    pub fn unparked_so_far(&self) -> u64 {
-        self.parked.iter().map(|(_, parked)| parked.number).min().unwrap_or(self.parked_so_far)
-    }
-
-    pub fn parked_so_far(&self) -> u64 {
-        self.parked_so_far
-    }
-
+    /// Forgets a copy. Offsets that `park` has not returned are left alone.
     pub fn unpark(&mut self, offset: u32) {
         if offset & PARKED != 0 {
-            self.parked.try_remove((offset & !PARKED) as usize);
+            self.parked.unpark((offset & !PARKED) as usize);
         }
+    }
+
+    /// See [`ParkedBlocks::parked_so_far`].
+    pub fn parked_so_far(&self) -> u64 {
+        self.parked.parked_so_far()
+    }
+
+    /// See [`ParkedBlocks::unparked_so_far`].
+    pub fn unparked_so_far(&self) -> u64 {
+        self.parked.unparked_so_far()
     }
 
     /// Like `payload`, taking an owned one out of the batch. `None`: the payload is to be copied.
@@ -263,207 +203,132 @@ impl State {
     // ---- commands
 
     /// Appends a record without payload.
-    pub fn command(&mut self, op: Op, id: ConnId, arg: u32) {
-        self.commands.push(op, id, arg);
+    pub fn command(&mut self, op: Op, id: ExchangeId, arg: u32) {
+        self.commands().push(op, id, arg);
         self.after_command();
     }
 
     pub fn commands(&mut self) -> &mut CommandBatch {
-        &mut self.commands
+        self.outbox.commands()
     }
 
-    /// Counts a record's payload as sent on a connection.
-    pub fn count_sent(&mut self, id: ConnId, payload: usize) {
-        let slot = id.slot as usize;
-        if slot >= MAX_CONNECTIONS {
-            return;
-        }
-        if slot >= self.ledger.len() {
-            self.ledger.resize(slot + 1, Ledger::default());
-        }
-        let ledger = &mut self.ledger[slot];
-        if is_later(id.generation, ledger.generation) {
-            *ledger = Ledger { generation: id.generation, ..Ledger::default() };
-        }
-        // Bytes for a connection that is gone must not count for the next one in its slot.
-        if ledger.generation == id.generation {
-            ledger.sent = ledger.sent.wrapping_add(command_cost(payload));
-        }
-    }
-
-    /// `count_sent` for a message or a response, which unlike `tryEnd` come one after the other without a bound of their own.
-    pub fn count_answer(&mut self, id: ConnId, payload: usize) {
-        self.answered += payload;
-        self.count_sent(id, payload);
-    }
-
-    /// `None`: nothing was sent on this connection, or it is gone and another has its slot.
-    fn ledger(&mut self, id: ConnId) -> Option<&mut Ledger> {
-        self.ledger.get_mut(id.slot as usize).filter(|ledger| ledger.generation == id.generation)
-    }
-
-    /// Bytes the kernel refused, and those sent since that the loop has not seen.
-    pub fn backlog_and_flight(&mut self, id: ConnId) -> (usize, usize) {
-        let Some(sent) = self.ledger(id).map(|ledger| ledger.sent) else { return (0, 0) };
-        let account = self.event_loop.shared.slots.get(id.slot).account(id.generation);
-        account.map_or((0, 0), |Account { backlog, acked }| (backlog, sent.wrapping_sub(acked)))
-    }
-
-    /// What waits behind bytes the kernel has refused; 0 as long as it refuses none.
-    fn buffered(&mut self, id: ConnId) -> usize {
-        match self.backlog_and_flight(id) {
-            (0, _) => 0,
-            (backlog, flight) => backlog + flight,
-        }
-    }
-
-    /// Whether a message may be sent, and what to answer: 1, 0, or 2 for one that is dropped.
-    ///
-    /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is accepted
-    /// all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, id: ConnId, limit: usize) -> u32 {
-        let (backlog, flight) = self.backlog_and_flight(id);
-        if backlog == 0 && flight > SEND_WINDOW {
-            // As long as the original's own system call would take; then the answer is as true as its.
-            self.settle();
-        }
-        let buffered = self.buffered(id);
-        let Some(Ledger { warned, .. }) = self.ledger(id) else { return 1 };
-        if buffered == 0 {
-            *warned = false;
-            return 1;
-        }
-        let over = limit > 0 && buffered > limit;
-        if over && *warned {
-            return 2;
-        }
-        *warned = true;
-        0
-    }
-
-    /// `getBufferedAmount`, after which the program knows that the connection is slow.
-    pub fn tell_buffered(&mut self, id: ConnId) -> usize {
-        let buffered = self.buffered(id);
-        if let Some(ledger) = self.ledger(id).filter(|_| buffered > 0) {
-            ledger.warned = true;
-        }
-        buffered
-    }
-
-    /// Called after each command: what has grown large does not wait for the end of the tick.
+    /// Called after each command.
     pub fn after_command(&mut self) {
-        if self.commands.bytes() >= COMMAND_BATCH_BYTES {
+        if self.outbox.is_large() {
             self.flush();
         }
     }
 
-    /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory; the loop never
-    /// waits for JavaScript, so this ends.
+    /// Hands all commands over; see [`Outbox::flush`].
     pub fn flush(&mut self) {
-        if self.commands.is_empty() {
-            return;
+        match self.outbox.flush(&self.event_loop) {
+            Flushed::Room => {}
+            Flushed::ReliefDue => self.call_args.put(RELIEF_DUE, &[1]),
         }
-        self.event_loop.flush(&mut self.commands);
-        self.handed_over = self.handed_over.wrapping_add(1);
-        if self.is_alone && self.answered >= YIELD_BYTES {
-            self.answered = 0;
-            std::thread::yield_now();
-        }
-        let shared = &self.event_loop.shared;
-        while shared.commands.bytes() >= COMMAND_QUEUE_BYTES && self.event_loop.is_running() {
-            if !shared.dropped.is_empty() {
-                // The loop may wait in turn until JavaScript hears of what was dropped: it does so at once.
-                self.registers.put(RELIEF_DUE, &[1]);
-                return;
-            }
-            let is_told = || !shared.dropped.is_empty();
-            shared.commands.wait_for_room(COMMAND_QUEUE_BYTES, LONGEST_WAIT, is_told);
-        }
+        #[cfg(debug_assertions)]
+        self.check_accounts();
     }
 
-    /// Called every so many events while a batch is worked through: answers leave after one of the intervals above, however
-    /// long the handlers take. Returns after how many events to call again.
+    /// Panics if one of the accounts of the JavaScript side does not balance; each `check` says why it is
+    /// right at any time, although the loop counts on meanwhile. Called when all that was collected has been
+    /// handed over.
+    #[cfg(debug_assertions)]
+    fn check_accounts(&mut self) {
+        self.ledgers.check(&self.event_loop.shared.slots);
+        self.outbox.check(&self.event_loop);
+        self.parked.check();
+        assert!(self.cursor <= self.batch.headers.len(), "events shown that there are not");
+        let (dropped, shown) = &self.dropped;
+        assert!(*shown <= dropped.headers.len(), "dropped messages shown that there are not");
+    }
+
+    /// Called before a batch is worked through; returns after how many events to call `flush_due`.
+    pub fn start_stretch(&mut self) -> u32 {
+        self.outbox.start_stretch()
+    }
+
+    /// Called every so many events while a batch is worked through; returns after how many to call again.
     pub fn flush_due(&mut self, events: u32) -> u32 {
         self.flush();
-        let now = Instant::now();
-        let each = (now - self.last_flush).as_nanos() as u64 / u64::from(events.max(1));
-        self.last_flush = now;
-        let cheap = each < CHEAP_EVENT.as_nanos() as u64;
-        let interval = match (cheap, self.is_alone) {
-            (true, _) => FLUSH_INTERVAL,
-            (false, true) => LONE_FLUSH_INTERVAL,
-            (false, false) => BUSY_FLUSH_INTERVAL,
-        };
-        let fitting = interval.as_nanos() as u64 / each.max(1);
-        // Growing slowly: one cheap stretch says little about the next handler.
-        self.stride = (fitting as u32).clamp(1, (self.stride * 2).min(MAX_STRIDE));
-        self.stride
+        self.outbox.next_stretch(events)
     }
 
-    /// Called before a batch is worked through; returns after how many events to call `flush_due`. What the last
-    /// handlers took is the best guess for the next ones.
-    pub fn start_stretch(&mut self) -> u32 {
-        self.last_flush = Instant::now();
-        self.stride
-    }
-
-    /// Hands all commands over and waits until the loop has carried them out and tried to write (or a tenth of a second has passed).
+    /// Hands all commands over and waits until the loop has carried them out and tried to write, or a tenth
+    /// of a second has passed.
     pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
-            self.wait_urgently();
+            self.outbox.wait(&self.event_loop);
         }
     }
 
-    /// The loop must not wait for JavaScript meanwhile. It drops what it has to: as much as there were commands queued.
-    fn wait_urgently(&self) -> bool {
-        let shared = &self.event_loop.shared;
-        shared.urgent.store(true, Ordering::SeqCst);
-        if shared.drops_stalled.load(Ordering::SeqCst) {
-            self.event_loop.wake();
-        }
-        let is_settled = shared.settled.wait(self.handed_over, LONGEST_WAIT);
-        shared.urgent.store(false, Ordering::SeqCst);
-        is_settled
-    }
-
-    /// Hands all commands over and waits until the loop has carried them out, however long its turn takes: it never waits
-    /// for JavaScript, and every turn of it is bounded.
+    /// Hands all commands over and waits until the loop has carried them out, however many turns it takes. It
+    /// ends: the loop does not wait for JavaScript meanwhile, and its turns are bounded.
     pub fn finish(&mut self) {
         self.flush();
-        while self.event_loop.is_running() && !self.wait_urgently() {}
-    }
-
-    /// The environment ends: waits until what was accepted for sending has reached the kernel, as long as that gets on.
-    pub fn drain(&mut self) {
-        if self.commands.is_empty() && self.drained == Some(self.handed_over) {
-            return;
-        }
-        let end = Instant::now() + LONGEST_DRAIN;
-        self.settle();
-        self.drained = Some(self.handed_over);
-        let shared = &self.event_loop.shared;
-        let (mut left, mut progress) = (shared.unsent.load(Ordering::SeqCst), Instant::now());
-        while left > 0 && self.event_loop.is_running() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(1));
-            let now = shared.unsent.load(Ordering::SeqCst);
-            if now != left {
-                (left, progress) = (now, Instant::now());
-            } else if progress.elapsed() > LONGEST_WAIT {
-                return;
-            }
-        }
-    }
-
-    /// The environment ends: what its `exit` listeners sent leaves. What JavaScript may still ask is answered from here on as if everything were dropped.
-    pub fn end(&mut self) {
-        self.drain();
-        self.registers.put(ANSWER, &[GONE]);
+        while self.event_loop.is_running() && !self.outbox.wait(&self.event_loop) {}
     }
 
     /// Sends a rare command, behind everything collected so far.
     pub fn control(&mut self, control: Control) {
-        self.event_loop.push_control(&mut self.commands, control);
+        self.outbox.control(&self.event_loop, control);
         self.flush();
+    }
+
+    // ---- accounts
+
+    /// Counts a record's payload as sent on a connection.
+    pub fn count_sent(&mut self, id: ExchangeId, payload: usize) {
+        self.ledgers.count_sent(id, payload);
+    }
+
+    /// `count_sent` for a message or a response. Unlike those of `tryEnd` no window bounds their bytes, so
+    /// the flush policy counts them as well.
+    pub fn count_answer(&mut self, id: ExchangeId, payload: usize) {
+        self.outbox.count_answer(payload);
+        self.ledgers.count_sent(id, payload);
+    }
+
+    /// See [`Ledgers::backlog_and_flight`].
+    pub fn backlog_and_flight(&mut self, id: ExchangeId) -> (usize, usize) {
+        self.ledgers.backlog_and_flight(id, &self.event_loop.shared.slots)
+    }
+
+    /// See [`Ledgers::admit`].
+    pub fn admit(&mut self, id: ExchangeId, limit: usize) -> Answer {
+        if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
+            // Takes as long as the system call that the original makes here, and then the answer is as true
+            // as its.
+            self.settle();
+        }
+        self.ledgers.admit(id, limit, &self.event_loop.shared.slots)
+    }
+
+    /// See [`Ledgers::tell_buffered`].
+    pub fn tell_buffered(&mut self, id: ExchangeId) -> usize {
+        self.ledgers.tell_buffered(id, &self.event_loop.shared.slots)
+    }
+
+    // ---- the end
+
+    /// Called when the environment ends: waits until the kernel has taken everything that was accepted for
+    /// sending, for as long as it goes on taking bytes.
+    pub fn drain(&mut self) {
+        if self.outbox.is_drained() {
+            return;
+        }
+        let end = end_of_drain();
+        self.settle();
+        self.outbox.wait_until_sent(&self.event_loop, end);
+    }
+
+    /// Called when the environment ends, after its `exit` listeners: what those sent leaves as well. A
+    /// runtime may still run JavaScript afterwards, which finds the answer of a connection that is gone in
+    /// the call arguments.
+    pub fn end(&mut self) {
+        self.drain();
+        #[cfg(debug_assertions)]
+        self.ledgers.check_all(&self.event_loop.shared.slots);
+        self.call_args.put(ANSWER, &[Answer::Dropped as u32]);
     }
 }

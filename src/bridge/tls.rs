@@ -1,6 +1,7 @@
-//! What an SSLApp asks of its engine beside what every app does: certificates by server name.
+//! The exported functions of an SSLApp alone: certificates by server name.
 
-use super::{control, place};
+use super::engine::control;
+use super::place;
 use crate::event_loop::{Control, tls};
 use napi::Result;
 use napi_derive::napi;
@@ -30,7 +31,7 @@ fn settings(options: TlsOptions) -> Result<Option<Arc<tls::Settings>>> {
     tls::settings(&options).map_err(|error| napi::Error::from_reason(error.to_string()))
 }
 
-/// A new SSLApp. The error's text is the cause.
+/// Adds an SSLApp. The text of the error is its cause.
 #[napi]
 pub fn add_secure_app(engine: u32, app: u32, options: TlsOptions) -> Result<()> {
     let settings = settings(options)?;
@@ -51,15 +52,15 @@ pub fn remove_server_name(engine: u32, app: u32, name: String) {
     control(engine, Control::ServerNames { app, change: tls::Change::Remove { name } });
 }
 
-/// From here on `ServerName` events come, each to be answered.
+/// From here on the loop sends `ServerName` events, each of which JavaScript answers.
 #[napi]
 pub fn ask_for_missing_names(engine: u32, app: u32) {
     control(engine, Control::ServerNames { app, change: tls::Change::AskForMissing });
 }
 
-/// TLS handshakes that did not come about.
+/// How many TLS handshakes have failed.
 #[napi]
 pub fn failed_handshakes(engine: u32) -> f64 {
-    place::with(engine, |state| state.event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64)
+    place::with(engine, |session| session.event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64)
         .unwrap_or_default()
 }

@@ -1,7 +1,10 @@
-//! JavaScript values to Rust and back, straight through `napi-sys`: what the hot calls need and nothing more.
+//! JavaScript values to Rust and back, straight through `napi-sys`, as far as the functions of `calls` need
+//! it.
 //!
-//! Nearly all `unsafe` of the crate is here. The functions are safe to call from a native callback with the `env`
-//! and the values it was given; they check types, so that a wrong argument is a `None`, never undefined behaviour.
+//! The functions are safe to call from a native callback with the `env` and the values it was given; they
+//! check types, so that a wrong argument is a `None`, never undefined behaviour. Most `unsafe` of the crate
+//! is here and in `wake.rs`; the rest is at the border to N-API elsewhere in `bridge`, and to the kernel in
+//! `event_loop/net/uring.rs`.
 
 use crate::channel::buffers::{Blocks, Owned};
 use napi_sys as sys;
@@ -12,7 +15,7 @@ use std::sync::Arc;
 pub type Env = sys::napi_env;
 pub type Value = sys::napi_value;
 
-/// Most arguments any hot function takes.
+/// The most arguments that a function of `calls` takes.
 pub const MAX_ARGUMENTS: usize = 9;
 
 /// The arguments of one native call.
@@ -22,8 +25,9 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the first `count` arguments (missing ones are `undefined`; those behind must not be asked for, and are no
-    /// value of any type) and the data pointer the function was created with.
+    /// Reads the first `count` arguments and the data pointer the function was created with. Arguments that
+    /// are missing are `undefined`. Those behind `count` are null, which every function here treats as a
+    /// value of the wrong type.
     ///
     /// # Safety
     /// `env` and `info` must be those the current native callback was called with.
@@ -42,7 +46,7 @@ impl Arguments {
         self.values[index]
     }
 
-    /// The argument as `ToUint32` would have it; 0 for what is no number.
+    /// The argument converted as by `ToUint32`; 0 if it is no number.
     pub fn u32(&self, index: usize) -> u32 {
         let mut result = 0;
         // SAFETY: value and env belong to the current call; a wrong type leaves `result` alone.
@@ -58,16 +62,16 @@ impl Arguments {
     }
 }
 
-/// Memory of a typed array that JavaScript leaves numbers in: reading them there costs nothing, each argument of a call some
-/// nanoseconds.
+/// The memory of a typed array that both sides read and write numbers in: that costs nothing, while each
+/// argument of a call costs some nanoseconds.
 pub struct Words {
     start: *mut u32,
     len: usize,
 }
 
 impl Words {
-    /// Of a Uint32Array, which is kept alive for as long as the environment lives, and must not be detached. `None`:
-    /// it is something else.
+    /// The memory of a Uint32Array, which is kept alive for as long as the environment lives. Our JavaScript
+    /// never detaches it. `None`: the value is something else.
     pub fn of(env: Env, array: Value) -> Option<Self> {
         let (mut kind, mut len, mut data, mut reference) = (0, 0, ptr::null_mut(), ptr::null_mut());
         // SAFETY: plain calls with a value of the current scope.
@@ -89,7 +93,7 @@ impl Words {
         Some(Words { start: data.cast(), len })
     }
 
-    /// The first ones; 0 where there is none.
+    /// Reads the first words; 0 behind the end of the array.
     pub fn read<const COUNT: usize>(&self) -> [u32; COUNT] {
         let mut words = [0; COUNT];
         // SAFETY: within the memory, which lives; on the JavaScript thread, so nobody writes to it meanwhile.
@@ -101,16 +105,16 @@ impl Words {
         self.len
     }
 
-    /// From `index` on, if they fit.
+    /// Writes words from `index` on, if they fit.
     pub fn put(&mut self, index: usize, words: &[u32]) {
         if index.saturating_add(words.len()) <= self.len {
-            // SAFETY: as above.
+            // SAFETY: within the memory, as in `read`.
             unsafe { ptr::copy_nonoverlapping(words.as_ptr(), self.start.add(index), words.len()) };
         }
     }
 }
 
-/// Room that is tried first for a string whose length is unknown.
+/// The room that is tried first for a string, whose length is not known.
 const STRING_GUESS: usize = 512;
 
 /// Appends a string as UTF-8. `None`: the value is no string.
@@ -126,10 +130,11 @@ pub fn append_string(env: Env, value: Value, out: &mut Vec<u8>) -> Option<usize>
     if status != sys::Status::napi_ok {
         return None;
     }
-    // A text that may have been cut (at a character of up to four bytes, before the NUL) is read again in full.
+    // A text that may have been cut (before a character of up to four bytes, and the NUL) is read again in
+    // full.
     if copied + 5 > room {
         let mut len = 0;
-        // SAFETY: a null buffer asks for the length only; then there is room for it and the NUL.
+        // SAFETY: a null buffer asks for the length only; the second call has room for that and the NUL.
         unsafe {
             sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut len);
             out.reserve(len + 1);
@@ -144,7 +149,7 @@ pub fn append_string(env: Env, value: Value, out: &mut Vec<u8>) -> Option<usize>
 
 /// The bytes of an ArrayBuffer or a view (typed array, Buffer, DataView). `None` for anything else.
 ///
-/// The slice is valid until JavaScript runs again, which no caller lets happen while it holds the slice.
+/// The slice is valid until JavaScript runs again: no caller calls into JavaScript while it holds the slice.
 pub fn view_bytes<'a>(env: Env, value: Value) -> Option<&'a [u8]> {
     let (mut is, mut data, mut len) = (false, ptr::null_mut(), 0);
     // SAFETY: `napi_is_buffer` is true for every ArrayBufferView, and then the info is that of the view; the
@@ -167,7 +172,8 @@ pub fn view_bytes<'a>(env: Env, value: Value) -> Option<&'a [u8]> {
     }
 }
 
-/// Appends text or data. `None`: neither; the caller sorts out `undefined`, SharedArrayBuffer and errors.
+/// Appends text or data. `None`: the value is neither; our JavaScript tells `undefined`, SharedArrayBuffer
+/// and errors apart.
 pub fn append_data(env: Env, value: Value, out: &mut Vec<u8>) -> Option<usize> {
     append_string(env, value, out).or_else(|| {
         let bytes = view_bytes(env, value)?;
@@ -179,7 +185,7 @@ pub fn append_data(env: Env, value: Value, out: &mut Vec<u8>) -> Option<usize> {
 /// The length in bytes of text or data.
 pub fn byte_length(env: Env, value: Value) -> Option<usize> {
     let mut len = 0;
-    // SAFETY: a null buffer asks for the length only; a wrong type is a status.
+    // SAFETY: a null buffer asks for the length only; for a wrong type the call fails.
     let status = unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut len) };
     if status == sys::Status::napi_ok { Some(len) } else { view_bytes(env, value).map(<[u8]>::len) }
 }
@@ -202,7 +208,7 @@ pub fn undefined() -> Value {
     ptr::null_mut()
 }
 
-/// Node replaces what is not UTF-8.
+/// A string of UTF-8. Node replaces invalid sequences.
 pub fn utf8(env: Env, bytes: &[u8]) -> Value {
     let mut result = ptr::null_mut();
     // SAFETY: pointer and length are those of `bytes`, which Node copies.
@@ -217,7 +223,7 @@ pub fn object(env: Env) -> Value {
     result
 }
 
-/// Where `undefined()` will not do: as a value among others.
+/// `undefined` as an element or a property, for which the null of `undefined()` is no value.
 pub fn undefined_value(env: Env) -> Value {
     let mut result = ptr::null_mut();
     // SAFETY: as above.
@@ -257,21 +263,22 @@ pub fn array_buffer(env: Env, bytes: &[u8]) -> Value {
     result
 }
 
-/// Memory of ours that JavaScript sees.
+/// Memory of the loop that JavaScript sees. The ArrayBuffer owns it until `take_back`.
 struct Lent {
     owned: Owned,
     home: Arc<Blocks>,
 }
 
-/// An ArrayBuffer over `owned` itself, or a copy where the runtime allows no external memory (Electron). Its buffer goes
-/// back to `home` when the ArrayBuffer is detached or collected.
+/// An ArrayBuffer over `owned` itself, or a copy where the runtime allows no external memory (Electron). Its
+/// buffer goes back to `home` when the ArrayBuffer is detached or collected.
 pub fn external_array_buffer(env: Env, owned: Owned, home: &Arc<Blocks>) -> Value {
     let mut lent = Box::new(Lent { owned, home: home.clone() });
     let bytes = lent.owned.bytes_mut();
     let (data, len) = (bytes.as_mut_ptr(), bytes.len());
     let hint = Box::into_raw(lent);
     let mut result = ptr::null_mut();
-    // SAFETY: the memory lives until `take_back` is called with the hint, once, when the buffer is collected.
+    // SAFETY: the memory lives until Node calls `take_back` with the hint, once, when the buffer is detached
+    // or collected.
     let status = unsafe {
         sys::napi_create_external_arraybuffer(
             env,
@@ -285,7 +292,7 @@ pub fn external_array_buffer(env: Env, owned: Owned, home: &Arc<Blocks>) -> Valu
     if status == sys::Status::napi_ok {
         return result;
     }
-    // SAFETY: Node did not take the memory, so it is still ours.
+    // SAFETY: Node did not take the memory, so the box is still ours.
     let lent = unsafe { Box::from_raw(hint) };
     array_buffer(env, lent.owned.bytes())
 }
@@ -296,19 +303,19 @@ unsafe extern "C" fn take_back(_env: Env, _data: *mut c_void, hint: *mut c_void)
     lent.home.give(lent.owned.into_buffer());
 }
 
-/// Takes an ArrayBuffer's memory away from JavaScript, which sees it with a length of 0 from then on.
+/// Takes the memory of an ArrayBuffer away from JavaScript, for which its length is 0 from then on.
 pub fn detach(env: Env, buffer: Value) {
-    // SAFETY: a value of the current scope; what is no ArrayBuffer, or may not be detached, is a status.
+    // SAFETY: a value of the current scope; if it is no ArrayBuffer, or may not be detached, the call fails.
     unsafe { sys::napi_detach_arraybuffer(env, buffer) };
 }
 
-/// Emits `uncaughtException` for an error a handler threw; ends the process when nobody listens.
+/// Emits `uncaughtException` for an error that a handler threw. Without a listener Node ends the process.
 pub fn fatal_exception(env: Env, error: Value) {
     // SAFETY: plain call with a value of the current scope.
     unsafe { sys::napi_fatal_exception(env, error) };
 }
 
-/// A function of JavaScript over a native callback.
+/// A JavaScript function that calls a native callback.
 pub fn function(env: Env, name: &str, callback: sys::napi_callback, data: *mut c_void) -> Value {
     let mut result = ptr::null_mut();
     // SAFETY: name pointer and length belong together; `data` is handed back to the callback untouched.

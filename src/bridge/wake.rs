@@ -1,10 +1,11 @@
 //! How the loop wakes the JavaScript thread, and how that calls back into JavaScript.
 //!
-//! On Node by an async handle of libuv, whose functions Node exports to addons. A threadsafe function ends at the same
-//! eventfd, but writes to it with its mutex held: the thread it wakes takes the core, waits for that mutex and gives the
-//! core back, two switches and two `futex` calls more for each wake. Other runtimes have no libuv, or half of one.
+//! On Node the loop uses an async handle of libuv, whose functions Node exports to addons. A threadsafe
+//! function writes to the same eventfd, but with its mutex held: the thread it wakes takes the core, waits
+//! for that mutex and gives the core back, which costs two switches and two `futex` calls more for each wake.
+//! Other runtimes have no libuv, or a part of it; there the loop uses a threadsafe function.
 
-use super::processors;
+use super::flush::share_a_lone_processor;
 use super::value::{self, Env, Value};
 use crate::channel::WakeJs;
 use napi::{Error, Result};
@@ -22,14 +23,16 @@ pub enum Wake {
     Threadsafe(sys::napi_threadsafe_function),
 }
 
-// SAFETY: both kinds may be called from any thread. They live until the loop thread, the only one that does, is joined.
+// SAFETY: both kinds may be used from any thread. They live until the loop thread, the only other one that
+// uses them, has been joined.
 unsafe impl Send for Wake {}
 // SAFETY: as above.
 unsafe impl Sync for Wake {}
 
 impl WakeJs for Wake {
     fn wake(&self) {
-        // SAFETY: see above. A failure means that the environment is closing, when nobody needs to be woken.
+        // SAFETY: the handle or function lives, as above. A failure means that the environment is closing,
+        // and then nobody needs to be woken.
         unsafe {
             match *self {
                 Wake::Async(Async { uv, handle }) => {
@@ -44,7 +47,7 @@ impl WakeJs for Wake {
     }
 
     fn loop_starts(&self) {
-        processors::share_a_lone_one();
+        share_a_lone_processor();
     }
 }
 
@@ -58,20 +61,20 @@ impl Wake {
         }
     }
 
-    /// Adds what is to happen when the environment ends.
+    /// Has `at_end` called when the environment ends.
     pub fn at_end(&self, env: Env, at_end: AtEnd) {
         match *self {
             Wake::Async(handle) => handle.at_end(env, at_end),
             Wake::Threadsafe(_) => {
                 let data = Box::into_raw(Box::new(at_end));
-                // SAFETY: the hook gets the pointer just leaked. It is added after the threadsafe function was made,
-                // hence runs before that is finalized.
+                // SAFETY: the hook gets the pointer just leaked. It was added after the threadsafe function
+                // was created, so it runs before that is finalized.
                 unsafe { sys::napi_add_env_cleanup_hook(env, Some(run_at_end), data.cast()) };
             }
         }
     }
 
-    /// Whether the process lives on for this.
+    /// Sets whether the process lives on for this.
     pub fn keep_alive(&self, env: Env, keep: bool) {
         // SAFETY: called on the JavaScript thread, with what belongs to its environment.
         unsafe {
@@ -92,14 +95,14 @@ impl Wake {
 // ---- libuv
 
 type UvHandle = *mut c_void;
-/// Callbacks, and functions of one handle.
+/// A callback, or a function, of one handle and nothing else.
 type OfHandle = unsafe extern "C" fn(UvHandle);
 type HandleSize = unsafe extern "C" fn(kind: c_int) -> usize;
 type AsyncInit = unsafe extern "C" fn(*mut sys::uv_loop_s, UvHandle, OfHandle) -> c_int;
 type AsyncSend = unsafe extern "C" fn(UvHandle) -> c_int;
 type Close = unsafe extern "C" fn(UvHandle, OfHandle);
 
-/// The functions used, by their C names without `uv_`.
+/// The functions that are used, by their C names without `uv_`.
 #[derive(Clone, Copy)]
 struct Libuv {
     handle_size: HandleSize,
@@ -114,11 +117,11 @@ struct Libuv {
 const UV_ASYNC: c_int = 1;
 
 impl Libuv {
-    /// `None` where the process does not export them all.
+    /// Looks for the functions in the process. `None`: it does not export all of them.
     fn find() -> Option<Self> {
         type Symbol = *mut c_void;
         fn symbol(name: &CStr) -> Option<Symbol> {
-            // SAFETY: a plain look-up by name.
+            // SAFETY: `dlsym` only looks the name up.
             let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
             (!found.is_null()).then_some(found)
         }
@@ -136,18 +139,18 @@ impl Libuv {
     }
 }
 
-/// An async handle, which belongs to the environment's event loop until `at_end`.
+/// An async handle. It belongs to the event loop of the environment until `close`.
 #[derive(Clone, Copy)]
 pub struct Async {
     uv: Libuv,
     handle: UvHandle,
 }
 
-/// What the handle's data points to.
+/// The data of a handle, which owns it until `on_closed`.
 struct Pump {
     env: Env,
     function: sys::napi_ref,
-    /// The memory of the handle, in words so that it is aligned for whatever libuv has in it.
+    /// The memory of the handle, in words large enough to align every member that libuv has in it.
     _handle: Box<[u128]>,
     hook: sys::napi_async_cleanup_hook_handle,
     at_end: Option<AtEnd>,
@@ -157,8 +160,8 @@ impl Async {
     fn new(env: Env, pump: Value, uv: Libuv) -> Result<Self> {
         let failed = || Error::from_reason("the event loop of the runtime could not be reached");
         let (mut event_loop, mut function) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: called on the JavaScript thread during a native call. The handle has the size libuv asks for and lives
-        // until `on_closed`, and so does its data.
+        // SAFETY: called on the JavaScript thread during a native call. The handle has the size libuv asks
+        // for and lives until `on_closed`, and so does its data.
         unsafe {
             if sys::napi_get_uv_event_loop(env, &mut event_loop) != sys::Status::napi_ok {
                 return Err(failed());
@@ -180,28 +183,29 @@ impl Async {
     }
 
     fn at_end(self, env: Env, at_end: AtEnd) {
-        // SAFETY: on the JavaScript thread, where alone the data of the handle is used. The hook gets the handle, which
-        // lives until that has closed it.
+        // SAFETY: on the JavaScript thread, the only one that uses the data of the handle. The hook gets the
+        // handle, which lives until the hook has closed it.
         unsafe {
             let pump = *data_of(self.handle);
             (*pump).at_end = Some(at_end);
             let data = Box::into_raw(Box::new(self)).cast();
-            // Asynchronous, since the environment has to run its event loop until the handle is closed.
+            // An asynchronous hook, because the environment has to run its event loop until the handle is
+            // closed.
             sys::napi_add_async_cleanup_hook(env, Some(close), data, &mut (*pump).hook);
         }
     }
 }
 
 unsafe extern "C" fn on_wake(handle: UvHandle) {
-    // SAFETY: libuv calls this on the JavaScript thread with the handle of an `Async` that is not closed; the data is
-    // its Pump.
+    // SAFETY: libuv calls this on the JavaScript thread with the handle of an `Async` that is not closed; the
+    // data is its Pump.
     unsafe {
         let pump = *data_of(handle);
         call(&*pump);
     }
 }
 
-/// The place of its data, which is the first member of every handle by libuv's ABI.
+/// Where a handle has its data: it is the first member of every handle, by libuv's ABI.
 fn data_of(handle: UvHandle) -> *mut *mut Pump {
     handle.cast()
 }
@@ -211,8 +215,8 @@ fn call(pump: &Pump) {
     let env = pump.env;
     let (mut scope, mut function) = (ptr::null_mut(), ptr::null_mut());
     let (mut global, mut error) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: on the JavaScript thread of a live environment; values are used within the scope only. Without an async
-    // context, as in the original.
+    // SAFETY: on the JavaScript thread of a live environment; values are used within the scope only. Without
+    // an async context, as in the original.
     unsafe {
         if sys::napi_open_handle_scope(env, &mut scope) != sys::Status::napi_ok {
             return;
@@ -221,7 +225,8 @@ fn call(pump: &Pump) {
         sys::napi_get_global(env, &mut global);
         let none = ptr::null_mut();
         let status = sys::napi_make_callback(env, none, global, function, 0, ptr::null(), ptr::null_mut());
-        // The pump catches what handlers throw; what comes here is the end of the environment, or a fault of ours.
+        // The pump catches the errors of handlers. This one means that the environment ends, or that the pump
+        // has a fault.
         if status == sys::Status::napi_pending_exception
             && sys::napi_get_and_clear_last_exception(env, &mut error) == sys::Status::napi_ok
         {
@@ -231,7 +236,8 @@ fn call(pump: &Pump) {
     }
 }
 
-/// The environment ends: the loop first, so that nobody sends any more, then the handle.
+/// Called when the environment ends. The loop stops first, so that nobody sends any more; then the handle is
+/// closed.
 unsafe extern "C" fn close(_hook: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
     // SAFETY: the data is the box `at_end` leaked; a hook runs once, on the JavaScript thread.
     unsafe {
@@ -246,7 +252,8 @@ unsafe extern "C" fn close(_hook: sys::napi_async_cleanup_hook_handle, data: *mu
 }
 
 unsafe extern "C" fn on_closed(handle: UvHandle) {
-    // SAFETY: libuv is done with the handle, whose data is the box `new` leaked; nobody else has either any more.
+    // SAFETY: libuv is done with the handle, whose data is the box `new` leaked; nobody else has either of
+    // them any more.
     unsafe {
         let pump = Box::from_raw(*data_of(handle));
         sys::napi_remove_async_cleanup_hook(pump.hook);
@@ -287,8 +294,8 @@ unsafe extern "C" fn call_pump(env: Env, pump: Value, _context: *mut c_void, _da
     if env.is_null() || pump.is_null() {
         return;
     }
-    // SAFETY: Node calls this on the JavaScript thread with a live env and function. An exception (the environment
-    // is being terminated; the pump catches all others) stays pending for Node to see.
+    // SAFETY: Node calls this on the JavaScript thread with a live env and function. An exception (the
+    // environment is being terminated; the pump catches all others) stays pending for Node to see.
     unsafe {
         let mut receiver = ptr::null_mut();
         sys::napi_get_undefined(env, &mut receiver);

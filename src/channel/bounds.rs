@@ -16,8 +16,6 @@ pub const COMMAND_QUEUE_BYTES: usize = 4 << 20;
 pub const COMMAND_BATCH_BYTES: usize = 256 << 10;
 /// Payloads of commands from this size on are moved by ownership instead of through the arena.
 pub const OWNED_PAYLOAD: usize = 8 << 10;
-/// The same for events, whose copies into JavaScript cost less than an ArrayBuffer over memory of ours up to here.
-pub const OWNED_EVENT: usize = 32 << 10;
 /// A batch of events larger than this is handed over at once, not at the end of the turn: what is read next finds
 /// memory that is still in the processor's cache.
 pub const EVENT_BATCH_BYTES: usize = 512 << 10;

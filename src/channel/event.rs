@@ -1,29 +1,9 @@
 //! Events on their way to JavaScript.
 
-use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS, OWNED_EVENT};
+use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS};
 use super::buffers::{Owned, clear_bounded};
-use super::layout::{ConnId, EVENT_WORDS, EventKind, MOST_ARENA, OF_DROPPED, OWNED};
+use super::layout::{EventHeader, EventKind, ExchangeId, MOST_ARENA, OF_DROPPED, OWNED, OWNED_EVENT};
 use super::mailbox::Batch;
-
-/// One event, eight words as JavaScript reads them.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct EventHeader {
-    pub kind: u32,
-    pub slot: u32,
-    pub generation: u32,
-    pub a: u32,
-    pub b: u32,
-    pub c: u32,
-    pub offset: u32,
-    pub len: u32,
-}
-
-impl EventHeader {
-    pub fn words(&self) -> [u32; EVENT_WORDS] {
-        [self.kind, self.slot, self.generation, self.a, self.b, self.c, self.offset, self.len]
-    }
-}
 
 #[derive(Default)]
 pub struct EventBatch {
@@ -43,7 +23,7 @@ impl EventBatch {
     }
 
     /// An event with its payload copied into the arena.
-    pub fn push(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
+    pub fn push(&mut self, kind: EventKind, id: ExchangeId, args: [u32; 3], payload: &[u8]) {
         if self.arena.len() >= MOST_ARENA {
             return self.push_owned(kind, id, args, payload.to_vec().into());
         }
@@ -54,7 +34,7 @@ impl EventBatch {
     pub fn push_with(
         &mut self,
         kind: EventKind,
-        id: ConnId,
+        id: ExchangeId,
         args: [u32; 3],
         write: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -68,7 +48,7 @@ impl EventBatch {
     pub fn try_push_with<E>(
         &mut self,
         kind: EventKind,
-        id: ConnId,
+        id: ExchangeId,
         args: [u32; 3],
         write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<(), E> {
@@ -87,14 +67,14 @@ impl EventBatch {
     }
 
     /// A `Dropped` event, whose payload is a range of the arena that other events have, too.
-    pub fn push_dropped(&mut self, id: ConnId, binary: bool, offset: usize, len: usize) {
+    pub fn push_dropped(&mut self, id: ExchangeId, binary: bool, offset: usize, len: usize) {
         debug_assert!(offset < MOST_ARENA, "the queue's bound comes first");
         let offset = offset as u32 | OF_DROPPED;
         self.push_header(EventKind::Dropped, id, [u32::from(binary), 0, 0], offset, len as u32);
     }
 
     /// An event whose payload takes its memory along.
-    pub fn push_owned(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Owned) {
+    pub fn push_owned(&mut self, kind: EventKind, id: ExchangeId, args: [u32; 3], payload: Owned) {
         let (len, offset) = (payload.bytes().len(), self.owned.len() as u32 | OWNED);
         // All of its memory is held for it.
         self.owned_bytes += payload.held();
@@ -102,8 +82,8 @@ impl EventBatch {
         self.push_header(kind, id, args, offset, len as u32);
     }
 
-    fn push_header(&mut self, kind: EventKind, id: ConnId, [a, b, c]: [u32; 3], offset: u32, len: u32) {
-        let ConnId { slot, generation } = id;
+    fn push_header(&mut self, kind: EventKind, id: ExchangeId, [a, b, c]: [u32; 3], offset: u32, len: u32) {
+        let ExchangeId { slot, generation } = id;
         self.headers.push(EventHeader { kind: kind as u32, slot, generation, a, b, c, offset, len });
     }
 }
@@ -133,9 +113,9 @@ mod tests {
     #[test]
     fn large_event_payloads_move_by_ownership() {
         let mut batch = EventBatch::default();
-        batch.push(EventKind::Message, ConnId::default(), [1, 0, 0], b"abc");
-        batch.push_owned(EventKind::Message, ConnId::default(), [0; 3], vec![9; 10].into());
-        assert_eq!(batch.headers[0].words(), [6, 0, 0, 1, 0, 0, 0, 3]);
+        batch.push(EventKind::Message, ExchangeId::default(), [1, 0, 0], b"abc");
+        batch.push_owned(EventKind::Message, ExchangeId::default(), [0; 3], vec![9; 10].into());
+        assert_eq!(batch.headers[0].words(), [EventKind::Message as u32, 0, 0, 1, 0, 0, 0, 3]);
         assert_eq!(batch.headers[1].offset, OWNED);
         assert_eq!(batch.owned[0].as_ref().expect("payload").bytes(), [9; 10]);
         assert_eq!(batch.bytes(), 3 + 10 + 64);
@@ -143,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_cannot_be_written_leaves_nothing_behind() {
-        let (mut batch, id) = (EventBatch::default(), ConnId::default());
+        let (mut batch, id) = (EventBatch::default(), ExchangeId::default());
         batch.push(EventKind::Message, id, [0; 3], b"before");
         let mut write = |len: usize, result| {
             batch.try_push_with(EventKind::Message, id, [0; 3], |arena| {

@@ -1,79 +1,272 @@
-//! The numbers and flags by which the two sides understand each other.
+//! What crosses between the two sides, declared once: the Rust items below are made of it, and the text of
+//! `lib/layout.js`, which a test compares. After a change here write that file with
+//! `UPDATE=1 cargo test --no-default-features layout`.
 
-/// A connection as both sides name it. The generation makes a command or event for an earlier user of the slot void.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct ConnId {
-    pub slot: u32,
-    pub generation: u32,
+mod exchange;
+mod javascript;
+mod macros;
+mod words;
+
+pub use exchange::ExchangeId;
+use javascript::{
+    Literal, Part, bit_field_function, deliver_function, event_docs, pascal, put_function, screaming,
+};
+use macros::{layout, numbers, read_fields, write_fields};
+use words::longest;
+pub use words::{BitField, Field};
+
+/// The name that the loop's modules still have for it.
+pub type ConnId = ExchangeId;
+
+layout! {
+    /// One event, as JavaScript reads it.
+    header EventHeader {
+        kind,
+        slot,
+        generation,
+        a,
+        b,
+        c,
+        offset,
+        len,
+    }
+
+    events {
+        /// A request head, with the first handler that matches; payload: a request block (`request_block`).
+        Request { handler: u32, flags: u32, app: u32 },
+        /// Body bytes; `flags` may have `BODY_LAST`, `remaining` is still to come, or [`UNKNOWN_LENGTH`].
+        Data { flags: u32, remaining: u64 },
+        /// All that was accepted for this response has left; `onWritable`.
+        Writable { exchange: u32 },
+        /// The peer closed its sending side while a response is pending.
+        PeerEnd,
+        /// The loop closed the connection while JavaScript held an object for it; payload: the reason.
+        Gone { code: u32 },
+        /// A WebSocket message.
+        Message { binary: bool },
+        Ping,
+        Pong,
+        /// The loop upgraded a connection by itself.
+        Open { behaviour: u32 },
+        Drain,
+        /// A publish that this socket did not get.
+        Dropped { binary: bool },
+        /// Nothing listens and no connection is open any more.
+        Quiet,
+        /// A connection is open again after `Quiet`.
+        Busy,
+        /// For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its
+        /// slot may have another one by the time they are asked for.
+        Filter { app: u32, accepted: bool },
+        /// The loop thread panicked; payload: the message. Nothing follows.
+        Panic,
+        /// A condition worth one line in the log; payload: the text.
+        Warning,
+        /// A handshake waits for a server name that is not known; payload: the name.
+        ServerName { app: u32 },
+        /// `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came
+        /// after.
+        AppClosed { app: u32 },
+        /// The handler of a route that is no more; `stage` is one of `ForgottenStage`.
+        Forgotten { handler: u32, stage: u32 },
+    }
+
+    /// How far both sides have come with forgetting a handler.
+    enum ForgottenStage: u32 = 0 {
+        /// No event that follows names it; JavaScript answers with `Forget` once it will not name it either.
+        Unnamed,
+        /// That has been seen, and the number may be used again.
+        Free,
+    }
+
+    /// Flags of a `Request` event, and above them two numbers.
+    flags request_flag {
+        HAS_BODY,
+        /// The first match is a `ws` route.
+        UPGRADE,
+        HEAD,
+        /// The connection closes after this response.
+        CLOSE,
+        ;
+        /// The length of the body, if the request block has all of it.
+        BODY_LENGTH: 16 bits,
+        /// The low bits of the exchange's number on its connection. There are never so many exchanges at once
+        /// that two of them had the same.
+        EXCHANGE: 7 bits,
+    }
+
+    /// A flag of a `Data` event.
+    const BODY_LAST: u32 = 1;
+
+    /// The bytes that are still to come of a body, where nobody knows how many.
+    const UNKNOWN_LENGTH: u64 = u64::MAX;
+
+    /// Answered for a match that a request does not have.
+    const NO_MATCH: i32 = -1;
+
+    /// Parts of a request line.
+    enum RequestPart: u32 = 0 {
+        Method,
+        Path,
+        Query,
+    }
+
+    /// Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer:
+    /// that costs more than a copy up to here.
+    const OWNED_EVENT: usize = 32 << 10;
+
+    /// What JavaScript asks of a connection.
+    enum Op: u8 = 1 {
+        /// A whole response; payload: [`ResponseParts`]. Flags: [`respond_flag`].
+        Respond,
+        /// A chunk of a streamed response (the first one with its head).
+        Write,
+        /// Part of a response of known length; `arg` and `extra` are the halves of the total, low and high.
+        TryEnd,
+        /// The end of a streamed response, with a last chunk that may be empty.
+        Finish,
+        Pause,
+        Resume,
+        /// Close at once, without an event.
+        Close,
+        /// Report `Writable` once nothing is waiting to be sent.
+        WantWritable,
+        /// JavaScript has seen `Gone`: the slot may be used again.
+        Release,
+        /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour.
+        Upgrade,
+        /// JavaScript has seen `ServerName`: the handshake goes on.
+        ServerName,
+        /// A WebSocket frame. Flags: [`send_flag`].
+        Send,
+        /// Close frame with code `arg` and the payload as reason.
+        End,
+        /// `arg` = topic.
+        Subscribe,
+        /// `arg` = topic.
+        Unsubscribe,
+        /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
+        /// the numbers of topics that nobody else has.
+        LeaveTopics,
+        /// `arg` = topic; the connection is the sender, which is left out (slot [`NOBODY`]: none).
+        Publish,
+        /// Close because of `closeOnBackpressureLimit`, with an event.
+        Overflow,
+        /// `arg` = app: close its listeners and connections.
+        CloseApp,
+        /// `arg` = listener.
+        CloseListener,
+        /// `arg` = handler that no command behind this one names.
+        Forget,
+        /// A rare command with more to it than fits into a record: the boxed item of the batch says which.
+        Control,
+    }
+
+    /// The slot of nobody, for publishes without a sender; of a loop that there is not.
+    const NOBODY: u32 = u32::MAX;
+
+    /// Flags of the commands of a response.
+    flags respond_flag {
+        /// Close after the last byte.
+        CLOSE,
+        /// No body and no automatic length (`endWithoutBody()`).
+        NO_LENGTH,
+        /// No body; `arg` and `extra` are the length to report (`endWithoutBody(n)`).
+        REPORTED_LENGTH,
+        /// The user wrote a `Date` header.
+        OWN_DATE,
+        /// The last of the header lines is the user's `Connection`.
+        OWN_CONNECTION,
+    }
+
+    /// Flags of a `Send` command, and the first two of a `Publish` as well.
+    flags send_flag {
+        BINARY,
+        COMPRESS,
+        PING,
+        /// A continuation (`sendFragment`, `sendLastFragment`).
+        CONTINUATION,
+        /// More fragments follow.
+        NOT_FINAL,
+    }
+
+    calls {
+        /// Leaves the arguments of `lendPayload`.
+        PayloadArgs { offset: u32, length: u32 }
+        /// Leaves the arguments of `send`.
+        SendArgs { id: ExchangeId, flags: u32, limit: u32 }
+        /// Leaves the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`.
+        RespondArgs { op: u32, id: ExchangeId, flags: u32, length: u64 }
+    }
+
+    /// The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the
+    /// native state goes the last word in it.
+    const ANSWER: usize = CALL_LAYOUT_WORDS;
+
+    /// The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it
+    /// goes on.
+    const RELIEF_DUE: usize = ANSWER + 1;
+
+    /// Words of the call arguments.
+    const CALL_ARG_WORDS: usize = RELIEF_DUE + 1;
+
+    /// What became of a message or of a part of a response; `send` gives the first three to the program.
+    enum Answer: u32 = 0 {
+        /// The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is
+        /// gone.
+        Backpressure,
+        /// It is sent, and more may follow.
+        Sent,
+        /// It is dropped; after the end of the environment everything is.
+        Dropped,
+        /// It was neither text nor data.
+        Neither,
+    }
+
+    /// Answered instead of 0 or a length by calls that were given neither text nor data.
+    const REFUSED: i32 = -1;
+
+    /// Optional events that the handlers of a `ws` route are there for.
+    flags wants {
+        MESSAGE,
+        DRAIN,
+        DROPPED,
+        PING,
+        PONG,
+    }
+
+    /// Instructions of a declared response. Each is followed by its texts: four bytes of length, then the
+    /// bytes.
+    enum Instruction: u8 = 1 {
+        /// Texts: name and value.
+        Header,
+        /// No text: the body of the request.
+        Body,
+        /// Text: a key, whose decoded value is taken of the query.
+        Query,
+        /// Text: the name of a header of the request.
+        RequestHeader,
+        /// Text: what to send.
+        Text,
+        /// Text: the name of a parameter of the route.
+        Parameter,
+        /// Text: the status.
+        Status,
+    }
+
+    /// The largest body of a request that a declared response may contain. It has to be whole before the
+    /// answer can begin, since clients may read nothing before they have sent everything; a larger one is
+    /// refused with 413.
+    const MAX_DECLARED_BODY: usize = 16 << 20;
+
+    /// Seconds an App gives the connections of HTTP, unless it says otherwise.
+    const DEFAULT_TIMEOUT_S: u32 = 10;
 }
 
-/// What happened, as the number JavaScript sees in an event header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum EventKind {
-    /// A request head; `a` = first matching handler id or `NO_HANDLER`, `b` = flags, `c` = app; payload: a request block (see `event_loop::http`).
-    Request = 1,
-    /// Body bytes; `a` = flags (`BODY_LAST`), `b`/`c` = low/high half of what is still to come (all ones: unknown).
-    Data = 2,
-    /// All that was accepted for this response has left; `onWritable`. `a` = the number of its exchange.
-    Writable = 3,
-    /// The peer closed its sending side while a response is pending.
-    PeerEnd = 4,
-    /// The loop closed the connection while JavaScript held an object for it; `a` = close code, payload: reason.
-    Gone = 5,
-    /// A WebSocket message; `a` = 1 when binary.
-    Message = 6,
-    Ping = 7,
-    Pong = 8,
-    /// The loop upgraded a connection by itself; `a` = behaviour id.
-    Open = 9,
-    Drain = 10,
-    /// A publish this socket did not get; `a` = 1 when binary.
-    Dropped = 11,
-    /// Nothing listens and no connection is open any more.
-    Quiet = 12,
-    /// For `filter`: `a` = app, `b` = 1 accepted, 0 closed; payload: the connection's addresses (`write_address`), peer
-    /// and proxied, since its slot may have another one by the time they are asked for.
-    Filter = 13,
-    /// The loop thread panicked; payload: the message. Nothing follows.
-    Panic = 14,
-    /// A condition worth one line in the log; payload: the text.
-    Warning = 15,
-    /// A handshake waits for a server name that is not known; `a` = app, payload: the name.
-    ServerName = 17,
-    /// A connection is open again after `Quiet`.
-    Busy = 16,
-    /// `CloseApp` is carried out; `a` = app. Whatever comes of that app behind this is of connections that came after.
-    AppClosed = 18,
-    /// `a` = handler id of a route that is no more. `b` = 0: no event that follows names it; JavaScript answers with
-    /// `Forget` once it will not name it either. 1: that has been seen, and the id may be used again.
-    Forgotten = 19,
-}
+pub const EVENT_WORDS: usize = EventHeader::WORDS;
 
-/// The handler id that means "no route matched".
-pub const NO_HANDLER: u32 = u32::MAX;
-
-/// Flags of a `Request` event.
-pub mod request_flag {
-    pub const HAS_BODY: u32 = 1;
-    /// The first match is a `ws` route.
-    pub const UPGRADE: u32 = 2;
-    pub const HEAD: u32 = 4;
-    /// The connection closes after this response.
-    pub const CLOSE: u32 = 8;
-}
-
-/// From this bit on, and below [`EXCHANGE_SHIFT`], the flags of a `Request` event are the length of the body, if the
-/// request block has all of it.
-pub const BODY_SHIFT: u32 = 8;
-
-/// From this bit on, the flags of a `Request` event are the low bits of the exchange's number on its connection. There
-/// are never so many exchanges at once that two of them had the same.
-pub const EXCHANGE_SHIFT: u32 = 24;
-/// Of the number: with one bit more the flags would be no small integer of V8's.
-pub const EXCHANGE_MASK: u8 = 0x7f;
-
-pub const BODY_LAST: u32 = 1;
+/// Words of a header that are the arguments of its event.
+pub const EVENT_ARGS: usize = 3;
 
 /// Marks an event whose payload is `owned[offset]` instead of a range of the arena.
 pub const OWNED: u32 = 1 << 31;
@@ -84,120 +277,72 @@ pub const PARKED: u32 = 1 << 30;
 /// Marks a payload of the `Dropped` events, which have batches of their own.
 pub const OF_DROPPED: u32 = 1 << 29;
 
-/// Offsets below this are unmarked. An arena is handed over long before it is so large, unless by one huge payload.
+/// Offsets below this are unmarked. An arena is handed over long before it is so large, unless by one huge
+/// payload.
 pub(super) const MOST_ARENA: usize = 1 << 29;
 
-pub const EVENT_WORDS: usize = 8;
-
-/// What JavaScript asks of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Op {
-    /// A whole response; payload: [`ResponseParts`]. Flags: [`respond_flag`].
-    Respond = 1,
-    /// A chunk of a streamed response (the first one with its head).
-    Write = 2,
-    /// Part of a response of known length; `arg`/`extra` = low/high half of the total.
-    TryEnd = 3,
-    /// The end of a streamed response, with a last chunk that may be empty.
-    Finish = 4,
-    Pause = 5,
-    Resume = 6,
-    /// Close at once, without an event.
-    Close = 7,
-    /// Report `Writable` once nothing is waiting to be sent.
-    WantWritable = 8,
-    /// JavaScript has seen `Gone`: the slot may be used again.
-    Release = 9,
-    /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour id.
-    Upgrade = 10,
-    /// JavaScript has seen `ServerName`: the handshake goes on.
-    ServerName = 11,
-    /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back the numbers of
-    /// topics that nobody else has.
-    LeaveTopics = 12,
-    /// A rare command with more to it than fits into a record: the boxed item of the batch says which.
-    Control = 13,
-    /// A WebSocket frame. Flags: [`send_flag`].
-    Send = 20,
-    /// Close frame with code `arg` and the payload as reason.
-    End = 21,
-    /// `arg` = topic.
-    Subscribe = 22,
-    Unsubscribe = 23,
-    /// `arg` = topic; the connection is the sender, which is left out (slot `NOBODY`: none).
-    Publish = 24,
-    /// Close because of `closeOnBackpressureLimit`, with an event.
-    Overflow = 25,
-    /// `arg` = app: close its listeners and connections.
-    CloseApp = 30,
-    /// `arg` = listener.
-    CloseListener = 31,
-    /// `arg` = handler id that no command behind this one names.
-    Forget = 32,
+/// Says which layout this is; `lib/layout.js` has the same number when it is of the same build.
+pub fn layout_number() -> u32 {
+    javascript::number_of(&parts())
 }
 
-impl Op {
-    pub(super) const ALL: [Op; 22] = [
-        Op::Respond,
-        Op::Write,
-        Op::TryEnd,
-        Op::Finish,
-        Op::Pause,
-        Op::Resume,
-        Op::Close,
-        Op::WantWritable,
-        Op::Release,
-        Op::Upgrade,
-        Op::ServerName,
-        Op::LeaveTopics,
-        Op::Control,
-        Op::Send,
-        Op::End,
-        Op::Subscribe,
-        Op::Unsubscribe,
-        Op::Publish,
-        Op::Overflow,
-        Op::CloseApp,
-        Op::CloseListener,
-        Op::Forget,
-    ];
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub fn from_number(number: u32) -> Option<Op> {
-        const TABLE: [Option<Op>; 64] = {
-            let (mut table, mut i) = ([None; 64], 0);
-            while i < Op::ALL.len() {
-                table[Op::ALL[i] as usize] = Some(Op::ALL[i]);
-                i += 1;
-            }
-            table
-        };
-        TABLE.get(number as usize).copied().flatten()
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lib/layout.js");
+
+    #[test]
+    fn layout_js_says_what_is_declared() {
+        let text = javascript::text(&parts());
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(PATH, &text).expect("lib/layout.js can be written");
+        }
+        let found = std::fs::read_to_string(PATH).unwrap_or_default();
+        assert_eq!(found, text, "run `UPDATE=1 cargo test --no-default-features layout`");
     }
-}
 
-/// The slot number of nobody, for publishes without a sender.
-pub const NOBODY: u32 = u32::MAX;
+    #[test]
+    fn numbers_are_those_of_the_entries() {
+        for op in Op::ALL {
+            assert_eq!(Op::from_number(*op as u32), Some(*op));
+        }
+        assert_eq!((Op::from_number(0), Op::from_number(Op::ALL.len() as u32 + 1)), (None, None));
+        assert_eq!(Answer::from_number(0), Some(Answer::Backpressure));
+        assert_eq!(EventKind::from_number(1), Some(EventKind::Request));
+    }
 
-pub mod respond_flag {
-    /// Close after the last byte.
-    pub const CLOSE: u32 = 1;
-    /// No body and no automatic length (`endWithoutBody()`).
-    pub const NO_LENGTH: u32 = 2;
-    /// No body; `arg`/`extra` are the length to report (`endWithoutBody(n)`).
-    pub const REPORTED_LENGTH: u32 = 4;
-    /// The user wrote a `Date` header.
-    pub const OWN_DATE: u32 = 8;
-    /// The last of the header lines is the user's `Connection`.
-    pub const OWN_CONNECTION: u32 = 16;
-}
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        let number = 0x1234_5678_9abc_def0;
+        for (event, args) in [
+            (Event::Request { handler: 7, flags: 8, app: 9 }, [7, 8, 9]),
+            (Event::Data { flags: 1, remaining: number }, [1, 0x9abc_def0, 0x1234_5678]),
+            (Event::Filter { app: 3, accepted: true }, [3, 1, 0]),
+            (Event::Quiet, [0, 0, 0]),
+        ] {
+            assert_eq!(event.args(), args);
+            assert_eq!(Event::read(event.kind(), args), event);
+        }
+    }
 
-pub mod send_flag {
-    pub const BINARY: u32 = 1;
-    pub const COMPRESS: u32 = 2;
-    pub const PING: u32 = 4;
-    /// A continuation (`sendFragment`, `sendLastFragment`).
-    pub const CONTINUATION: u32 = 8;
-    /// More fragments follow.
-    pub const NOT_FINAL: u32 = 16;
+    #[test]
+    fn arguments_of_calls_are_read_as_they_are_left() {
+        let args = RespondArgs::read([1, 2, 3, 4, 5, 6]);
+        assert_eq!(
+            args,
+            RespondArgs { op: 1, id: ExchangeId { slot: 2, generation: 3 }, flags: 4, length: 5 | 6 << 32 }
+        );
+        assert!(
+            [PayloadArgs::WORDS, SendArgs::WORDS, RespondArgs::WORDS].iter().all(|words| *words <= ANSWER)
+        );
+    }
+
+    #[test]
+    fn flags_and_numbers_above_them_share_a_word() {
+        use request_flag::{BODY_LENGTH, CLOSE, EXCHANGE, HAS_BODY};
+        let flags = HAS_BODY | CLOSE | BODY_LENGTH.put(0xffff) | EXCHANGE.put(0x55);
+        assert_eq!((BODY_LENGTH.of(flags), EXCHANGE.of(flags)), (0xffff, 0x55));
+        assert_eq!(flags & 0xf, HAS_BODY | CLOSE);
+    }
 }

@@ -59,7 +59,9 @@ impl Default for Shared {
     }
 }
 
-/// How many batches of commands the loop has carried out, and tried to write what they produced.
+/// How many batches of commands the loop has carried out, and tried to write what they produced. The loop alone
+/// counts them. JavaScript counts those it has handed over, and waits until as many are carried out; a loop that
+/// has ended counts no further, so JavaScript looks whether the thread still runs, too.
 #[derive(Default)]
 pub struct Settled {
     batches: AtomicUsize,
@@ -78,9 +80,14 @@ impl Settled {
         }
     }
 
+    /// Called by the JavaScript thread.
+    pub fn batches(&self) -> usize {
+        self.batches.load(Ordering::SeqCst)
+    }
+
     /// Waits until `batches` of them are done, at most for `longest`. Called by the JavaScript thread.
     pub fn wait(&self, batches: usize, longest: Duration) -> bool {
-        let reached = || self.batches.load(Ordering::SeqCst).wrapping_sub(batches) as isize >= 0;
+        let reached = || self.batches().wrapping_sub(batches) as isize >= 0;
         if reached() {
             return true;
         }

@@ -1,7 +1,7 @@
 //! Carrying out what JavaScript sent: the rare commands of the channel and the records of the batches.
 
 use super::*;
-use crate::channel::Boxed;
+use crate::channel::{Boxed, ForgottenStage};
 use crate::routing::router::{HandlerId, Router};
 use smallvec::SmallVec;
 use std::time::Instant;
@@ -184,7 +184,12 @@ impl EventLoop {
             gone.retain(|id| !left.contains(id));
         });
         for id in gone {
-            self.ctx.event(EventKind::Forgotten, ConnId::default(), [id, 0, 0], b"");
+            self.ctx.event(
+                EventKind::Forgotten,
+                ConnId::default(),
+                [id, ForgottenStage::Unnamed as u32, 0],
+                b"",
+            );
         }
     }
 

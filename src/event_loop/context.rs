@@ -9,8 +9,8 @@ use super::tls::Scratch;
 use crate::channel::buffers::Payload;
 use crate::channel::mailbox::Batch;
 use crate::channel::{
-    ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch,
-    EventKind, OWNED_EVENT, Shared, write_address,
+    ConnId, DEFAULT_TIMEOUT_S, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
+    EVENT_QUEUE_ITEMS, EventBatch, EventKind, ForgottenStage, OWNED_EVENT, Shared, write_address,
 };
 use crate::event_loop::topics::Topics;
 use crate::protocol::http::request::{Limits, RequestHead};
@@ -71,11 +71,9 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { idle: DEFAULT_TIMEOUT, response: DEFAULT_TIMEOUT }
+        Timeouts { idle: DEFAULT_TIMEOUT_S, response: DEFAULT_TIMEOUT_S }
     }
 }
-
-const DEFAULT_TIMEOUT: Tick = 10;
 
 /// A `ws` route's options, in units the loop uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,17 +94,8 @@ pub struct Behaviour {
     pub compression: u16,
     /// No `upgrade` handler: the loop upgrades by itself.
     pub auto_upgrade: bool,
-    /// Events JavaScript has a handler for: [`wants`].
+    /// Events JavaScript has a handler for: [`wants`](crate::channel::wants).
     pub wants: u32,
-}
-
-/// Which optional handlers a behaviour has.
-pub mod wants {
-    pub const MESSAGE: u32 = 1;
-    pub const DRAIN: u32 = 2;
-    pub const DROPPED: u32 = 4;
-    pub const PING: u32 = 8;
-    pub const PONG: u32 = 16;
 }
 
 pub struct Context {
@@ -259,7 +248,7 @@ impl Context {
         if let Some(program) = self.programs.get_mut(handler as usize) {
             *program = None;
         }
-        self.event(EventKind::Forgotten, ConnId::default(), [handler, 1, 0], b"");
+        self.event(EventKind::Forgotten, ConnId::default(), [handler, ForgottenStage::Free as u32, 0], b"");
     }
 
     pub fn timeouts(&self, app: u32) -> Timeouts {

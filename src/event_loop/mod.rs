@@ -19,8 +19,7 @@ pub mod topics;
 #[cfg(test)]
 mod tests;
 
-pub use connection::http::{NO_SPAN, REQUEST_BLOCK_WORDS};
-pub use context::{Behaviour, Timeouts, wants};
+pub use context::{Behaviour, Timeouts};
 pub use timer::Tick;
 
 use crate::channel::buffers::Buffer;

@@ -1,7 +1,9 @@
-//! Apps by descriptor, for the whole process: how an accepting app in one thread finds its child apps in others.
+//! Apps by descriptor, for the whole process: an accepting app in one thread finds its child apps in others
+//! by it.
 //!
-//! The one state of the crate that is shared between environments on purpose. A descriptor is a number, so that it
-//! can cross `postMessage`; it stands for an app until that app's loop stops.
+//! All environments of the process share the registry on purpose, as they do the key-value helpers
+//! (`store.rs`). A descriptor is a number, so that it can cross `postMessage`; it stands for an app until
+//! that app's loop stops.
 
 use super::{Control, Remote};
 use parking_lot::Mutex;
@@ -27,8 +29,8 @@ pub fn descriptor(remote: Remote, app: u32) -> u64 {
     descriptor
 }
 
-/// Sends a command to the loop of an app, which gets the app's number. Gives it back once that loop has stopped: one that
-/// stops is forgotten first, so that it finds whatever was sent to it before.
+/// Sends a command to the loop of an app, which gets the app's number. Gives it back once that loop has
+/// stopped: one that stops is forgotten first, so that it finds whatever was sent to it before.
 pub(super) fn hand_over(descriptor: u64, command: impl FnOnce(u32) -> Control) -> Result<(), Control> {
     let registry = REGISTRY.lock();
     match registry.apps.get(&descriptor) {

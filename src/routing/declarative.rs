@@ -7,6 +7,7 @@
 //! length of four bytes and the text.
 #![forbid(unsafe_code)]
 
+use crate::channel::Instruction;
 use crate::protocol::http::request::{RequestHead, Span, query_value};
 use crate::protocol::http::response::{
     OwnHeader, check_header_name, check_header_value, check_status, has_option, write_header,
@@ -64,21 +65,22 @@ impl Program {
         let mut connection = Vec::new();
         while let [op, tail @ ..] = rest {
             rest = tail;
-            match op {
-                1 => program.header(text(&mut rest)?, text(&mut rest)?, &mut connection)?,
-                2 => program.steps.push(Step::Body),
-                3 => program.steps.push(Step::Query(text(&mut rest)?.to_vec())),
-                4 => program.steps.push(Step::RequestHeader(text(&mut rest)?.to_ascii_lowercase())),
-                5 => program.steps.push(Step::Text(text(&mut rest)?.to_vec())),
-                6 => {
+            match Instruction::from_number(u32::from(*op))? {
+                Instruction::Header => program.header(text(&mut rest)?, text(&mut rest)?, &mut connection)?,
+                Instruction::Body => program.steps.push(Step::Body),
+                Instruction::Query => program.steps.push(Step::Query(text(&mut rest)?.to_vec())),
+                Instruction::RequestHeader => {
+                    program.steps.push(Step::RequestHeader(text(&mut rest)?.to_ascii_lowercase()))
+                }
+                Instruction::Text => program.steps.push(Step::Text(text(&mut rest)?.to_vec())),
+                Instruction::Parameter => {
                     let name = text(&mut rest)?;
                     // A name the pattern does not have is an empty value, as in a handler.
                     program
                         .steps
                         .extend(parameter_names(pattern).position(|n| n == name).map(Step::Parameter));
                 }
-                7 => program.status(text(&mut rest)?)?,
-                _ => return None,
+                Instruction::Status => program.status(text(&mut rest)?)?,
             }
         }
         if !connection.is_empty() {
@@ -179,14 +181,15 @@ fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::Instruction::{Body, Header, Parameter, Query, RequestHeader, Status, Text};
     use super::*;
     use crate::protocol::http::request::{Limits, parse};
     use proptest::prelude::*;
 
-    fn instruction(op: u8, texts: &[&str]) -> Vec<u8> {
+    fn instruction(op: Instruction, texts: &[&str]) -> Vec<u8> {
         let texts =
             texts.iter().flat_map(|text| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat());
-        [op].into_iter().chain(texts).collect()
+        [op as u8].into_iter().chain(texts).collect()
     }
 
     fn program(instructions: &[Vec<u8>]) -> Program {
@@ -207,17 +210,17 @@ mod tests {
     #[test]
     fn pieces_of_the_request_in_order() {
         let all = [
-            instruction(5, &["<"]),
-            instruction(3, &["q"]),
-            instruction(3, &["e"]),
-            instruction(3, &["missing"]),
-            instruction(5, &[","]),
-            instruction(4, &["WHO"]),
-            instruction(4, &["missing"]),
-            instruction(6, &["other"]),
-            instruction(6, &["id"]),
-            instruction(6, &["missing"]),
-            instruction(5, &[">"]),
+            instruction(Text, &["<"]),
+            instruction(Query, &["q"]),
+            instruction(Query, &["e"]),
+            instruction(Query, &["missing"]),
+            instruction(Text, &[","]),
+            instruction(RequestHeader, &["WHO"]),
+            instruction(RequestHeader, &["missing"]),
+            instruction(Parameter, &["other"]),
+            instruction(Parameter, &["id"]),
+            instruction(Parameter, &["missing"]),
+            instruction(Text, &[">"]),
         ];
         assert_eq!(answer(&all, ""), "<a b,mep%31p0>");
         assert!(!program(&all).wants_body());
@@ -226,8 +229,13 @@ mod tests {
 
     #[test]
     fn the_body_goes_where_it_is_wanted() {
-        let twice =
-            [instruction(5, &["["]), vec![2], instruction(5, &["|"]), vec![2], instruction(5, &["]"])];
+        let twice = [
+            instruction(Text, &["["]),
+            instruction(Body, &[]),
+            instruction(Text, &["|"]),
+            instruction(Body, &[]),
+            instruction(Text, &["]"]),
+        ];
         assert!(program(&twice).wants_body());
         assert_eq!(answer(&twice, "body"), "[body|body]");
         assert_eq!(answer(&twice, ""), "[|]");
@@ -236,30 +244,30 @@ mod tests {
     #[test]
     fn headers_that_frame_the_message_are_left_to_the_loop() {
         let plain = program(&[
-            instruction(1, &["A", "b"]),
-            instruction(1, &["Content-Length", "7"]),
-            instruction(1, &["transfer-encoding", "chunked"]),
-            instruction(1, &["Connection", "keep-alive"]),
+            instruction(Header, &["A", "b"]),
+            instruction(Header, &["Content-Length", "7"]),
+            instruction(Header, &["transfer-encoding", "chunked"]),
+            instruction(Header, &["Connection", "keep-alive"]),
         ]);
         assert_eq!(&plain.headers[..], b"A: b\r\nConnection: keep-alive\r\n");
         assert_eq!((plain.close, plain.own_connection, plain.own_date), (false, true, false));
         let own = program(&[
-            instruction(1, &["connection", "upgrade"]),
-            instruction(1, &["Date", "today"]),
-            instruction(1, &["Connection", "Close"]),
+            instruction(Header, &["connection", "upgrade"]),
+            instruction(Header, &["Date", "today"]),
+            instruction(Header, &["Connection", "Close"]),
         ]);
         assert_eq!(&own.headers[..], b"Date: today\r\nConnection: upgrade, Close\r\n");
         assert_eq!((own.close, own.own_connection, own.own_date), (true, true, true));
         for (name, value) in [("a b", "c"), ("a", "b\r\nc: d"), ("", "b"), ("a", "\0")] {
-            assert_eq!(Program::parse(&instruction(1, &[name, value]), b"/"), None, "{name}: {value}");
+            assert_eq!(Program::parse(&instruction(Header, &[name, value]), b"/"), None, "{name}: {value}");
         }
     }
 
     #[test]
     fn the_first_status_counts_and_none_behind_a_header() {
-        let [created, gone] = [instruction(7, &["201 Created"]), instruction(7, &["410"])];
-        let header = instruction(1, &["a", "b"]);
-        let text = instruction(5, &["text"]);
+        let [created, gone] = [instruction(Status, &["201 Created"]), instruction(Status, &["410"])];
+        let header = instruction(Header, &["a", "b"]);
+        let text = instruction(Text, &["text"]);
         for (instructions, expected) in [
             (&[text.clone()][..], ""),
             (&[text, created.clone(), header.clone()], "201 Created"),
@@ -269,7 +277,7 @@ mod tests {
             assert_eq!(program(instructions).status, expected.as_bytes());
         }
         for status in ["", "20", "103 Early Hints", "201Created", "201 a\r\nb: c"] {
-            assert_eq!(Program::parse(&instruction(7, &[status]), b"/"), None, "{status:?}");
+            assert_eq!(Program::parse(&instruction(Status, &[status]), b"/"), None, "{status:?}");
         }
     }
 

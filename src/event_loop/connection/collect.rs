@@ -1,14 +1,11 @@
 //! Bodies that declared answers wait for, bounded each and all together.
 
+use crate::channel::MAX_DECLARED_BODY;
 use crate::protocol::http::error::HttpError;
 use crate::routing::declarative::{Answer, Program};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Largest request body a program can answer with. It has to be whole before the answer can begin, since clients may
-/// read nothing before they have sent everything; a larger one is refused with 413.
-pub const MAX_DECLARED_BODY: usize = 16 << 20;
 
 /// Bytes of such bodies that all connections of a loop together may make it hold; who comes with more is told to come
 /// again later.

@@ -1,9 +1,9 @@
 //! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking JavaScript.
 
-use super::collect::{Collecting, MAX_DECLARED_BODY};
+use super::collect::Collecting;
 use super::http::Http;
 use super::io::Io;
-use crate::channel::{ResponseParts, respond_flag};
+use crate::channel::{MAX_DECLARED_BODY, ResponseParts, respond_flag};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::request::{RequestHead, Span};
 use crate::protocol::http::response::{self, BodyFraming, is_bodiless};

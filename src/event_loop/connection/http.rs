@@ -8,15 +8,12 @@ use super::collect::Collecting;
 use super::input::Input;
 use super::io::Io;
 use super::websocket::{UpgradeRequest, WebSocket};
-use crate::channel::{
-    BODY_LAST, BODY_SHIFT, Command, EXCHANGE_MASK, EXCHANGE_SHIFT, EventKind, NO_HANDLER, Op, ResponseParts,
-    request_flag,
-};
+use crate::channel::{BODY_LAST, Command, EventKind, Op, ResponseParts, request_flag, write_request_block};
 use crate::event_loop::context::{Behaviour, Context};
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::proxy::{self, Likeness};
-use crate::protocol::http::request::{self, Framing, HeaderSpan, RequestHead, Span};
+use crate::protocol::http::request::{self, Framing, RequestHead};
 use crate::protocol::http::response;
 use crate::protocol::websocket::handshake;
 use crate::routing::router::RouteKind;
@@ -36,6 +33,7 @@ const HIGH_WATER: usize = 256 << 10;
 const MAX_AHEAD: usize = 31;
 /// A body of a known length up to here goes with its head, if it has arrived with it.
 const BODY_WITH_HEAD: usize = 16 << 10;
+const _: () = assert!(BODY_WITH_HEAD <= request_flag::BODY_LENGTH.max() as usize);
 /// The same for all bodies together of the requests handed over ahead: JavaScript keeps them until their turn.
 const BODIES_AHEAD: usize = 64 << 10;
 
@@ -187,7 +185,7 @@ impl Exchange {
     /// The one behind `last`.
     fn new(head: &RequestHead, bytes: &[u8], last: &Exchange) -> Self {
         Exchange {
-            number: last.number.wrapping_add(1) & EXCHANGE_MASK,
+            number: last.number.wrapping_add(1) & request_flag::EXCHANGE.max() as u8,
             may_upgrade: head.websocket_key.is_some(),
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
@@ -323,7 +321,7 @@ impl Http {
         let exchange = Exchange::new(head, request, self.last_exchange());
         self.ahead_bytes += body.len();
         self.ahead.push_back(exchange);
-        request_event(io, head, request, body, exchange, Some(first));
+        request_event(io, head, request, body, exchange, first);
         Some(used + body.len())
     }
 
@@ -358,8 +356,7 @@ impl Http {
             exchange,
             ..Http::default()
         };
-        let first = match_routes(io, head, request);
-        match first {
+        let first = match match_routes(io, head, request) {
             None => {
                 if has_body && head.expect_continue {
                     // Or a client that waits for it would send its next request where its body is expected.
@@ -368,18 +365,20 @@ impl Http {
                 self.not_found(io);
                 return Step::Used(used);
             }
-            Some((id, RouteKind::WebSocket)) if !has_body => {
+            Some(first @ (id, RouteKind::WebSocket)) if !has_body => {
                 if let Some(behaviour) = io.ctx.behaviour(id).filter(|behaviour| behaviour.auto_upgrade) {
                     return Step::Upgraded(used, self.auto_upgrade(io, head, request, behaviour));
                 }
+                first
             }
-            Some((id, _)) => {
-                if let Some(program) = io.ctx.program(id) {
+            Some(first) => {
+                if let Some(program) = io.ctx.program(first.0) {
                     self.answer_declared(io, head, request, program);
                     return Step::Used(used);
                 }
+                first
             }
-        }
+        };
         Step::Used(used + self.hand_over(io, head, request, rest, first))
     }
 
@@ -390,7 +389,7 @@ impl Http {
         head: &RequestHead,
         request: &[u8],
         rest: &[u8],
-        first: Option<(u32, RouteKind)>,
+        first: (u32, RouteKind),
     ) -> usize {
         let whole = body_with_head(head, rest);
         let body = whole.unwrap_or_default();
@@ -631,16 +630,15 @@ fn request_event(
     bytes: &[u8],
     body: &[u8],
     exchange: Exchange,
-    first: Option<(u32, RouteKind)>,
+    (handler, kind): (u32, RouteKind),
 ) {
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let flags = flag(head.framing.has_body(), request_flag::HAS_BODY)
-        | flag(matches!(first, Some((_, RouteKind::WebSocket))), request_flag::UPGRADE)
+        | flag(kind == RouteKind::WebSocket, request_flag::UPGRADE)
         | flag(exchange.head_request, request_flag::HEAD)
         | flag(!exchange.keep_alive, request_flag::CLOSE)
-        | (body.len() as u32) << BODY_SHIFT
-        | u32::from(exchange.number) << EXCHANGE_SHIFT;
-    let handler = first.map_or(NO_HANDLER, |(id, _)| id);
+        | request_flag::BODY_LENGTH.put(body.len() as u32)
+        | request_flag::EXCHANGE.put(u32::from(exchange.number));
     let Context { events, matches, .. } = io.ctx;
     events.push_with(EventKind::Request, io.transport.id, [handler, flags, io.app], |arena| {
         write_request_block(arena, head, matches, bytes, body);
@@ -680,31 +678,4 @@ fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) -> Option<(u3
         },
     );
     first
-}
-
-/// Words before the header spans of a request block.
-pub const REQUEST_BLOCK_WORDS: usize = 8;
-/// Stands for "no query" in a request block.
-pub const NO_SPAN: u32 = u32::MAX;
-
-/// A request as JavaScript gets it: little-endian words — number of headers, words of matches, and start and end of
-/// method, path and query — then name and value spans of each header, then the matches (handler id, number of
-/// parameters, their spans), then the head itself, to which all spans are relative, then the body, if it goes with it.
-fn write_request_block(arena: &mut Vec<u8>, head: &RequestHead, matches: &[u32], bytes: &[u8], body: &[u8]) {
-    let (method, path) = (head.method, head.path);
-    let query = head.query.unwrap_or(Span { start: NO_SPAN, end: NO_SPAN });
-    let counts = Span { start: head.headers.len() as u32, end: matches.len() as u32 };
-    let size = 4 * (REQUEST_BLOCK_WORDS + 4 * head.headers.len() + matches.len());
-    arena.reserve(size + bytes.len() + body.len());
-    for span in [counts, method, path, query] {
-        arena.extend_from_slice(&span.to_bytes());
-    }
-    for HeaderSpan { name, value } in &head.headers {
-        arena.extend_from_slice([name.to_bytes(), value.to_bytes()].as_flattened());
-    }
-    for word in matches {
-        arena.extend_from_slice(&word.to_le_bytes());
-    }
-    arena.extend_from_slice(bytes);
-    arena.extend_from_slice(body);
 }

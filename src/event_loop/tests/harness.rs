@@ -1,10 +1,10 @@
 //! The JavaScript side of the crossing, and raw clients.
 
 use crate::channel::{
-    Account, BODY_SHIFT, CommandBatch, ConnId, EXCHANGE_SHIFT, EventBatch, EventKind, OF_DROPPED, OWNED, Op,
-    Shared, WakeJs, begin_parts, request_flag, set_part,
+    Account, CommandBatch, ConnId, EventBatch, EventKind, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
+    WakeJs, begin_parts, request_flag, set_part, wants,
 };
-use crate::event_loop::{Behaviour, Control, Loop, NO_SPAN, REQUEST_BLOCK_WORDS, socket, wants};
+use crate::event_loop::{Behaviour, Control, Loop, socket};
 use crate::protocol::http::request::Limits;
 use crate::protocol::websocket::frame;
 use crate::routing::router::{Method, Priority};
@@ -273,59 +273,53 @@ pub struct Request {
     pub flags: u32,
     /// All of the body, if it came with the head.
     pub body: Vec<u8>,
-    words: Vec<u32>,
-    head: Vec<u8>,
+    block: Vec<u8>,
 }
 
 impl Request {
     pub fn new(event: Happened) -> Self {
-        let word = |i: usize| u32::from_le_bytes(event.payload[i * 4..][..4].try_into().expect("a word"));
-        let count = REQUEST_BLOCK_WORDS + 4 * word(0) as usize + word(1) as usize;
-        let words = (0..count).map(word).collect();
-        let flags = event.args[1];
-        let mut head = event.payload[count * 4..].to_vec();
-        let body = head.split_off(head.len() - (flags >> BODY_SHIFT & 0xffff) as usize);
-        // The number of the exchange is looked at by itself.
-        let flags = flags & !(u32::MAX << EXCHANGE_SHIFT);
-        Request { id: event.id, handler: event.args[0], flags, body, words, head }
+        let [handler, flags, _] = event.args;
+        let body =
+            RequestBlock::of(&event.payload).body(request_flag::BODY_LENGTH.of(flags) as usize).to_vec();
+        // The two numbers are looked at by themselves.
+        let flags = flags & ((1 << request_flag::BODY_LENGTH.shift) - 1);
+        Request { id: event.id, handler, flags, body, block: event.payload }
+    }
+
+    fn block(&self) -> RequestBlock<'_> {
+        RequestBlock::of(&self.block)
     }
 
     pub fn has_body(&self) -> bool {
         self.flags & request_flag::HAS_BODY != 0
     }
 
-    fn text(&self, at: usize) -> &str {
-        let (start, end) = (self.words[at] as usize, self.words[at + 1] as usize);
-        std::str::from_utf8(&self.head[start..end]).expect("text")
-    }
-
     pub fn method(&self) -> &str {
-        self.text(2)
+        text(self.block().method())
     }
 
     pub fn path(&self) -> &str {
-        self.text(4)
+        text(self.block().path())
     }
 
     pub fn query(&self) -> Option<&str> {
-        (self.words[6] != NO_SPAN).then(|| self.text(6))
+        self.block().query().map(text)
     }
 
     pub fn headers(&self) -> Vec<(&str, &str)> {
-        let at = |i: usize| REQUEST_BLOCK_WORDS + 4 * i;
-        (0..self.words[0] as usize).map(|i| (self.text(at(i)), self.text(at(i) + 2))).collect()
+        self.block().header_fields().map(|(name, value)| (text(name), text(value))).collect()
     }
 
     /// Each matching handler with its parameters, in order of priority.
     pub fn matches(&self) -> Vec<(u32, Vec<&str>)> {
-        let (mut at, mut matches) = (REQUEST_BLOCK_WORDS + 4 * self.words[0] as usize, Vec::new());
-        while at < self.words.len() {
-            let (handler, count) = (self.words[at], self.words[at + 1] as usize);
-            matches.push((handler, (0..count).map(|i| self.text(at + 2 + i * 2)).collect()));
-            at += 2 + count * 2;
-        }
-        matches
+        let block = self.block();
+        let parameters = |wanted| (0..).map_while(|index| block.parameter(wanted, index)).map(text).collect();
+        (0..).map_while(|wanted| Some((block.handler(wanted)?, parameters(wanted)))).collect()
     }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
 }
 
 /// A behaviour with id 1 that upgrades by itself, wants everything and has no timeouts.

@@ -1,7 +1,7 @@
 //! How connections, listeners and the loop itself begin and end.
 
 use super::harness::*;
-use crate::channel::{ConnId, EventKind, Op};
+use crate::channel::{ConnId, EventKind, ForgottenStage, Op};
 use crate::event_loop::connection::transport::Transport;
 use crate::event_loop::context::Context;
 use crate::event_loop::{Behaviour, Control, socket};
@@ -101,14 +101,14 @@ fn a_handler_that_is_replaced_or_removed_is_given_up_in_two_steps() {
     };
     harness.route(Method::Get, "/hello", 7);
     let event = harness.expect(EventKind::Forgotten);
-    assert_eq!(event.args, [1, 0, 0]);
+    assert_eq!(event.args, [1, ForgottenStage::Unnamed as u32, 0]);
     harness.event_loop.control(removed("/hello"));
-    assert_eq!(harness.expect(EventKind::Forgotten).args, [7, 0, 0]);
+    assert_eq!(harness.expect(EventKind::Forgotten).args, [7, ForgottenStage::Unnamed as u32, 0]);
     harness.event_loop.control(removed("/hello"));
     harness.event_loop.control(removed("/never/there"));
     for handler in [1, 7] {
         harness.command(Op::Forget, 0, Default::default(), handler, b"");
-        assert_eq!(harness.expect(EventKind::Forgotten).args, [handler, 1, 0]);
+        assert_eq!(harness.expect(EventKind::Forgotten).args, [handler, ForgottenStage::Free as u32, 0]);
     }
     harness.expect_nothing();
 }

@@ -3,9 +3,9 @@
 use super::harness::*;
 use crate::channel::{
     COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EventKind, NOBODY, OWNED_PAYLOAD, Op, command_cost,
-    request_flag, send_flag,
+    request_flag, send_flag, wants,
 };
-use crate::event_loop::{Behaviour, wants};
+use crate::event_loop::Behaviour;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 const TEXT: OpCode = OpCode::Data(Data::Text);

@@ -1,0 +1,358 @@
+'use strict';
+// The numbers by which the two sides of the addon understand each other. Generated from
+// src/channel/layout.rs: change them there, and run `UPDATE=1 cargo test --no-default-features layout`.
+
+/** Words of the header of an event. */
+const EVENT_WORDS = 8;
+
+/** Calls the receiver of the event whose header begins at `at`. */
+function deliver(receivers, words, at) {
+  return receivers[words[at]](
+    words[at + 1],
+    words[at + 2],
+    words[at + 3],
+    words[at + 4],
+    words[at + 5],
+    words[at + 6],
+    words[at + 7],
+  );
+}
+
+/**
+ * What happened. A receiver is called with slot and generation, which name the exchange, the
+ * three words of arguments, and offset and length of the payload.
+ */
+const EventKind = Object.freeze({
+  /**
+   * A request head, with the first handler that matches; payload: a request block (`request_block`).
+   * Arguments: handler, flags, app.
+   */
+  REQUEST: 1,
+  /**
+   * Body bytes; `flags` may have `BODY_LAST`, `remaining` is still to come, or `UNKNOWN_LENGTH`.
+   * Arguments: flags, remaining (low half), its high half.
+   */
+  DATA: 2,
+  /**
+   * All that was accepted for this response has left; `onWritable`.
+   * Arguments: exchange.
+   */
+  WRITABLE: 3,
+  /** The peer closed its sending side while a response is pending. */
+  PEER_END: 4,
+  /**
+   * The loop closed the connection while JavaScript held an object for it; payload: the reason.
+   * Arguments: code.
+   */
+  GONE: 5,
+  /**
+   * A WebSocket message.
+   * Arguments: binary.
+   */
+  MESSAGE: 6,
+  PING: 7,
+  PONG: 8,
+  /**
+   * The loop upgraded a connection by itself.
+   * Arguments: behaviour.
+   */
+  OPEN: 9,
+  DRAIN: 10,
+  /**
+   * A publish that this socket did not get.
+   * Arguments: binary.
+   */
+  DROPPED: 11,
+  /** Nothing listens and no connection is open any more. */
+  QUIET: 12,
+  /** A connection is open again after `Quiet`. */
+  BUSY: 13,
+  /**
+   * For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its
+   * slot may have another one by the time they are asked for.
+   * Arguments: app, accepted.
+   */
+  FILTER: 14,
+  /** The loop thread panicked; payload: the message. Nothing follows. */
+  PANIC: 15,
+  /** A condition worth one line in the log; payload: the text. */
+  WARNING: 16,
+  /**
+   * A handshake waits for a server name that is not known; payload: the name.
+   * Arguments: app.
+   */
+  SERVER_NAME: 17,
+  /**
+   * `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came
+   * after.
+   * Arguments: app.
+   */
+  APP_CLOSED: 18,
+  /**
+   * The handler of a route that is no more; `stage` is one of `ForgottenStage`.
+   * Arguments: handler, stage.
+   */
+  FORGOTTEN: 19,
+});
+
+/** How far both sides have come with forgetting a handler. */
+const ForgottenStage = Object.freeze({
+  /** No event that follows names it; JavaScript answers with `Forget` once it will not name it either. */
+  UNNAMED: 0,
+  /** That has been seen, and the number may be used again. */
+  FREE: 1,
+});
+
+/** Flags of a `Request` event, and above them two numbers. */
+const RequestFlag = Object.freeze({
+  HAS_BODY: 1,
+  /** The first match is a `ws` route. */
+  UPGRADE: 2,
+  HEAD: 4,
+  /** The connection closes after this response. */
+  CLOSE: 8,
+});
+
+/** The length of the body, if the request block has all of it. */
+function bodyLengthOf(flags) {
+  return (flags >>> 4) & 0xffff;
+}
+
+/**
+ * The low bits of the exchange's number on its connection. There are never so many exchanges at once
+ * that two of them had the same.
+ */
+function exchangeOf(flags) {
+  return (flags >>> 20) & 0x7f;
+}
+
+/** A flag of a `Data` event. */
+const BODY_LAST = 1;
+
+/** The bytes that are still to come of a body, where nobody knows how many. */
+const UNKNOWN_LENGTH = 0xffffffffffffffffn;
+
+/** Answered for a match that a request does not have. */
+const NO_MATCH = -1;
+
+/** Parts of a request line. */
+const RequestPart = Object.freeze({
+  METHOD: 0,
+  PATH: 1,
+  QUERY: 2,
+});
+
+/**
+ * Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer:
+ * that costs more than a copy up to here.
+ */
+const OWNED_EVENT = 32768;
+
+/** What JavaScript asks of a connection. */
+const Op = Object.freeze({
+  /** A whole response; payload: `ResponseParts`. Flags: `respond_flag`. */
+  RESPOND: 1,
+  /** A chunk of a streamed response (the first one with its head). */
+  WRITE: 2,
+  /** Part of a response of known length; `arg` and `extra` are the halves of the total, low and high. */
+  TRY_END: 3,
+  /** The end of a streamed response, with a last chunk that may be empty. */
+  FINISH: 4,
+  PAUSE: 5,
+  RESUME: 6,
+  /** Close at once, without an event. */
+  CLOSE: 7,
+  /** Report `Writable` once nothing is waiting to be sent. */
+  WANT_WRITABLE: 8,
+  /** JavaScript has seen `Gone`: the slot may be used again. */
+  RELEASE: 9,
+  /** Payload: `ResponseParts` with key, protocol and extensions as body; `arg` = behaviour. */
+  UPGRADE: 10,
+  /** JavaScript has seen `ServerName`: the handshake goes on. */
+  SERVER_NAME: 11,
+  /** A WebSocket frame. Flags: `send_flag`. */
+  SEND: 12,
+  /** Close frame with code `arg` and the payload as reason. */
+  END: 13,
+  /** `arg` = topic. */
+  SUBSCRIBE: 14,
+  /** `arg` = topic. */
+  UNSUBSCRIBE: 15,
+  /**
+   * The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
+   * the numbers of topics that nobody else has.
+   */
+  LEAVE_TOPICS: 16,
+  /** `arg` = topic; the connection is the sender, which is left out (slot `NOBODY`: none). */
+  PUBLISH: 17,
+  /** Close because of `closeOnBackpressureLimit`, with an event. */
+  OVERFLOW: 18,
+  /** `arg` = app: close its listeners and connections. */
+  CLOSE_APP: 19,
+  /** `arg` = listener. */
+  CLOSE_LISTENER: 20,
+  /** `arg` = handler that no command behind this one names. */
+  FORGET: 21,
+  /** A rare command with more to it than fits into a record: the boxed item of the batch says which. */
+  CONTROL: 22,
+});
+
+/** The slot of nobody, for publishes without a sender; of a loop that there is not. */
+const NOBODY = 0xffffffff;
+
+/** Flags of the commands of a response. */
+const RespondFlag = Object.freeze({
+  /** Close after the last byte. */
+  CLOSE: 1,
+  /** No body and no automatic length (`endWithoutBody()`). */
+  NO_LENGTH: 2,
+  /** No body; `arg` and `extra` are the length to report (`endWithoutBody(n)`). */
+  REPORTED_LENGTH: 4,
+  /** The user wrote a `Date` header. */
+  OWN_DATE: 8,
+  /** The last of the header lines is the user's `Connection`. */
+  OWN_CONNECTION: 16,
+});
+
+/** Flags of a `Send` command, and the first two of a `Publish` as well. */
+const SendFlag = Object.freeze({
+  BINARY: 1,
+  COMPRESS: 2,
+  PING: 4,
+  /** A continuation (`sendFragment`, `sendLastFragment`). */
+  CONTINUATION: 8,
+  /** More fragments follow. */
+  NOT_FINAL: 16,
+});
+
+/** Leaves the arguments of `lendPayload`. */
+function putPayloadArgs(callArgs, offset, length) {
+  callArgs[0] = offset;
+  callArgs[1] = length;
+}
+
+/** Leaves the arguments of `send`. */
+function putSendArgs(callArgs, slot, generation, flags, limit) {
+  callArgs[0] = slot;
+  callArgs[1] = generation;
+  callArgs[2] = flags;
+  callArgs[3] = limit;
+}
+
+/** Leaves the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`. */
+function putRespondArgs(callArgs, op, slot, generation, flags, length) {
+  callArgs[0] = op;
+  callArgs[1] = slot;
+  callArgs[2] = generation;
+  callArgs[3] = flags;
+  callArgs[4] = length;
+  callArgs[5] = length / 2 ** 32;
+}
+
+/**
+ * The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the
+ * native state goes the last word in it.
+ */
+const ANSWER = 6;
+
+/**
+ * The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it
+ * goes on.
+ */
+const RELIEF_DUE = 7;
+
+/** Words of the call arguments. */
+const CALL_ARG_WORDS = 8;
+
+/** What became of a message or of a part of a response; `send` gives the first three to the program. */
+const Answer = Object.freeze({
+  /**
+   * The kernel has refused bytes, or much is on its way: `Writable` or `Drain` follows once it is
+   * gone.
+   */
+  BACKPRESSURE: 0,
+  /** It is sent, and more may follow. */
+  SENT: 1,
+  /** It is dropped; after the end of the environment everything is. */
+  DROPPED: 2,
+  /** It was neither text nor data. */
+  NEITHER: 3,
+});
+
+/** Answered instead of 0 or a length by calls that were given neither text nor data. */
+const REFUSED = -1;
+
+/** Optional events that the handlers of a `ws` route are there for. */
+const Wants = Object.freeze({
+  MESSAGE: 1,
+  DRAIN: 2,
+  DROPPED: 4,
+  PING: 8,
+  PONG: 16,
+});
+
+/**
+ * Instructions of a declared response. Each is followed by its texts: four bytes of length, then the
+ * bytes.
+ */
+const Instruction = Object.freeze({
+  /** Texts: name and value. */
+  HEADER: 1,
+  /** No text: the body of the request. */
+  BODY: 2,
+  /** Text: a key, whose decoded value is taken of the query. */
+  QUERY: 3,
+  /** Text: the name of a header of the request. */
+  REQUEST_HEADER: 4,
+  /** Text: what to send. */
+  TEXT: 5,
+  /** Text: the name of a parameter of the route. */
+  PARAMETER: 6,
+  /** Text: the status. */
+  STATUS: 7,
+});
+
+/**
+ * The largest body of a request that a declared response may contain. It has to be whole before the
+ * answer can begin, since clients may read nothing before they have sent everything; a larger one is
+ * refused with 413.
+ */
+const MAX_DECLARED_BODY = 16777216;
+
+/** Seconds an App gives the connections of HTTP, unless it says otherwise. */
+const DEFAULT_TIMEOUT_S = 10;
+
+/** Of all that is above; the addon has the same, if it is of the same build. */
+const LAYOUT = 26486382;
+
+module.exports = {
+  EVENT_WORDS,
+  deliver,
+  EventKind,
+  ForgottenStage,
+  RequestFlag,
+  bodyLengthOf,
+  exchangeOf,
+  BODY_LAST,
+  UNKNOWN_LENGTH,
+  NO_MATCH,
+  RequestPart,
+  OWNED_EVENT,
+  Op,
+  NOBODY,
+  RespondFlag,
+  SendFlag,
+  putPayloadArgs,
+  putSendArgs,
+  putRespondArgs,
+  ANSWER,
+  RELIEF_DUE,
+  CALL_ARG_WORDS,
+  Answer,
+  REFUSED,
+  Wants,
+  Instruction,
+  MAX_DECLARED_BODY,
+  DEFAULT_TIMEOUT_S,
+  LAYOUT,
+};

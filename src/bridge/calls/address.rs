@@ -1,0 +1,36 @@
+//! Calls about the addresses of a connection.
+
+use super::call::Call;
+use crate::bridge::value::{self, Value};
+use crate::channel::ExchangeId;
+use std::net::{IpAddr, SocketAddr};
+
+fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
+    let ExchangeId { slot, generation } = call.id(0);
+    let slot = call.session.event_loop.shared.slots.get(slot);
+    if call.args.u32(2) == 0 { slot.peer(generation) } else { slot.proxied(generation) }
+}
+
+/// `address(slot, generation, proxied) → ArrayBuffer` of 0, 4 or 16 bytes
+pub fn address(call: Call<'_>) -> Value {
+    match address_of(&call).map(|address| address.ip()) {
+        None => value::array_buffer(call.env(), b""),
+        Some(IpAddr::V4(ip)) => value::array_buffer(call.env(), &ip.octets()),
+        Some(IpAddr::V6(ip)) => value::array_buffer(call.env(), &ip.octets()),
+    }
+}
+
+/// `addressText(slot, generation, proxied) → ArrayBuffer`; IPv6 fully written out
+pub fn address_text(call: Call<'_>) -> Value {
+    let text = match address_of(&call).map(|address| address.ip()) {
+        None => String::new(),
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => ip.segments().map(|segment| format!("{segment:04x}")).join(":"),
+    };
+    value::array_buffer(call.env(), text.as_bytes())
+}
+
+/// `port(slot, generation, proxied) → number`
+pub fn port(call: Call<'_>) -> Value {
+    value::integer(call.env(), address_of(&call).map_or(0, |address| i32::from(address.port())))
+}
