@@ -32,8 +32,8 @@ const EVENTS_PER_TAKE = 256;
 const EVENTS_PER_PUMP = 4096;
 
 /**
- * The bytes of large ArrayBuffers (`OWNED_EVENT`) after which the runtime's event loop gets its turn. In it the
- * memory of collected ones returns to the loop.
+ * The bytes of large ArrayBuffers (`OWNED_EVENT`) after which the runtime's event loop gets its turn. In it
+ * the memory of collected ones returns to the loop.
  */
 const LARGE_BYTES_PER_PUMP = 4 * 1024 * 1024;
 

@@ -2,7 +2,7 @@
 
 use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS};
 use super::buffers::{Owned, clear_bounded};
-use super::layout::{EventHeader, EventKind, ExchangeId, MOST_ARENA, OF_DROPPED, OWNED, OWNED_EVENT};
+use super::layout::{EventHeader, ExchangeId, JsEvent, MOST_ARENA, OF_DROPPED, OWNED, OWNED_EVENT};
 use super::mailbox::Batch;
 
 #[derive(Default)]
@@ -23,43 +23,36 @@ impl EventBatch {
     }
 
     /// An event with its payload copied into the arena.
-    pub fn push(&mut self, kind: EventKind, id: ExchangeId, args: [u32; 3], payload: &[u8]) {
+    pub fn push(&mut self, event: JsEvent, id: ExchangeId, payload: &[u8]) {
         if self.arena.len() >= MOST_ARENA {
-            return self.push_owned(kind, id, args, payload.to_vec().into());
+            return self.push_owned(event, id, payload.to_vec().into());
         }
-        self.push_with(kind, id, args, |arena| arena.extend_from_slice(payload));
+        self.push_with(event, id, |arena| arena.extend_from_slice(payload));
     }
 
     /// An event whose payload `write` appends to the arena.
-    pub fn push_with(
-        &mut self,
-        kind: EventKind,
-        id: ExchangeId,
-        args: [u32; 3],
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub fn push_with(&mut self, event: JsEvent, id: ExchangeId, write: impl FnOnce(&mut Vec<u8>)) {
         let offset = self.arena.len();
         write(&mut self.arena);
-        self.push_header(kind, id, args, offset as u32, (self.arena.len() - offset) as u32);
+        self.push_header(event, id, offset as u32, (self.arena.len() - offset) as u32);
     }
 
     /// An event whose payload `write` appends to the arena, which is as it was where that fails, or answers that
     /// nobody wants it. A large payload gets memory of its own.
     pub fn try_push_with<E>(
         &mut self,
-        kind: EventKind,
+        event: JsEvent,
         id: ExchangeId,
-        args: [u32; 3],
         write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<(), E> {
         let offset = self.arena.len();
         let wanted = write(&mut self.arena);
         let len = self.arena.len() - offset;
         match wanted {
-            Ok(true) if len < OWNED_EVENT => self.push_header(kind, id, args, offset as u32, len as u32),
+            Ok(true) if len < OWNED_EVENT => self.push_header(event, id, offset as u32, len as u32),
             Ok(true) => {
                 let payload = self.arena.split_off(offset);
-                self.push_owned(kind, id, args, payload.into());
+                self.push_owned(event, id, payload.into());
             }
             Ok(false) | Err(_) => self.arena.truncate(offset),
         }
@@ -70,19 +63,20 @@ impl EventBatch {
     pub fn push_dropped(&mut self, id: ExchangeId, binary: bool, offset: usize, len: usize) {
         debug_assert!(offset < MOST_ARENA, "the queue's bound comes first");
         let offset = offset as u32 | OF_DROPPED;
-        self.push_header(EventKind::Dropped, id, [u32::from(binary), 0, 0], offset, len as u32);
+        self.push_header(JsEvent::Dropped { binary }, id, offset, len as u32);
     }
 
     /// An event whose payload takes its memory along.
-    pub fn push_owned(&mut self, kind: EventKind, id: ExchangeId, args: [u32; 3], payload: Owned) {
+    pub fn push_owned(&mut self, event: JsEvent, id: ExchangeId, payload: Owned) {
         let (len, offset) = (payload.bytes().len(), self.owned.len() as u32 | OWNED);
         // All of its memory is held for it.
         self.owned_bytes += payload.held();
         self.owned.push(Some(payload));
-        self.push_header(kind, id, args, offset, len as u32);
+        self.push_header(event, id, offset, len as u32);
     }
 
-    fn push_header(&mut self, kind: EventKind, id: ExchangeId, [a, b, c]: [u32; 3], offset: u32, len: u32) {
+    fn push_header(&mut self, event: JsEvent, id: ExchangeId, offset: u32, len: u32) {
+        let (kind, [a, b, c]) = (event.kind(), event.args());
         let ExchangeId { slot, generation } = id;
         self.headers.push(EventHeader { kind: kind as u32, slot, generation, a, b, c, offset, len });
     }
@@ -108,13 +102,14 @@ impl Batch for EventBatch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::EventKind;
     use super::*;
 
     #[test]
     fn large_event_payloads_move_by_ownership() {
         let mut batch = EventBatch::default();
-        batch.push(EventKind::Message, ExchangeId::default(), [1, 0, 0], b"abc");
-        batch.push_owned(EventKind::Message, ExchangeId::default(), [0; 3], vec![9; 10].into());
+        batch.push(JsEvent::Message { binary: true }, ExchangeId::default(), b"abc");
+        batch.push_owned(JsEvent::Message { binary: false }, ExchangeId::default(), vec![9; 10].into());
         assert_eq!(batch.headers[0].words(), [EventKind::Message as u32, 0, 0, 1, 0, 0, 0, 3]);
         assert_eq!(batch.headers[1].offset, OWNED);
         assert_eq!(batch.owned[0].as_ref().expect("payload").bytes(), [9; 10]);
@@ -124,9 +119,10 @@ mod tests {
     #[test]
     fn a_payload_that_cannot_be_written_leaves_nothing_behind() {
         let (mut batch, id) = (EventBatch::default(), ExchangeId::default());
-        batch.push(EventKind::Message, id, [0; 3], b"before");
+        let message = JsEvent::Message { binary: false };
+        batch.push(message, id, b"before");
         let mut write = |len: usize, result| {
-            batch.try_push_with(EventKind::Message, id, [0; 3], |arena| {
+            batch.try_push_with(message, id, |arena| {
                 arena.extend(std::iter::repeat_n(1, len));
                 result
             })

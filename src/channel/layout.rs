@@ -316,13 +316,13 @@ mod tests {
     fn events_come_out_as_they_went_in() {
         let number = 0x1234_5678_9abc_def0;
         for (event, args) in [
-            (Event::Request { handler: 7, flags: 8, app: 9 }, [7, 8, 9]),
-            (Event::Data { flags: 1, remaining: number }, [1, 0x9abc_def0, 0x1234_5678]),
-            (Event::Filter { app: 3, accepted: true }, [3, 1, 0]),
-            (Event::Quiet, [0, 0, 0]),
+            (JsEvent::Request { handler: 7, flags: 8, app: 9 }, [7, 8, 9]),
+            (JsEvent::Data { flags: 1, remaining: number }, [1, 0x9abc_def0, 0x1234_5678]),
+            (JsEvent::Filter { app: 3, accepted: true }, [3, 1, 0]),
+            (JsEvent::Quiet, [0, 0, 0]),
         ] {
             assert_eq!(event.args(), args);
-            assert_eq!(Event::read(event.kind(), args), event);
+            assert_eq!(JsEvent::read(event.kind(), args), event);
         }
     }
 

@@ -33,7 +33,7 @@ impl EventLoop {
         let pause = match listening.rest {
             None => {
                 let text = format!("uws-rs: accepting connections is paused: {error}");
-                self.ctx.event(EventKind::Warning, ConnId::default(), [0; 3], text.as_bytes());
+                self.ctx.event(JsEvent::Warning, ConnId::default(), text.as_bytes());
                 ACCEPT_BACK_OFF.0
             }
             Some((_, pause)) => (pause * 2).clamp(ACCEPT_BACK_OFF.0, ACCEPT_BACK_OFF.1),
@@ -76,7 +76,7 @@ impl EventLoop {
         place.connection = Some(connection);
         self.ctx.connections += 1;
         if std::mem::replace(&mut self.quiet, false) {
-            self.ctx.event(EventKind::Busy, ConnId::default(), [0; 3], b"");
+            self.ctx.event(JsEvent::Busy, ConnId::default(), b"");
         }
         self.ctx.filter_event(app, id, true);
     }

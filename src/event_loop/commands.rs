@@ -184,12 +184,8 @@ impl EventLoop {
             gone.retain(|id| !left.contains(id));
         });
         for id in gone {
-            self.ctx.event(
-                EventKind::Forgotten,
-                ConnId::default(),
-                [id, ForgottenStage::Unnamed as u32, 0],
-                b"",
-            );
+            let event = JsEvent::Forgotten { handler: id, stage: ForgottenStage::Unnamed as u32 };
+            self.ctx.event(event, ConnId::default(), b"");
         }
     }
 
@@ -202,7 +198,7 @@ impl EventLoop {
         let mut socket = Listener::new(bound);
         if let Err(error) = socket.register(self.poll.registry(), listener_token(index)) {
             let text = format!("uws-rs: a listening socket could not be watched: {error}");
-            return self.ctx.event(EventKind::Warning, ConnId::default(), [0; 3], text.as_bytes());
+            return self.ctx.event(JsEvent::Warning, ConnId::default(), text.as_bytes());
         }
         self.listeners.resize_with(self.listeners.len().max(index + 1), || None);
         self.listeners[index] = Some(Listening { socket, app, id, rest: None });
@@ -282,7 +278,7 @@ impl EventLoop {
                 connection.close_with_app(ctx);
             }
         }
-        ctx.event(EventKind::AppClosed, ConnId::default(), [app, 0, 0], b"");
+        ctx.event(JsEvent::AppClosed { app }, ConnId::default(), b"");
     }
 
     pub(super) fn close_listeners(&mut self, mut which: impl FnMut(&Listening) -> bool) {

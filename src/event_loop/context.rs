@@ -10,7 +10,7 @@ use crate::channel::buffers::Payload;
 use crate::channel::mailbox::Batch;
 use crate::channel::{
     ConnId, DEFAULT_TIMEOUT_S, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
-    EVENT_QUEUE_ITEMS, EventBatch, EventKind, ForgottenStage, OWNED_EVENT, Shared, write_address,
+    EVENT_QUEUE_ITEMS, EventBatch, ForgottenStage, JsEvent, OWNED_EVENT, Shared, write_address,
 };
 use crate::event_loop::topics::Topics;
 use crate::protocol::http::request::{Limits, RequestHead};
@@ -167,22 +167,22 @@ impl Context {
     }
 
     /// An event with a payload of any size.
-    pub fn payload_event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: Payload<'_>) {
+    pub fn payload_event(&mut self, event: JsEvent, id: ConnId, payload: Payload<'_>) {
         match payload {
             Payload::Owned(owned) if owned.bytes().len() >= OWNED_EVENT => {
-                self.events.push_owned(kind, id, args, owned);
+                self.events.push_owned(event, id, owned);
             }
-            Payload::Owned(owned) => self.events.push(kind, id, args, owned.bytes()),
-            Payload::Inline(bytes) if bytes.len() < OWNED_EVENT => self.events.push(kind, id, args, bytes),
+            Payload::Owned(owned) => self.events.push(event, id, owned.bytes()),
+            Payload::Inline(bytes) if bytes.len() < OWNED_EVENT => self.events.push(event, id, bytes),
             Payload::Inline(bytes) => {
                 let copy = self.shared.blocks.copy(bytes);
-                self.events.push_owned(kind, id, args, copy.into());
+                self.events.push_owned(event, id, copy.into());
             }
         }
     }
 
-    pub fn event(&mut self, kind: EventKind, id: ConnId, args: [u32; 3], payload: &[u8]) {
-        self.events.push(kind, id, args, payload);
+    pub fn event(&mut self, event: JsEvent, id: ConnId, payload: &[u8]) {
+        self.events.push(event, id, payload);
     }
 
     /// Tells `filter` handlers of an app, if it has any, that a connection has come or gone.
@@ -191,7 +191,7 @@ impl Context {
             return;
         }
         let slot = self.shared.slots.get(id.slot);
-        self.events.push_with(EventKind::Filter, id, [app, u32::from(accepted), 0], |arena| {
+        self.events.push_with(JsEvent::Filter { app, accepted }, id, |arena| {
             write_address(arena, slot.peer(id.generation));
             write_address(arena, slot.proxied(id.generation));
         });
@@ -248,7 +248,8 @@ impl Context {
         if let Some(program) = self.programs.get_mut(handler as usize) {
             *program = None;
         }
-        self.event(EventKind::Forgotten, ConnId::default(), [handler, ForgottenStage::Free as u32, 0], b"");
+        let event = JsEvent::Forgotten { handler, stage: ForgottenStage::Free as u32 };
+        self.event(event, ConnId::default(), b"");
     }
 
     pub fn timeouts(&self, app: u32) -> Timeouts {

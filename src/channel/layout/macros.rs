@@ -60,16 +60,16 @@ macro_rules! layout {
 
         /// An event with its arguments.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Event {
+        pub enum JsEvent {
             $(#[doc = $head_doc])* $head { $($head_field: $head_type),* },
             $($(#[doc = $entry_doc])* $entry $({ $($field: $type),* })?,)*
         }
 
-        impl Event {
+        impl JsEvent {
             pub fn kind(self) -> EventKind {
                 match self {
-                    Event::$head { .. } => EventKind::$head,
-                    $(Event::$entry { .. } => EventKind::$entry,)*
+                    JsEvent::$head { .. } => EventKind::$head,
+                    $(JsEvent::$entry { .. } => EventKind::$entry,)*
                 }
             }
 
@@ -77,17 +77,17 @@ macro_rules! layout {
             pub fn args(self) -> [u32; EVENT_ARGS] {
                 let mut words = [0; EVENT_ARGS];
                 match self {
-                    Event::$head { $($head_field),* } => write_fields!(words, $($head_field: $head_type),*),
-                    $(Event::$entry $({ $($field),* })? => write_fields!(words, $($($field: $type),*)?),)*
+                    JsEvent::$head { $($head_field),* } => write_fields!(words, $($head_field: $head_type),*),
+                    $(JsEvent::$entry $({ $($field),* })? => write_fields!(words, $($($field: $type),*)?),)*
                 }
                 words
             }
 
             /// The inverse of `kind` and `args`.
-            pub fn read(kind: EventKind, words: [u32; EVENT_ARGS]) -> Event {
+            pub fn read(kind: EventKind, words: [u32; EVENT_ARGS]) -> JsEvent {
                 match kind {
-                    EventKind::$head => read_fields!((Event::$head) words, $($head_field: $head_type),*),
-                    $(EventKind::$entry => read_fields!((Event::$entry) words, $($($field: $type),*)?),)*
+                    EventKind::$head => read_fields!((JsEvent::$head) words, $($head_field: $head_type),*),
+                    $(EventKind::$entry => read_fields!((JsEvent::$entry) words, $($($field: $type),*)?),)*
                 }
             }
         }

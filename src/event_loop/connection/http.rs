@@ -8,7 +8,9 @@ use super::collect::Collecting;
 use super::input::Input;
 use super::io::Io;
 use super::websocket::{UpgradeRequest, WebSocket};
-use crate::channel::{BODY_LAST, Command, EventKind, Op, ResponseParts, request_flag, write_request_block};
+use crate::channel::{
+    BODY_LAST, Command, JsEvent, Op, ResponseParts, UNKNOWN_LENGTH, request_flag, write_request_block,
+};
 use crate::event_loop::context::{Behaviour, Context};
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
@@ -417,7 +419,7 @@ impl Http {
     fn body(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) {
         let Phase::Body(decoder) = &mut self.phase else { return };
         let decoded = decoder.decode_in_place(input.bytes());
-        let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(u64::MAX));
+        let (last, remaining) = (decoder.is_done(), decoder.remaining().unwrap_or(UNKNOWN_LENGTH));
         let InPlace { used, data } = match decoded {
             Ok(in_place) => in_place,
             Err(error) => {
@@ -434,9 +436,9 @@ impl Http {
                 return self.refuse(io, error);
             }
         } else if self.pending && (last || !data.is_empty()) {
-            let args = [if last { BODY_LAST } else { 0 }, remaining as u32, (remaining >> 32) as u32];
+            let event = JsEvent::Data { flags: if last { BODY_LAST } else { 0 }, remaining };
             let payload = input.payload(used, data, &io.ctx.shared.blocks);
-            io.payload_event(EventKind::Data, args, payload);
+            io.payload_event(event, payload);
             // Or all that a turn reads would wait in JavaScript for a handler that may never come.
             self.paused |= !self.body_wanted && !last;
         } else {
@@ -552,7 +554,7 @@ impl Http {
             may_compress: !self.exchange.broken_deflate,
         };
         io.attach();
-        io.event(EventKind::Open, [behaviour.id, 0, 0], b"");
+        io.event(JsEvent::Open { behaviour: behaviour.id }, b"");
         let parts = ResponseParts { status: b"", headers: b"", body: b"" };
         WebSocket::accept(io, behaviour, &parts, &request)
     }
@@ -583,7 +585,7 @@ impl Http {
         let drained = before > 0 && now == 0;
         if self.pending && self.want_writable && now < WRITABLE_BELOW {
             self.want_writable = false;
-            io.event(EventKind::Writable, [u32::from(self.exchange.number), 0, 0], b"");
+            io.event(JsEvent::Writable { exchange: u32::from(self.exchange.number) }, b"");
         }
         let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
         if io.transport.blocked && (before == 0 || now < before) {
@@ -616,7 +618,7 @@ impl Http {
             }
             _ if self.pending => {
                 if !std::mem::replace(&mut self.peer_end_told, true) {
-                    io.event(EventKind::PeerEnd, [0; 3], b"");
+                    io.event(JsEvent::PeerEnd, b"");
                 }
             }
             _ => io.end(Cause::Refuse, 0, b""),
@@ -640,7 +642,7 @@ fn request_event(
         | request_flag::BODY_LENGTH.put(body.len() as u32)
         | request_flag::EXCHANGE.put(u32::from(exchange.number));
     let Context { events, matches, .. } = io.ctx;
-    events.push_with(EventKind::Request, io.transport.id, [handler, flags, io.app], |arena| {
+    events.push_with(JsEvent::Request { handler, flags, app: io.app }, io.transport.id, |arena| {
         write_request_block(arena, head, matches, bytes, body);
     });
 }

@@ -3,7 +3,7 @@
 use super::close::{Cause, Close, JsHandle};
 use super::transport::Transport;
 use crate::channel::buffers::Payload;
-use crate::channel::{ConnId, EventKind};
+use crate::channel::{ConnId, JsEvent};
 use crate::event_loop::context::{Context, Timeouts};
 use crate::event_loop::timer::Tick;
 
@@ -64,12 +64,12 @@ impl Io<'_> {
 
     // ---- JavaScript
 
-    pub fn event(&mut self, kind: EventKind, args: [u32; 3], payload: &[u8]) {
-        self.ctx.event(kind, self.transport.id, args, payload);
+    pub fn event(&mut self, event: JsEvent, payload: &[u8]) {
+        self.ctx.event(event, self.transport.id, payload);
     }
 
-    pub fn payload_event(&mut self, kind: EventKind, args: [u32; 3], payload: Payload<'_>) {
-        self.ctx.payload_event(kind, self.transport.id, args, payload);
+    pub fn payload_event(&mut self, event: JsEvent, payload: Payload<'_>) {
+        self.ctx.payload_event(event, self.transport.id, payload);
     }
 
     /// JavaScript gets an object with the event that was just pushed.
@@ -97,7 +97,7 @@ impl Io<'_> {
     pub fn end(&mut self, cause: Cause, code: u16, reason: &[u8]) {
         let (close, js) = self.close.after(cause, *self.js);
         if (*self.js, js) == (JsHandle::Attached, JsHandle::Told) {
-            self.event(EventKind::Gone, [u32::from(code), 0, 0], reason);
+            self.event(JsEvent::Gone { code: u32::from(code) }, reason);
         }
         (*self.close, *self.js) = (close, js);
     }

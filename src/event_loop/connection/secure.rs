@@ -4,7 +4,7 @@ use super::Connection;
 use super::close::{Cause, Close};
 use super::input::Input;
 use super::transport::KEPT_SCRATCH;
-use crate::channel::EventKind;
+use crate::channel::JsEvent;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::{Failure, Hello};
@@ -86,7 +86,7 @@ impl Connection {
         let name = tls.client_hello().and_then(|hello| hello.name.as_deref());
         match name.filter(|name| names.is_some_and(|names| names.asks_for(name))) {
             Some(name) => {
-                ctx.event(EventKind::ServerName, self.transport.id, [self.app, 0, 0], name.as_bytes());
+                ctx.event(JsEvent::ServerName { app: self.app }, self.transport.id, name.as_bytes());
                 tls.keep_rest(hello);
             }
             None => self.choose_settings(ctx, hello),

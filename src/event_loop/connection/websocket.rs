@@ -6,7 +6,7 @@ use super::input::Input;
 use super::io::Io;
 use super::publication::Publication;
 use crate::channel::buffers::Payload;
-use crate::channel::{Command, ConnId, EventKind, OWNED_PAYLOAD, Op, ResponseParts, send_flag, wants};
+use crate::channel::{Command, ConnId, JsEvent, OWNED_PAYLOAD, Op, ResponseParts, send_flag, wants};
 use crate::event_loop::context::{Behaviour, Context};
 use crate::event_loop::timer::Tick;
 use crate::event_loop::topics::Subscriptions;
@@ -147,14 +147,14 @@ impl WebSocket {
             }
             Ok(Some(Event::Ping(payload))) => {
                 if wanted & wants::PING != 0 {
-                    io.event(EventKind::Ping, [0; 3], payload);
+                    io.event(JsEvent::Ping, payload);
                 }
                 self.answer_ping(io, payload);
                 input.consume(n);
             }
             Ok(Some(Event::Pong(payload))) => {
                 if wanted & wants::PONG != 0 {
-                    io.event(EventKind::Pong, [0; 3], payload);
+                    io.event(JsEvent::Pong, payload);
                 }
                 input.consume(n);
             }
@@ -318,7 +318,7 @@ impl WebSocket {
 
     pub fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) {
         if before > now && self.behaviour.wants & wants::DRAIN != 0 {
-            io.event(EventKind::Drain, [0; 3], b"");
+            io.event(JsEvent::Drain, b"");
         }
         if now < PONGS_BELOW
             && let Some(ping) = self.unanswered_ping.take()
@@ -408,7 +408,7 @@ fn message_event(io: &mut Io<'_>, input: &mut Input<'_>, n: usize, binary: bool,
             Payload::Owned(bytes.into())
         }
     };
-    io.payload_event(EventKind::Message, [u32::from(binary), 0, 0], payload);
+    io.payload_event(JsEvent::Message { binary }, payload);
 }
 
 /// Inflates a message into the arena of events, where it stays unless it is large or nobody wants it.
@@ -421,7 +421,7 @@ fn inflated_event(
 ) -> Result<(), WsError> {
     let Some(compression) = compression else { return Err(WsError::InvalidFrame) };
     let Context { codecs, events, .. } = &mut *io.ctx;
-    events.try_push_with(EventKind::Message, io.transport.id, [u32::from(binary), 0, 0], |arena| {
+    events.try_push_with(JsEvent::Message { binary }, io.transport.id, |arena| {
         compression.inflate(codecs, binary, data, behaviour.max_payload, arena)?;
         Ok(behaviour.wants & wants::MESSAGE != 0)
     })
