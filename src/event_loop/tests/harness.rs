@@ -4,7 +4,8 @@ use crate::channel::{
     Account, CommandBatch, ConnId, EventBatch, EventKind, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
     WakeJs, begin_parts, request_flag, set_part, wants,
 };
-use crate::event_loop::{Behaviour, Control, Loop, socket};
+use crate::event_loop::net::socket;
+use crate::event_loop::{Behaviour, Control, Loop};
 use crate::protocol::http::request::Limits;
 use crate::protocol::websocket::frame;
 use crate::routing::router::{Method, Priority};
