@@ -3,7 +3,7 @@
 use super::app;
 use super::connection::publication::Publication;
 use super::control::Control;
-use super::net::socket::{Bound, Listener};
+use super::net::listener::{Bound, Listener};
 use super::tls;
 use super::turn::*;
 use crate::channel::mailbox::Batch;

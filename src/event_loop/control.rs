@@ -1,7 +1,8 @@
 //! Rare commands, and the way to another loop.
 
 use super::app::{Behaviour, Timeouts};
-use super::net::socket::{self, Bound};
+use super::net::listener::Bound;
+use super::net::socket;
 use super::tls;
 use crate::channel::Shared;
 use crate::routing::declarative::Program;

@@ -5,7 +5,7 @@ use super::connection::{Connection, Readiness};
 use super::context::Context;
 use super::control::{Control, Remote};
 use super::net::batch::Batch as SocketBatch;
-use super::net::socket::Listener;
+use super::net::listener::Listener;
 use super::net::uring::MOST;
 use super::sockets::Writes;
 use crate::channel::buffers::Buffer;

@@ -4,7 +4,7 @@ use crate::channel::{
     Account, CommandBatch, ConnId, EventBatch, EventKind, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
     WakeJs, begin_parts, request_flag, set_part, wants,
 };
-use crate::event_loop::net::socket;
+use crate::event_loop::net::listener;
 use crate::event_loop::{Behaviour, Control, Loop};
 use crate::protocol::http::request::Limits;
 use crate::protocol::websocket::frame;
@@ -97,7 +97,7 @@ impl Harness {
     }
 
     pub fn listen(&self, listener: u32) -> u16 {
-        let bound = socket::bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
+        let bound = listener::bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
         let port = bound.port.expect("port");
         self.event_loop.control(Control::Listen { app: APP, listener, bound });
         port
