@@ -147,9 +147,8 @@ impl Session {
         // Pairs with the fence in `is_stalled` of the loop's context.
         fence(Ordering::SeqCst);
         let read = wake(&shared.stalled, &shared.events, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS);
-        let carry_out =
-            wake(&shared.drops_stalled, &shared.dropped, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS);
-        if read || carry_out {
+        let execute = wake(&shared.drops_stalled, &shared.dropped, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS);
+        if read || execute {
             self.event_loop.wake();
         }
     }

@@ -49,14 +49,14 @@ impl Budget {
 
 impl EventLoop {
     /// Carries out the commands that are there now, as far as a turn's time goes; the next one goes on.
-    pub(super) fn carry_out_commands(&mut self) {
+    pub(super) fn execute_commands(&mut self) {
         let mut budget = Budget {
             batches: self.ctx.shared.commands.len(),
             until: Instant::now() + TIME_FOR_COMMANDS,
             since_look: 0,
         };
         while !self.waits_for_javascript() && (self.resume_at.is_some() || self.take_commands(&mut budget)) {
-            self.resume_at = self.carry_out_batch(&mut budget);
+            self.resume_at = self.execute_batch(&mut budget);
             if self.resume_at.is_some() {
                 return;
             }
@@ -86,11 +86,11 @@ impl EventLoop {
     }
 
     /// Where to go on, if not at the end.
-    fn carry_out_batch(&mut self, budget: &mut Budget) -> Option<usize> {
+    fn execute_batch(&mut self, budget: &mut Budget) -> Option<usize> {
         let mut batch = std::mem::take(&mut self.commands);
         let mut records = batch.records(self.resume_at.unwrap_or_default());
         for command in records.by_ref() {
-            let weight = self.carry_out(command);
+            let weight = self.execute(command);
             // Rare commands come before the clients that are waiting for what they bring.
             if budget.is_spent(weight) && self.ctx.shared.controls.load(Ordering::Relaxed) == 0 {
                 break;
@@ -105,20 +105,20 @@ impl EventLoop {
     }
 
     /// Connections from other loops.
-    pub(super) fn carry_out_inbox(&mut self) {
+    pub(super) fn execute_inbox(&mut self) {
         while let Ok(control) = self.inbox.try_recv() {
-            self.carry_out_control(control);
+            self.execute_control(control);
         }
     }
 
-    fn carry_out_boxed(&mut self, boxed: Option<Boxed>) {
+    fn execute_boxed(&mut self, boxed: Option<Boxed>) {
         self.ctx.shared.controls.fetch_sub(1, Ordering::SeqCst);
         if let Some(control) = boxed.and_then(|boxed| boxed.downcast::<Control>().ok()) {
-            self.carry_out_control(*control);
+            self.execute_control(*control);
         }
     }
 
-    fn carry_out_control(&mut self, control: Control) {
+    fn execute_control(&mut self, control: Control) {
         match control {
             Control::AddApp { app } => {
                 let apps = &mut self.ctx.apps;
@@ -216,20 +216,20 @@ impl EventLoop {
     }
 
     /// Returns what it weighs in the turn's budget.
-    fn carry_out(&mut self, command: Command<'_>) -> usize {
+    fn execute(&mut self, command: Command<'_>) -> usize {
         match command.op {
             Op::Publish => return self.publish(command),
             Op::Forget => self.ctx.forget(command.arg),
             Op::CloseApp => self.close_app(command.arg),
             Op::CloseListener => self.close_listeners(|listening| listening.id == command.arg),
-            Op::Control => self.carry_out_boxed(command.boxed),
-            _ => return self.carry_out_on_connection(command),
+            Op::Control => self.execute_boxed(command.boxed),
+            _ => return self.execute_on_connection(command),
         }
         1
     }
 
     /// A command of one connection.
-    fn carry_out_on_connection(&mut self, command: Command<'_>) -> usize {
+    fn execute_on_connection(&mut self, command: Command<'_>) -> usize {
         let weight = 1 + command.owned.as_ref().map_or(command.payload.len(), Vec::len) / BYTES_PER_WEIGHT;
         let (cost, id) = (command.cost(), command.id);
         let EventLoop { slots, ctx, .. } = self;

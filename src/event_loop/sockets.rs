@@ -1,7 +1,7 @@
 //! The reads and writes of many connections at once, at the beginning and the end of a turn.
 
 use super::connection::outbound::MAX_SLICES;
-use super::net::uring::{MOST, Sends};
+use super::net::uring::{BATCH, Sends};
 use super::turn::*;
 use crate::channel::buffers::Buffer;
 use mio::event::Event;
@@ -49,7 +49,7 @@ impl EventLoop {
         let mut dirty = std::mem::take(&mut self.ctx.dirty);
         self.ctx.piled_up = 0;
         if self.batch.is_worth_it(dirty.len()) {
-            for slots in dirty.chunks(MOST) {
+            for slots in dirty.chunks(BATCH) {
                 self.flush_batch(slots);
             }
         } else {

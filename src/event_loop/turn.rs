@@ -1,12 +1,12 @@
 //! The turn of the loop: what is read, carried out and written, and in which order.
 
-use super::connection::transport::BRIEF;
+use super::connection::transport::READ_AHEAD;
 use super::connection::{Connection, Readiness};
 use super::context::Context;
 use super::control::{Control, Remote};
 use super::net::batch::Batch as SocketBatch;
 use super::net::listener::Listener;
-use super::net::uring::MOST;
+use super::net::uring::BATCH;
 use super::sockets::Writes;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
@@ -99,7 +99,7 @@ impl EventLoop {
             accepting: Vec::new(),
             commands: CommandBatch::default(),
             resume_at: None,
-            batch: SocketBatch::new(BRIEF),
+            batch: SocketBatch::new(READ_AHEAD),
             writes: Writes::default(),
             batches: 0,
             tick_due: false,
@@ -126,17 +126,17 @@ impl EventLoop {
             self.tick_due |= self.ctx.update_clock();
             // Routes and child apps that were added before a client came are there when it is seen to.
             if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
-                self.carry_out_commands();
+                self.execute_commands();
             }
-            self.carry_out_inbox();
+            self.execute_inbox();
             for (index, event) in events.iter().enumerate() {
-                if index.is_multiple_of(MOST) {
-                    self.read_ahead(events.iter().skip(index).take(MOST));
+                if index.is_multiple_of(BATCH) {
+                    self.read_ahead(events.iter().skip(index).take(BATCH));
                 }
                 self.dispatch(event);
                 if self.ctx.events.is_full() {
                     // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
-                    self.hand_over();
+                    self.exchange_batches();
                 }
                 if std::mem::take(&mut self.ctx.flush_soon) {
                     // Or the peers of a burst of handshakes would idle until our half of the last one is done.
@@ -145,7 +145,7 @@ impl EventLoop {
             }
             self.catch_up();
             self.tick_when_seen(events.iter().count());
-            self.hand_over();
+            self.exchange_batches();
             self.reap();
             self.publish_events();
             self.check_accounts();
@@ -160,11 +160,11 @@ impl EventLoop {
         let busy = ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty() || self.tick_due;
         let commands = !self.ctx.shared.commands.may_sleep() || self.resume_at.is_some();
         // Commands that wait for JavaScript to hear of drops are no reason to stay awake: it will wake us.
-        let may_carry_out = commands && !self.ctx.too_many_dropped();
+        let may_execute = commands && !self.ctx.too_many_dropped();
         if commands {
             self.ctx.shared.commands.sleep_on();
         }
-        if busy || may_carry_out || !self.inbox.is_empty() {
+        if busy || may_execute || !self.inbox.is_empty() {
             return Some(Duration::ZERO);
         }
         let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());
@@ -259,9 +259,9 @@ impl EventLoop {
     }
 
     /// Events to JavaScript, its commands to the sockets.
-    pub(super) fn hand_over(&mut self) {
+    pub(super) fn exchange_batches(&mut self) {
         self.publish_events();
-        self.carry_out_commands();
+        self.execute_commands();
         self.flush();
     }
 

@@ -19,7 +19,7 @@ const WRITE_BUDGET: usize = 4 << 20;
 /// Bytes collected for one connection that do not wait for the end of the turn.
 const EAGER_WRITE: usize = 64 << 10;
 /// A read that brought less than this is followed by one of the same size, which may be done ahead.
-pub const BRIEF: usize = 17 * 64;
+pub const READ_AHEAD: usize = 17 * 64;
 /// Plain bytes encrypted for one write. What the kernel refuses of it waits as records, so this bounds those.
 const ENCRYPT_AT_ONCE: usize = 128 << 10;
 /// Records that wait and are no longer than this leave in one write with what follows.
@@ -143,7 +143,7 @@ impl Transport {
                 // A short read has emptied the socket: the next bytes bring a new edge. An end that has been announced
                 // already does not, so then the read that returns 0 is needed.
                 self.readable = n == room || self.peer_ended;
-                self.brief = n < BRIEF;
+                self.brief = n < READ_AHEAD;
                 Read::Bytes(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -1,7 +1,7 @@
 //! One system call for what many connections have to send at the end of a turn, and one for what many have received at
 //! its beginning, by io_uring. Knows sockets and slots, nothing of connections.
 
-use super::uring::{MOST, Sends, Uring};
+use super::uring::{BATCH, Sends, Uring};
 use std::collections::VecDeque;
 use std::io;
 
@@ -79,7 +79,7 @@ impl Batch {
         let Some(uring) = uring else { return self.ahead.clear() };
         if self.chunks.is_empty() {
             // Memory that nobody has touched yet costs nothing, which `resize` would not leave so.
-            self.chunks = vec![0; MOST * self.chunk];
+            self.chunks = vec![0; BATCH * self.chunk];
         }
         uring.receive(&self.sockets, &mut self.chunks, self.chunk, &mut self.answers);
         for (ahead, answer) in self.ahead.iter_mut().zip(self.answers.drain(..)) {

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 
 /// Operations of one batch.
-pub const MOST: usize = 256;
+pub const BATCH: usize = 256;
 
 /// What is to be sent, socket by socket.
 #[derive(Default)]
@@ -56,14 +56,14 @@ mod ring {
             if std::env::var_os("UV_USE_IO_URING").is_some_and(|value| value == "0") {
                 return None;
             }
-            let ring = Self::ring().or_else(|_| IoUring::new(MOST as u32)).ok()?;
+            let ring = Self::ring().or_else(|_| IoUring::new(BATCH as u32)).ok()?;
             let mut probe = Probe::new();
             ring.submitter().register_probe(&mut probe).ok()?;
             let codes = [opcode::Send::CODE, opcode::SendMsg::CODE, opcode::Recv::CODE];
             if !codes.iter().all(|code| probe.is_supported(*code)) {
                 return None;
             }
-            let mut uring = Uring { ring, heads: Vec::with_capacity(MOST) };
+            let mut uring = Uring { ring, heads: Vec::with_capacity(BATCH) };
             uring.try_out().is_ok_and(|refuses| refuses).then_some(uring)
         }
 
@@ -73,7 +73,7 @@ mod ring {
                 .setup_single_issuer()
                 .setup_defer_taskrun()
                 .setup_submit_all()
-                .build(MOST as u32)
+                .build(BATCH as u32)
         }
 
         /// Whether it may be used, not only made, and refuses what would have to wait.
@@ -98,9 +98,9 @@ mod ring {
         ///
         /// # Panics
         ///
-        /// With more than `MOST`.
+        /// With more than `BATCH`.
         pub fn send(&mut self, sends: &Sends<'_>, answers: &mut Vec<io::Result<usize>>) {
-            assert!(sends.len() <= MOST, "at most {MOST} operations");
+            assert!(sends.len() <= BATCH, "at most {BATCH} operations");
             self.heads.clear();
             for (index, (socket, range)) in sends.sockets.iter().enumerate() {
                 let entry = self.entry(*socket, &sends.slices[range.clone()]).user_data(index as u64);
@@ -116,7 +116,7 @@ mod ring {
         ///
         /// # Panics
         ///
-        /// With more than `MOST` sockets, or fewer chunks than sockets.
+        /// With more than `BATCH` sockets, or fewer chunks than sockets.
         pub fn receive(
             &mut self,
             sockets: &[i32],
@@ -124,7 +124,7 @@ mod ring {
             chunk: usize,
             answers: &mut Vec<io::Result<usize>>,
         ) {
-            assert!(sockets.len() <= MOST, "at most {MOST} operations");
+            assert!(sockets.len() <= BATCH, "at most {BATCH} operations");
             let chunks = memory.chunks_exact_mut(chunk);
             assert!(chunks.len() >= sockets.len(), "a chunk for every socket");
             for (index, (socket, chunk)) in sockets.iter().zip(chunks).enumerate() {
@@ -143,7 +143,7 @@ mod ring {
         unsafe fn push(&mut self, entry: &squeue::Entry) {
             // SAFETY: as required of the caller.
             if unsafe { self.ring.submission().push(entry) }.is_err() {
-                unreachable!("the queue was empty, and has room for {MOST}");
+                unreachable!("the queue was empty, and has room for {BATCH}");
             }
         }
 
@@ -257,10 +257,10 @@ mod tests {
     #[test]
     fn every_socket_gets_its_bytes_and_every_send_its_answer() {
         let Some(mut uring) = uring() else { return };
-        let mut pairs: Vec<_> = (0..MOST).map(|_| pair()).collect();
+        let mut pairs: Vec<_> = (0..BATCH).map(|_| pair()).collect();
         for round in 0..3usize {
-            let texts: Vec<_> = (0..MOST).map(|n| format!("{round}:{n}")).collect();
-            let (mut sends, mut answers) = (Sends::with_capacity(MOST), Vec::new());
+            let texts: Vec<_> = (0..BATCH).map(|n| format!("{round}:{n}")).collect();
+            let (mut sends, mut answers) = (Sends::with_capacity(BATCH), Vec::new());
             for (n, (ours, _)) in pairs.iter().enumerate() {
                 // One slice or several.
                 let text = texts[n].as_bytes();
@@ -271,7 +271,7 @@ mod tests {
                 }
             }
             uring.send(&sends, &mut answers);
-            assert_eq!(answers.len(), MOST);
+            assert_eq!(answers.len(), BATCH);
             for (n, answer) in answers.into_iter().enumerate() {
                 assert_eq!(answer.expect("taken"), texts[n].len());
                 assert_eq!(read(&mut pairs[n].1, texts[n].len()), texts[n].as_bytes());

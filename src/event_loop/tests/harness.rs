@@ -134,11 +134,11 @@ impl Harness {
         if !taken {
             return false;
         }
-        let (read, carry_out) = (
+        let (read, execute) = (
             shared.stalled.swap(false, Ordering::SeqCst),
             shared.drops_stalled.swap(false, Ordering::SeqCst),
         );
-        if read || carry_out {
+        if read || execute {
             self.event_loop.wake();
         }
         for header in &self.batch.headers {

@@ -22,7 +22,7 @@ const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 // ---- slots
 
 #[test]
-fn a_slot_is_kept_until_javascript_has_let_go_of_it() {
+fn a_slot_is_kept_until_javascript_is_detached() {
     let mut harness = Harness::start();
     let mut client = harness.connect();
     client.send(HELLO);

@@ -127,7 +127,7 @@ fn fragments_and_pings_can_be_sent() {
 }
 
 #[test]
-fn the_loop_counts_what_it_has_carried_out() {
+fn the_loop_acknowledges_the_commands_it_has_executed() {
     let mut harness = Harness::with_behaviour(behaviour());
     let (mut client, id) = open(&mut harness);
     let acked = || harness.account(id).acked;
