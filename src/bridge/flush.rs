@@ -212,7 +212,7 @@ impl Outbox {
     /// Waits until the kernel has taken what was handed over, as long as that gets on and `end` has not come.
     pub fn wait_until_sent(&mut self, event_loop: &Loop, end: Instant) {
         self.drained = Some(self.handed_over);
-        let unsent = || event_loop.shared.unsent.load(Ordering::SeqCst);
+        let unsent = || event_loop.shared.counters.unsent.load(Ordering::SeqCst);
         let (mut left, mut progress) = (unsent(), Instant::now());
         while left > 0 && event_loop.is_running() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
@@ -326,7 +326,7 @@ mod tests {
         let (mut outbox, mut event_loop) = (Outbox::new(), event_loop());
         event_loop.stop();
         let begin = Instant::now();
-        event_loop.shared.unsent.store(1, Ordering::SeqCst);
+        event_loop.shared.counters.unsent.store(1, Ordering::SeqCst);
         let start = outbox.commands().begin(Op::Send, 0, ExchangeId::default(), 0, 0);
         outbox.commands().finish_owned(start, vec![0; 2 * COMMAND_QUEUE_BYTES]);
         assert_eq!(outbox.flush(&event_loop), Flushed::Room);

@@ -61,6 +61,8 @@ pub fn ask_for_missing_names(engine: u32, app: u32) {
 /// How many TLS handshakes have failed.
 #[napi]
 pub fn failed_handshakes(engine: u32) -> f64 {
-    place::with(engine, |session| session.event_loop.shared.failed_handshakes.load(Ordering::Relaxed) as f64)
-        .unwrap_or_default()
+    place::with(engine, |session| {
+        session.event_loop.shared.counters.failed_handshakes.load(Ordering::Relaxed) as f64
+    })
+    .unwrap_or_default()
 }

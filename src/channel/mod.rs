@@ -10,6 +10,7 @@
 mod bounds;
 pub mod buffers;
 mod command;
+mod counters;
 mod event;
 mod layout;
 pub mod mailbox;
@@ -19,6 +20,7 @@ mod slots;
 
 pub use bounds::*;
 pub use command::*;
+pub use counters::*;
 pub use event::*;
 pub use layout::*;
 pub use request_block::*;

@@ -2,12 +2,13 @@
 
 use super::buffers::Blocks;
 use super::command::CommandBatch;
+use super::counters::Counters;
 use super::event::EventBatch;
 use super::mailbox::Mailbox;
 use super::slots::SlotTable;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Everything the two threads share.
@@ -30,12 +31,7 @@ pub struct Shared {
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
     pub settled: Settled,
-    /// TLS handshakes that did not come about, for whatever reason.
-    pub failed_handshakes: AtomicU64,
-    /// Bytes of all connections together that the kernel has refused.
-    pub unsent: AtomicUsize,
-    /// Turns the loop has made: how often it woke, for diagnosis.
-    pub turns: AtomicUsize,
+    pub counters: Counters,
 }
 
 impl Default for Shared {
@@ -52,9 +48,7 @@ impl Default for Shared {
             controls: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
-            failed_handshakes: AtomicU64::new(0),
-            unsent: AtomicUsize::new(0),
-            turns: AtomicUsize::new(0),
+            counters: Counters::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ const TURNS: usize = 64;
 
 impl EventLoop {
     pub(super) fn check_accounts(&self) {
-        let turn = self.ctx.shared.turns.load(Ordering::Relaxed);
+        let turn = self.ctx.shared.counters.turns.load(Ordering::Relaxed);
         if !cfg!(debug_assertions) || self.slots.len() > EACH_TURN && !turn.is_multiple_of(TURNS) {
             return;
         }
@@ -20,7 +20,7 @@ impl EventLoop {
         let sum = |count: fn(&Connection) -> usize| all().map(count).sum::<usize>();
         assert_eq!(self.ctx.connections, sum(|each| usize::from(each.is_open())), "connections");
         assert_eq!(self.ctx.topics.subscriptions(), sum(Connection::subscriptions), "subscriptions");
-        let unsent = self.ctx.shared.unsent.load(Ordering::SeqCst);
+        let unsent = self.ctx.shared.counters.unsent.load(Ordering::SeqCst);
         assert_eq!(unsent, sum(|each| each.transport().backlog()), "bytes the kernel has refused");
         assert!(self.ctx.dirty.len() >= sum(|each| usize::from(each.transport().dirty)), "to be written");
         assert!(self.ctx.ready.len() >= sum(|each| usize::from(each.transport().queued)), "to be read");

@@ -150,7 +150,7 @@ impl EventLoop {
             self.publish_events();
             self.check_accounts();
             self.ctx.shared.settled.set(self.batches);
-            self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
+            self.ctx.shared.counters.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 

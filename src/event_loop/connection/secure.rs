@@ -140,5 +140,5 @@ impl Connection {
 }
 
 fn count_failed_handshake(ctx: &Context) {
-    ctx.shared.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    ctx.shared.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
 }

@@ -412,7 +412,7 @@ impl Transport {
     fn tell_account(&mut self, ctx: &Context) {
         let now = self.unsent();
         if self.backlog != now {
-            ctx.shared.unsent.fetch_add(now.wrapping_sub(self.backlog), Ordering::SeqCst);
+            ctx.shared.counters.unsent.fetch_add(now.wrapping_sub(self.backlog), Ordering::SeqCst);
             self.backlog = now;
             ctx.shared.slots.get(self.id.slot).set_backlog(now);
         }

@@ -122,7 +122,7 @@ impl Harness {
 
     /// Turns the loop has made.
     pub fn turns(&self) -> usize {
-        self.shared().turns.load(Ordering::SeqCst)
+        self.shared().counters.turns.load(Ordering::SeqCst)
     }
 
     // ---- events
