@@ -9,6 +9,7 @@
 
 use parking_lot::Mutex;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Sizes are powers of two from here on. Smaller buffers are the allocator's business.
 const SMALLEST: usize = 8 << 10;
@@ -85,6 +86,53 @@ fn class_below(capacity: usize) -> Option<usize> {
     let class = (capacity / SMALLEST).checked_ilog2()? as usize;
     // Twice the largest class and more would be held for nothing.
     (class < CLASSES).then_some(class)
+}
+
+/// Buffers for reuse, so that an idle connection holds none and a busy one allocates none.
+#[derive(Default)]
+pub struct Spare {
+    buffers: Vec<Vec<u8>>,
+    /// The capacity of all of them.
+    bytes: usize,
+    /// Where large ones go.
+    blocks: Arc<Blocks>,
+}
+
+/// Enough that a publish to some thousand connections finds its buffers here each time.
+const SPARE_BYTES: usize = 1 << 20;
+/// Larger buffers are of use to others.
+const SPARE_CAPACITY: usize = 16 << 10;
+/// What most answers fit in; a buffer that had to grow is larger the next time.
+const FIRST_CAPACITY: usize = 128;
+
+impl Spare {
+    pub fn new(blocks: Arc<Blocks>) -> Self {
+        Spare { blocks, ..Spare::default() }
+    }
+
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.buffers.len()
+    }
+
+    pub fn take(&mut self) -> Vec<u8> {
+        let Some(buffer) = self.buffers.pop() else { return Vec::with_capacity(FIRST_CAPACITY) };
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        match buffer.capacity() {
+            0 => {}
+            SPARE_CAPACITY.. => self.blocks.give(buffer),
+            capacity if self.bytes + capacity <= SPARE_BYTES => {
+                buffer.clear();
+                self.bytes += capacity;
+                self.buffers.push(buffer);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// In debug builds nobody finds what was in a buffer before.

@@ -3,10 +3,10 @@
 
 use super::app::{App, Behaviour, Timeouts};
 use super::connection::compression::Codecs;
-use super::connection::outbound::Spare;
 use super::timer::{Tick, Wheel};
 use super::tls::Scratch;
 use crate::channel::buffers::Payload;
+use crate::channel::buffers::Spare;
 use crate::channel::mailbox::Batch;
 use crate::channel::{
     ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch,

@@ -1,33 +1,17 @@
 //! The reads and writes of many connections at once, at the beginning and the end of a turn.
 
 use super::connection::outbound::MAX_SLICES;
+use super::net::batch::{Offer, Writes};
 use super::net::uring::{BATCH, Sends};
 use super::turn::*;
-use crate::channel::buffers::Buffer;
 use mio::event::Event;
 use std::io::IoSlice;
-use std::ops::Range;
 
 /// Bytes to be sealed above which a connection writes alone: those of many would not stay in the processor's cache
 /// until they are sent.
 const SEALED_AT_ONCE: usize = 8 << 10;
 /// Capacity the buffer of records keeps.
 const KEPT_RECORDS: usize = 1 << 20;
-
-/// The writes of one batch.
-#[derive(Default)]
-pub struct Writes {
-    offers: Vec<Offer>,
-    /// Of all its TLS connections.
-    records: Buffer,
-}
-
-/// A write that a connection would do now.
-struct Offer {
-    slot: u32,
-    /// Where its records are; empty without TLS.
-    records: Range<usize>,
-}
 
 impl EventLoop {
     /// Reads from those of the next connections that never have much to say.

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of sockets: it lends slices for a vectored write and is told how much of them went.
 
-use crate::channel::buffers::Blocks;
+use crate::channel::buffers::Spare;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -173,48 +173,6 @@ impl Outbound {
     }
 }
 
-/// Buffers for reuse, so that an idle connection holds none and a busy one allocates none.
-#[derive(Default)]
-pub struct Spare {
-    buffers: Vec<Vec<u8>>,
-    /// The capacity of all of them.
-    bytes: usize,
-    /// Where large ones go.
-    blocks: Arc<Blocks>,
-}
-
-/// Enough that a publish to some thousand connections finds its buffers here each time.
-const SPARE_BYTES: usize = 1 << 20;
-/// Larger buffers are of use to others.
-const SPARE_CAPACITY: usize = 16 << 10;
-/// What most answers fit in; a buffer that had to grow is larger the next time.
-const FIRST_CAPACITY: usize = 128;
-
-impl Spare {
-    pub fn new(blocks: Arc<Blocks>) -> Self {
-        Spare { blocks, ..Spare::default() }
-    }
-
-    pub fn take(&mut self) -> Vec<u8> {
-        let Some(buffer) = self.buffers.pop() else { return Vec::with_capacity(FIRST_CAPACITY) };
-        self.bytes -= buffer.capacity();
-        buffer
-    }
-
-    pub fn give(&mut self, mut buffer: Vec<u8>) {
-        match buffer.capacity() {
-            0 => {}
-            SPARE_CAPACITY.. => self.blocks.give(buffer),
-            capacity if self.bytes + capacity <= SPARE_BYTES => {
-                buffer.clear();
-                self.bytes += capacity;
-                self.buffers.push(buffer);
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +201,7 @@ mod tests {
         assert_eq!(out.slices(&mut slices), 1);
         assert_eq!(out.len(), 6);
         assert_eq!(drain(&mut out, &mut spare, 4), b"abcdef");
-        assert_eq!(spare.buffers.len(), 1, "the buffer is kept for the next connection");
+        assert_eq!(spare.kept(), 1, "the buffer is kept for the next connection");
     }
 
     #[test]

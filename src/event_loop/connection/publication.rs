@@ -4,7 +4,8 @@
 //! context of their own compress for themselves; see `websocket.rs`.
 
 use super::compression::Codecs;
-use super::outbound::{Outbound, Spare};
+use super::outbound::Outbound;
+use crate::channel::buffers::Spare;
 use crate::channel::{ConnId, OWNED_PAYLOAD};
 use crate::event_loop::context::Context;
 use crate::protocol::websocket::frame;

@@ -2,8 +2,10 @@
 //! its beginning, by io_uring. Knows sockets and slots, nothing of connections.
 
 use super::uring::{BATCH, Sends, Uring};
+use crate::channel::buffers::Buffer;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 
 /// Sockets below which a system call for each is as fast. The tests of the loop go this way with one, too; those in
 /// JavaScript go both.
@@ -108,4 +110,19 @@ impl Batch {
         }
         self.answers.drain(..)
     }
+}
+
+/// The writes of one batch.
+#[derive(Default)]
+pub struct Writes {
+    pub offers: Vec<Offer>,
+    /// Of all its TLS connections.
+    pub records: Buffer,
+}
+
+/// A write that a connection would do now.
+pub struct Offer {
+    pub slot: u32,
+    /// Where its records are; empty without TLS.
+    pub records: Range<usize>,
 }

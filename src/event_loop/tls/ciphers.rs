@@ -4,7 +4,7 @@
 //! OpenSSL knows and rustls has no suite for (CBC, DHE, RSA key exchange) selects nothing, so that common lists keep
 //! working; a name nobody knows is an error. As in OpenSSL a list without TLS 1.3 names leaves TLS 1.3 alone.
 
-use super::config::ConfigError;
+use super::error::ConfigError;
 use rustls::crypto::aws_lc_rs::cipher_suite as suite;
 use rustls::{CipherSuite, SupportedCipherSuite};
 

@@ -7,6 +7,7 @@
 
 mod ciphers;
 mod config;
+mod error;
 mod handshake;
 mod hello;
 mod names;
@@ -17,7 +18,8 @@ mod violation;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ConfigError, Options, Settings, settings};
+pub use config::{Options, Settings, settings};
+pub use error::ConfigError;
 pub use names::{Change, DomainRouter, Names};
 
 use crate::channel::buffers::Buffer;
