@@ -15,9 +15,6 @@ use macros::{layout, numbers, read_fields, write_fields};
 use words::longest;
 pub use words::{BitField, Field};
 
-/// The name that the loop's modules still have for it.
-pub type ConnId = ExchangeId;
-
 layout! {
     /// The header of an event, as JavaScript reads it.
     header EventHeader {

@@ -25,7 +25,7 @@ pub use timer::Tick;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
 use crate::channel::{
-    Command, CommandBatch, ConnId, JsEvent, MAX_CONNECTIONS, Op, Shared, WakeJs, send_flag,
+    Command, CommandBatch, ExchangeId, JsEvent, MAX_CONNECTIONS, Op, Shared, WakeJs, send_flag,
 };
 use crate::protocol::http::request::Limits;
 use crate::routing::declarative::Program;
@@ -255,7 +255,7 @@ fn report_panic(shared: &Shared, wake_js: &dyn WakeJs, panic: &(dyn Any + Send))
     let text =
         text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown cause".into());
     let mut batch = crate::channel::EventBatch::default();
-    batch.push(JsEvent::Panic, ConnId::default(), text.as_bytes());
+    batch.push(JsEvent::Panic, ExchangeId::default(), text.as_bytes());
     if shared.events.put(&mut batch) {
         wake_js.wake();
     }
@@ -519,7 +519,7 @@ impl EventLoop {
         }
         if !self.quiet && self.ctx.connections == 0 && self.listeners.iter().all(Option::is_none) {
             self.quiet = true;
-            self.ctx.event(JsEvent::Quiet, ConnId::default(), b"");
+            self.ctx.event(JsEvent::Quiet, ExchangeId::default(), b"");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Requests, responses and bodies.
 
 use super::harness::*;
-use crate::channel::{BODY_LAST, CommandBatch, ConnId, EventKind, Op, request_flag, respond_flag};
+use crate::channel::{BODY_LAST, CommandBatch, EventKind, ExchangeId, Op, request_flag, respond_flag};
 use crate::routing::router::Method;
 use std::collections::VecDeque;
 
@@ -150,7 +150,7 @@ fn post(content: &[u8], fields: &str) -> Vec<u8> {
 }
 
 /// What is handed over now, each with its body.
-fn requests_in_hand(harness: &mut Harness) -> Vec<(ConnId, Vec<u8>)> {
+fn requests_in_hand(harness: &mut Harness) -> Vec<(ExchangeId, Vec<u8>)> {
     let mut requests = Vec::new();
     while let Some(event) = harness.event_within(MOMENT) {
         let request = Request::new(event);
