@@ -7,7 +7,7 @@ use super::value::{self, Words};
 use super::wake::Wake;
 use super::{calls, exit};
 use crate::channel::{ExchangeId, Op, layout_number};
-use crate::event_loop::net::socket;
+use crate::event_loop::net::listener;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
 use crate::protocol::http::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
 use crate::routing::declarative::Program;
@@ -193,7 +193,7 @@ pub fn listen(
     port: u16,
     exclusive: bool,
 ) -> Result<u16> {
-    let bound = socket::bind_tcp(host.as_deref(), port, exclusive)?;
+    let bound = listener::bind_tcp(host.as_deref(), port, exclusive)?;
     let port = bound.port.unwrap_or(0);
     watch(engine, Control::Listen { app, listener, bound })?;
     Ok(port)
@@ -201,7 +201,7 @@ pub fn listen(
 
 #[napi]
 pub fn listen_unix(engine: u32, env: Env, app: u32, listener: u32, path: Unknown<'_>) -> Result<()> {
-    let bound = socket::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
+    let bound = listener::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
     watch(engine, Control::Listen { app, listener, bound })
 }
 

@@ -1,6 +1,14 @@
 //! Accepting: bursts, rests when the process has no descriptor left, and the hand-over to child apps.
 
-use super::*;
+use super::app::App;
+use super::connection::Connection;
+use super::control::Control;
+use super::net::socket::Stream;
+use super::registry;
+use super::turn::*;
+use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
+use std::io;
+use std::time::Duration;
 
 /// An environment has one loop.
 const LOOP_NUMBER: u32 = 0;
@@ -45,13 +53,8 @@ impl EventLoop {
     }
 
     /// To the next child app, or to the accepting app itself when it has none that lives.
-    pub(super) fn hand_out(
-        &mut self,
-        mut stream: socket::Stream,
-        peer: Option<std::net::SocketAddr>,
-        app: u32,
-    ) {
-        while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(context::App::next_child) {
+    pub(super) fn hand_out(&mut self, mut stream: Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+        while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(App::next_child) {
             let home = Some((self.myself.clone(), app));
             match registry::hand_over(child, |app| Control::Adopt { app, stream, peer, home }) {
                 Err(Control::Adopt { stream: back, .. }) => stream = back,
@@ -62,7 +65,7 @@ impl EventLoop {
         self.adopt(stream, peer, app);
     }
 
-    pub(super) fn adopt(&mut self, mut stream: socket::Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+    pub(super) fn adopt(&mut self, mut stream: Stream, peer: Option<std::net::SocketAddr>, app: u32) {
         let Some(slot) = self.free_slot() else { return };
         if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
             self.free.push(slot);

@@ -1,6 +1,8 @@
 //! Debug builds assert at the end of every turn that whatever is counted is there, and that it is counted once.
 
-use super::*;
+use super::connection::Connection;
+use super::turn::EventLoop;
+use std::sync::atomic::Ordering;
 
 /// With more connections than this not every turn is looked at.
 const EACH_TURN: usize = 256;

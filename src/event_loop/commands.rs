@@ -1,10 +1,20 @@
 //! Carrying out what JavaScript sent: the rare commands of the channel and the records of the batches.
 
-use super::*;
+use super::app;
+use super::connection::publication::Publication;
+use super::control::Control;
+use super::net::listener::{Bound, Listener};
+use super::tls;
+use super::turn::*;
+use crate::channel::mailbox::Batch;
 use crate::channel::{Boxed, ForgottenStage};
+use crate::channel::{Command, ExchangeId, JsEvent, Op, send_flag};
+use crate::routing::router::Method;
 use crate::routing::router::{HandlerId, Router};
 use smallvec::SmallVec;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and timed.
 const TIME_FOR_COMMANDS: Duration = Duration::from_millis(10);
@@ -189,7 +199,7 @@ impl EventLoop {
         }
     }
 
-    fn app(&mut self, app: u32) -> Option<&mut context::App> {
+    fn app(&mut self, app: u32) -> Option<&mut app::App> {
         self.ctx.apps.get_mut(app as usize)
     }
 

@@ -5,7 +5,7 @@
 //! (`store.rs`). A descriptor is a number, so that it can cross `postMessage`; it stands for an app until
 //! that app's loop stops.
 
-use super::{Control, Remote};
+use super::control::{Control, Remote};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 

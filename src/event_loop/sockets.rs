@@ -2,7 +2,7 @@
 
 use super::connection::outbound::MAX_SLICES;
 use super::net::uring::{MOST, Sends};
-use super::*;
+use super::turn::*;
 use crate::channel::buffers::Buffer;
 use mio::event::Event;
 use std::io::IoSlice;

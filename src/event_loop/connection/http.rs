@@ -11,7 +11,8 @@ use super::websocket::{UpgradeRequest, WebSocket};
 use crate::channel::{
     BODY_LAST, Command, JsEvent, Op, ResponseParts, UNKNOWN_LENGTH, request_flag, write_request_block,
 };
-use crate::event_loop::context::{Behaviour, Context};
+use crate::event_loop::app::Behaviour;
+use crate::event_loop::context::Context;
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::proxy::{self, Likeness};

@@ -4,7 +4,8 @@ use super::close::{Cause, Close, JsHandle};
 use super::transport::Transport;
 use crate::channel::buffers::Payload;
 use crate::channel::{ExchangeId, JsEvent};
-use crate::event_loop::context::{Context, Timeouts};
+use crate::event_loop::app::Timeouts;
+use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 
 /// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics, deadline, socket)

@@ -4,7 +4,8 @@ use crate::channel::{
     Account, CommandBatch, EventBatch, EventKind, ExchangeId, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
     WakeJs, begin_parts, request_flag, set_part, wants,
 };
-use crate::event_loop::{Behaviour, Control, Loop, socket};
+use crate::event_loop::net::listener;
+use crate::event_loop::{Behaviour, Control, Loop};
 use crate::protocol::http::request::Limits;
 use crate::protocol::websocket::frame;
 use crate::routing::router::{Method, Priority};
@@ -96,7 +97,7 @@ impl Harness {
     }
 
     pub fn listen(&self, listener: u32) -> u16 {
-        let bound = socket::bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
+        let bound = listener::bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
         let port = bound.port.expect("port");
         self.event_loop.control(Control::Listen { app: APP, listener, bound });
         port

@@ -1,0 +1,82 @@
+//! The routes and settings of Apps.
+
+use super::timer::Tick;
+use super::tls;
+use crate::channel::DEFAULT_TIMEOUT_S;
+use crate::routing::router::Router;
+
+/// The routes and settings of one App.
+#[derive(Default)]
+pub struct App {
+    pub router: Router,
+    /// Tell JavaScript about every connection (`filter`).
+    pub filter: bool,
+    /// Of an SSLApp.
+    pub names: Option<tls::Names>,
+    pub timeouts: Timeouts,
+    /// Descriptors of the child apps that accepted connections go to in turn.
+    children: Vec<u64>,
+    next_child: usize,
+}
+
+impl App {
+    /// Lets `change` change the routes of the app, or of one of its server names.
+    pub fn change_routes(&mut self, domain: Option<&str>, change: impl FnOnce(&mut Router)) {
+        match domain.and_then(|name| self.names.as_ref()?.router(name)) {
+            Some(router) => change(&mut router.borrow_mut()),
+            None => change(&mut self.router),
+        }
+    }
+
+    pub fn add_child(&mut self, descriptor: u64) {
+        self.children.push(descriptor);
+    }
+
+    pub fn remove_child(&mut self, descriptor: u64) {
+        self.children.retain(|child| *child != descriptor);
+    }
+
+    /// Round-robin.
+    pub fn next_child(&mut self) -> Option<u64> {
+        self.next_child = self.next_child.wrapping_add(1);
+        self.children.get(self.next_child % self.children.len().max(1)).copied()
+    }
+}
+
+/// Seconds of an App's HTTP connections; 0: no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the first request, an incomplete one, and each window of a body.
+    pub idle: Tick,
+    /// After a response: for the next request, and for a peer that takes no bytes.
+    pub response: Tick,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { idle: DEFAULT_TIMEOUT_S, response: DEFAULT_TIMEOUT_S }
+    }
+}
+
+/// A `ws` route's options, in units the loop uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behaviour {
+    pub id: u32,
+    /// Bytes of one message, over all its fragments.
+    pub max_payload: usize,
+    /// Seconds without a byte from the peer; 0: none.
+    pub idle_timeout: u32,
+    /// Seconds a connection may live; 0: none.
+    pub max_lifetime: u32,
+    /// Bytes the kernel has refused beyond which messages are dropped; 0: unlimited.
+    pub max_backpressure: usize,
+    pub close_on_backpressure_limit: bool,
+    pub send_pings: bool,
+    pub reset_idle_timeout_on_send: bool,
+    /// The packed constants of uWebSockets.js.
+    pub compression: u16,
+    /// No `upgrade` handler: the loop upgrades by itself.
+    pub auto_upgrade: bool,
+    /// Events JavaScript has a handler for: [`wants`](crate::channel::wants).
+    pub wants: u32,
+}

@@ -1,0 +1,107 @@
+//! Rare commands, and the way to another loop.
+
+use super::app::{Behaviour, Timeouts};
+use super::net::listener::Bound;
+use super::net::socket;
+use super::tls;
+use crate::channel::Shared;
+use crate::routing::declarative::Program;
+use crate::routing::router::{Method, Priority};
+use crossbeam_channel::Sender;
+use mio::Waker;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Rare commands, which carry what does not fit into a record.
+pub enum Control {
+    AddApp {
+        app: u32,
+    },
+    /// Makes an app an SSLApp, with the certificate for clients that ask for no name we know.
+    Secure {
+        app: u32,
+        settings: Option<Arc<tls::Settings>>,
+    },
+    ServerNames {
+        app: u32,
+        change: tls::Change,
+    },
+    Route {
+        app: u32,
+        /// The server name whose router it belongs to.
+        domain: Option<String>,
+        method: Method,
+        pattern: Vec<u8>,
+        priority: Priority,
+        handler: u32,
+    },
+    RemoveRoute {
+        app: u32,
+        domain: Option<String>,
+        method: Method,
+        pattern: Vec<u8>,
+    },
+    Behaviour(Behaviour),
+    /// The routes with this handler are answered by the loop.
+    Declared {
+        handler: u32,
+        program: Program,
+    },
+    Filter {
+        app: u32,
+    },
+    Timeouts {
+        app: u32,
+        timeouts: Timeouts,
+    },
+    Listen {
+        app: u32,
+        listener: u32,
+        bound: Bound,
+    },
+    /// From now on `app` hands its accepted connections to the child app with this descriptor, too.
+    AddChild {
+        app: u32,
+        descriptor: u64,
+    },
+    RemoveChild {
+        app: u32,
+        descriptor: u64,
+    },
+    /// A connection another loop accepted for `app`. `home`: the app that accepted it and gets it back from a loop that ends.
+    Adopt {
+        app: u32,
+        stream: socket::Stream,
+        peer: Option<std::net::SocketAddr>,
+        home: Option<(Remote, u32)>,
+    },
+    /// For tests of the panic path.
+    #[doc(hidden)]
+    Panic(String),
+}
+
+/// A loop as other loops see it.
+#[derive(Clone)]
+pub struct Remote {
+    pub(super) shared: Arc<Shared>,
+    pub(super) control: Sender<Control>,
+    pub(super) waker: Arc<Waker>,
+}
+
+impl Remote {
+    /// Gives the command back when the loop is over.
+    pub(super) fn control(&self, control: Control) -> Result<(), Control> {
+        if self.shared.stop.load(Ordering::SeqCst) {
+            return Err(control);
+        }
+        self.control.send(control).map_err(|error| error.into_inner())?;
+        if self.shared.commands.needs_wake() {
+            let _ = self.waker.wake();
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_same(&self, other: &Remote) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}

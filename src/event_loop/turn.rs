@@ -1,0 +1,342 @@
+//! The turn of the loop: what is read, carried out and written, and in which order.
+
+use super::connection::transport::BRIEF;
+use super::connection::{Connection, Readiness};
+use super::context::Context;
+use super::control::{Control, Remote};
+use super::net::batch::Batch as SocketBatch;
+use super::net::listener::Listener;
+use super::net::uring::MOST;
+use super::sockets::Writes;
+use crate::channel::buffers::Buffer;
+use crate::channel::mailbox::Batch;
+use crate::channel::{CommandBatch, ExchangeId, JsEvent, WakeJs};
+use crate::protocol::http::request::Limits;
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll, Token};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+pub(super) const WAKER: Token = Token(0);
+/// Events taken from the kernel in one poll. The tests of the loop have more connections than that.
+pub(super) const EVENTS_PER_POLL: usize = if cfg!(test) { 8 } else { 1024 };
+/// Connections accepted from one listener in one turn.
+pub(super) const ACCEPTS_PER_TURN: usize = 256;
+/// What one read may bring; connections keep no buffer of their own. Larger ones fall out of the processor's cache
+/// before JavaScript has seen them.
+pub(super) const READ_BUFFER: usize = 128 << 10;
+/// How long a listener rests after the process ran out of file descriptors, at first and at most.
+pub(super) const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+pub(super) struct EventLoop {
+    pub(super) poll: Poll,
+    /// As the loops see it that get connections from this one.
+    pub(super) myself: Remote,
+    /// Connections that other loops accepted for apps of this one.
+    pub(super) inbox: Receiver<Control>,
+    pub(super) wake_js: Arc<dyn WakeJs>,
+    pub(super) ctx: Context,
+    pub(super) slots: Vec<Slot>,
+    pub(super) free: Vec<u32>,
+    pub(super) listeners: Vec<Option<Listening>>,
+    /// Listeners with more to accept in the next turn.
+    pub(super) accepting: Vec<usize>,
+    pub(super) read_buffer: Buffer,
+    pub(super) commands: CommandBatch,
+    /// Where in `commands` to go on: the last turn had no time for all of them.
+    pub(super) resume_at: Option<usize>,
+    pub(super) batch: SocketBatch,
+    pub(super) writes: Writes,
+    /// Batches of commands carried out, wrapping.
+    pub(super) batches: usize,
+    /// A tick has begun whose deadlines have not been looked at.
+    pub(super) tick_due: bool,
+    /// Events of sockets since then.
+    pub(super) reported_since_due: usize,
+    pub(super) quiet: bool,
+}
+
+/// A place for a connection; the generation counts its users.
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) connection: Option<Box<Connection>>,
+}
+
+/// The connection in a slot; a function of the slots alone, so that the context can be borrowed beside it.
+pub(super) fn connection_at(slots: &mut [Slot], slot: usize) -> Option<&mut Connection> {
+    slots.get_mut(slot)?.connection.as_deref_mut()
+}
+
+pub(super) struct Listening {
+    pub(super) socket: Listener,
+    pub(super) app: u32,
+    pub(super) id: u32,
+    /// Set while the process has no file descriptor for another connection.
+    pub(super) rest: Option<(std::time::Instant, Duration)>,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        poll: Poll,
+        myself: Remote,
+        inbox: Receiver<Control>,
+        limits: Limits,
+        wake_js: Arc<dyn WakeJs>,
+    ) -> Self {
+        let shared = myself.shared.clone();
+        EventLoop {
+            poll,
+            myself,
+            inbox,
+            wake_js,
+            read_buffer: shared.blocks.buffer(READ_BUFFER),
+            ctx: Context::new(shared, limits),
+            slots: Vec::new(),
+            free: Vec::new(),
+            listeners: Vec::new(),
+            accepting: Vec::new(),
+            commands: CommandBatch::default(),
+            resume_at: None,
+            batch: SocketBatch::new(BRIEF),
+            writes: Writes::default(),
+            batches: 0,
+            tick_due: false,
+            reported_since_due: 0,
+            quiet: true,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        loop {
+            let timeout = self.sleep_for();
+            match self.poll.poll(&mut events, timeout) {
+                // Nothing was reported, and time may have passed, as where the process was stopped: what peers have sent
+                // meanwhile comes before what they have not.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("poll failed: {error}"),
+                Ok(()) => {}
+            }
+            self.ctx.shared.commands.awake();
+            if self.ctx.shared.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            self.tick_due |= self.ctx.update_clock();
+            // Routes and child apps that were added before a client came are there when it is seen to.
+            if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
+                self.carry_out_commands();
+            }
+            self.carry_out_inbox();
+            for (index, event) in events.iter().enumerate() {
+                if index.is_multiple_of(MOST) {
+                    self.read_ahead(events.iter().skip(index).take(MOST));
+                }
+                self.dispatch(event);
+                if self.ctx.events.is_full() {
+                    // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
+                    self.hand_over();
+                }
+                if std::mem::take(&mut self.ctx.flush_soon) {
+                    // Or the peers of a burst of handshakes would idle until our half of the last one is done.
+                    self.flush();
+                }
+            }
+            self.catch_up();
+            self.tick_when_seen(events.iter().count());
+            self.hand_over();
+            self.reap();
+            self.publish_events();
+            self.check_accounts();
+            self.ctx.shared.settled.set(self.batches);
+            self.ctx.shared.turns.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the poll may wait; zero when there is work already.
+    pub(super) fn sleep_for(&mut self) -> Option<Duration> {
+        let ready = !self.ctx.ready.is_empty() && !self.ctx.overloaded();
+        let busy = ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty() || self.tick_due;
+        let commands = !self.ctx.shared.commands.may_sleep() || self.resume_at.is_some();
+        // Commands that wait for JavaScript to hear of drops are no reason to stay awake: it will wake us.
+        let may_carry_out = commands && !self.ctx.too_many_dropped();
+        if commands {
+            self.ctx.shared.commands.sleep_on();
+        }
+        if busy || may_carry_out || !self.inbox.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());
+        match (self.ctx.wheel.is_empty(), resting) {
+            (true, false) => None,
+            (_, true) => Some(self.ctx.until_next_tick().min(ACCEPT_BACK_OFF.0)),
+            (false, false) => Some(self.ctx.until_next_tick()),
+        }
+    }
+
+    pub(super) fn dispatch(&mut self, event: &mio::event::Event) {
+        match token_meaning(event.token()) {
+            Meaning::Waker => {}
+            Meaning::Listener(index) => self.accept(index),
+            Meaning::Connection(slot) => {
+                let readiness = Readiness {
+                    readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                    writable: event.is_writable(),
+                    ended: event.is_read_closed(),
+                    reset: event.is_error(),
+                };
+                let EventLoop { slots, ctx, read_buffer, batch, .. } = self;
+                let ahead = batch.take_ahead(slot);
+                if let Some(connection) = connection_at(slots, slot) {
+                    connection.on_event(ctx, read_buffer, readiness, ahead);
+                }
+            }
+        }
+    }
+
+    /// What was left over from the last turn: sockets with more to read, listeners with more to accept.
+    pub(super) fn catch_up(&mut self) {
+        let mut ready = std::mem::take(&mut self.ctx.ready);
+        let mut driven = 0;
+        while driven < ready.len() && !self.ctx.overloaded() {
+            let EventLoop { slots, ctx, read_buffer, .. } = self;
+            if let Some(connection) = connection_at(slots, ready[driven] as usize) {
+                connection.drive(ctx, read_buffer);
+            }
+            if self.ctx.events.is_full() {
+                self.publish_events();
+            }
+            driven += 1;
+        }
+        // Who has had no turn comes before those that want another.
+        if driven < ready.len() {
+            ready.drain(..driven);
+            ready.append(&mut self.ctx.ready);
+            self.ctx.ready = ready;
+        }
+        for index in std::mem::take(&mut self.accepting) {
+            self.accept(index);
+        }
+        let now = std::time::Instant::now();
+        for index in 0..self.listeners.len() {
+            let due =
+                self.listeners[index].as_ref().and_then(|l| l.rest).is_some_and(|(until, _)| until <= now);
+            if due {
+                self.accept(index);
+            }
+        }
+    }
+
+    // ---- ends of a turn
+
+    /// Deadlines come behind the bytes that were there when the tick began. `reported`: events of this turn's poll. All have
+    /// been seen if it had room for more, or once as many were reported as there are sockets, since the kernel reports each
+    /// that is ready once before it reports any again: more connections than fit into a poll that always have something
+    /// to say must not keep the others' deadlines from being looked at.
+    pub(super) fn tick_when_seen(&mut self, reported: usize) {
+        self.reported_since_due = if self.tick_due { self.reported_since_due + reported } else { 0 };
+        let sockets = self.ctx.connections + self.listeners.len() + 1;
+        if self.tick_due && (reported < EVENTS_PER_POLL || self.reported_since_due >= sockets) {
+            self.tick_due = false;
+            self.reported_since_due = 0;
+            self.tick();
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let (mut due, now) = (Vec::new(), self.ctx.now());
+        self.ctx.wheel.advance(now, &mut due);
+        for entry in due {
+            let (slot, generation) = ((entry >> 32) as usize, entry as u32);
+            let EventLoop { slots, ctx, .. } = self;
+            if let Some(connection) = connection_at(slots, slot)
+                && connection.id().generation == generation
+            {
+                connection.on_deadline(ctx);
+            }
+        }
+    }
+
+    /// Events to JavaScript, its commands to the sockets.
+    pub(super) fn hand_over(&mut self) {
+        self.publish_events();
+        self.carry_out_commands();
+        self.flush();
+    }
+
+    /// Frees the slots of connections that are over. Only at the end of a turn: what the kernel has told of a connection that
+    /// ends within one must not be taken for news of the next in its place.
+    pub(super) fn reap(&mut self) {
+        while let Some(slot) = self.ctx.reap.pop() {
+            let place = &mut self.slots[slot as usize];
+            if place.connection.as_ref().is_some_and(|connection| connection.is_over()) {
+                place.connection = None;
+                self.free.push(slot);
+            }
+        }
+        if !self.quiet && self.ctx.connections == 0 && self.listeners.iter().all(Option::is_none) {
+            self.quiet = true;
+            self.ctx.event(JsEvent::Quiet, ExchangeId::default(), b"");
+        }
+    }
+
+    pub(super) fn publish_events(&mut self) {
+        let Context { shared, events, dropped, .. } = &mut self.ctx;
+        let mut wake = false;
+        if !dropped.is_empty() {
+            // Before the events behind them, one of which may be the end of the connection. JavaScript sleeps in the
+            // other mailbox.
+            let _ = shared.dropped.put(dropped);
+            wake = shared.events.needs_wake();
+        }
+        if !events.is_empty() {
+            wake |= shared.events.put(events);
+        }
+        if wake {
+            self.wake_js.wake();
+        }
+    }
+}
+
+/// Errors that concern the one connection that was to be accepted, not the listener.
+pub(super) fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+pub(super) enum Meaning {
+    Waker,
+    Listener(usize),
+    Connection(usize),
+}
+
+pub(super) fn token_meaning(Token(token): Token) -> Meaning {
+    match (token, token % 2) {
+        (0, _) => Meaning::Waker,
+        (_, 1) => Meaning::Listener(token / 2),
+        _ => Meaning::Connection(token / 2 - 1),
+    }
+}
+
+pub(super) fn listener_token(index: usize) -> Token {
+    Token(index * 2 + 1)
+}
+
+pub(super) fn connection_token(slot: u32) -> Token {
+    Token((slot as usize + 1) * 2)
+}
+
+impl Drop for EventLoop {
+    /// Connections that were handed over, and that this loop has not seen, go back to the app that accepted them.
+    fn drop(&mut self) {
+        while let Ok(control) = self.inbox.try_recv() {
+            if let Control::Adopt { stream, peer, home: Some((home, app)), .. } = control {
+                // One that has no home any more either is closed.
+                let _ = home.control(Control::Adopt { app, stream, peer, home: None });
+            }
+        }
+    }
+}
