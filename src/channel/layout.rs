@@ -9,7 +9,7 @@ mod words;
 
 pub use exchange::ExchangeId;
 use javascript::{
-    Literal, Part, bit_field_function, deliver_function, event_docs, pascal, put_function, screaming,
+    Literal, Part, bit_field_function, camel, deliver_function, event_docs, pascal, put_function, screaming,
 };
 use macros::{layout, numbers, read_fields, write_fields};
 use words::longest;
