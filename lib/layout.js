@@ -106,16 +106,13 @@ const ForgottenStage = Object.freeze({
 /** Flags of a `Request` event, and above them two numbers. */
 const RequestFlag = Object.freeze({
   HAS_BODY: 1,
-  /** The first match is a `ws` route. */
-  UPGRADE: 2,
-  HEAD: 4,
-  /** The connection closes after this response. */
-  CLOSE: 8,
+  /** A HEAD request: the response has no body. */
+  HEAD: 2,
 });
 
 /** The length of the body, if the request block has all of it. */
 function bodyLengthOf(flags) {
-  return (flags >>> 4) & 0xffff;
+  return (flags >>> 2) & 0xffff;
 }
 
 /**
@@ -123,7 +120,7 @@ function bodyLengthOf(flags) {
  * that two of them had the same.
  */
 function exchangeOf(flags) {
-  return (flags >>> 20) & 0x7f;
+  return (flags >>> 18) & 0x7f;
 }
 
 /** A flag of a `Data` event. */
@@ -323,7 +320,7 @@ const MAX_DECLARED_BODY = 16777216;
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 26486382;
+const LAYOUT = 2146614508;
 
 module.exports = {
   EVENT_WORDS,

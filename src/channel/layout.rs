@@ -9,14 +9,11 @@ mod words;
 
 pub use exchange::ExchangeId;
 use javascript::{
-    Literal, Part, bit_field_function, deliver_function, event_docs, pascal, put_function, screaming,
+    Literal, Part, bit_field_function, camel, deliver_function, event_docs, pascal, put_function, screaming,
 };
 use macros::{layout, numbers, read_fields, write_fields};
 use words::longest;
 pub use words::{BitField, Field};
-
-/// The name that the loop's modules still have for it.
-pub type ConnId = ExchangeId;
 
 layout! {
     /// The header of an event, as JavaScript reads it.
@@ -82,11 +79,8 @@ layout! {
     /// Flags of a `Request` event, and above them two numbers.
     flags request_flag {
         HAS_BODY,
-        /// The first match is a `ws` route.
-        UPGRADE,
+        /// A HEAD request: the response has no body.
         HEAD,
-        /// The connection closes after this response.
-        CLOSE,
         ;
         /// The length of the body, if the request block has all of it.
         BODY_LENGTH: 16 bits,
@@ -340,9 +334,9 @@ mod tests {
 
     #[test]
     fn flags_and_numbers_above_them_share_a_word() {
-        use request_flag::{BODY_LENGTH, CLOSE, EXCHANGE, HAS_BODY};
-        let flags = HAS_BODY | CLOSE | BODY_LENGTH.put(0xffff) | EXCHANGE.put(0x55);
+        use request_flag::{BODY_LENGTH, EXCHANGE, HAS_BODY, HEAD};
+        let flags = HAS_BODY | HEAD | BODY_LENGTH.put(0xffff) | EXCHANGE.put(0x55);
         assert_eq!((BODY_LENGTH.of(flags), EXCHANGE.of(flags)), (0xffff, 0x55));
-        assert_eq!(flags & 0xf, HAS_BODY | CLOSE);
+        assert_eq!(flags & (HAS_BODY | HEAD), HAS_BODY | HEAD);
     }
 }

@@ -6,9 +6,12 @@ use super::control::Control;
 use super::net::socket::Stream;
 use super::registry;
 use super::turn::*;
-use crate::channel::{ConnId, JsEvent, MAX_CONNECTIONS};
+use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
 use std::io;
 use std::time::Duration;
+
+/// An environment has one loop.
+const LOOP_NUMBER: u32 = 0;
 
 impl EventLoop {
     pub(super) fn accept(&mut self, index: usize) {
@@ -41,7 +44,7 @@ impl EventLoop {
         let pause = match listening.rest {
             None => {
                 let text = format!("uws-rs: accepting connections is paused: {error}");
-                self.ctx.event(JsEvent::Warning, ConnId::default(), text.as_bytes());
+                self.ctx.event(JsEvent::Warning, ExchangeId::default(), text.as_bytes());
                 ACCEPT_BACK_OFF.0
             }
             Some((_, pause)) => (pause * 2).clamp(ACCEPT_BACK_OFF.0, ACCEPT_BACK_OFF.1),
@@ -69,8 +72,8 @@ impl EventLoop {
             return;
         }
         let place = &mut self.slots[slot as usize];
-        place.generation = place.generation.wrapping_add(1) & 0x7fff_ffff;
-        let id = ConnId { slot, generation: place.generation };
+        place.generation = ExchangeId::next_generation(place.generation);
+        let id = ExchangeId::new(LOOP_NUMBER, slot, place.generation);
         self.ctx.shared.slots.get(slot).begin(id.generation, peer);
         let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
         let tls = secure.then(Box::default);
@@ -79,7 +82,7 @@ impl EventLoop {
         place.connection = Some(connection);
         self.ctx.connections += 1;
         if std::mem::replace(&mut self.quiet, false) {
-            self.ctx.event(JsEvent::Busy, ConnId::default(), b"");
+            self.ctx.event(JsEvent::Busy, ExchangeId::default(), b"");
         }
         self.ctx.filter_event(app, id, true);
     }

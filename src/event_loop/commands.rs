@@ -8,7 +8,7 @@ use super::tls;
 use super::turn::*;
 use crate::channel::mailbox::Batch;
 use crate::channel::{Boxed, ForgottenStage};
-use crate::channel::{Command, ConnId, JsEvent, Op, send_flag};
+use crate::channel::{Command, ExchangeId, JsEvent, Op, send_flag};
 use crate::routing::router::Method;
 use crate::routing::router::{HandlerId, Router};
 use smallvec::SmallVec;
@@ -195,7 +195,7 @@ impl EventLoop {
         });
         for id in gone {
             let event = JsEvent::Forgotten { handler: id, stage: ForgottenStage::Unnamed as u32 };
-            self.ctx.event(event, ConnId::default(), b"");
+            self.ctx.event(event, ExchangeId::default(), b"");
         }
     }
 
@@ -208,7 +208,7 @@ impl EventLoop {
         let mut socket = Listener::new(bound);
         if let Err(error) = socket.register(self.poll.registry(), listener_token(index)) {
             let text = format!("uws-rs: a listening socket could not be watched: {error}");
-            return self.ctx.event(JsEvent::Warning, ConnId::default(), text.as_bytes());
+            return self.ctx.event(JsEvent::Warning, ExchangeId::default(), text.as_bytes());
         }
         self.listeners.resize_with(self.listeners.len().max(index + 1), || None);
         self.listeners[index] = Some(Listening { socket, app, id, rest: None });
@@ -244,7 +244,7 @@ impl EventLoop {
 
     /// A command for a connection that is gone: JavaScript has counted its bytes, so they count as seen, if anybody may
     /// still ask. An account of an earlier user of the slot is asked for by nobody.
-    fn settle_dropped(&self, id: ConnId, cost: usize) {
+    fn settle_dropped(&self, id: ExchangeId, cost: usize) {
         if cost != 0 && self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
         {
             self.ctx.shared.slots.get(id.slot).acknowledge(cost);
@@ -288,7 +288,7 @@ impl EventLoop {
                 connection.close_with_app(ctx);
             }
         }
-        ctx.event(JsEvent::AppClosed { app }, ConnId::default(), b"");
+        ctx.event(JsEvent::AppClosed { app }, ExchangeId::default(), b"");
     }
 
     pub(super) fn close_listeners(&mut self, mut which: impl FnMut(&Listening) -> bool) {

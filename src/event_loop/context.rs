@@ -9,7 +9,7 @@ use crate::channel::buffers::Payload;
 use crate::channel::buffers::Spare;
 use crate::channel::mailbox::Batch;
 use crate::channel::{
-    ConnId, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch,
+    DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch, ExchangeId,
     ForgottenStage, JsEvent, OWNED_EVENT, Shared, write_address,
 };
 use crate::event_loop::topics::Topics;
@@ -90,7 +90,7 @@ impl Context {
     }
 
     /// An event with a payload of any size.
-    pub fn payload_event(&mut self, event: JsEvent, id: ConnId, payload: Payload<'_>) {
+    pub fn payload_event(&mut self, event: JsEvent, id: ExchangeId, payload: Payload<'_>) {
         match payload {
             Payload::Owned(owned) if owned.bytes().len() >= OWNED_EVENT => {
                 self.events.push_owned(event, id, owned);
@@ -104,12 +104,12 @@ impl Context {
         }
     }
 
-    pub fn event(&mut self, event: JsEvent, id: ConnId, payload: &[u8]) {
+    pub fn event(&mut self, event: JsEvent, id: ExchangeId, payload: &[u8]) {
         self.events.push(event, id, payload);
     }
 
     /// Tells `filter` handlers of an app, if it has any, that a connection has come or gone.
-    pub fn filter_event(&mut self, app: u32, id: ConnId, accepted: bool) {
+    pub fn filter_event(&mut self, app: u32, id: ExchangeId, accepted: bool) {
         if !self.apps.get(app as usize).is_some_and(|app| app.filter) {
             return;
         }
@@ -172,7 +172,7 @@ impl Context {
             *program = None;
         }
         let event = JsEvent::Forgotten { handler, stage: ForgottenStage::Free as u32 };
-        self.event(event, ConnId::default(), b"");
+        self.event(event, ExchangeId::default(), b"");
     }
 
     pub fn timeouts(&self, app: u32) -> Timeouts {

@@ -3,7 +3,7 @@
 use super::control::{Control, Remote};
 use super::registry;
 use super::turn::{EventLoop, WAKER};
-use crate::channel::{CommandBatch, ConnId, EventBatch, JsEvent, Shared, WakeJs};
+use crate::channel::{CommandBatch, EventBatch, ExchangeId, JsEvent, Shared, WakeJs};
 use crate::protocol::http::request::Limits;
 use crossbeam_channel::Sender;
 use mio::{Poll, Waker};
@@ -117,7 +117,7 @@ fn report_panic(shared: &Shared, wake_js: &dyn WakeJs, panic: &(dyn Any + Send))
     let text =
         text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown cause".into());
     let mut batch = EventBatch::default();
-    batch.push(JsEvent::Panic, ConnId::default(), text.as_bytes());
+    batch.push(JsEvent::Panic, ExchangeId::default(), text.as_bytes());
     if shared.events.put(&mut batch) {
         wake_js.wake();
     }

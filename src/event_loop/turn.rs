@@ -9,7 +9,7 @@ use super::net::listener::Listener;
 use super::net::uring::BATCH;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
-use crate::channel::{CommandBatch, ConnId, JsEvent, WakeJs};
+use crate::channel::{CommandBatch, ExchangeId, JsEvent, WakeJs};
 use crate::protocol::http::request::Limits;
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
@@ -276,7 +276,7 @@ impl EventLoop {
         }
         if !self.quiet && self.ctx.connections == 0 && self.listeners.iter().all(Option::is_none) {
             self.quiet = true;
-            self.ctx.event(JsEvent::Quiet, ConnId::default(), b"");
+            self.ctx.event(JsEvent::Quiet, ExchangeId::default(), b"");
         }
     }
 

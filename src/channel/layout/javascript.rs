@@ -75,7 +75,7 @@ pub fn pascal(name: &str) -> String {
 }
 
 /// `BODY_LENGTH` → `bodyLength`
-fn camel(name: &str) -> String {
+pub fn camel(name: &str) -> String {
     let name = pascal(name);
     let (first, rest) = name.split_at(1.min(name.len()));
     first.to_ascii_lowercase() + rest

@@ -102,12 +102,12 @@ macro_rules! layout {
                 entries: vec![
                     (
                         screaming(stringify!($head)),
-                        event_docs(&[$($head_doc),*], &[$(<$head_type>::words(stringify!($head_field))),*]),
+                        event_docs(&[$($head_doc),*], &[$(<$head_type>::words(&camel(stringify!($head_field)))),*]),
                         EventKind::$head as u32,
                     ),
                     $((
                         screaming(stringify!($entry)),
-                        event_docs(&[$($entry_doc),*], &[$($(<$type>::words(stringify!($field))),*)?]),
+                        event_docs(&[$($entry_doc),*], &[$($(<$type>::words(&camel(stringify!($field)))),*)?]),
                         EventKind::$entry as u32,
                     ),)*
                 ],
@@ -213,7 +213,7 @@ macro_rules! layout {
                 put_function(
                     stringify!($name),
                     vec![$($doc),*],
-                    &[$(<$type>::passed(stringify!($field))),*],
+                    &[$(<$type>::passed(&camel(stringify!($field)))),*],
                 ),
             )*],
         ] $($rest)* }

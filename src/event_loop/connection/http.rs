@@ -320,11 +320,11 @@ impl Http {
         if self.ahead_bytes + body.len() > BODIES_AHEAD {
             return None;
         }
-        let first = match_routes(io, head, request).filter(|(id, _)| io.ctx.program(*id).is_none())?;
+        let (handler, _) = match_routes(io, head, request).filter(|(id, _)| io.ctx.program(*id).is_none())?;
         let exchange = Exchange::new(head, request, self.last_exchange());
         self.ahead_bytes += body.len();
         self.ahead.push_back(exchange);
-        request_event(io, head, request, body, exchange, first);
+        request_event(io, head, request, body, exchange, handler);
         Some(used + body.len())
     }
 
@@ -359,7 +359,7 @@ impl Http {
             exchange,
             ..Http::default()
         };
-        let first = match match_routes(io, head, request) {
+        let handler = match match_routes(io, head, request) {
             None => {
                 if has_body && head.expect_continue {
                     // Or a client that waits for it would send its next request where its body is expected.
@@ -368,21 +368,21 @@ impl Http {
                 self.not_found(io);
                 return Step::Used(used);
             }
-            Some(first @ (id, RouteKind::WebSocket)) if !has_body => {
+            Some((id, RouteKind::WebSocket)) if !has_body => {
                 if let Some(behaviour) = io.ctx.behaviour(id).filter(|behaviour| behaviour.auto_upgrade) {
                     return Step::Upgraded(used, self.auto_upgrade(io, head, request, behaviour));
                 }
-                first
+                id
             }
-            Some(first) => {
-                if let Some(program) = io.ctx.program(first.0) {
+            Some((id, _)) => {
+                if let Some(program) = io.ctx.program(id) {
                     self.answer_declared(io, head, request, program);
                     return Step::Used(used);
                 }
-                first
+                id
             }
         };
-        Step::Used(used + self.hand_over(io, head, request, rest, first))
+        Step::Used(used + self.hand_over(io, head, request, rest, handler))
     }
 
     /// Hands a request to JavaScript; returns how many bytes of its body go with it.
@@ -392,11 +392,11 @@ impl Http {
         head: &RequestHead,
         request: &[u8],
         rest: &[u8],
-        first: (u32, RouteKind),
+        handler: u32,
     ) -> usize {
         let whole = body_with_head(head, rest);
         let body = whole.unwrap_or_default();
-        request_event(io, head, request, body, self.exchange, first);
+        request_event(io, head, request, body, self.exchange, handler);
         io.attach();
         self.pending = true;
         if whole.is_some() {
@@ -633,13 +633,11 @@ fn request_event(
     bytes: &[u8],
     body: &[u8],
     exchange: Exchange,
-    (handler, kind): (u32, RouteKind),
+    handler: u32,
 ) {
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let flags = flag(head.framing.has_body(), request_flag::HAS_BODY)
-        | flag(kind == RouteKind::WebSocket, request_flag::UPGRADE)
         | flag(exchange.head_request, request_flag::HEAD)
-        | flag(!exchange.keep_alive, request_flag::CLOSE)
         | request_flag::BODY_LENGTH.put(body.len() as u32)
         | request_flag::EXCHANGE.put(u32::from(exchange.number));
     let Context { events, matches, .. } = io.ctx;

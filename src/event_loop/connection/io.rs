@@ -3,7 +3,7 @@
 use super::close::{Cause, Close, JsHandle};
 use super::transport::Transport;
 use crate::channel::buffers::Payload;
-use crate::channel::{ConnId, JsEvent};
+use crate::channel::{ExchangeId, JsEvent};
 use crate::event_loop::app::Timeouts;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
@@ -19,7 +19,7 @@ pub struct Io<'a> {
 }
 
 impl Io<'_> {
-    pub fn id(&self) -> ConnId {
+    pub fn id(&self) -> ExchangeId {
         self.transport.id
     }
 

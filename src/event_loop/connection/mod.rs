@@ -21,7 +21,7 @@ pub mod transport;
 mod websocket;
 
 use crate::channel::buffers::Buffer;
-use crate::channel::{Command, ConnId, Op};
+use crate::channel::{Command, ExchangeId, Op};
 use crate::event_loop::context::Context;
 use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
@@ -69,7 +69,7 @@ pub struct Readiness {
 }
 
 impl Connection {
-    pub fn new(id: ConnId, app: u32, stream: Stream, tls: Option<Box<Tls>>) -> Self {
+    pub fn new(id: ExchangeId, app: u32, stream: Stream, tls: Option<Box<Tls>>) -> Self {
         Connection {
             app,
             transport: Transport::new(id, stream, tls),
@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    pub fn id(&self) -> ConnId {
+    pub fn id(&self) -> ExchangeId {
         self.transport.id
     }
 
@@ -622,7 +622,7 @@ impl Protocol {
         }
     }
 
-    fn leave_topics(&mut self, ctx: &mut Context, id: ConnId) {
+    fn leave_topics(&mut self, ctx: &mut Context, id: ExchangeId) {
         match self {
             Protocol::Http(_) => {}
             Protocol::WebSocket(websocket) => websocket.leave_topics(ctx, id),

@@ -6,7 +6,7 @@
 use super::compression::Codecs;
 use super::outbound::Outbound;
 use crate::channel::buffers::Spare;
-use crate::channel::{ConnId, OWNED_PAYLOAD};
+use crate::channel::{ExchangeId, OWNED_PAYLOAD};
 use crate::event_loop::context::Context;
 use crate::protocol::websocket::frame;
 use crate::protocol::websocket::handshake::MAX_WINDOW_BITS;
@@ -40,7 +40,7 @@ enum Frame {
 
 impl<'a> Publication<'a> {
     /// Tells JavaScript that a subscriber did not get this. The payload is there once, however many are slow.
-    pub fn dropped(&mut self, ctx: &mut Context, id: ConnId) {
+    pub fn dropped(&mut self, ctx: &mut Context, id: ExchangeId) {
         let offset = *self.dropped_at.get_or_insert_with(|| {
             let offset = ctx.dropped.arena.len();
             ctx.dropped.arena.extend_from_slice(self.payload);

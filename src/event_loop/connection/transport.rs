@@ -5,7 +5,7 @@
 //! generation of `id`.
 
 use super::outbound::{MAX_SLICES, Outbound};
-use crate::channel::ConnId;
+use crate::channel::ExchangeId;
 use crate::channel::buffers::Buffer;
 use crate::event_loop::context::Context;
 use crate::event_loop::net::socket::Stream;
@@ -28,7 +28,7 @@ const JOINED: usize = 16 << 10;
 pub const KEPT_SCRATCH: usize = 256 << 10;
 
 pub struct Transport {
-    pub id: ConnId,
+    pub id: ExchangeId,
     /// `None`: closed.
     stream: Option<Stream>,
     /// Of an SSLApp: the records between the socket and the plain bytes.
@@ -85,7 +85,7 @@ pub enum Read {
 }
 
 impl Transport {
-    pub fn new(id: ConnId, stream: Stream, tls: Option<Box<Tls>>) -> Self {
+    pub fn new(id: ExchangeId, stream: Stream, tls: Option<Box<Tls>>) -> Self {
         Transport {
             id,
             stream: Some(stream),

@@ -6,7 +6,7 @@ use super::input::Input;
 use super::io::Io;
 use super::publication::Publication;
 use crate::channel::buffers::Payload;
-use crate::channel::{Command, ConnId, JsEvent, OWNED_PAYLOAD, Op, ResponseParts, send_flag, wants};
+use crate::channel::{Command, ExchangeId, JsEvent, OWNED_PAYLOAD, Op, ResponseParts, send_flag, wants};
 use crate::event_loop::app::Behaviour;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
@@ -260,7 +260,7 @@ impl WebSocket {
         }
     }
 
-    pub fn leave_topics(&mut self, ctx: &mut Context, id: ConnId) {
+    pub fn leave_topics(&mut self, ctx: &mut Context, id: ExchangeId) {
         for topic in self.topics.take() {
             ctx.topics.unsubscribe(topic, id.slot);
         }

@@ -1,7 +1,7 @@
 //! The JavaScript side of the crossing, and raw clients.
 
 use crate::channel::{
-    Account, CommandBatch, ConnId, EventBatch, EventKind, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
+    Account, CommandBatch, EventBatch, EventKind, ExchangeId, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
     WakeJs, begin_parts, request_flag, set_part, wants,
 };
 use crate::event_loop::net::listener;
@@ -45,7 +45,7 @@ pub struct Harness {
 #[derive(Clone, Debug)]
 pub struct Happened {
     pub kind: u32,
-    pub id: ConnId,
+    pub id: ExchangeId,
     pub args: [u32; 3],
     pub payload: Vec<u8>,
     /// The payload was moved, not copied through the arena.
@@ -112,11 +112,11 @@ impl Harness {
     }
 
     /// Of a connection that has its slot still.
-    pub fn account(&self, id: ConnId) -> Account {
+    pub fn account(&self, id: ExchangeId) -> Account {
         self.shared().slots.get(id.slot).account(id.generation).unwrap_or_default()
     }
 
-    pub fn backlog(&self, id: ConnId) -> usize {
+    pub fn backlog(&self, id: ExchangeId) -> usize {
         self.account(id).backlog
     }
 
@@ -150,7 +150,7 @@ impl Harness {
                 self.batch.arena[(header.offset & !OF_DROPPED) as usize..][..header.len as usize].to_vec()
             };
             assert_eq!(payload.len(), header.len as usize);
-            let id = ConnId { slot: header.slot, generation: header.generation };
+            let id = ExchangeId { slot: header.slot, generation: header.generation };
             let args = [header.a, header.b, header.c];
             self.events.push_back(Happened { kind: header.kind, id, args, payload, owned });
         }
@@ -211,21 +211,21 @@ impl Harness {
     }
 
     /// Sends one record at once.
-    pub fn command(&self, op: Op, flags: u32, id: ConnId, arg: u32, payload: &[u8]) {
+    pub fn command(&self, op: Op, flags: u32, id: ExchangeId, arg: u32, payload: &[u8]) {
         let mut batch = CommandBatch::default();
         push(&mut batch, op, flags, id, u64::from(arg), payload);
         self.send(&mut batch);
     }
 
     /// Sends one response record at once.
-    pub fn respond(&self, op: Op, flags: u32, id: ConnId, number: u64, parts: [&[u8]; 3]) {
+    pub fn respond(&self, op: Op, flags: u32, id: ExchangeId, number: u64, parts: [&[u8]; 3]) {
         let mut batch = CommandBatch::default();
         push(&mut batch, op, flags, id, number, &response_parts(parts));
         self.send(&mut batch);
     }
 
     /// A plain `res.end(body)`.
-    pub fn end(&self, id: ConnId, body: &[u8]) {
+    pub fn end(&self, id: ExchangeId, body: &[u8]) {
         self.respond(Op::Respond, 0, id, 0, [b"", b"", body]);
     }
 
@@ -241,7 +241,7 @@ impl Harness {
 }
 
 /// Appends a record to `batch`.
-pub fn push(batch: &mut CommandBatch, op: Op, flags: u32, id: ConnId, number: u64, payload: &[u8]) {
+pub fn push(batch: &mut CommandBatch, op: Op, flags: u32, id: ExchangeId, number: u64, payload: &[u8]) {
     let start = batch.begin(op, flags, id, number as u32, (number >> 32) as u32);
     batch.payload().extend_from_slice(payload);
     batch.finish(start);
@@ -269,7 +269,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A request event, read as JavaScript reads it.
 pub struct Request {
-    pub id: ConnId,
+    pub id: ExchangeId,
     pub handler: u32,
     pub flags: u32,
     /// All of the body, if it came with the head.

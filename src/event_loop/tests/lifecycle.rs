@@ -1,7 +1,7 @@
 //! How connections, listeners and the loop itself begin and end.
 
 use super::harness::*;
-use crate::channel::{ConnId, EventKind, ForgottenStage, Op};
+use crate::channel::{EventKind, ExchangeId, ForgottenStage, Op};
 use crate::event_loop::connection::transport::Transport;
 use crate::event_loop::context::Context;
 use crate::event_loop::net::socket;
@@ -77,7 +77,7 @@ fn nonsense_is_ignored() {
     let mut client = harness.connect();
     client.send(HELLO);
     let id = harness.expect_request().id;
-    let far = crate::channel::ConnId { slot: 4_000_000, generation: 1 };
+    let far = crate::channel::ExchangeId { slot: 4_000_000, generation: 1 };
     for op in (0..=255).filter_map(Op::from_number).filter(|op| !matches!(op, Op::CloseApp | Op::Forget)) {
         harness.command(op, 0, far, 77, b"cut short");
     }
@@ -360,7 +360,7 @@ fn deadlines() {
 fn deadlines_that_come_and_go_leave_no_entries() {
     let (mut ctx, (end, _other)) =
         (Context::new(Arc::default(), Limits::default()), UnixStream::pair().expect("a pair"));
-    let id = ConnId { slot: 0, generation: 1 };
+    let id = ExchangeId { slot: 0, generation: 1 };
     let mut transport = Transport::new(id, socket::Stream::Unix(end), None);
     for tick in 1..=300 {
         ctx.clock.pass(Duration::from_secs(1));

@@ -2,8 +2,8 @@
 
 use super::harness::*;
 use crate::channel::{
-    COMMAND_QUEUE_BYTES, CommandBatch, ConnId, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS,
-    EventKind, NOBODY, Op, send_flag,
+    COMMAND_QUEUE_BYTES, CommandBatch, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventKind,
+    ExchangeId, NOBODY, Op, send_flag,
 };
 use crate::event_loop::Behaviour;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ const PING: OpCode = OpCode::Control(Control::Ping);
 const PONG: OpCode = OpCode::Control(Control::Pong);
 
 /// Sends a response chunk of `len` bytes that moves by ownership.
-fn write_owned(harness: &Harness, id: ConnId, len: usize) {
+fn write_owned(harness: &Harness, id: ExchangeId, len: usize) {
     let mut batch = CommandBatch::default();
     let start = batch.begin(Op::Write, 0, id, 0, 0);
     batch.payload().extend_from_slice(&response_parts([b"", b"", b""]));
@@ -64,7 +64,7 @@ fn room_is_reported_at_once_when_there_is_room() {
     client.response();
 }
 
-fn open_slow(harness: &mut Harness) -> (Client, ConnId) {
+fn open_slow(harness: &mut Harness) -> (Client, ExchangeId) {
     let mut client = Client::connect_slow(harness.port);
     client.upgrade();
     (client, harness.expect(EventKind::Open).id)
@@ -83,7 +83,7 @@ fn a_publish_skips_who_is_too_slow_and_says_so() {
     let large = vec![1; 8 << 20];
     harness.command(Op::Send, send_flag::BINARY, slow_id, 0, &large);
     wait_until("the kernel refuses bytes", || harness.backlog(slow_id) > behaviour().max_backpressure);
-    harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 1, b"news");
+    harness.command(Op::Publish, 0, ExchangeId { slot: NOBODY, generation: 0 }, 1, b"news");
     let dropped = harness.expect(EventKind::Dropped);
     assert_eq!((dropped.id, dropped.args[0], &dropped.payload[..]), (slow_id, 0, &b"news"[..]));
     assert_eq!(healthy.frame().2, b"news");
@@ -108,7 +108,7 @@ fn a_limit_can_close_the_connection() {
     harness.command(Op::Subscribe, 0, id, 1, b"");
     harness.command(Op::Send, send_flag::BINARY, id, 0, &vec![1; 8 << 20]);
     wait_until("the kernel refuses bytes", || harness.backlog(id) > behaviour().max_backpressure);
-    harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 1, b"news");
+    harness.command(Op::Publish, 0, ExchangeId { slot: NOBODY, generation: 0 }, 1, b"news");
     assert!(harness.expect(EventKind::Dropped).id == id);
     let gone = harness.expect(EventKind::Gone);
     assert_eq!((gone.id, gone.args[0]), (id, 1006));
@@ -125,7 +125,7 @@ fn without_limit_everything_is_delivered() {
     harness.command(Op::Subscribe, 0, id, 1, b"");
     for _ in 0..20 {
         let payload = vec![2; 500_000];
-        harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 1, &payload);
+        harness.command(Op::Publish, 0, ExchangeId { slot: NOBODY, generation: 0 }, 1, &payload);
     }
     wait_until("the kernel refuses bytes", || harness.backlog(id) > 0);
     for _ in 0..20 {
@@ -141,7 +141,7 @@ fn what_hundreds_send_in_one_turn_arrives_whole_and_in_order() {
     let mut harness = Harness::with_behaviour(Behaviour { max_backpressure: 0, ..behaviour() });
     let mut peers: Vec<_> = (0..PEERS).map(|_| open_slow(&mut harness)).collect();
     let mut batch = CommandBatch::default();
-    let nobody = ConnId { slot: NOBODY, generation: 0 };
+    let nobody = ExchangeId { slot: NOBODY, generation: 0 };
     for (n, (_, id)) in peers.iter().enumerate() {
         batch.push(Op::Subscribe, *id, 1);
         push(&mut batch, Op::Send, 0, *id, 0, format!("welcome {n}").as_bytes());
@@ -328,7 +328,7 @@ fn commands_that_never_end_keep_nobody_else_waiting() {
     std::thread::scope(|scope| {
         // JavaScript that publishes without a pause, as far as the queue of commands lets it.
         scope.spawn(|| {
-            let nobody = ConnId { slot: NOBODY, generation: 0 };
+            let nobody = ExchangeId { slot: NOBODY, generation: 0 };
             while !over.load(Ordering::SeqCst) {
                 let mut batch = CommandBatch::default();
                 for _ in 0..20 {
@@ -346,7 +346,7 @@ fn commands_that_never_end_keep_nobody_else_waiting() {
             assert!(client.response().0.starts_with("HTTP/1.1 404 "));
         }
         over.store(true, Ordering::SeqCst);
-        harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 7, b"the end");
+        harness.command(Op::Publish, 0, ExchangeId { slot: NOBODY, generation: 0 }, 7, b"the end");
     });
 }
 
@@ -359,7 +359,7 @@ fn a_loop_that_waits_until_javascript_hears_of_drops_serves_others_and_sleeps() 
     harness.command(Op::Subscribe, 0, id, 1, b"");
     harness.command(Op::Send, 0, id, 0, &vec![b'x'; 8 << 20]);
     wait_until("the kernel refuses bytes", || harness.backlog(id) > behaviour().max_backpressure);
-    let nobody = ConnId { slot: NOBODY, generation: 0 };
+    let nobody = ExchangeId { slot: NOBODY, generation: 0 };
     const PUBLISHES: usize = 3 * DROPPED_QUEUE_ITEMS;
     let mut batch = CommandBatch::default();
     for n in 0..PUBLISHES {

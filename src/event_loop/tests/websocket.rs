@@ -2,8 +2,8 @@
 
 use super::harness::*;
 use crate::channel::{
-    COMMAND_QUEUE_BYTES, CommandBatch, ConnId, EventKind, NOBODY, OWNED_PAYLOAD, Op, command_cost,
-    request_flag, send_flag, wants,
+    COMMAND_QUEUE_BYTES, CommandBatch, EventKind, ExchangeId, NOBODY, OWNED_PAYLOAD, Op, command_cost,
+    send_flag, wants,
 };
 use crate::event_loop::Behaviour;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -16,7 +16,7 @@ const PONG: OpCode = OpCode::Control(Control::Pong);
 const CLOSE: OpCode = OpCode::Control(Control::Close);
 
 /// An upgraded client and its connection.
-fn open(harness: &mut Harness) -> (Client, ConnId) {
+fn open(harness: &mut Harness) -> (Client, ExchangeId) {
     let mut client = harness.connect();
     let head = client.upgrade();
     assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
@@ -77,7 +77,7 @@ fn javascript_upgrades_when_it_likes() {
     // A client that does not wait for the answer: its first message is behind the request.
     client.send(&[UPGRADE_REQUEST, &masked(TEXT, true, b"early")].concat());
     let request = harness.expect_request();
-    assert_eq!((request.handler, request.flags), (1, request_flag::UPGRADE));
+    assert_eq!((request.handler, request.flags), (1, 0));
     harness.expect_nothing();
     let inner = response_parts([b"dGhlIHNhbXBsZSBub25jZQ==", b"chat, other", b""]);
     let payload = response_parts([b"101 Fine", b"A: b\r\n", &inner]);
@@ -157,14 +157,14 @@ fn a_handler_nobody_has_gets_no_event() {
 fn a_publish_reaches_its_subscribers_in_the_order_of_the_commands() {
     let mut harness = Harness::with_behaviour(behaviour());
     let mut clients: Vec<_> = (0..5).map(|_| open(&mut harness)).collect();
-    let ids: Vec<ConnId> = clients.iter().map(|(_, id)| *id).collect();
+    let ids: Vec<ExchangeId> = clients.iter().map(|(_, id)| *id).collect();
     let large = vec![b'L'; OWNED_PAYLOAD + 1];
     let mut batch = CommandBatch::default();
     for id in &ids[..4] {
         batch.push(Op::Subscribe, *id, 9);
         batch.push(Op::Subscribe, *id, 9);
     }
-    let nobody = ConnId { slot: NOBODY, generation: 0 };
+    let nobody = ExchangeId { slot: NOBODY, generation: 0 };
     push(&mut batch, Op::Publish, 0, nobody, 9, b"to all");
     push(&mut batch, Op::Send, 0, ids[1], 0, b"between");
     push(&mut batch, Op::Publish, send_flag::BINARY, ids[0], 9, b"not to the sender");
@@ -205,7 +205,7 @@ fn a_closed_connection_leaves_its_topics() {
     let (mut second, new) = open(&mut harness);
     assert_eq!((new.slot, new.generation), (id.slot, id.generation + 1), "the slot is used again");
     harness.command(Op::Subscribe, 0, id, 3, b"");
-    harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 3, b"lost");
+    harness.command(Op::Publish, 0, ExchangeId { slot: NOBODY, generation: 0 }, 3, b"lost");
     harness.command(Op::Send, 0, id, 0, b"stale");
     harness.command(Op::Send, 0, new, 0, b"end");
     assert_eq!(second.frame().2, b"end");
@@ -285,7 +285,7 @@ fn what_came_before_the_end_is_answered_before_the_close_frame() {
         assert_eq!(harness.expect(EventKind::Message).payload, b"a question");
         harness.expect(EventKind::Gone);
         harness.command(Op::Send, 0, id, 0, b"an answer");
-        harness.command(Op::Publish, 0, ConnId { slot: NOBODY, generation: 0 }, 3, b"to all");
+        harness.command(Op::Publish, 0, ExchangeId { slot: NOBODY, generation: 0 }, 3, b"to all");
         assert_eq!(client.frame().2, b"an answer");
         assert_eq!(client.frame().2, b"to all");
         harness.command(Op::Release, 0, id, 0, b"");
