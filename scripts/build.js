@@ -1,6 +1,7 @@
 'use strict';
 
-// Builds the addon: `node scripts/build.js [--debug]`. Cargo decides what there is to do.
+// Builds the addon: `node scripts/build.js [--debug | --checked]`. Cargo decides what there is to do. `--checked` is a
+// release build with the assertions of debug builds.
 // The result is uws-rs.<platform>-<arch>[-<libc>].node in the root, where index.js looks for it.
 
 const fs = require('node:fs');
@@ -17,14 +18,23 @@ function addonName() {
   return `uws-rs.${parts.join('-')}.node`;
 }
 
-function build({ debug = process.argv.includes('--debug') } = {}) {
+/** Cargo's profiles by the option that asks for them; each has a folder of the same name, but for `dev`. */
+const PROFILES = { '--debug': 'dev', '--checked': 'checked' };
+
+function profileAskedFor() {
+  const option = Object.keys(PROFILES).find((each) => process.argv.includes(each));
+  return PROFILES[option] ?? 'release';
+}
+
+function build(profile = profileAskedFor()) {
   if (!has('cargo')) {
     console.error('Building the addon takes Rust: install it from https://rustup.rs and try again.');
     process.exit(1);
   }
-  run('cargo', ['build', ...(debug ? [] : ['--release'])]);
+  run('cargo', ['build', '--profile', profile]);
   const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
-  replace(path.join(target, debug ? 'debug' : 'release', LIBRARY), path.join(ROOT, addonName()));
+  const folder = profile === 'dev' ? 'debug' : profile;
+  replace(path.join(target, folder, LIBRARY), path.join(ROOT, addonName()));
 }
 
 /** The file is replaced by renaming: a process that has the old one mapped keeps it. */

@@ -79,6 +79,15 @@ function javascript() {
   step('tables of differences', () => report(differences.offences()));
 }
 
+/** With the assertions of debug builds: all accounts balance after each turn, and no buffer shows old bytes. */
+function assertions() {
+  step('build with assertions', () => {
+    build('checked');
+    return 0;
+  });
+  step('robustness with assertions', () => specs('ours', '__test__/robustness'));
+}
+
 function behaviour(peers) {
   if (!peers) {
     step('Node tests', () => specs('ours', ...OURS));
@@ -177,8 +186,9 @@ if (!peers) {
   rust();
   javascript();
 }
+if (!peers) assertions();
 console.log('\n=== build');
-build();
+build('release');
 behaviour(peers);
 browser(peers);
 if (!peers) step('realtime stack', () => stack());
