@@ -1,7 +1,7 @@
 'use strict';
 
-// Builds the addon: `node scripts/build.js [--debug | --checked]`. Cargo decides what there is to do. `--checked` is a
-// release build with the assertions of debug builds.
+// Builds the addon: `node scripts/build.js [--debug | --checked]`. Cargo decides what there is to do.
+// `--checked` is a release build with the assertions of debug builds.
 // The result is uws-rs.<platform>-<arch>[-<libc>].node in the root, where index.js looks for it.
 
 const fs = require('node:fs');

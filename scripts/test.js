@@ -79,7 +79,7 @@ function javascript() {
   step('tables of differences', () => report(differences.offences()));
 }
 
-/** With the assertions of debug builds: all accounts balance after each turn, and no buffer shows old bytes. */
+/** The assertions of debug builds: all accounts balance after each turn, no buffer shows old bytes. */
 function assertions() {
   step('build with assertions', () => {
     build('checked');
