@@ -31,7 +31,7 @@ use http::Http;
 use input::{Input, Unread};
 use io::Io;
 use publication::Publication;
-use transport::{Read, Transport, Trouble};
+use transport::{News, Read, Transport, Trouble};
 use websocket::WebSocket;
 
 /// Bytes read from one connection in one turn before the others get theirs.
@@ -416,17 +416,18 @@ impl Connection {
     /// Carries out what the last step has led to, until nothing is left of it.
     fn settle(&mut self, ctx: &mut Context) {
         while self.close != self.entered || self.transport.has_news() {
-            match self.transport.take_trouble() {
-                Trouble::Socket => self.on_write_failed(ctx),
-                Trouble::Tls => self.on_session_failed(ctx),
-                Trouble::None => {}
+            let news = self.transport.take_news();
+            match news {
+                News::Failed(Trouble::Socket) => self.on_write_failed(ctx),
+                News::Failed(Trouble::Tls) => self.on_session_failed(ctx),
+                News::Flushed | News::None => {}
             }
             if self.close != self.entered {
                 self.entered = self.close;
                 self.enter(ctx);
             }
-            if let Some(before) = self.transport.take_flushed() {
-                self.on_flushed(ctx, before);
+            if news == News::Flushed {
+                self.on_flushed(ctx, self.transport.flushed_from());
             }
         }
     }

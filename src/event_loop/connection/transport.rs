@@ -48,11 +48,9 @@ pub struct Transport {
     pub brief: bool,
     /// Everything that follows has been queued: behind it a close_notify leaves.
     pub says_goodbye: bool,
-    /// A write has failed, of which the connection has yet to hear.
-    trouble: Trouble,
-    /// The kernel has been offered bytes, of which the protocol has yet to hear.
-    flushed: bool,
-    /// The backlog before that.
+    /// Of this the connection has yet to hear.
+    news: News,
+    /// The backlog before `News::Flushed`.
     flushed_from: usize,
     /// Cost of commands executed, of which JavaScript has not been told.
     executed: usize,
@@ -64,10 +62,18 @@ pub struct Transport {
     wheel_at: Tick,
 }
 
+/// The outcome of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    None,
+    /// The kernel has been offered bytes.
+    Flushed,
+    Failed(Trouble),
+}
+
 /// Why a write has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    None,
     /// The peer takes nothing any more.
     Socket,
     /// The session is over; an alert says so.
@@ -98,8 +104,7 @@ impl Transport {
             queued: false,
             brief: false,
             says_goodbye: false,
-            trouble: Trouble::None,
-            flushed: false,
+            news: News::None,
             flushed_from: 0,
             executed: 0,
             backlog: 0,
@@ -213,7 +218,7 @@ impl Transport {
 
     /// Writes what is waiting, as far as the kernel and the turn's budget allow.
     pub fn flush(&mut self, ctx: &mut Context) {
-        if self.trouble != Trouble::None {
+        if let News::Failed(_) = self.news {
             return;
         }
         self.dirty = false;
@@ -223,7 +228,7 @@ impl Transport {
         };
         match written {
             Ok(()) => self.note_flushed(ctx),
-            Err(trouble) => self.trouble = trouble,
+            Err(trouble) => self.news = News::Failed(trouble),
         }
     }
 
@@ -260,25 +265,24 @@ impl Transport {
 
     /// The kernel has been offered what there is: JavaScript's account is renewed, and the protocol hears of it.
     fn note_flushed(&mut self, ctx: &Context) {
-        if !self.flushed {
-            self.flushed = true;
+        if self.news == News::None {
+            self.news = News::Flushed;
             self.flushed_from = self.backlog;
         }
         self.tell_account(ctx);
     }
 
-    /// The backlog before the kernel was offered bytes, once.
-    pub fn take_flushed(&mut self) -> Option<usize> {
-        std::mem::take(&mut self.flushed).then_some(self.flushed_from)
-    }
-
-    pub fn take_trouble(&mut self) -> Trouble {
-        std::mem::replace(&mut self.trouble, Trouble::None)
-    }
-
-    /// Whether something has happened here of which the connection has yet to hear.
     pub fn has_news(&self) -> bool {
-        self.flushed || self.trouble != Trouble::None
+        self.news != News::None
+    }
+
+    pub fn take_news(&mut self) -> News {
+        std::mem::replace(&mut self.news, News::None)
+    }
+
+    /// The backlog before the kernel was offered bytes.
+    pub fn flushed_from(&self) -> usize {
+        self.flushed_from
     }
 
     // ---- TLS on the way out
@@ -363,7 +367,7 @@ impl Transport {
         }
         let start = records.len();
         if let Err(trouble) = self.seal(ctx, records) {
-            self.trouble = trouble;
+            self.news = News::Failed(trouble);
             return false;
         }
         records.len() > start
@@ -387,7 +391,7 @@ impl Transport {
     pub fn take_offered(&mut self, ctx: &mut Context, answer: io::Result<usize>, records: &[u8]) {
         let taken = match self.take_write(answer) {
             Ok(taken) => taken,
-            Err(trouble) => return self.trouble = trouble,
+            Err(trouble) => return self.news = News::Failed(trouble),
         };
         match &mut self.tls {
             None => self.out.consume(&mut ctx.spare, taken),
@@ -503,8 +507,7 @@ impl Transport {
         self.tell_account(ctx);
         self.readable = false;
         self.deadline = 0;
-        self.flushed = false;
-        self.trouble = Trouble::None;
+        self.news = News::None;
     }
 
     /// A close_notify tells the peer that the cut is ours and not one of the network (RFC 8446 §6.1), as far as the
