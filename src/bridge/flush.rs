@@ -327,8 +327,8 @@ mod tests {
         event_loop.stop();
         let begin = Instant::now();
         event_loop.shared.counters.unsent.store(1, Ordering::SeqCst);
-        let start = outbox.commands().begin(Op::Send, 0, ExchangeId::default(), 0, 0);
-        outbox.commands().finish_owned(start, vec![0; 2 * COMMAND_QUEUE_BYTES]);
+        let record = outbox.commands().record(Op::Send, 0, ExchangeId::default(), 0, 0);
+        record.finish_owned(vec![0; 2 * COMMAND_QUEUE_BYTES]);
         assert_eq!(outbox.flush(&event_loop), Flushed::Room);
         assert!(outbox.commands().is_empty());
         assert_eq!(event_loop.shared.commands.bytes(), 0, "nobody would take them");

@@ -8,9 +8,9 @@ use super::wake::Wake;
 use crate::channel::buffers::{Blocks, Owned};
 use crate::channel::mailbox::Mailbox;
 use crate::channel::{
-    ANSWER, Answer, CommandBatch, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES,
-    EVENT_QUEUE_ITEMS, EVENT_WORDS, EventBatch, EventHeader, ExchangeId, OF_DROPPED, OWNED, Op, PARKED,
-    RELIEF_DUE,
+    ANSWER, Answer, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS,
+    EVENT_WORDS, EventBatch, EventHeader, ExchangeId, OF_DROPPED, OWNED, Op, PARKED, RELIEF_DUE,
+    RecordWriter,
 };
 use crate::event_loop::{Control, Loop};
 use std::sync::Arc;
@@ -203,12 +203,20 @@ impl Session {
 
     /// Appends a record without payload.
     pub fn command(&mut self, op: Op, id: ExchangeId, arg: u32) {
-        self.commands().push(op, id, arg);
+        self.outbox.commands().push(op, id, arg);
         self.after_command();
     }
 
-    pub fn commands(&mut self) -> &mut CommandBatch {
-        self.outbox.commands()
+    /// A record to be written, and the pool for large payloads.
+    pub fn record(
+        &mut self,
+        op: Op,
+        flags: u32,
+        id: ExchangeId,
+        arg: u32,
+        extra: u32,
+    ) -> (RecordWriter<'_>, &Blocks) {
+        (self.outbox.commands().record(op, flags, id, arg, extra), &self.event_loop.shared.blocks)
     }
 
     /// Called after each command.

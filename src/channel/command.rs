@@ -62,8 +62,8 @@ impl Command<'_> {
 }
 
 impl CommandBatch {
-    /// Starts a record and returns the position to give to [`finish`](Self::finish) once the payload is appended.
-    pub fn begin(&mut self, op: Op, flags: u32, id: ExchangeId, arg: u32, extra: u32) -> usize {
+    /// A record whose payload is written through the answer, and which is one of the batch once that is finished.
+    pub fn record(&mut self, op: Op, flags: u32, id: ExchangeId, arg: u32, extra: u32) -> RecordWriter<'_> {
         let start = self.bytes.len();
         let words = [op as u32 | flags << 8, id.slot, id.generation, arg, extra, 0, 0];
         let mut header = [0; COMMAND_HEADER];
@@ -71,45 +71,12 @@ impl CommandBatch {
             place.copy_from_slice(&word.to_le_bytes());
         }
         self.bytes.extend_from_slice(&header);
-        start
-    }
-
-    /// The arena, to append the inline payload of the record that was begun last.
-    pub fn payload(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
-    }
-
-    pub fn finish(&mut self, start: usize) {
-        let len = (self.bytes.len() - start - COMMAND_HEADER) as u32;
-        self.bytes[start + 20..start + 24].copy_from_slice(&len.to_le_bytes());
-    }
-
-    /// Like `finish`, with a large payload that moves by ownership.
-    pub fn finish_owned(&mut self, start: usize, owned: Vec<u8>) {
-        self.finish(start);
-        self.owned_bytes += owned.len();
-        self.owned.push(owned);
-        let index = self.owned.len() as u32; // 0 is "none"
-        self.bytes[start + 24..start + 28].copy_from_slice(&index.to_le_bytes());
-    }
-
-    /// Like `finish_owned`, with the last `len` bytes of what was appended.
-    pub fn finish_moving(&mut self, start: usize, len: usize, blocks: &Blocks) {
-        let rest = self.bytes.len() - len;
-        let owned = blocks.copy(&self.bytes[rest..]);
-        self.bytes.truncate(rest);
-        self.finish_owned(start, owned);
-    }
-
-    /// Takes back a record begun at `start` (its payload could not be read).
-    pub fn cancel(&mut self, start: usize) {
-        self.bytes.truncate(start);
+        RecordWriter { batch: self, start, is_finished: false }
     }
 
     /// A record without payload.
     pub fn push(&mut self, op: Op, id: ExchangeId, arg: u32) {
-        let start = self.begin(op, 0, id, arg, 0);
-        self.finish(start);
+        self.record(op, 0, id, arg, 0).finish();
     }
 
     /// A rare command, in order with the others.
@@ -130,6 +97,54 @@ impl CommandBatch {
     /// The records from position `at` on.
     pub fn records(&mut self, at: usize) -> Records<'_> {
         Records { bytes: &self.bytes, owned: &mut self.owned, boxed: &mut self.boxed, at }
+    }
+}
+
+/// A record that is being written. Dropped before it is finished, it leaves the batch as it was: nobody can forget to
+/// take it back.
+pub struct RecordWriter<'a> {
+    batch: &'a mut CommandBatch,
+    start: usize,
+    is_finished: bool,
+}
+
+impl RecordWriter<'_> {
+    /// To append the inline payload.
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.batch.bytes
+    }
+
+    pub fn finish(mut self) {
+        let bytes = &mut self.batch.bytes;
+        let len = (bytes.len() - self.start - COMMAND_HEADER) as u32;
+        bytes[self.start + 20..self.start + 24].copy_from_slice(&len.to_le_bytes());
+        self.is_finished = true;
+    }
+
+    /// Like `finish`, with a large payload that moves by ownership.
+    pub fn finish_owned(self, owned: Vec<u8>) {
+        let CommandBatch { bytes, owned: all, owned_bytes, .. } = &mut *self.batch;
+        *owned_bytes += owned.len();
+        all.push(owned);
+        let index = all.len() as u32; // 0 is "none"
+        bytes[self.start + 24..self.start + 28].copy_from_slice(&index.to_le_bytes());
+        self.finish();
+    }
+
+    /// Like `finish_owned`, with the last `len` bytes of the payload.
+    pub fn finish_moving(self, len: usize, blocks: &Blocks) {
+        let rest = self.batch.bytes.len() - len;
+        let owned = blocks.copy(&self.batch.bytes[rest..]);
+        self.batch.bytes.truncate(rest);
+        self.finish_owned(owned);
+    }
+}
+
+impl Drop for RecordWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.batch.bytes.truncate(self.start);
+        }
     }
 }
 
@@ -240,15 +255,16 @@ mod tests {
     fn commands_come_out_as_they_went_in() {
         let mut batch = CommandBatch::default();
         let id = ExchangeId { slot: 7, generation: 9 };
-        let start = batch.begin(Op::Send, send_flag::BINARY, id, 3, 4);
-        batch.payload().extend_from_slice(b"hello");
-        batch.finish(start);
+        let mut record = batch.record(Op::Send, send_flag::BINARY, id, 3, 4);
+        record.payload().extend_from_slice(b"hello");
+        record.finish();
         batch.push(Op::Subscribe, id, 12);
-        let start = batch.begin(Op::Respond, 0, id, 0, 0);
-        batch.payload().extend_from_slice(b"head");
-        batch.finish_owned(start, vec![1, 2, 3]);
-        let start = batch.begin(Op::Send, 0, id, 0, 0);
-        batch.cancel(start);
+        let mut record = batch.record(Op::Respond, 0, id, 0, 0);
+        record.payload().extend_from_slice(b"head");
+        record.finish_owned(vec![1, 2, 3]);
+        let mut record = batch.record(Op::Send, 0, id, 0, 0);
+        record.payload().extend_from_slice(b"never finished");
+        drop(record);
         assert_eq!(
             collect(&mut batch),
             [

@@ -1,8 +1,9 @@
 //! Calls that leave a command, but for those about a response, and those that hand commands over.
 
 use super::call::Call;
-use crate::bridge::value::{self, Value};
-use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, SendArgs, send_flag};
+use crate::bridge::value::{self, Env, Value};
+use crate::channel::buffers::Blocks;
+use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, RecordWriter, SendArgs, send_flag};
 
 pub fn flush(call: Call<'_>) -> Value {
     call.session.flush();
@@ -41,48 +42,41 @@ pub fn command(call: Call<'_>) -> Value {
     value::undefined()
 }
 
-/// Appends the data argument as the payload of the record begun at `start`. `None`: neither text nor data.
-pub fn finish_with_data(call: &mut Call<'_>, start: usize, index: usize) -> Option<usize> {
-    let (env, data) = (call.env(), call.args.value(index));
+/// Finishes a record with text or data as (the rest of) its payload. `None`: it is neither, and there is no record.
+pub fn finish_with_data(
+    mut record: RecordWriter<'_>,
+    blocks: &Blocks,
+    env: Env,
+    data: Value,
+) -> Option<usize> {
     match value::view_bytes(env, data) {
         Some(bytes) if bytes.len() >= OWNED_PAYLOAD => {
-            let copy = call.session.blocks().copy(bytes);
-            call.session.commands().finish_owned(start, copy);
+            record.finish_owned(blocks.copy(bytes));
             Some(bytes.len())
         }
         Some(bytes) => {
-            let commands = call.session.commands();
-            commands.payload().extend_from_slice(bytes);
-            commands.finish(start);
+            record.payload().extend_from_slice(bytes);
+            record.finish();
             Some(bytes.len())
         }
-        None => finish_with_text(call, start, data),
+        None => {
+            let len = value::append_string(env, data, record.payload())?;
+            match len < OWNED_PAYLOAD {
+                true => record.finish(),
+                false => record.finish_moving(len, blocks),
+            }
+            Some(len)
+        }
     }
-}
-
-fn finish_with_text(call: &mut Call<'_>, start: usize, text: Value) -> Option<usize> {
-    let env = call.env();
-    let commands = call.session.commands();
-    let Some(len) = value::append_string(env, text, commands.payload()) else {
-        commands.cancel(start);
-        return None;
-    };
-    if len < OWNED_PAYLOAD {
-        commands.finish(start);
-        return Some(len);
-    }
-    let blocks = call.session.blocks().clone();
-    call.session.commands().finish_moving(start, len, &blocks);
-    Some(len)
 }
 
 /// `send(data)`, with [`SendArgs`] among the call arguments and an [`Answer`] in [`ANSWER`]
-pub fn send(mut call: Call<'_>) -> Value {
+pub fn send(call: Call<'_>) -> Value {
     let SendArgs { id, flags, limit } = SendArgs::read(call.session.call_args.read());
     let mut answer = call.session.admit(id, limit as usize);
     if answer != Answer::Dropped {
-        let start = call.session.commands().begin(Op::Send, flags, id, 0, 0);
-        match finish_with_data(&mut call, start, 0) {
+        let (record, blocks) = call.session.record(Op::Send, flags, id, 0, 0);
+        match finish_with_data(record, blocks, call.args.env, call.args.value(0)) {
             Some(len) => {
                 call.session.count_answer(id, len);
                 call.session.after_command();
@@ -95,22 +89,22 @@ pub fn send(mut call: Call<'_>) -> Value {
 }
 
 /// `end(slot, generation, code, reason) → 0, or REFUSED`
-pub fn end(mut call: Call<'_>) -> Value {
+pub fn end(call: Call<'_>) -> Value {
     let (env, id) = (call.env(), call.id(0));
-    let start = call.session.commands().begin(Op::End, 0, id, call.args.u32(2), 0);
-    let done = finish_with_data(&mut call, start, 3).is_some();
+    let (record, blocks) = call.session.record(Op::End, 0, id, call.args.u32(2), 0);
+    let done = finish_with_data(record, blocks, env, call.args.value(3)).is_some();
     call.session.after_command();
     value::integer(env, if done { 0 } else { REFUSED })
 }
 
 /// `publish(topic, senderSlot, senderGeneration, data, flags) → 0, or REFUSED`; slot NOBODY: nobody is left
 /// out
-pub fn publish(mut call: Call<'_>) -> Value {
+pub fn publish(call: Call<'_>) -> Value {
     let (env, flags) = (call.env(), call.args.u32(4));
     let id = call.id(1);
     let flags = flags & (send_flag::BINARY | send_flag::COMPRESS);
-    let start = call.session.commands().begin(Op::Publish, flags, id, call.args.u32(0), 0);
-    let done = finish_with_data(&mut call, start, 3).is_some();
+    let (record, blocks) = call.session.record(Op::Publish, flags, id, call.args.u32(0), 0);
+    let done = finish_with_data(record, blocks, env, call.args.value(3)).is_some();
     call.session.after_command();
     value::integer(env, if done { 0 } else { REFUSED })
 }

@@ -242,9 +242,9 @@ impl Harness {
 
 /// Appends a record to `batch`.
 pub fn push(batch: &mut CommandBatch, op: Op, flags: u32, id: ExchangeId, number: u64, payload: &[u8]) {
-    let start = batch.begin(op, flags, id, number as u32, (number >> 32) as u32);
-    batch.payload().extend_from_slice(payload);
-    batch.finish(start);
+    let mut record = batch.record(op, flags, id, number as u32, (number >> 32) as u32);
+    record.payload().extend_from_slice(payload);
+    record.finish();
 }
 
 /// Status, head lines and body as a response record carries them.

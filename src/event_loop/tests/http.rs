@@ -263,9 +263,9 @@ fn large_bodies_arrive_whole_in_both_directions() {
     assert_eq!(client.read_through(b"\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n");
 
     let mut batch = CommandBatch::default();
-    let start = batch.begin(Op::Respond, 0, request.id, 0, 0);
-    batch.payload().extend_from_slice(&response_parts([b"", b"", b""]));
-    batch.finish_owned(start, content);
+    let mut record = batch.record(Op::Respond, 0, request.id, 0, 0);
+    record.payload().extend_from_slice(&response_parts([b"", b"", b""]));
+    record.finish_owned(content);
     harness.send(&mut batch);
     let (head, received) = client.response();
     assert!(head.contains(&format!("\r\nContent-Length: {SIZE}\r\n")), "{head}");

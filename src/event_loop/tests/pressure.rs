@@ -18,9 +18,9 @@ const PONG: OpCode = OpCode::Control(Control::Pong);
 /// Sends a response chunk of `len` bytes that moves by ownership.
 fn write_owned(harness: &Harness, id: ExchangeId, len: usize) {
     let mut batch = CommandBatch::default();
-    let start = batch.begin(Op::Write, 0, id, 0, 0);
-    batch.payload().extend_from_slice(&response_parts([b"", b"", b""]));
-    batch.finish_owned(start, vec![b'x'; len]);
+    let mut record = batch.record(Op::Write, 0, id, 0, 0);
+    record.payload().extend_from_slice(&response_parts([b"", b"", b""]));
+    record.finish_owned(vec![b'x'; len]);
     harness.send(&mut batch);
 }
 

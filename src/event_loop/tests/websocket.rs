@@ -103,8 +103,8 @@ fn large_messages_move_by_ownership() {
     assert!(event.payload == content, "the message arrived changed");
     assert!(event.owned && content.len() > OWNED_PAYLOAD);
     let mut batch = CommandBatch::default();
-    let start = batch.begin(Op::Send, send_flag::BINARY, id, 0, 0);
-    batch.finish_owned(start, event.payload);
+    let record = batch.record(Op::Send, send_flag::BINARY, id, 0, 0);
+    record.finish_owned(event.payload);
     harness.send(&mut batch);
     assert!(client.frame() == (BINARY, true, content), "the message left changed");
 }
