@@ -182,8 +182,8 @@ impl Outbox {
     /// Waits until the loop has carried out what was handed over and tried to write, or [`LONGEST_WAIT`] has
     /// passed. Returns whether it has.
     ///
-    /// Meanwhile the loop carries commands out however many `Dropped` events wait for JavaScript. The commands
-    /// that are queued bound how many more there will be.
+    /// Meanwhile the loop carries commands out however many `Dropped` events wait for JavaScript. The
+    /// commands that are queued bound how many more there will be.
     pub fn wait(&self, event_loop: &Loop) -> bool {
         let shared = &event_loop.shared;
         shared.urgent.store(true, Ordering::SeqCst);

@@ -153,8 +153,8 @@ impl Session {
         }
     }
 
-    /// The payload of an event of the current batch, by the offset and length of its header. Empty if they lie
-    /// outside of it.
+    /// The payload of an event of the current batch, by the offset and length of its header. Empty if they
+    /// lie outside of it.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
             let owned = self.batch.owned.get((offset & !OWNED) as usize).and_then(Option::as_ref);

@@ -1,10 +1,12 @@
 //! Byte buffers that are used again, and what may be seen of them.
 //!
-//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that costs
-//! more than copying the page does. Here both threads take buffers and give them back, whichever is done with one.
+//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that
+//! costs more than copying the page does. Here both threads take buffers and give them back, whichever is
+//! done with one.
 //!
-//! A buffer that was used before still has what somebody else's bytes left in it. Of a [`Buffer`] only the part that
-//! its user has written is ever visible, of an [`Owned`] only its range; debug builds overwrite the rest.
+//! A buffer that was used before still has what somebody else's bytes left in it. Of a [`Buffer`] only the
+//! part that its user has written is ever visible, of an [`Owned`] only its range; debug builds overwrite the
+//! rest.
 #![forbid(unsafe_code)]
 
 use parking_lot::Mutex;
@@ -145,8 +147,8 @@ fn poison(bytes: &mut [u8]) {
 /// No text and no start of a frame that a test would take for its own.
 const POISON: u8 = 0xdb;
 
-/// Memory that bytes are written into: always initialised, so that growing does not clear it each time, and never
-/// visible beyond what was written.
+/// Memory that bytes are written into: always initialised, so that growing does not clear it each time, and
+/// never visible beyond what was written.
 #[derive(Default)]
 pub struct Buffer {
     memory: Vec<u8>,
@@ -200,8 +202,8 @@ impl Buffer {
         self.advance(bytes.len());
     }
 
-    /// The payload at `range` with the memory it is in. What is behind it is moved to other memory of the same size,
-    /// which takes the place of this; what is in front of it has been understood.
+    /// The payload at `range` with the memory it is in. What is behind it is moved to other memory of the
+    /// same size, which takes the place of this; what is in front of it has been understood.
     pub fn take(&mut self, range: Range<usize>, blocks: &Blocks) -> Owned {
         let mut fresh = blocks.buffer(self.memory.len());
         fresh.extend(&self.filled()[range.end..]);

@@ -7,8 +7,8 @@ use std::any::Any;
 
 const COMMAND_HEADER: usize = 28;
 
-/// Commands as records in one arena: op, flags, slot, generation, arg, extra, inline length, each a little-endian
-/// word (op and flags share the first), then the inline payload.
+/// Commands as records in one arena: op, flags, slot, generation, arg, extra, inline length, each a
+/// little-endian word (op and flags share the first), then the inline payload.
 #[derive(Default)]
 pub struct CommandBatch {
     bytes: Vec<u8>,
@@ -17,7 +17,8 @@ pub struct CommandBatch {
     boxed: Vec<Option<Boxed>>,
 }
 
-/// A rare command, whose type the event loop knows. It travels with the others so that its place among them is its own.
+/// A rare command, whose type the event loop knows. It travels with the others so that its place among them
+/// is its own.
 pub type Boxed = Box<dyn Any + Send>;
 
 /// The records of a batch, one after the other.
@@ -44,7 +45,8 @@ pub struct Command<'a> {
 }
 
 impl Command<'_> {
-    /// The [`command_cost`] that JavaScript has counted as sent for it; 0 for commands that carry nothing for the peer.
+    /// The [`command_cost`] that JavaScript has counted as sent for it; 0 for commands that carry nothing for
+    /// the peer.
     pub fn cost(&self) -> usize {
         let inline = match self.op {
             Op::Respond | Op::Write | Op::TryEnd | Op::Finish | Op::Upgrade => {
@@ -62,7 +64,8 @@ impl Command<'_> {
 }
 
 impl CommandBatch {
-    /// Starts a record and returns the position to give to [`finish`](Self::finish) once the payload is appended.
+    /// Starts a record and returns the position to give to [`finish`](Self::finish) once the payload is
+    /// appended.
     pub fn begin(&mut self, op: Op, flags: u32, id: ExchangeId, arg: u32, extra: u32) -> usize {
         let start = self.bytes.len();
         let words = [op as u32 | flags << 8, id.slot, id.generation, arg, extra, 0, 0];
@@ -183,7 +186,8 @@ impl Batch for CommandBatch {
     }
 }
 
-/// What a connection's `sent`/`acked` counters count for a payload: its bytes and a little for the record itself.
+/// What a connection's `sent`/`acked` counters count for a payload: its bytes and a little for the record
+/// itself.
 pub fn command_cost(payload: usize) -> usize {
     payload + 16
 }

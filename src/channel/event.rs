@@ -37,8 +37,8 @@ impl EventBatch {
         self.push_header(event, id, offset as u32, (self.arena.len() - offset) as u32);
     }
 
-    /// An event whose payload `write` appends to the arena, which is as it was where that fails, or answers that
-    /// nobody wants it. A large payload gets memory of its own.
+    /// An event whose payload `write` appends to the arena, which is as it was where that fails, or answers
+    /// that nobody wants it. A large payload gets memory of its own.
     pub fn try_push_with<E>(
         &mut self,
         event: JsEvent,

@@ -1,9 +1,9 @@
 //! The two queues between the JavaScript thread and the loop thread.
 //!
-//! A [`Mailbox`] carries whole batches in one direction. The sender fills a batch without any lock, then hands it
-//! over under one short lock and gets an empty, already allocated one back; so neither side allocates in the steady
-//! state. It also owns the wake protocol: a receiver that is about to sleep says so, and only then does the sender
-//! have to pay for a wake (an eventfd write or a threadsafe-function call).
+//! A [`Mailbox`] carries whole batches in one direction. The sender fills a batch without any lock, then
+//! hands it over under one short lock and gets an empty, already allocated one back; so neither side
+//! allocates in the steady state. It also owns the wake protocol: a receiver that is about to sleep says so,
+//! and only then does the sender have to pay for a wake (an eventfd write or a threadsafe-function call).
 //!
 //! Knows nothing of what the batches mean, of sockets or of JavaScript.
 #![forbid(unsafe_code)]
@@ -63,7 +63,8 @@ impl<T: Batch> Mailbox<T> {
         }
     }
 
-    /// Hands `batch` over and leaves an empty one in its place. True: the receiver sleeps and the caller must wake it.
+    /// Hands `batch` over and leaves an empty one in its place. True: the receiver sleeps and the caller must
+    /// wake it.
     #[must_use]
     pub fn put(&self, batch: &mut T) -> bool {
         if batch.is_empty() {
@@ -83,14 +84,16 @@ impl<T: Batch> Mailbox<T> {
     /// Whether the receiver sleeps; if so it counts as woken from here on and the caller must wake it.
     #[must_use]
     pub fn needs_wake(&self) -> bool {
-        // Pairs with the fence in `may_sleep`: either the receiver sees what was put, or we see that it sleeps.
+        // Pairs with the fence in `may_sleep`: either the receiver sees what was put, or we see that it
+        // sleeps.
         fence(Ordering::SeqCst);
         // No swap: that would write although there is nothing to change.
         let (relaxed, asleep) = (Ordering::Relaxed, &self.asleep);
         asleep.load(relaxed) && asleep.compare_exchange(true, false, relaxed, relaxed).is_ok()
     }
 
-    /// Takes the oldest batch in exchange for `used`, which is recycled. False: nothing queued, `used` is left empty.
+    /// Takes the oldest batch in exchange for `used`, which is recycled. False: nothing queued, `used` is
+    /// left empty.
     pub fn take(&self, used: &mut T) -> bool {
         used.recycle();
         if self.len.load(Ordering::Acquire) == 0 {
@@ -122,8 +125,8 @@ impl<T: Batch> Mailbox<T> {
         false
     }
 
-    /// Called by a receiver that sleeps although something is queued, which it can do nothing about yet: whatever comes next
-    /// wakes it all the same.
+    /// Called by a receiver that sleeps although something is queued, which it can do nothing about yet:
+    /// whatever comes next wakes it all the same.
     pub fn sleep_on(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -161,8 +164,8 @@ impl<T: Batch> Mailbox<T> {
         self.room.notify_one();
     }
 
-    /// Waits until fewer than `limit` bytes are queued or there is reason to `give_up`, at most for `longest`. Returns
-    /// whether there is room.
+    /// Waits until fewer than `limit` bytes are queued or there is reason to `give_up`, at most for
+    /// `longest`. Returns whether there is room.
     #[cfg(not(all(test, loom)))]
     pub fn wait_for_room(&self, limit: usize, longest: Duration, give_up: impl Fn() -> bool) -> bool {
         let end = Instant::now() + longest;
@@ -337,8 +340,8 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// What an eventfd or a threadsafe function is to the real receivers. A wake that never comes is a deadlock,
-    /// which loom reports.
+    /// What an eventfd or a threadsafe function is to the real receivers. A wake that never comes is a
+    /// deadlock, which loom reports.
     #[derive(Default)]
     struct Bell {
         rung: Mutex<bool>,
@@ -359,7 +362,8 @@ mod model {
         }
     }
 
-    /// Receives until `last` has come. With `restless`, wakes once for a reason of its own instead of sleeping.
+    /// Receives until `last` has come. With `restless`, wakes once for a reason of its own instead of
+    /// sleeping.
     fn receive(mailbox: &Mailbox<Vec<u32>>, bell: &Bell, last: u32, mut restless: bool) {
         let (mut batch, mut next) = (Vec::new(), 1);
         loop {

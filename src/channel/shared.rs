@@ -14,17 +14,19 @@ use std::time::{Duration, Instant};
 /// Everything the two threads share.
 pub struct Shared {
     pub events: Mailbox<EventBatch>,
-    /// `Dropped` events, of which JavaScript has to be able to take some while it waits for the loop to take commands.
-    /// The loop puts them before the events that follow them, and wakes JavaScript as for those.
+    /// `Dropped` events, of which JavaScript has to be able to take some while it waits for the loop to take
+    /// commands. The loop puts them before the events that follow them, and wakes JavaScript as for those.
     pub dropped: Mailbox<EventBatch>,
     pub commands: Mailbox<CommandBatch>,
     pub slots: SlotTable,
     pub blocks: Arc<Blocks>,
-    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
+    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking
+    /// some.
     pub stalled: AtomicBool,
     /// Set when the loop stopped carrying out commands because too many `Dropped` events wait; likewise.
     pub drops_stalled: AtomicBool,
-    /// JavaScript waits for commands to be carried out and can take no events meanwhile: the loop does not stop.
+    /// JavaScript waits for commands to be carried out and can take no events meanwhile: the loop does not
+    /// stop.
     pub urgent: AtomicBool,
     /// [`Op::Control`] records that were put and are not carried out yet.
     pub controls: AtomicUsize,
@@ -53,9 +55,9 @@ impl Default for Shared {
     }
 }
 
-/// How many batches of commands the loop has carried out, and tried to write what they produced. The loop alone
-/// counts them. JavaScript counts those it has handed over, and waits until as many are carried out; a loop that
-/// has ended counts no further, so JavaScript looks whether the thread still runs, too.
+/// How many batches of commands the loop has carried out, and tried to write what they produced. The loop
+/// alone counts them. JavaScript counts those it has handed over, and waits until as many are carried out; a
+/// loop that has ended counts no further, so JavaScript looks whether the thread still runs, too.
 #[derive(Default)]
 pub struct Settled {
     batches: AtomicUsize,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// The atomics of one connection that JavaScript reads to answer synchronously.
 ///
-/// They belong to a generation, not to the slot: whoever asks names the one it means, and gets nothing of a later
-/// user's. Only the loop writes.
+/// They belong to a generation, not to the slot: whoever asks names the one it means, and gets nothing of a
+/// later user's. Only the loop writes.
 pub struct SlotState {
     /// Of the connection that the rest is about; [`BETWEEN`] while the loop makes place for another.
     generation: AtomicU32,
@@ -37,7 +37,8 @@ impl Default for SlotState {
 pub struct Account {
     /// Bytes the kernel has refused so far and that wait in the loop.
     pub backlog: usize,
-    /// [`command_cost`] of all the commands of this connection that the loop has carried out or dropped, wrapping.
+    /// [`command_cost`] of all the commands of this connection that the loop has carried out or dropped,
+    /// wrapping.
     pub acked: usize,
 }
 
@@ -45,7 +46,8 @@ impl SlotState {
     /// The slot has another connection: its account begins at nothing.
     pub fn begin(&self, generation: u32, peer: Option<SocketAddr>) {
         self.generation.store(BETWEEN, Ordering::Relaxed);
-        // Pairs with the fence in `read`: who sees anything that follows sees that it is not the earlier user's.
+        // Pairs with the fence in `read`: who sees anything that follows sees that it is not the earlier
+        // user's.
         fence(Ordering::Release);
         self.backlog.store(0, Ordering::Relaxed);
         self.acked.store(0, Ordering::Relaxed);
@@ -127,7 +129,8 @@ impl AddressCell {
     }
 }
 
-/// Appends an address for JavaScript: the number of its bytes (0: none), those, and the port in two more, low byte first.
+/// Appends an address for JavaScript: the number of its bytes (0: none), those, and the port in two more, low
+/// byte first.
 pub fn write_address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
     match address.map(|address| address.ip()) {
         None => out.push(0),

@@ -1,4 +1,5 @@
-//! Debug builds assert at the end of every turn that whatever is counted is there, and that it is counted once.
+//! Debug builds assert at the end of every turn that whatever is counted is there, and that it is counted
+//! once.
 
 use super::connection::Connection;
 use super::turn::EventLoop;

@@ -16,12 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and timed.
+/// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and
+/// timed.
 const TIME_FOR_COMMANDS: Duration = Duration::from_millis(10);
 /// Commands between two looks at the clock; a publish counts as one for each subscriber.
 const COMMANDS_PER_LOOK: usize = 64;
 
-/// Bytes of a payload that weigh as much as another command: to compress them takes far longer than to look at one.
+/// Bytes of a payload that weigh as much as another command: to compress them takes far longer than to look
+/// at one.
 const BYTES_PER_WEIGHT: usize = 256;
 
 /// Bytes that publishes may copy for all their subscribers together before they are written.
@@ -64,8 +66,8 @@ impl EventLoop {
         }
     }
 
-    /// Whether no more commands may be carried out before JavaScript has heard of what was dropped. It may be waiting for
-    /// room for more commands, and is told.
+    /// Whether no more commands may be carried out before JavaScript has heard of what was dropped. It may be
+    /// waiting for room for more commands, and is told.
     fn waits_for_javascript(&mut self) -> bool {
         let waits = self.ctx.too_many_dropped();
         if waits {
@@ -176,7 +178,8 @@ impl EventLoop {
         }
     }
 
-    /// Handlers that are replaced or removed by it are not named in any event from here on, and JavaScript is told so.
+    /// Handlers that are replaced or removed by it are not named in any event from here on, and JavaScript is
+    /// told so.
     fn change_routes(
         &mut self,
         app: u32,
@@ -242,8 +245,8 @@ impl EventLoop {
         weight
     }
 
-    /// A command for a connection that is gone: JavaScript has counted its bytes, so they count as seen, if anybody may
-    /// still ask. An account of an earlier user of the slot is asked for by nobody.
+    /// A command for a connection that is gone: JavaScript has counted its bytes, so they count as seen, if
+    /// anybody may still ask. An account of an earlier user of the slot is asked for by nobody.
     fn settle_dropped(&self, id: ExchangeId, cost: usize) {
         if cost != 0 && self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
         {
@@ -258,7 +261,8 @@ impl EventLoop {
         let sender = connection_at(&mut self.slots, command.id.slot as usize)
             .filter(|connection| connection.id() == command.id)
             .map(|connection| connection.id().slot);
-        // As they are now: those that are closed on the way leave the topic, and no slot gets another user in this turn.
+        // As they are now: those that are closed on the way leave the topic, and no slot gets another user in
+        // this turn.
         let mut subscribers = std::mem::take(&mut self.ctx.subscribers);
         self.ctx.topics.list(command.arg, &mut subscribers);
         let (binary, compress) = (flag(send_flag::BINARY), flag(send_flag::COMPRESS));

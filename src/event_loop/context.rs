@@ -1,5 +1,5 @@
-//! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
-//! one loop.
+//! What connections use but do not own: the events being collected, the apps, topics, timers and spare
+//! buffers of one loop.
 
 use super::app::{App, Behaviour, Timeouts};
 use super::connection::compression::Codecs;
@@ -53,7 +53,8 @@ pub struct Context {
     pub collected: Rc<Cell<usize>>,
     /// The last tick in which JavaScript was so far behind that nothing could be read.
     last_overload: Cell<Tick>,
-    /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
+    /// What was done last took long (a signature, a key exchange): others should not wait for the end of the
+    /// turn.
     pub flush_soon: bool,
     pub tls: Scratch,
     pub(super) clock: Clock,
@@ -138,7 +139,8 @@ impl Context {
         self.overloaded() || self.last_overload.get() != 0 && self.last_overload.get() + seconds >= self.now()
     }
 
-    /// Whether JavaScript has so many messages to hear of that were dropped that none may be dropped before it does.
+    /// Whether JavaScript has so many messages to hear of that were dropped that none may be dropped before
+    /// it does.
     pub fn too_many_dropped(&self) -> bool {
         is_stalled(&self.shared.drops_stalled, || {
             let waiting = &self.shared.dropped;
@@ -193,7 +195,8 @@ impl Context {
     }
 }
 
-/// Whether there is too much of something for JavaScript. If so, `flag` asks to be woken when it has taken some.
+/// Whether there is too much of something for JavaScript. If so, `flag` asks to be woken when it has taken
+/// some.
 fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
     if !too_much() {
         return false;
@@ -206,8 +209,9 @@ fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
 
 /// Ticks of the loop's own time, and the date they belong to.
 ///
-/// The loop's time is that in which it could see what peers do: when a turn comes late, because the one before took long or
-/// the process was stopped, one tick passes however long that was. Deadlines move with it.
+/// The loop's time is that in which it could see what peers do: when a turn comes late, because the one
+/// before took long or the process was stopped, one tick passes however long that was. Deadlines move with
+/// it.
 pub(super) struct Clock {
     tick_began: Instant,
     now: Tick,

@@ -68,7 +68,8 @@ pub enum Control {
         app: u32,
         descriptor: u64,
     },
-    /// A connection another loop accepted for `app`. `home`: the app that accepted it and gets it back from a loop that ends.
+    /// A connection another loop accepted for `app`. `home`: the app that accepted it and gets it back from a
+    /// loop that ends.
     Adopt {
         app: u32,
         stream: socket::Stream,

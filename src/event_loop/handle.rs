@@ -70,7 +70,8 @@ impl Loop {
         }
     }
 
-    /// Nobody takes commands any more: neither these nor those that wait. Their buffers are used for something else.
+    /// Nobody takes commands any more: neither these nor those that wait. Their buffers are used for
+    /// something else.
     fn forget_commands(&self, batch: &mut CommandBatch) {
         loop {
             batch.give_back(&self.shared.blocks);

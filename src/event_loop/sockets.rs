@@ -7,8 +7,8 @@ use super::turn::*;
 use mio::event::Event;
 use std::io::IoSlice;
 
-/// Bytes to be sealed above which a connection writes alone: those of many would not stay in the processor's cache
-/// until they are sent.
+/// Bytes to be sealed above which a connection writes alone: those of many would not stay in the processor's
+/// cache until they are sent.
 const SEALED_AT_ONCE: usize = 8 << 10;
 /// Capacity the buffer of records keeps.
 const KEPT_RECORDS: usize = 1 << 20;

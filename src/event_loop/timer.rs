@@ -1,8 +1,8 @@
 //! Deadlines in ticks of one second: a wheel of buckets, looked at once a tick.
 //!
-//! A deadline that moves away (every request, every message) costs nothing here: the entry stays where it is, and
-//! when its bucket comes up the connection says what its deadline is by then. Time is passed in; entries are named by
-//! a number whose meaning is the caller's.
+//! A deadline that moves away (every request, every message) costs nothing here: the entry stays where it is,
+//! and when its bucket comes up the connection says what its deadline is by then. Time is passed in; entries
+//! are named by a number whose meaning is the caller's.
 
 /// Seconds since the loop started.
 pub type Tick = u32;

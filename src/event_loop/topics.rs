@@ -1,8 +1,8 @@
 //! Who gets a publish: topic number to subscribed connections.
 //!
-//! Owned by the loop thread and changed by commands in the order of the JavaScript calls, so that "publish, then
-//! unsubscribe" still delivers. Topic names and the counts that are answered synchronously live in JavaScript; the
-//! numbers come from there and are reused once a topic has no subscriber.
+//! Owned by the loop thread and changed by commands in the order of the JavaScript calls, so that "publish,
+//! then unsubscribe" still delivers. Topic names and the counts that are answered synchronously live in
+//! JavaScript; the numbers come from there and are reused once a topic has no subscriber.
 #![forbid(unsafe_code)]
 
 use indexmap::IndexSet;
@@ -34,7 +34,8 @@ pub struct Topics {
     topics: Vec<Subscribers>,
 }
 
-/// Topic numbers JavaScript may use; it hands out the smallest free one, so this is only a bound against nonsense.
+/// Topic numbers JavaScript may use; it hands out the smallest free one, so this is only a bound against
+/// nonsense.
 const MAX_TOPICS: usize = 1 << 26;
 
 impl Topics {

@@ -23,8 +23,8 @@ pub(super) const WAKER: Token = Token(0);
 pub(super) const EVENTS_PER_POLL: usize = if cfg!(test) { 8 } else { 1024 };
 /// Connections accepted from one listener in one turn.
 pub(super) const ACCEPTS_PER_TURN: usize = 256;
-/// What one read may bring; connections keep no buffer of their own. Larger ones fall out of the processor's cache
-/// before JavaScript has seen them.
+/// What one read may bring; connections keep no buffer of their own. Larger ones fall out of the processor's
+/// cache before JavaScript has seen them.
 pub(super) const READ_BUFFER: usize = 128 << 10;
 /// How long a listener rests after the process ran out of file descriptors, at first and at most.
 pub(super) const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -112,8 +112,8 @@ impl EventLoop {
         loop {
             let timeout = self.sleep_for();
             match self.poll.poll(&mut events, timeout) {
-                // Nothing was reported, and time may have passed, as where the process was stopped: what peers have sent
-                // meanwhile comes before what they have not.
+                // Nothing was reported, and time may have passed, as where the process was stopped: what
+                // peers have sent meanwhile comes before what they have not.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => panic!("poll failed: {error}"),
                 Ok(()) => {}
@@ -134,11 +134,13 @@ impl EventLoop {
                 }
                 self.dispatch(event);
                 if self.ctx.events.is_full() {
-                    // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
+                    // What JavaScript answers while this goes on leaves before the next is read over it in
+                    // the caches.
                     self.exchange_batches();
                 }
                 if std::mem::take(&mut self.ctx.flush_soon) {
-                    // Or the peers of a burst of handshakes would idle until our half of the last one is done.
+                    // Or the peers of a burst of handshakes would idle until our half of the last one is
+                    // done.
                     self.flush();
                 }
             }
@@ -229,10 +231,11 @@ impl EventLoop {
 
     // ---- ends of a turn
 
-    /// Deadlines come behind the bytes that were there when the tick began. `reported`: events of this turn's poll. All have
-    /// been seen if it had room for more, or once as many were reported as there are sockets, since the kernel reports each
-    /// that is ready once before it reports any again: more connections than fit into a poll that always have something
-    /// to say must not keep the others' deadlines from being looked at.
+    /// Deadlines come behind the bytes that were there when the tick began. `reported`: events of this turn's
+    /// poll. All have been seen if it had room for more, or once as many were reported as there are sockets,
+    /// since the kernel reports each that is ready once before it reports any again: more connections than
+    /// fit into a poll that always have something to say must not keep the others' deadlines from being
+    /// looked at.
     pub(super) fn tick_when_seen(&mut self, reported: usize) {
         self.reported_since_due = if self.tick_due { self.reported_since_due + reported } else { 0 };
         let sockets = self.ctx.connections + self.listeners.len() + 1;
@@ -264,8 +267,8 @@ impl EventLoop {
         self.flush();
     }
 
-    /// Frees the slots of connections that are over. Only at the end of a turn: what the kernel has told of a connection that
-    /// ends within one must not be taken for news of the next in its place.
+    /// Frees the slots of connections that are over. Only at the end of a turn: what the kernel has told of a
+    /// connection that ends within one must not be taken for news of the next in its place.
     pub(super) fn reap(&mut self) {
         while let Some(slot) = self.ctx.reap.pop() {
             let place = &mut self.slots[slot as usize];
@@ -284,8 +287,8 @@ impl EventLoop {
         let Context { shared, events, dropped, .. } = &mut self.ctx;
         let mut wake = false;
         if !dropped.is_empty() {
-            // Before the events behind them, one of which may be the end of the connection. JavaScript sleeps in the
-            // other mailbox.
+            // Before the events behind them, one of which may be the end of the connection. JavaScript sleeps
+            // in the other mailbox.
             let _ = shared.dropped.put(dropped);
             wake = shared.events.needs_wake();
         }
@@ -329,7 +332,8 @@ pub(super) fn connection_token(slot: u32) -> Token {
 }
 
 impl Drop for EventLoop {
-    /// Connections that were handed over, and that this loop has not seen, go back to the app that accepted them.
+    /// Connections that were handed over, and that this loop has not seen, go back to the app that accepted
+    /// them.
     fn drop(&mut self) {
         while let Ok(control) = self.inbox.try_recv() {
             if let Control::Adopt { stream, peer, home: Some((home, app)), .. } = control {

@@ -1,10 +1,11 @@
-//! Programs of a `DeclarativeResponse`: an answer made of literal text and pieces of its request, without JavaScript.
+//! Programs of a `DeclarativeResponse`: an answer made of literal text and pieces of its request, without
+//! JavaScript.
 //!
-//! A program is parsed once, when its route is added, and evaluated by the loop thread for each request. Knows no
-//! connection: who asks gives the request and sends what comes out.
+//! A program is parsed once, when its route is added, and evaluated by the loop thread for each request.
+//! Knows no connection: who asks gives the request and sends what comes out.
 //!
-//! As bytes (lib/declarative.js writes them): a number for the instruction, then for each of its texts a little-endian
-//! length of four bytes and the text.
+//! As bytes (lib/declarative.js writes them): a number for the instruction, then for each of its texts a
+//! little-endian length of four bytes and the text.
 #![forbid(unsafe_code)]
 
 use crate::channel::Instruction;
@@ -91,7 +92,8 @@ impl Program {
         Some(program)
     }
 
-    /// The first one counts, and none behind a header: as in a handler. 1xx is none, since nothing would follow it.
+    /// The first one counts, and none behind a header: as in a handler. 1xx is none, since nothing would
+    /// follow it.
     fn status(&mut self, status: &[u8]) -> Option<()> {
         check_status(status).ok()?;
         if status.starts_with(b"1") {

@@ -1,10 +1,11 @@
 //! Routes: from a method and a path to the handlers that may answer, in the order they are to be asked.
 //!
-//! A plain data structure, owned by the loop thread. Knows neither requests nor what a handler is; a handler that
-//! yields is the caller's going on to the next match.
+//! A plain data structure, owned by the loop thread. Knows neither requests nor what a handler is; a handler
+//! that yields is the caller's going on to the next match.
 //!
-//! The order is that of uWebSockets.js 20.57: the `ws` routes (for an upgrade), then the routes of the method, then
-//! those of any method. Within each, literal segments before parameters before wildcards, with backtracking.
+//! The order is that of uWebSockets.js 20.57: the `ws` routes (for an upgrade), then the routes of the
+//! method, then those of any method. Within each, literal segments before parameters before wildcards, with
+//! backtracking.
 #![forbid(unsafe_code)]
 
 use smallvec::SmallVec;
@@ -71,7 +72,8 @@ pub enum RouteKind {
     WebSocket,
 }
 
-/// Told of a match: the handler, its kind, and where in the path its parameters are. Returns whether to go on.
+/// Told of a match: the handler, its kind, and where in the path its parameters are. Returns whether to go
+/// on.
 pub type Visit<'a> = dyn FnMut(HandlerId, RouteKind, &[Span]) -> bool + 'a;
 
 #[derive(Debug, Default)]
@@ -84,8 +86,8 @@ impl Router {
         Self::default()
     }
 
-    /// Adds a route, in place of one of the same method, pattern and priority. The names of parameters are no part
-    /// of a pattern: `/:a` and `/:b` are the same.
+    /// Adds a route, in place of one of the same method, pattern and priority. The names of parameters are no
+    /// part of a pattern: `/:a` and `/:b` are the same.
     pub fn add(&mut self, method: Method, pattern: &[u8], priority: Priority, id: HandlerId) {
         let mut node = &mut self.trees[method as usize];
         for segment in segments(pattern) {
@@ -114,8 +116,8 @@ impl Router {
         self.trees.iter().all(Node::is_empty)
     }
 
-    /// Visits every match in the order of the module's description until `visit` returns false. `method` is as the
-    /// client sent it, `upgrade` whether it asks for a WebSocket. True when a visit ended it.
+    /// Visits every match in the order of the module's description until `visit` returns false. `method` is
+    /// as the client sent it, `upgrade` whether it asks for a WebSocket. True when a visit ended it.
     pub fn route(&self, method: &[u8], path: &[u8], upgrade: bool, visit: &mut Visit) -> bool {
         let method = Method::from_request(method);
         let websocket = (upgrade && method == Some(Method::Get)).then_some(Method::WebSocket);
@@ -205,7 +207,8 @@ fn position(children: &[(Box<[u8]>, Node)], segment: &[u8]) -> Option<usize> {
 struct Literals {
     /// Sorted.
     children: Vec<(Box<[u8]>, Node)>,
-    /// How each of them begins: most comparisons end here, without a look at names that lie elsewhere in memory.
+    /// How each of them begins: most comparisons end here, without a look at names that lie elsewhere in
+    /// memory.
     prefixes: Vec<u64>,
 }
 
@@ -252,7 +255,8 @@ fn compare_alike(name: &[u8], segment: &[u8]) -> Ordering {
 
 const PREFIX: usize = 8;
 
-/// The first bytes of a segment as a number, in whose order segments are. Those that are equal in it may still differ.
+/// The first bytes of a segment as a number, in whose order segments are. Those that are equal in it may
+/// still differ.
 fn prefix(segment: &[u8]) -> u64 {
     let mut bytes = [0; PREFIX];
     let len = segment.len().min(PREFIX);

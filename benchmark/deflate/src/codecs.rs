@@ -1,4 +1,5 @@
-//! Every implementation behind one trait, used as a loop uses it: state kept from message to message, context not.
+//! Every implementation behind one trait, used as a loop uses it: state kept from message to message, context
+//! not.
 
 use std::mem::MaybeUninit;
 use uws_rs::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};

@@ -1,5 +1,5 @@
-//! `ws-storm`: how fast connections are accepted and upgraded. `ws-idle`: connections that only stay, each with one
-//! subscription, until stdin ends; the report comes when all are there.
+//! `ws-storm`: how fast connections are accepted and upgraded. `ws-idle`: connections that only stay, each
+//! with one subscription, until stdin ends; the report comes when all are there.
 
 use std::io::Read;
 use std::thread;
@@ -136,7 +136,8 @@ impl Load for Idle {
         }
         match self.holder.take_if(|holder| holder.is_finished()) {
             Some(_) => Ok(Turn::Done),
-            // The waker ends the sleep; looking again every second covers a wake that came a moment too early.
+            // The waker ends the sleep; looking again every second covers a wake that came a moment too
+            // early.
             None => Ok(Turn::Until(now + 1_000_000_000)),
         }
     }

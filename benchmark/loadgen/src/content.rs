@@ -1,5 +1,5 @@
-//! What the messages of a run consist of: stamped bytes, the same as events of socket.io, or a corpus of texts sent and
-//! received compressed.
+//! What the messages of a run consist of: stamped bytes, the same as events of socket.io, or a corpus of
+//! texts sent and received compressed.
 
 use serde_json::{Value, json};
 

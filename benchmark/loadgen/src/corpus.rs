@@ -1,5 +1,5 @@
-//! Compressed messages: some hundred JSON texts, deflated once before the run. A reply is checked against the text it
-//! must hold; where the server keeps no context, equal bytes need not be inflated again and again.
+//! Compressed messages: some hundred JSON texts, deflated once before the run. A reply is checked against the
+//! text it must hold; where the server keeps no context, equal bytes need not be inflated again and again.
 
 use std::mem;
 
@@ -59,8 +59,8 @@ impl Corpus {
         &self.messages[number as usize % MESSAGES].deflated
     }
 
-    /// Whether the compressed `payload` is the message of this number. `takeover`: it may refer to what the connection
-    /// brought before.
+    /// Whether the compressed `payload` is the message of this number. `takeover`: it may refer to what the
+    /// connection brought before.
     pub fn matches(&mut self, conn: usize, takeover: bool, payload: &[u8], number: u64) -> Result<bool> {
         let index = number as usize % MESSAGES;
         self.received += 1;
@@ -111,7 +111,8 @@ impl Corpus {
     }
 }
 
-/// One message without context, and without the tail that every message would end with (RFC 7692 section 7.2.1).
+/// One message without context, and without the tail that every message would end with (RFC 7692 section
+/// 7.2.1).
 fn deflated(plain: &[u8]) -> Vec<u8> {
     let mut deflater = Compress::new_with_window_bits(Compression::default(), false, WINDOW_BITS);
     let mut out = Vec::with_capacity(plain.len() * 2 + 64);
@@ -124,7 +125,8 @@ fn deflated(plain: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A JSON text as applications send them, padded to `size`: keys that repeat, numbers that do not, some prose.
+/// A JSON text as applications send them, padded to `size`: keys that repeat, numbers that do not, some
+/// prose.
 fn json_text(number: usize, size: usize) -> Vec<u8> {
     let mut random = Random(number as u64 * 0x9e37_79b9_7f4a_7c15 + 1);
     let mut text = format!(

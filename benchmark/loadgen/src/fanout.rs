@@ -1,9 +1,10 @@
 //! `ws-publish` and `ws-mixed`: senders whose messages the server publishes to all subscribers.
 //!
-//! Work goes in rounds: in each, every sender sends a burst, and the round is over when every subscriber has every
-//! message of it. `ws-publish` is one sender that subscribes to nothing, `ws-mixed` some of the subscribers.
-//! Per subscriber and sender the messages must come complete and in order. Slow subscribers (`--slow N`) come on top:
-//! they ask for more than the kernel takes, read nothing, and nothing is expected of what the server does with them.
+//! Work goes in rounds: in each, every sender sends a burst, and the round is over when every subscriber has
+//! every message of it. `ws-publish` is one sender that subscribes to nothing, `ws-mixed` some of the
+//! subscribers. Per subscriber and sender the messages must come complete and in order. Slow subscribers
+//! (`--slow N`) come on top: they ask for more than the kernel takes, read nothing, and nothing is expected
+//! of what the server does with them.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -129,7 +130,8 @@ impl Fanout {
     fn start_rounds(&mut self, net: &mut Net, now: u64) {
         while self.meter.sending() && self.started - self.finished < self.rounds.len() as u64 {
             let slot = self.started as usize % self.rounds.len();
-            // Rounds may end out of order when senders overtake each other; a slot is free only after its own end.
+            // Rounds may end out of order when senders overtake each other; a slot is free only after its own
+            // end.
             if self.rounds[slot].missing > 0 {
                 return;
             }

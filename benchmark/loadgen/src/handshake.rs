@@ -1,9 +1,10 @@
-//! `handshake`: TLS connections that are made, used for one request at most, and made again. Full handshakes, or
-//! (`--resume true`) resumed ones, of which every one must be. Closed loop, or open loop with a rate.
+//! `handshake`: TLS connections that are made, used for one request at most, and made again. Full handshakes,
+//! or (`--resume true`) resumed ones, of which every one must be. Closed loop, or open loop with a rate.
 //!
-//! With a request the unit is connecting, handshake, request and response; a reset ends it. Tickets come before the
-//! response, so each connection can take up where the one before left off. Without (`--request false`) the unit ends
-//! with the client's half of the handshake: what a server can do whose JavaScript is busy.
+//! With a request the unit is connecting, handshake, request and response; a reset ends it. Tickets come
+//! before the response, so each connection can take up where the one before left off. Without
+//! (`--request false`) the unit ends with the client's half of the handshake: what a server can do whose
+//! JavaScript is busy.
 
 use memchr::memmem;
 use serde_json::Value;

@@ -1,6 +1,6 @@
-//! `http`: keep-alive requests, pipelined or at a rate. Every response must have the status, the body length and,
-//! where given, the content expected; large bodies in either direction are the pattern of [`crate::payload`] and are
-//! sent and checked as they stream.
+//! `http`: keep-alive requests, pipelined or at a rate. Every response must have the status, the body length
+//! and, where given, the content expected; large bodies in either direction are the pattern of
+//! [`crate::payload`] and are sent and checked as they stream.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -322,7 +322,8 @@ impl Load for Http {
     }
 }
 
-/// The `Content-Length`; several different ones are none. `repeated`: the same may stand there more than once.
+/// The `Content-Length`; several different ones are none. `repeated`: the same may stand there more than
+/// once.
 pub fn content_length(headers: &[httparse::Header<'_>], repeated: bool) -> Option<usize> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = lengths.next()?;

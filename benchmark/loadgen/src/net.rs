@@ -1,7 +1,7 @@
 //! The sockets of a run: connects, upgrades, reads with one big buffer, joins the writes of a turn.
 //!
-//! Knows connections by their number, 0 to `count - 1` in the order of connecting, and nothing of what is measured:
-//! that is the [`Load`]'s business.
+//! Knows connections by their number, 0 to `count - 1` in the order of connecting, and nothing of what is
+//! measured: that is the [`Load`]'s business.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -113,8 +113,8 @@ impl Target {
     }
 }
 
-/// Takes messages from the front of the bytes received and appends what is to be said to them: how many bytes those
-/// were, and whether the connection may be used now.
+/// Takes messages from the front of the bytes received and appends what is to be said to them: how many bytes
+/// those were, and whether the connection may be used now.
 pub type Greeting = fn(&[u8], &mut Vec<u8>) -> Result<(usize, bool)>;
 
 pub struct Net {
@@ -162,7 +162,8 @@ enum Stage {
     Open,
 }
 
-/// Connections per source address: some 28,000 ports are there, and finding a free one gets slow from half of that on.
+/// Connections per source address: some 28,000 ports are there, and finding a free one gets slow from half of
+/// that on.
 const PORTS: usize = 14_000;
 /// What a connecting socket that does not block answers.
 const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();

@@ -1,5 +1,5 @@
-//! Open loop: when each request is due, whatever the server does meanwhile. Latency counts from that moment, so a
-//! server that stalls cannot hide it by delaying the requests too (coordinated omission).
+//! Open loop: when each request is due, whatever the server does meanwhile. Latency counts from that moment,
+//! so a server that stalls cannot hide it by delaying the requests too (coordinated omission).
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -45,8 +45,8 @@ impl Schedule {
         Some((number, due))
     }
 
-    /// Adds to the report. Here the generator is the limit when its lateness shows in what it measures, however
-    /// little CPU it uses.
+    /// Adds to the report. Here the generator is the limit when its lateness shows in what it measures,
+    /// however little CPU it uses.
     pub fn report(&self, report: &mut Value) {
         let late_us = self.lag.value_at_quantile(0.99) as f64 / 1000.0;
         let measured_us = report["latency_us"]["p99"].as_f64().unwrap_or(0.0);

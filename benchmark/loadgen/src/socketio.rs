@@ -1,5 +1,5 @@
-//! socket.io over WebSocket as far as it is needed: Engine.IO 4 packets (`0` open, `4` message) with Socket.IO 5 in them
-//! (`0` connect, `2` event), and the ping that comes every 25 s.
+//! socket.io over WebSocket as far as it is needed: Engine.IO 4 packets (`0` open, `4` message) with
+//! Socket.IO 5 in them (`0` connect, `2` event), and the ping that comes every 25 s.
 
 use crate::payload::excerpt;
 use crate::ws;

@@ -1,8 +1,9 @@
 //! The client's half of TLS: whom it trusts, what it offers, and one session over a socket that belongs to
 //! [`crate::net`].
 //!
-//! The generator must not be what a trial measures, so it knows the one certificate that is right instead of building
-//! a chain, and checks only some of the signatures made with it. Everything else is as any client does it.
+//! The generator must not be what a trial measures, so it knows the one certificate that is right instead of
+//! building a chain, and checks only some of the signatures made with it. Everything else is as any client
+//! does it.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use crate::{Failure, Result};
 /// How the connections of a run are secured.
 pub struct Security {
     config: Arc<ClientConfig>,
-    /// One configuration per connection, each with a store of its own: a ticket is used once, and by who got it.
+    /// One configuration per connection, each with a store of its own: a ticket is used once, and by who got
+    /// it.
     slots: Option<Vec<Option<Arc<ClientConfig>>>>,
 }
 

@@ -1,5 +1,5 @@
-//! The client's half of RFC 6455: upgrade request and check of its answer, masked frames out, unmasked frames in.
-//! Bytes only; sockets belong to [`crate::net`].
+//! The client's half of RFC 6455: upgrade request and check of its answer, masked frames out, unmasked frames
+//! in. Bytes only; sockets belong to [`crate::net`].
 
 use memchr::memmem;
 

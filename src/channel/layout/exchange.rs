@@ -2,12 +2,12 @@
 
 use crate::channel::slots::MAX_CONNECTIONS;
 
-/// The name of an exchange on both sides: its loop, its slot there, and the generation of the slot, which makes
-/// commands and events for an earlier user of the slot void.
+/// The name of an exchange on both sides: its loop, its slot there, and the generation of the slot, which
+/// makes commands and events for an earlier user of the slot void.
 ///
-/// There is one exchange for each connection as yet, and one loop for each environment. The number of the loop
-/// is in the upper bits of `slot`, so that it costs no word: with loop 0, the only one, `slot` is the index in
-/// the tables of the loop as it is, and in those of JavaScript.
+/// There is one exchange for each connection as yet, and one loop for each environment. The number of the
+/// loop is in the upper bits of `slot`, so that it costs no word: with loop 0, the only one, `slot` is the
+/// index in the tables of the loop as it is, and in those of JavaScript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ExchangeId {
     pub slot: u32,

@@ -1,9 +1,9 @@
 //! How a connection ends: one state, and one table of what each cause makes of it.
 //!
-//! Two parties share a connection: the loop, which owns the socket, and JavaScript, which may have an object for it.
-//! Whoever decides on the end, the other hears of it once: JavaScript decides by a command and hears nothing, or the
-//! loop decides and JavaScript gets one `Gone` event, to which it answers with `Release`. The slot is free once the
-//! state is `Closed` and JavaScript is `Detached`.
+//! Two parties share a connection: the loop, which owns the socket, and JavaScript, which may have an object
+//! for it. Whoever decides on the end, the other hears of it once: JavaScript decides by a command and hears
+//! nothing, or the loop decides and JavaScript gets one `Gone` event, to which it answers with `Release`. The
+//! slot is free once the state is `Closed` and JavaScript is `Detached`.
 //!
 //! | cause | `Open` | `AwaitingJs` | `Flushing` | `Lingering` | `Closed` |
 //! | --- | --- | --- | --- | --- | --- |
@@ -17,21 +17,24 @@
 //! | `Sent`: the kernel has all | – | – | `Lingering` ² | – | – |
 //! | `Release`: JavaScript has heard of the end | – | `Flushing` | – | – | – |
 //!
-//! "Told" is said only to a JavaScript that is `Attached`. `End` and `Close` detach one that is; to one that has been
-//! told already they change nothing, since its `Release` is still to come. `Release` detaches in every state.
+//! "Told" is said only to a JavaScript that is `Attached`. `End` and `Close` detach one that is; to one that
+//! has been told already they change nothing, since its `Release` is still to come. `Release` detaches in
+//! every state.
 //!
-//! ¹ `Flushing` if JavaScript has no object: there is nobody to wait for. ² `Closed` if the peer has ended and
-//! everything it sent has been read: then nothing is left that a reset could take from it (RFC 9112 §9.6).
+//! ¹ `Flushing` if JavaScript has no object: there is nobody to wait for. ² `Closed` if the peer has ended
+//! and everything it sent has been read: then nothing is left that a reset could take from it
+//! (RFC 9112 §9.6).
 //!
-//! The end of the environment and a panic of the loop are no causes: there the whole loop is gone with its sockets.
-//! JavaScript that is still there ends all of its objects by itself when it sees `Panic`.
+//! The end of the environment and a panic of the loop are no causes: there the whole loop is gone with its
+//! sockets. JavaScript that is still there ends all of its objects by itself when it sees `Panic`.
 
 /// Where the end of a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
     /// Nothing has been said of an end.
     Open,
-    /// Nothing more is read. What JavaScript answers to the messages before the end still leaves, until it releases.
+    /// Nothing more is read. What JavaScript answers to the messages before the end still leaves, until it
+    /// releases.
     AwaitingJs,
     /// This side closes once everything is sent.
     Flushing,

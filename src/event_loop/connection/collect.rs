@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Bytes of such bodies that all connections of a loop together may make it hold; who comes with more is told to come
-/// again later.
+/// Bytes of such bodies that all connections of a loop together may make it hold; who comes with more is told
+/// to come again later.
 const MAX_COLLECTED: usize = 256 << 20;
 
 /// An answer that waits for the request's body.

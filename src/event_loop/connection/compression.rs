@@ -1,8 +1,9 @@
 //! permessage-deflate of a connection: what to inflate on the way in, what to deflate on the way out.
 //!
-//! The codecs that keep no context belong to the loop and are made when first needed, so that a server without
-//! compression has none and a connection with shared compressor and decompressor adds nothing but the few words of
-//! [`Compression`]. What a dedicated one costs is said in `protocol::deflate`. Everything runs in the loop thread.
+//! The codecs that keep no context belong to the loop and are made when first needed, so that a server
+//! without compression has none and a connection with shared compressor and decompressor adds nothing but the
+//! few words of [`Compression`]. What a dedicated one costs is said in `protocol::deflate`. Everything runs
+//! in the loop thread.
 
 use crate::channel::send_flag;
 use crate::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
@@ -59,8 +60,8 @@ impl Compression {
 
     /// Decides about a frame JavaScript sends and appends its payload if that is compressed.
     ///
-    /// RFC 7692 §6.1: compression is a property of the whole message. The `compress` flag of its first fragment
-    /// decides for all of them; the original goes by each fragment's own, which no client can read.
+    /// RFC 7692 §6.1: compression is a property of the whole message. The `compress` flag of its first
+    /// fragment decides for all of them; the original goes by each fragment's own, which no client can read.
     pub fn outgoing(&mut self, codecs: &mut Codecs, flags: u32, data: &[u8], out: &mut Vec<u8>) -> Outgoing {
         if flags & send_flag::PING != 0 {
             return Outgoing::Plain;

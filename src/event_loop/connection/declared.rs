@@ -1,4 +1,5 @@
-//! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking JavaScript.
+//! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking
+//! JavaScript.
 
 use super::collect::Collecting;
 use super::http::Http;

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on a connection: requests in, exchanges in order.
 //!
-//! Requests that came before the response to an earlier one are handed over ahead, up to a bound; the rest of a
-//! pipeline stays in the connection's unread bytes, of which no more are read meanwhile.
+//! Requests that came before the response to an earlier one are handed over ahead, up to a bound; the rest of
+//! a pipeline stays in the connection's unread bytes, of which no more are read meanwhile.
 
 use super::close::Cause;
 use super::collect::Collecting;
@@ -37,7 +37,8 @@ const MAX_AHEAD: usize = 31;
 /// A body of a known length up to here goes with its head, if it has arrived with it.
 const BODY_WITH_HEAD: usize = 16 << 10;
 const _: () = assert!(BODY_WITH_HEAD <= request_flag::BODY_LENGTH.max() as usize);
-/// The same for all bodies together of the requests handed over ahead: JavaScript keeps them until their turn.
+/// The same for all bodies together of the requests handed over ahead: JavaScript keeps them until their
+/// turn.
 const BODIES_AHEAD: usize = 64 << 10;
 
 #[derive(Default)]
@@ -154,8 +155,8 @@ impl Http {
         self.collecting = Some(Box::new(collecting));
     }
 
-    /// Most bytes of one read. Of requests less is taken from the kernel, which holds what cannot be understood before
-    /// the response to an earlier one.
+    /// Most bytes of one read. Of requests less is taken from the kernel, which holds what cannot be
+    /// understood before the response to an earlier one.
     pub fn read_at_once(&self) -> usize {
         match self.phase {
             Phase::Body(_) => usize::MAX,
@@ -173,8 +174,8 @@ impl Http {
         matches!(self.phase, Phase::Head)
     }
 
-    /// Whether a peer that is told of the end of the connection now takes that for the end of a body, of which something is
-    /// missing. `unsent`: the kernel has not taken everything.
+    /// Whether a peer that is told of the end of the connection now takes that for the end of a body, of
+    /// which something is missing. `unsent`: the kernel has not taken everything.
     pub fn ends_with_the_connection(&self, unsent: bool) -> bool {
         (self.pending && self.sending == Sending::UntilClose) || (self.exchange.http_1_0 && unsent)
     }
@@ -290,9 +291,9 @@ impl Http {
         step
     }
 
-    /// Hands over a pipelined request behind the ones JavaScript has. One that is not yet whole waits, and so does one
-    /// that cannot be handled before the others are answered: with a large or chunked body, asking for an upgrade,
-    /// answered by the loop itself, or malformed.
+    /// Hands over a pipelined request behind the ones JavaScript has. One that is not yet whole waits, and so
+    /// does one that cannot be handled before the others are answered: with a large or chunked body, asking
+    /// for an upgrade, answered by the loop itself, or malformed.
     fn head_ahead(&mut self, io: &mut Io<'_>, bytes: &mut [u8]) -> Step {
         if bytes.is_empty() {
             return Step::Wait;
@@ -646,7 +647,8 @@ fn request_event(
     });
 }
 
-/// All of a body, which may be none, if it has arrived with its head and is small enough to be handed over with it.
+/// All of a body, which may be none, if it has arrived with its head and is small enough to be handed over
+/// with it.
 fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
     match head.framing {
         Framing::None => Some(&[]),

@@ -62,8 +62,9 @@ impl<'a> Input<'a> {
         self.used
     }
 
-    /// The first `n` bytes have been understood, and of these `data` is a payload for JavaScript. One that fills most
-    /// of what a read brought leaves with its memory: what has to be moved then is less than the payload itself.
+    /// The first `n` bytes have been understood, and of these `data` is a payload for JavaScript. One that
+    /// fills most of what a read brought leaves with its memory: what has to be moved then is less than the
+    /// payload itself.
     pub fn payload(&mut self, n: usize, data: Range<usize>, blocks: &Blocks) -> Payload<'_> {
         let start = self.used;
         self.consume(n);
@@ -82,8 +83,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Bytes that were received and are not understood yet, in memory of about their size: a connection may keep a few for
-/// as long as it likes.
+/// Bytes that were received and are not understood yet, in memory of about their size: a connection may keep
+/// a few for as long as it likes.
 #[derive(Default)]
 pub struct Unread {
     bytes: Vec<u8>,
@@ -110,8 +111,8 @@ impl Unread {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Without the first `n`. They are not moved away each time, which would take long where a little at a time is
-    /// understood of very much.
+    /// Without the first `n`. They are not moved away each time, which would take long where a little at a
+    /// time is understood of very much.
     pub fn without(mut self, n: usize) -> Self {
         self.used += n;
         let left = self.bytes.len() - self.used;

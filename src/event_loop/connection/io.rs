@@ -8,8 +8,8 @@ use crate::event_loop::app::Timeouts;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 
-/// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics, deadline, socket)
-/// when the protocol returns; whether it has been decided is known at once.
+/// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics,
+/// deadline, socket) when the protocol returns; whether it has been decided is known at once.
 pub struct Io<'a> {
     pub app: u32,
     pub transport: &'a mut Transport,

@@ -1,10 +1,12 @@
-//! One connection, composed of its transport (bytes), its protocol (their meaning), JavaScript's handle, and how it
-//! ends. Each part is a type of its own that knows none of the others; here they meet.
+//! One connection, composed of its transport (bytes), its protocol (their meaning), JavaScript's handle, and
+//! how it ends. Each part is a type of its own that knows none of the others; here they meet.
 //!
-//! Owner: the slot, until the socket is closed *and* JavaScript holds no object for it. A loop-side end sends `Gone`
-//! and waits for `Release`, so that the slot's shared state stays true as long as an object can read it.
+//! Owner: the slot, until the socket is closed *and* JavaScript holds no object for it. A loop-side end sends
+//! `Gone` and waits for `Release`, so that the slot's shared state stays true as long as an object can read
+//! it.
 //!
-//! A protocol decides on an end through [`Io`]; it takes effect in `settle`, with which every entry point is left.
+//! A protocol decides on an end through [`Io`]; it takes effect in `settle`, with which every entry point is
+//! left.
 
 pub mod close;
 mod collect;
@@ -147,7 +149,8 @@ impl Connection {
             if ctx.ready.is_empty() {
                 self.drive(ctx, buffer);
             } else {
-                // Behind those that wait for room in JavaScript's queue, or it would be filled before their turn comes.
+                // Behind those that wait for room in JavaScript's queue, or it would be filled before their
+                // turn comes.
                 self.transport.queue(ctx);
             }
         }
@@ -266,7 +269,8 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// `app.close()`: JavaScript has run the handlers. What was answered before leaves, as far as the kernel takes it.
+    /// `app.close()`: JavaScript has run the handlers. What was answered before leaves, as far as the kernel
+    /// takes it.
     pub fn close_with_app(&mut self, ctx: &mut Context) {
         self.flush(ctx);
         self.end(ctx, Cause::Close, 0);
@@ -280,8 +284,8 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// The first write of `flush`, to be done together with those of other connections; its records are appended to
-    /// `records`. False: nothing is to be written, or it has been.
+    /// The first write of `flush`, to be done together with those of other connections; its records are
+    /// appended to `records`. False: nothing is to be written, or it has been.
     pub fn offer(&mut self, ctx: &mut Context, records: &mut Buffer, sealed_at_once: usize) -> bool {
         // One that was marked twice has been seen to, and must not be offered twice.
         if !std::mem::take(&mut self.transport.dirty) {
@@ -492,7 +496,8 @@ impl Connection {
         }
     }
 
-    /// The peer takes nothing any more, but may have sent something before: that is read first, and ends with the error.
+    /// The peer takes nothing any more, but may have sent something before: that is read first, and ends with
+    /// the error.
     fn on_write_failed(&mut self, ctx: &mut Context) {
         if self.close == Close::Open && self.wants_bytes() {
             self.transport.give_up_writing(ctx);
@@ -629,8 +634,8 @@ impl Protocol {
         }
     }
 
-    /// Whether a peer that is told of the end now would take that for the end of a body, of which something is missing.
-    /// `unsent`: the kernel has not taken everything.
+    /// Whether a peer that is told of the end now would take that for the end of a body, of which something
+    /// is missing. `unsent`: the kernel has not taken everything.
     fn is_cut_by_an_end(&self, unsent: bool) -> bool {
         match self {
             Protocol::Http(http) => http.ends_with_the_connection(unsent),

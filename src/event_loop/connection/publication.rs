@@ -1,7 +1,7 @@
 //! One publish on its way to its subscribers: its frames, each built once however many get it.
 //!
-//! There is at most one plain frame and one compressed frame for each window size without context. Connections with a
-//! context of their own compress for themselves; see `websocket.rs`.
+//! There is at most one plain frame and one compressed frame for each window size without context.
+//! Connections with a context of their own compress for themselves; see `websocket.rs`.
 
 use super::compression::Codecs;
 use super::outbound::Outbound;

@@ -75,7 +75,8 @@ impl Http {
         flags: u32,
         framing: BodyFraming,
     ) {
-        // A response that never becomes final: the client learns by the end of the connection that none will come.
+        // A response that never becomes final: the client learns by the end of the connection that none will
+        // come.
         self.exchange.keep_alive &= !parts.status.starts_with(b"1") && flags & respond_flag::CLOSE == 0;
         let Exchange { keep_alive, http_1_0, close_known, .. } = self.exchange;
         let own_date = flags & respond_flag::OWN_DATE != 0;
@@ -140,7 +141,8 @@ impl Http {
     }
 }
 
-/// RFC 9110 §8.6: a response that can have no content does not tell a length. 304 may tell that of the answer it stands for.
+/// RFC 9110 §8.6: a response that can have no content does not tell a length. 304 may tell that of the answer
+/// it stands for.
 fn length_framing(status: &[u8], length: u64) -> BodyFraming {
     if is_bodiless(status) && !status.starts_with(b"304") {
         BodyFraming::None

@@ -47,7 +47,8 @@ impl Connection {
         let result = tls.decrypt(records, &mut plain);
         let is_established = was_handshaking && !tls.is_handshaking();
         ctx.flush_soon |= was_handshaking;
-        // Behind the handshake come tickets; a request that came with its end will soon have an answer to go with.
+        // Behind the handshake come tickets; a request that came with its end will soon have an answer to go
+        // with.
         let waits = is_established && !plain.is_empty() && tls.may_wait();
         if tls.unsent() > 0 && !waits {
             self.transport.mark_dirty(ctx);

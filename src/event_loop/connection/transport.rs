@@ -1,5 +1,5 @@
-//! The bytes of a connection: its socket, the TLS records on it, what waits to be sent, and its deadline. Knows
-//! nothing of what the bytes mean.
+//! The bytes of a connection: its socket, the TLS records on it, what waits to be sent, and its deadline.
+//! Knows nothing of what the bytes mean.
 //!
 //! Owner: the connection. JavaScript's account of it (`SlotState`) is written here alone, and belongs to the
 //! generation of `id`.
@@ -60,7 +60,8 @@ pub struct Transport {
     backlog: usize,
     /// 0: none.
     deadline: Tick,
-    /// Where the wheel holds an entry for us; 0: nowhere. Later ones, of longer deadlines before, are ignored.
+    /// Where the wheel holds an entry for us; 0: nowhere. Later ones, of longer deadlines before, are
+    /// ignored.
     wheel_at: Tick,
 }
 
@@ -140,8 +141,8 @@ impl Transport {
                 Read::End
             }
             Ok(n) => {
-                // A short read has emptied the socket: the next bytes bring a new edge. An end that has been announced
-                // already does not, so then the read that returns 0 is needed.
+                // A short read has emptied the socket: the next bytes bring a new edge. An end that has been
+                // announced already does not, so then the read that returns 0 is needed.
                 self.readable = n == room || self.peer_ended;
                 self.brief = n < READ_AHEAD;
                 Read::Bytes(n)
@@ -201,8 +202,8 @@ impl Transport {
         self.mark_dirty(ctx);
     }
 
-    /// What one turn collects for a connection does not pile up until its end: a large part leaves at once, and what
-    /// the kernel refuses is known before more is added.
+    /// What one turn collects for a connection does not pile up until its end: a large part leaves at once,
+    /// and what the kernel refuses is known before more is added.
     pub fn flush_if_large(&mut self, ctx: &mut Context) {
         if self.blocked {
             self.tell_account(ctx);
@@ -258,7 +259,8 @@ impl Transport {
         }
     }
 
-    /// The kernel has been offered what there is: JavaScript's account is renewed, and the protocol hears of it.
+    /// The kernel has been offered what there is: JavaScript's account is renewed, and the protocol hears of
+    /// it.
     fn note_flushed(&mut self, ctx: &Context) {
         if !self.flushed {
             self.flushed = true;
@@ -348,8 +350,8 @@ impl Transport {
 
     // ---- a write that is done together with those of other connections
 
-    /// Whether the next write may be one of many. One with more than `sealed_at_once` bytes to be sealed may not, nor
-    /// may one that the kernel would refuse.
+    /// Whether the next write may be one of many. One with more than `sealed_at_once` bytes to be sealed may
+    /// not, nor may one that the kernel would refuse.
     pub fn may_offer(&self, sealed_at_once: usize) -> bool {
         let unsent = self.unsent();
         let alone = unsent == 0 || self.tls.is_some() && unsent > sealed_at_once;
@@ -398,8 +400,8 @@ impl Transport {
 
     // ---- accounts
 
-    /// JavaScript is told once the kernel has been offered what the commands brought: until then their bytes are on
-    /// their way, and it cannot be known whether they will be refused.
+    /// JavaScript is told once the kernel has been offered what the commands brought: until then their bytes
+    /// are on their way, and it cannot be known whether they will be refused.
     pub fn count_executed(&mut self, ctx: &mut Context, cost: usize) {
         self.executed = self.executed.wrapping_add(cost);
         match self.stream {
@@ -491,8 +493,8 @@ impl Transport {
         self.out.clear(&mut ctx.spare);
     }
 
-    /// Closes the socket; whatever was not sent is lost. `is_cut`: a peer that is told of the end now would take that for
-    /// the end of a body.
+    /// Closes the socket; whatever was not sent is lost. `is_cut`: a peer that is told of the end now would
+    /// take that for the end of a body.
     pub fn close(&mut self, ctx: &mut Context, is_cut: bool) {
         if !is_cut {
             self.say_goodbye();
@@ -507,8 +509,8 @@ impl Transport {
         self.trouble = Trouble::None;
     }
 
-    /// A close_notify tells the peer that the cut is ours and not one of the network (RFC 8446 §6.1), as far as the
-    /// kernel takes it.
+    /// A close_notify tells the peer that the cut is ours and not one of the network (RFC 8446 §6.1), as far
+    /// as the kernel takes it.
     fn say_goodbye(&mut self) {
         let (Some(tls), Some(stream)) = (&mut self.tls, &mut self.stream) else { return };
         // Behind a part of a record it would only be taken for the rest of it.

@@ -20,8 +20,8 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// Frames of one connection before the others get their turn: tens of thousands fit into one read.
 const FRAMES_PER_TURN: usize = 64;
-/// With this much waiting to be sent, pings are not answered one by one: only the newest is, once there is room (RFC
-/// 6455 §5.5.3). A peer that sends pings and reads nothing would fill the memory otherwise.
+/// With this much waiting to be sent, pings are not answered one by one: only the newest is, once there is
+/// room (RFC 6455 §5.5.3). A peer that sends pings and reads nothing would fill the memory otherwise.
 const PONGS_BELOW: usize = 16 << 10;
 
 pub struct WebSocket {
@@ -178,8 +178,8 @@ impl WebSocket {
         }
     }
 
-    /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006 with the
-    /// reason; the peer is told the code RFC 6455 §7.4.1 has for it.
+    /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006
+    /// with the reason; the peer is told the code RFC 6455 §7.4.1 has for it.
     fn fail(&mut self, io: &mut Io<'_>, error: WsError) -> Next {
         let (code, reason) = (error.close_code(), error.reason().as_bytes());
         if code != 1006 {
@@ -193,8 +193,8 @@ impl WebSocket {
         io.end(Cause::Finish, 1006, b"Received TCP FIN before WebSocket close frame");
     }
 
-    /// JavaScript has answered all it saw. Its answers come before our close frame, after which none may be sent (RFC
-    /// 6455 §5.5.1).
+    /// JavaScript has answered all it saw. Its answers come before our close frame, after which none may be
+    /// sent (RFC 6455 §5.5.1).
     pub fn send_pending_close(&mut self, io: &mut Io<'_>) {
         let close_frame = std::mem::take(&mut self.pending_close_frame);
         io.send(|out| out.extend_from_slice(&close_frame));
@@ -240,8 +240,8 @@ impl WebSocket {
         io.flush_if_large();
     }
 
-    /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer was faster; then
-    /// this is our close frame all the same.
+    /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer was
+    /// faster; then this is our close frame all the same.
     fn end(&mut self, io: &mut Io<'_>, command: &Command<'_>) {
         self.pending_close_frame.clear();
         frame::write_close(&mut self.pending_close_frame, Some(command.arg as u16), command.payload);
@@ -340,7 +340,8 @@ impl WebSocket {
         }
         if send_pings && !std::mem::replace(&mut self.ping_outstanding, true) {
             send_control(io, Control::Ping, b"");
-            // This tick has just begun: the two waits together are no longer than the idle timeout and a tick.
+            // This tick has just begun: the two waits together are no longer than the idle timeout and a
+            // tick.
             return self.set_deadline(io, now + ping_margin(idle_timeout));
         }
         io.end(Cause::Abort, 1006, b"WebSocket timed out from inactivity");
@@ -442,8 +443,8 @@ pub fn opcode(flags: u32) -> (OpCode, bool) {
     (opcode, flags & send_flag::NOT_FINAL == 0)
 }
 
-/// How long before the end of the idle timeout a ping is sent: 4, 8 or 16 s, the largest whose double still fits in
-/// what is left, as uWebSockets has it.
+/// How long before the end of the idle timeout a ping is sent: 4, 8 or 16 s, the largest whose double still
+/// fits in what is left, as uWebSockets has it.
 fn ping_margin(idle_timeout: u32) -> u32 {
     let mut margin = 4;
     while margin < 16 && idle_timeout.saturating_sub(margin) >= margin * 2 {

@@ -1,5 +1,5 @@
-//! One system call for what many connections have to send at the end of a turn, and one for what many have received at
-//! its beginning, by io_uring. Knows sockets and slots, nothing of connections.
+//! One system call for what many connections have to send at the end of a turn, and one for what many have
+//! received at its beginning, by io_uring. Knows sockets and slots, nothing of connections.
 
 use super::uring::{BATCH, Sends, Uring};
 use crate::channel::buffers::Buffer;
@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-/// Sockets below which a system call for each is as fast. The tests of the loop go this way with one, too; those in
-/// JavaScript go both.
+/// Sockets below which a system call for each is as fast. The tests of the loop go this way with one, too;
+/// those in JavaScript go both.
 const WORTH_IT: usize = if cfg!(test) { 1 } else { 4 };
 
 /// The memory this needs, and the ring; used again and again.

@@ -1,6 +1,7 @@
 //! Listening sockets: bound, registered, accepting.
 //!
-//! `bind` runs on the JavaScript thread, because `listen` answers before it returns; everything else runs in the loop.
+//! `bind` runs on the JavaScript thread, because `listen` answers before it returns; everything else runs in
+//! the loop.
 
 use super::socket::Stream;
 use mio::event::Source;
@@ -24,7 +25,8 @@ pub struct Bound {
 }
 
 /// Binds a TCP port. Without host: dual-stack, or IPv4 where there is no IPv6. Host names are resolved.
-/// Unless `exclusive`, other processes and threads may bind the same port and the kernel spreads the connections.
+/// Unless `exclusive`, other processes and threads may bind the same port and the kernel spreads the
+/// connections.
 pub fn bind_tcp(host: Option<&str>, port: u16, exclusive: bool) -> io::Result<Bound> {
     let Some(host) = host.filter(|h| !h.is_empty()) else {
         return bind_address(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), exclusive).or_else(
@@ -64,7 +66,8 @@ fn bind_address(address: SocketAddr, exclusive: bool) -> io::Result<Bound> {
     Ok(Bound { socket, port, file: None })
 }
 
-/// Binds a Unix socket. A stale one left by a process that is gone is replaced; one in use is not, nor any other file.
+/// Binds a Unix socket. A stale one left by a process that is gone is replaced; one in use is not, nor any
+/// other file.
 pub fn bind_unix(path: &Path) -> io::Result<Bound> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -89,7 +92,8 @@ fn answers(address: &SockAddr) -> bool {
     connect().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
 }
 
-/// A Unix socket's place in the file system: its path, and which file is meant, since another may have taken its place.
+/// A Unix socket's place in the file system: its path, and which file is meant, since another may have taken
+/// its place.
 struct SocketFile {
     path: PathBuf,
     device: u64,

@@ -14,8 +14,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Both directions at once: edge-triggered, the writable edge costs nothing until a write was refused, and no
-    /// further system call is needed when one is.
+    /// Both directions at once: edge-triggered, the writable edge costs nothing until a write was refused,
+    /// and no further system call is needed when one is.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {

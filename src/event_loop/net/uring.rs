@@ -1,8 +1,10 @@
-//! Sends and receives on many sockets with one system call, by io_uring: a border to memory that is shared with the kernel.
+//! Sends and receives on many sockets with one system call, by io_uring: a border to memory that is shared
+//! with the kernel.
 //!
-//! A `send(2)` of a few bytes spends a fifth of its time on the way into the kernel and out of it, which a batch pays once.
-//! Nothing is ever left in flight: what a socket does not take or have at once is refused, as without io_uring, so a
-//! batch is answered in full before the call returns, and the memory needs to be there no longer than that.
+//! A `send(2)` of a few bytes spends a fifth of its time on the way into the kernel and out of it, which a
+//! batch pays once. Nothing is ever left in flight: what a socket does not take or have at once is refused,
+//! as without io_uring, so a batch is answered in full before the call returns, and the memory needs to be
+//! there no longer than that.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -50,8 +52,8 @@ mod ring {
     }
 
     impl Uring {
-        /// `None` where the kernel has no io_uring, where it is forbidden (as containers often do), and where the user has
-        /// switched it off for libuv, too (`UV_USE_IO_URING=0`).
+        /// `None` where the kernel has no io_uring, where it is forbidden (as containers often do), and where
+        /// the user has switched it off for libuv, too (`UV_USE_IO_URING=0`).
         pub fn new() -> Option<Self> {
             if std::env::var_os("UV_USE_IO_URING").is_some_and(|value| value == "0") {
                 return None;
@@ -93,8 +95,8 @@ mod ring {
             Ok(false)
         }
 
-        /// Sends all of them. The answers, in the same order, are what `send(2)` would return: the bytes that were taken, or an
-        /// error, `WouldBlock` where there was no room for any.
+        /// Sends all of them. The answers, in the same order, are what `send(2)` would return: the bytes that
+        /// were taken, or an error, `WouldBlock` where there was no room for any.
         ///
         /// # Panics
         ///
@@ -104,15 +106,16 @@ mod ring {
             self.heads.clear();
             for (index, (socket, range)) in sends.sockets.iter().enumerate() {
                 let entry = self.entry(*socket, &sends.slices[range.clone()]).user_data(index as u64);
-                // SAFETY: the entry refers to bytes that `sends` borrows, and to a head that stays where it is (`heads` does not
-                // grow beyond the capacity it was made with). Both outlive the operation, since all are answered below.
+                // SAFETY: the entry refers to bytes that `sends` borrows, and to a head that stays where it
+                // is (`heads` does not grow beyond the capacity it was made with). Both outlive the
+                // operation, since all are answered below.
                 unsafe { self.push(&entry) };
             }
             self.answer_all(sends.len(), answers);
         }
 
-        /// Receives on each of the sockets into the chunk of the memory that has its number. The answers are what `recv(2)`
-        /// would return.
+        /// Receives on each of the sockets into the chunk of the memory that has its number. The answers are
+        /// what `recv(2)` would return.
         ///
         /// # Panics
         ///
@@ -130,8 +133,8 @@ mod ring {
             for (index, (socket, chunk)) in sockets.iter().zip(chunks).enumerate() {
                 let entry = opcode::Recv::new(types::Fd(*socket), chunk.as_mut_ptr(), chunk.len() as u32);
                 let entry = entry.flags(libc::MSG_DONTWAIT).build().user_data(index as u64);
-                // SAFETY: the chunk is borrowed mutably, belongs to this entry alone and outlives the operation, since all are
-                // answered below.
+                // SAFETY: the chunk is borrowed mutably, belongs to this entry alone and outlives the
+                // operation, since all are answered below.
                 unsafe { self.push(&entry) };
             }
             self.answer_all(sockets.len(), answers);
@@ -164,7 +167,8 @@ mod ring {
                 match self.ring.submit_and_wait(missing) {
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}
-                    // Not to be expected of a ring that was tried out; and to go on, it would have to be known what was done.
+                    // Not to be expected of a ring that was tried out; and to go on, it would have to be
+                    // known what was done.
                     Err(error) => panic!("io_uring_enter failed: {error}"),
                 }
                 for answer in self.ring.completion() {

@@ -102,7 +102,8 @@ fn what_no_route_takes_is_answered_by_the_loop_alone() {
     harness.expect_nothing();
 }
 
-/// The body of a request, with its head or as told by `Data` events, and how long it was said to be when it began.
+/// The body of a request, with its head or as told by `Data` events, and how long it was said to be when it
+/// began.
 fn body(harness: &mut Harness, request: &Request) -> (Vec<u8>, u64) {
     if !request.body.is_empty() {
         return (request.body.clone(), request.body.len() as u64);

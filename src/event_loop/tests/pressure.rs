@@ -167,7 +167,8 @@ fn what_hundreds_send_in_one_turn_arrives_whole_and_in_order() {
     drop(slow);
 }
 
-/// `count` messages of 1 KiB that begin with their number. Made from one: masking each would take longer than the test.
+/// `count` messages of 1 KiB that begin with their number. Made from one: masking each would take longer than
+/// the test.
 fn numbered(count: u32) -> Vec<u8> {
     const PAYLOAD: usize = 1024;
     let first = masked(BINARY, true, &[0; PAYLOAD]);

@@ -1,4 +1,5 @@
-//! From the options of an SSLApp or a server name to what rustls needs: certificates, key, suites, client certificates.
+//! From the options of an SSLApp or a server name to what rustls needs: certificates, key, suites, client
+//! certificates.
 //!
 //! Reads files, hence runs on the JavaScript thread, which also gets the errors.
 
@@ -35,8 +36,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The cipher is chosen by the list of the options, else in our order; a client that prefers ChaCha20, which is
-    /// one without hardware for AES, has its way.
+    /// The cipher is chosen by the list of the options, else in our order; a client that prefers ChaCha20,
+    /// which is one without hardware for AES, has its way.
     pub fn for_client(&self, prefers_chacha: bool) -> Arc<ServerConfig> {
         if prefers_chacha { self.for_chacha.clone() } else { self.usual.clone() }
     }
@@ -84,8 +85,8 @@ fn provider(options: &Options) -> Result<Arc<CryptoProvider>, ConfigError> {
     Ok(Arc::new(provider))
 }
 
-/// Clients are asked for a certificate; one that is given must be signed by an authority of the file. As in the
-/// original, a client without certificate is let in.
+/// Clients are asked for a certificate; one that is given must be signed by an authority of the file. As in
+/// the original, a client without certificate is let in.
 fn client_verifier(
     options: &Options,
     provider: &Arc<CryptoProvider>,

@@ -1,7 +1,8 @@
 //! The handshake, carried out by rustls over bytes that the caller owns: its messages in, ours out.
 //!
-//! rustls is given one whole record at a time. It would go on to those behind the last of the handshake, which are for the
-//! session, and renew its own key for one that asks for it; and it would look through an unfinished one with every read.
+//! rustls is given one whole record at a time. It would go on to those behind the last of the handshake,
+//! which are for the session, and renew its own key for one that asks for it; and it would look through an
+//! unfinished one with every read.
 
 use super::record::{HANDSHAKE, HEADER};
 use rustls::Error;
@@ -10,7 +11,8 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 
 pub struct Handshake {
     rustls: UnbufferedServerConnection,
-    /// Bytes in front of the input that rustls has seen and still needs: the start of a message in several records.
+    /// Bytes in front of the input that rustls has seen and still needs: the start of a message in several
+    /// records.
     seen: usize,
 }
 
@@ -18,8 +20,8 @@ pub struct Handshake {
 pub struct Advanced {
     /// Bytes of the input that are not needed any more; the rest comes again, in front of what follows.
     pub used: usize,
-    /// True: the session is established, and what follows is not for the handshake. After an error rustls must not be
-    /// given anything more.
+    /// True: the session is established, and what follows is not for the handshake. After an error rustls
+    /// must not be given anything more.
     pub result: Result<bool, Error>,
     /// The peer has said that nothing follows.
     pub ended: bool,
@@ -30,7 +32,8 @@ const KINDS: std::ops::RangeInclusive<u8> = 20..=24;
 /// rustls refuses records whose content is as long as this or longer.
 const TOO_LONG: usize = (1 << 14) + 2048;
 
-/// How long the first record is; `None`: it is not complete. What cannot become one is all one, for rustls to refuse.
+/// How long the first record is; `None`: it is not complete. What cannot become one is all one, for rustls to
+/// refuse.
 fn first_record(bytes: &[u8]) -> Option<usize> {
     let (&[kind, major, _, high, low], rest) = bytes.split_first_chunk::<HEADER>()?;
     let len = usize::from(u16::from_be_bytes([high, low]));
@@ -98,8 +101,9 @@ impl Handshake {
         }
     }
 
-    /// Encodes the alert that rustls has for an error. It looks at its input again on the way, and must not find the record there
-    /// that it has refused (it would panic, or refuse it once more), but still as many bytes as it remembers.
+    /// Encodes the alert that rustls has for an error. It looks at its input again on the way, and must not
+    /// find the record there that it has refused (it would panic, or refuse it once more), but still as many
+    /// bytes as it remembers.
     fn last_words(&mut self, input: &[u8], refused: usize, out: &mut Vec<u8>) {
         let (mut input, refused) = (input.to_vec(), refused.min(input.len()));
         let start = input.len() - refused;

@@ -1,6 +1,8 @@
-//! A look at the ClientHello before the handshake begins: what it asks for decides with which settings rustls reads it.
+//! A look at the ClientHello before the handshake begins: what it asks for decides with which settings rustls
+//! reads it.
 //!
-//! Judges nothing: what is malformed counts as a hello that asks for nothing and is left to rustls, which knows the alert.
+//! Judges nothing: what is malformed counts as a hello that asks for nothing and is left to rustls, which
+//! knows the alert.
 
 use rustls::pki_types::DnsName;
 use std::borrow::Cow;

@@ -1,9 +1,9 @@
-//! TLS between a socket and its connection: bytes of records in, plain bytes out, and the reverse. Owns the state of
-//! one connection from the ClientHello on; neither the socket nor what the plain bytes mean.
+//! TLS between a socket and its connection: bytes of records in, plain bytes out, and the reverse. Owns the
+//! state of one connection from the ClientHello on; neither the socket nor what the plain bytes mean.
 //!
-//! Three stages: the ClientHello is looked at (`hello`) until settings are chosen by the name in it (`names`), for
-//! which JavaScript may have to be asked; rustls carries out the handshake (`handshake`); then records are opened and
-//! sealed here (`session`). What comes while JavaScript is asked stays in the kernel.
+//! Three stages: the ClientHello is looked at (`hello`) until settings are chosen by the name in it
+//! (`names`), for which JavaScript may have to be asked; rustls carries out the handshake (`handshake`); then
+//! records are opened and sealed here (`session`). What comes while JavaScript is asked stays in the kernel.
 
 mod ciphers;
 mod config;
@@ -204,8 +204,8 @@ impl Tls {
 
     // ---- sending
 
-    /// Appends what waits for `records`: first what the kernel was not offered yet, then `slices`, of which it returns
-    /// how many bytes it took. Nothing of them during the handshake.
+    /// Appends what waits for `records`: first what the kernel was not offered yet, then `slices`, of which
+    /// it returns how many bytes it took. Nothing of them during the handshake.
     pub fn encrypt(&mut self, slices: &[IoSlice<'_>], records: &mut Buffer) -> Result<usize, Failure> {
         records.extend(&self.pending[self.sent..]);
         self.sent(self.unsent());

@@ -1,7 +1,7 @@
 //! The server names of one SSLApp: which certificate a handshake gets, and which router its requests go to.
 //!
-//! Owned by the loop thread. A change is for handshakes to come: connections keep the settings and the router they
-//! have.
+//! Owned by the loop thread. A change is for handshakes to come: connections keep the settings and the router
+//! they have.
 
 use super::config::Settings;
 use crate::routing::router::Router;

@@ -1,5 +1,5 @@
-//! One direction of an established session: its key, and records sealed or opened with it (RFC 8446 §5.2 and §5.3,
-//! RFC 5246 §6.2.3.3, RFC 5288 §3, RFC 7905 §2). Knows nothing of what records mean.
+//! One direction of an established session: its key, and records sealed or opened with it (RFC 8446 §5.2
+//! and §5.3, RFC 5246 §6.2.3.3, RFC 5288 §3, RFC 7905 §2). Knows nothing of what records mean.
 
 use super::violation::Violation;
 use aws_lc_rs::aead::{
@@ -64,8 +64,8 @@ impl RecordKey {
         MAX_PLAIN + if self.is_tls13() { 256 } else { 2048 }
     }
 
-    /// Seals the `len` bytes that `fill` writes as one record at the front of `out`, which has room for them and
-    /// `MAX_OVERHEAD`; returns its size.
+    /// Seals the `len` bytes that `fill` writes as one record at the front of `out`, which has room for them
+    /// and `MAX_OVERHEAD`; returns its size.
     pub fn seal(
         &mut self,
         kind: u8,
@@ -100,8 +100,8 @@ impl RecordKey {
         Ok(start + inner + TAG)
     }
 
-    /// Opens the record with this kind and body into `out`, which has room for the body; returns what kind it really
-    /// is and how long.
+    /// Opens the record with this kind and body into `out`, which has room for the body; returns what kind it
+    /// really is and how long.
     pub fn open(&mut self, kind: u8, body: &[u8], out: &mut [u8]) -> Result<(u8, usize), Violation> {
         let mut nonce = self.nonce();
         let mut cipher = body;

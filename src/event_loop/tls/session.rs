@@ -1,6 +1,6 @@
-//! An established session: data in records, and the few other messages that may still come. rustls has carried out the
-//! handshake and keeps the secrets for new keys; the records are handled here, because it would copy their content
-//! once or twice more in each direction and allocate for each.
+//! An established session: data in records, and the few other messages that may still come. rustls has
+//! carried out the handshake and keeps the secrets for new keys; the records are handled here, because it
+//! would copy their content once or twice more in each direction and allocate for each.
 
 use super::record::{ALERT, DATA, HANDSHAKE, HEADER, MAX_OVERHEAD, MAX_PLAIN, RecordKey};
 use super::violation::Violation;
@@ -224,8 +224,8 @@ fn on_alert(alert: &[u8], tls13: bool) -> Result<bool, Violation> {
     }
 }
 
-/// Whether a KeyUpdate asks for one in return. It must fill its record, since the next one has another key (RFC 8446
-/// §5.1); other messages do not come from a client behind its Finished.
+/// Whether a KeyUpdate asks for one in return. It must fill its record, since the next one has another key
+/// (RFC 8446 §5.1); other messages do not come from a client behind its Finished.
 fn asks_for_update(message: &[u8]) -> Result<bool, Violation> {
     match *message {
         [KEY_UPDATE, 0, 0, 1, request @ (0 | 1)] => Ok(request == 1),

@@ -55,8 +55,8 @@ impl<'a> Bits<'a> {
         self.at += bytes.len();
     }
 
-    /// Ends with what is left of a sync flush once its tail is removed (RFC 7692 §7.2.1): the beginning of an empty
-    /// stored block.
+    /// Ends with what is left of a sync flush once its tail is removed (RFC 7692 §7.2.1): the beginning of an
+    /// empty stored block.
     pub fn finish(mut self) {
         self.reserve(8);
         self.put(0, 3);

@@ -96,8 +96,8 @@ impl Block {
         self.extra_bits += (length.extra_bits + far.extra_bits) as usize;
     }
 
-    /// Writes what was gathered, which is `text`, and begins anew. A full block has room for one more token and is
-    /// written then.
+    /// Writes what was gathered, which is `text`, and begins anew. A full block has room for one more token
+    /// and is written then.
     pub fn write(&mut self, text: &[u8], bits: &mut Bits<'_>) {
         self.literals[END_OF_BLOCK] = 1;
         let stored = stored_bits(text.len());

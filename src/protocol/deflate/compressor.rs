@@ -76,8 +76,8 @@ impl Deflater {
         Self { context }
     }
 
-    /// The window's bits if there is no context: then what `SharedDeflater::deflate` made with them may be sent to this
-    /// connection as to any other.
+    /// The window's bits if there is no context: then what `SharedDeflater::deflate` made with them may be
+    /// sent to this connection as to any other.
     pub fn shared_window_bits(&self) -> Option<u8> {
         match self.context {
             Context::None { window_bits } => Some(window_bits),
@@ -95,7 +95,8 @@ impl Deflater {
         }
     }
 
-    /// Like `deflate`, for a message in parts: a part that others follow ends with what the whole ends without.
+    /// Like `deflate`, for a message in parts: a part that others follow ends with what the whole ends
+    /// without.
     pub fn deflate_part(&mut self, shared: &mut SharedDeflater, data: &[u8], last: bool, out: &mut Vec<u8>) {
         if last {
             self.deflate(shared, data, out);

@@ -61,8 +61,8 @@ impl SharedInflater {
         }
     }
 
-    /// Inflates until the input is used up or a final block ends; returns what is left of the input and whether a final
-    /// block ended.
+    /// Inflates until the input is used up or a final block ends; returns what is left of the input and
+    /// whether a final block ended.
     fn run<'a>(&mut self, mut input: &'a [u8], output: &mut Bounded) -> Result<(&'a [u8], bool), WsError> {
         loop {
             let (consumed, produced) = (self.stream.total_in(), self.stream.total_out());
@@ -77,7 +77,8 @@ impl SharedInflater {
             if status == Status::StreamEnd {
                 return Ok((input, true));
             }
-            // A full buffer means that there may be more to come; nothing consumed is not expected, nor worth a hang.
+            // A full buffer means that there may be more to come; nothing consumed is not expected, nor worth
+            // a hang.
             if produced < self.scratch.len() && (input.is_empty() || consumed == 0) {
                 return Ok((input, false));
             }
@@ -111,8 +112,8 @@ impl Inflater {
         self.window.as_ref().map_or(0, |window| window.bytes.capacity())
     }
 
-    /// Appends the inflated message to `out`. One of more than `max_payload` bytes is an error, found without holding
-    /// much more than that.
+    /// Appends the inflated message to `out`. One of more than `max_payload` bytes is an error, found without
+    /// holding much more than that.
     pub fn inflate(
         &mut self,
         shared: &mut SharedInflater,

@@ -14,8 +14,8 @@ pub struct Code {
     pub len: u8,
 }
 
-/// An optimal code for symbols of these frequencies, but for the limit to its length. Those that never occur have no
-/// code. Two at least have one, since some decoders refuse a code that is not complete.
+/// An optimal code for symbols of these frequencies, but for the limit to its length. Those that never occur
+/// have no code. Two at least have one, since some decoders refuse a code that is not complete.
 pub fn code_lengths<const N: usize>(frequencies: &[u32; N], max_bits: usize) -> [u8; N] {
     let mut sorted = [0_u32; MAX_SYMBOLS];
     let mut used = 0;
@@ -62,7 +62,8 @@ fn lengths_of(sorted: &[u32], max_bits: usize) -> [usize; MAX_BITS + 1] {
     counts
 }
 
-/// Joins the two lightest nodes until one is left (Huffman); returns the parent of each inner node, and the last.
+/// Joins the two lightest nodes until one is left (Huffman); returns the parent of each inner node, and the
+/// last.
 fn tree(sorted: &[u32]) -> ([u16; MAX_SYMBOLS], usize) {
     let mut weights = [0_u32; MAX_SYMBOLS];
     let mut parents = [0_u16; MAX_SYMBOLS];

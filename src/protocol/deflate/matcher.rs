@@ -1,8 +1,9 @@
-//! Repetitions for deflate (RFC 1951 §4): for each place of a text, where the longest copy of what follows stands.
+//! Repetitions for deflate (RFC 1951 §4): for each place of a text, where the longest copy of what follows
+//! stands.
 //!
-//! Owns positions, not bytes. They count on from one text to the next, so that those of earlier texts lie before the
-//! beginning of this one and are passed over: nothing is cleared between messages, however short they are. Whatever the
-//! tables hold, a match is only what was found equal in the text itself.
+//! Owns positions, not bytes. They count on from one text to the next, so that those of earlier texts lie
+//! before the beginning of this one and are passed over: nothing is cleared between messages, however short
+//! they are. Whatever the tables hold, a match is only what was found equal in the text itself.
 
 use super::MAX_WINDOW_BITS;
 
@@ -66,8 +67,8 @@ impl Matcher {
         Matcher { heads: vec![0; size].into(), links: vec![0; size].into(), end: 1 }
     }
 
-    /// Turns `data[from..]` into tokens whose matches reach back no further than the window; what is before `from` can
-    /// be referred to.
+    /// Turns `data[from..]` into tokens whose matches reach back no further than the window; what is before
+    /// `from` can be referred to.
     pub fn tokens(&mut self, data: &[u8], from: usize, window_bits: u8, sink: &mut impl Sink) {
         // A small table for a small text: it stays in the fastest cache.
         let hash_bits = ((data.len() | 1).ilog2() + 2).max(MIN_HASH_BITS).min(self.heads.len().ilog2());

@@ -1,16 +1,17 @@
 //! The codec of permessage-deflate (RFC 7692 §7.2): one message in, one message out.
 //!
-//! Each loop owns one `SharedDeflater` and one `SharedInflater`, each connection a `Deflater` and an `Inflater` for what
-//! its handshake negotiated. What a connection keeps between messages is its LZ77 window and nothing else, presented to
-//! the loop's codec as what came before. Only compressors with a large window have tables of their own, because there
-//! entering the window anew for each message would take longer than compressing.
+//! Each loop owns one `SharedDeflater` and one `SharedInflater`, each connection a `Deflater` and an
+//! `Inflater` for what its handshake negotiated. What a connection keeps between messages is its LZ77 window
+//! and nothing else, presented to the loop's codec as what came before. Only compressors with a large window
+//! have tables of their own, because there entering the window anew for each message would take longer than
+//! compressing.
 //!
-//! What a dedicated codec holds, from the first messages on: a decompressor its window (512 bytes to 32 KiB, as far as
-//! it has been filled); a compressor of up to "32KB" its window (512 bytes to 4 KiB); one of "64KB", "128KB" and "256KB"
-//! window and tables of these sizes. Shared ones hold nothing.
+//! What a dedicated codec holds, from the first messages on: a decompressor its window (512 bytes to 32 KiB,
+//! as far as it has been filled); a compressor of up to "32KB" its window (512 bytes to 4 KiB); one of
+//! "64KB", "128KB" and "256KB" window and tables of these sizes. Shared ones hold nothing.
 //!
-//! The compressor is our own: a general one clears tables of some 100 KiB before each message without context, which
-//! takes longer than compressing a short one.
+//! The compressor is our own: a general one clears tables of some 100 KiB before each message without
+//! context, which takes longer than compressing a short one.
 
 mod bits;
 mod block;
@@ -27,11 +28,11 @@ use super::websocket::handshake::MAX_WINDOW_BITS;
 
 /// What a flush ends with: removed after deflating, put back before inflating (RFC 7692 §7.2.1, §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// The tail and a last, empty block, whose end is only reached from the end of another block: not if a message was cut
-/// short.
+/// The tail and a last, empty block, whose end is only reached from the end of another block: not if a
+/// message was cut short.
 const TAIL_AND_END: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
-/// RFC 7692 §7.2.3.4 lets a message have final blocks with more blocks after them. Each costs a restart, so that many of
-/// them are an attack.
+/// RFC 7692 §7.2.3.4 lets a message have final blocks with more blocks after them. Each costs a restart, so
+/// that many of them are an attack.
 const MAX_FINAL_BLOCKS: usize = 16;
 /// Output is produced in steps of this size.
 const SCRATCH: usize = 32 * 1024;
@@ -77,8 +78,8 @@ mod tests {
         deflate(Compressor::Shared { window_bits: 15 }, data)
     }
 
-    /// Another implementation's decoder, which reads one unbroken stream and has no more than the given window to copy
-    /// from: a longer distance gives wrong bytes or an error.
+    /// Another implementation's decoder, which reads one unbroken stream and has no more than the given
+    /// window to copy from: a longer distance gives wrong bytes or an error.
     struct Reference {
         decoder: Box<DecompressorOxide>,
         window: Vec<u8>,

@@ -51,8 +51,8 @@ impl BodyDecoder {
         }
     }
 
-    /// Consumes input and yields at most one slice of data. To be called again with the rest of the input while it
-    /// used any and the body is not done. Any cut of the input gives the same data.
+    /// Consumes input and yields at most one slice of data. To be called again with the rest of the input
+    /// while it used any and the body is not done. Any cut of the input gives the same data.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Decoded<'a>, HttpError> {
         match self {
             BodyDecoder::Done => Ok(Decoded { data: &[], used: 0, done: true }),

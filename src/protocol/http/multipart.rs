@@ -26,8 +26,8 @@ pub fn boundary(content_type: &[u8]) -> Option<Cow<'_, [u8]>> {
     (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
 }
 
-/// The parts between delimiters, in order. What comes before the first and after the last one is left out, and so is
-/// a part that has no end.
+/// The parts between delimiters, in order. What comes before the first and after the last one is left out,
+/// and so is a part that has no end.
 pub fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<Part<'a>> {
     let dashed = [b"--", boundary].concat();
     let mut delimiters = Delimiters { body, finder: memmem::Finder::new(&dashed), at: 0 };

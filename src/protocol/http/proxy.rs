@@ -1,4 +1,5 @@
-//! PROXY protocol headers, binary (version 2) and text (version 1): the address of a client behind a balancer.
+//! PROXY protocol headers, binary (version 2) and text (version 1): the address of a client behind a
+//! balancer.
 //!
 //! Whether a connection may carry one is the caller's to know: who can send it can claim any address.
 
@@ -52,7 +53,8 @@ pub fn looks_like_proxy(buf: &[u8]) -> Likeness {
     }
 }
 
-/// Parses the header at the start of `buf`: `Ok(None)` when it is incomplete, else what it says and its length.
+/// Parses the header at the start of `buf`: `Ok(None)` when it is incomplete, else what it says and its
+/// length.
 pub fn parse(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
     match looks_like_proxy(buf) {
         Likeness::No => Err(ProxyError::Malformed),

@@ -1,7 +1,7 @@
 //! Request heads: syntax, the fields that frame the message, and bounds on all of it (RFC 9112).
 //!
-//! Owns no bytes: a head is a set of spans into the connection's read buffer. Bodies are `body.rs`'s business, the
-//! meaning of a route or an upgrade is the caller's.
+//! Owns no bytes: a head is a set of spans into the connection's read buffer. Bodies are `body.rs`'s
+//! business, the meaning of a route or an upgrade is the caller's.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -122,9 +122,9 @@ impl Default for Limits {
 
 /// Parses the head of a request at the start of `buf`.
 ///
-/// `Ok(None)`: incomplete, nothing consumed, nothing changed. `Ok(Some(n))`: the head is `buf[..n]`, empty lines
-/// before it included, and its header names have been lower-cased in place. After an error the connection is over
-/// and `head` holds nothing of use.
+/// `Ok(None)`: incomplete, nothing consumed, nothing changed. `Ok(Some(n))`: the head is `buf[..n]`, empty
+/// lines before it included, and its header names have been lower-cased in place. After an error the
+/// connection is over and `head` holds nothing of use.
 ///
 /// The result depends on the bytes alone, never on how they were cut into reads.
 pub fn parse(buf: &mut [u8], limits: &Limits, head: &mut RequestHead) -> Result<Option<usize>, HttpError> {
@@ -192,8 +192,9 @@ fn tokenize(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Optio
     }
 }
 
-/// A copy with a letter for each byte above 127 of the request line, but for its method: httparse has targets be UTF-8,
-/// which they need not be, and cannot know of one that has not arrived in full. `None`: there is none.
+/// A copy with a letter for each byte above 127 of the request line, but for its method: httparse has targets
+/// be UTF-8, which they need not be, and cannot know of one that has not arrived in full. `None`: there is
+/// none.
 fn with_plain_target(buf: &[u8]) -> Option<Vec<u8>> {
     let start = buf.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let end = memchr(b'\n', &buf[start..]).map_or(buf.len(), |length| start + length);
@@ -254,7 +255,8 @@ fn syntax_error(error: httparse::Error, buf: &[u8]) -> HttpError {
     }
 }
 
-/// Whether the request line ends in something like `HTTP/2`, so that the version is at fault and not the syntax.
+/// Whether the request line ends in something like `HTTP/2`, so that the version is at fault and not the
+/// syntax.
 fn names_a_version(buf: &[u8]) -> bool {
     let line = buf.trim_ascii_start();
     line.split(|&byte| byte == b' ').nth(2).is_some_and(|version| {

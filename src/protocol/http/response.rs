@@ -122,7 +122,8 @@ pub fn has_option(list: &[u8], wanted: &[u8]) -> bool {
     options(list).any(|option| option.eq_ignore_ascii_case(wanted))
 }
 
-/// Splits the program's `Connection`, which is the last of its header lines, off the others; the value is what is left of it.
+/// Splits the program's `Connection`, which is the last of its header lines, off the others; the value is
+/// what is left of it.
 pub fn split_connection(headers: &[u8]) -> (&[u8], &[u8]) {
     let Some(lines) = headers.strip_suffix(b"\r\n") else { return (headers, b"") };
     let start = memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1);
@@ -168,8 +169,8 @@ pub fn write_last_chunk(out: &mut Vec<u8>) {
 
 const NOT_FOUND: &str = "404 File Not Found";
 
-/// Appends the answer to a request that no route matched; to a HEAD request `omit_body` leaves out the body and keeps
-/// its length.
+/// Appends the answer to a request that no route matched; to a HEAD request `omit_body` leaves out the body
+/// and keeps its length.
 pub fn write_not_found(out: &mut Vec<u8>, date: Option<&[u8]>, connection_close: bool, omit_body: bool) {
     let body = format!("<!doctype html><html><title>{NOT_FOUND}</title><h1>{NOT_FOUND}</h1></html>");
     let head = Head {

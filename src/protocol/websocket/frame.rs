@@ -1,7 +1,7 @@
 //! WebSocket frames on the wire (RFC 6455 §5): header parsing and formatting, masking, close payloads.
 //!
-//! Stateless. It knows one frame at a time; how frames make up messages is `message.rs`, when to answer what is the
-//! connection's. Opcodes and close codes are tungstenite's.
+//! Stateless. It knows one frame at a time; how frames make up messages is `message.rs`, when to answer what
+//! is the connection's. Opcodes and close codes are tungstenite's.
 
 use std::fmt;
 
@@ -80,8 +80,8 @@ pub struct FrameHeader {
 
 /// Parses a client's frame header and returns it with its size; `None` while bytes are missing.
 ///
-/// What is wrong in the first two bytes is reported before the rest has arrived. A length in a longer form than needed
-/// is accepted, as uWebSockets does, although RFC 6455 §5.2 forbids sending it.
+/// What is wrong in the first two bytes is reported before the rest has arrived. A length in a longer form
+/// than needed is accepted, as uWebSockets does, although RFC 6455 §5.2 forbids sending it.
 pub fn parse_header(buf: &[u8]) -> Result<Option<(FrameHeader, usize)>, WsError> {
     let &[first, second, ref rest @ ..] = buf else { return Ok(None) };
     let opcode = OpCode::from(first & 0x0f);
@@ -106,8 +106,8 @@ pub fn parse_header(buf: &[u8]) -> Result<Option<(FrameHeader, usize)>, WsError>
     Ok(Some((header, 2 + extended + mask.len())))
 }
 
-/// RFC 6455 §5.1 (a client masks), §5.2 (reserved bits and opcodes), §5.5 (control frames are short and whole);
-/// RFC 7692 §6 (RSV1 is for data frames).
+/// RFC 6455 §5.1 (a client masks), §5.2 (reserved bits and opcodes), §5.5 (control frames are short and
+/// whole); RFC 7692 §6 (RSV1 is for data frames).
 fn check_flags(first: u8, second: u8, opcode: OpCode) -> Result<(), WsError> {
     let masked = second & MASKED != 0;
     let reserved = matches!(opcode, OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)));
@@ -152,9 +152,9 @@ pub fn unmask(data: &mut [u8], mask: [u8; 4], offset: usize) {
     }
 }
 
-/// Appends a close frame. It is empty when there is no code, or one that only stands for the absence of a code on this
-/// side (0 as uWebSockets takes it; 1005, 1006 and 1015 of RFC 6455 §7.4.1).
-/// The reason is cut to what fits and is UTF-8.
+/// Appends a close frame. It is empty when there is no code, or one that only stands for the absence of a
+/// code on this side (0 as uWebSockets takes it; 1005, 1006 and 1015 of RFC 6455 §7.4.1). The reason is cut
+/// to what fits and is UTF-8.
 pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &[u8]) {
     let code = code.filter(|code| !matches!(code, 0 | 1005 | 1006 | 1015));
     let reason = if code.is_some() { sendable_reason(reason) } else { b"" };

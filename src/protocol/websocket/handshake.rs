@@ -1,7 +1,8 @@
-//! The opening handshake (RFC 6455 §4.2.2): the answer to an upgrade, the subprotocol, and permessage-deflate's
-//! negotiation (RFC 7692 §5, §7.1).
+//! The opening handshake (RFC 6455 §4.2.2): the answer to an upgrade, the subprotocol, and
+//! permessage-deflate's negotiation (RFC 7692 §5, §7.1).
 //!
-//! Whether a request is an upgrade is the router's business. `deflate.rs` builds codecs from what was negotiated here.
+//! Whether a request is an upgrade is the router's business. `deflate.rs` builds codecs from what was
+//! negotiated here.
 
 use std::borrow::Cow;
 
@@ -30,8 +31,8 @@ pub struct Upgrade<'a> {
     pub date: Option<&'a [u8]>,
 }
 
-/// The `compression` option of a `ws` route: memory level in bits 0–3, window bits of the compressor in 4–7, window
-/// bits of the decompressor in 8–11, where a lone 1 is "shared".
+/// The `compression` option of a `ws` route: memory level in bits 0–3, window bits of the compressor in 4–7,
+/// window bits of the decompressor in 8–11, where a lone 1 is "shared".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompressOptions(pub u16);
 
@@ -119,7 +120,8 @@ pub fn negotiate(offers: &[u8], options: CompressOptions) -> Option<(String, Neg
     Offers { rest: offers }.find_map(|offer| offer.accept(wanted))
 }
 
-/// Safari 15.0 to 15.3 promises `client_no_context_takeover` and does not keep it: nothing is negotiated with it.
+/// Safari 15.0 to 15.3 promises `client_no_context_takeover` and does not keep it: nothing is negotiated with
+/// it.
 pub fn has_broken_compression(user_agent: &[u8]) -> bool {
     const VERSION: &[u8] = b" Version/15.";
     let Some(at) = memchr::memmem::find(user_agent, VERSION) else { return false };
@@ -199,8 +201,8 @@ impl Offer {
         })
     }
 
-    /// RFC 7692 §7.1.1.2, §7.1.2.2: a smaller window may be asked only of a client that says it can; one without
-    /// context takeover fits every client.
+    /// RFC 7692 §7.1.1.2, §7.1.2.2: a smaller window may be asked only of a client that says it can; one
+    /// without context takeover fits every client.
     fn decompressor(&self, wanted: Decompressor) -> Decompressor {
         let Decompressor::Dedicated { window_bits } = wanted else { return Decompressor::Shared };
         if self.client_no_context_takeover {
@@ -311,8 +313,8 @@ mod tests {
 
     use super::*;
 
-    /// Lines `options | offer | answer of uWebSockets 20.30 and 20.57 | our answer, or = | why it differs`, where `-` is
-    /// no extension at all. Gathered by asking both over a socket.
+    /// Lines `options | offer | answer of uWebSockets 20.30 and 20.57 | our answer, or = | why it differs`,
+    /// where `-` is no extension at all. Gathered by asking both over a socket.
     const GOLDEN: &str = include_str!("../../../testdata/handshake.txt");
 
     fn answer(options: u16, offers: &str) -> String {

@@ -1,15 +1,15 @@
 //! From frames to messages (RFC 6455 §5.4, §8.1): fragments, control frames between them, UTF-8, size limits.
 //!
-//! `Receiver` holds what must survive between two reads of one connection. It does not inflate: a compressed message
-//! comes out as it arrived. The event loop feeds it and acts on the events.
+//! `Receiver` holds what must survive between two reads of one connection. It does not inflate: a compressed
+//! message comes out as it arrived. The event loop feeds it and acts on the events.
 
 use super::frame::{
     Control, Data, FrameHeader, MAX_CONTROL_PAYLOAD, OpCode, WsError, parse_close_payload, parse_header,
     unmask,
 };
 
-/// First allocation for a payload that arrives in pieces, unless less is declared. From there on it doubles, so that
-/// the memory held is in proportion to what was received and not to what was announced.
+/// First allocation for a payload that arrives in pieces, unless less is declared. From there on it doubles,
+/// so that the memory held is in proportion to what was received and not to what was announced.
 const FIRST_RESERVATION: usize = 4 * 1024;
 
 /// Longest that `receive` leaves to the caller: one byte less than a control frame.
@@ -79,8 +79,9 @@ impl Receiver {
 
     /// Takes bytes from the front of `input`: returns how many, and at most one event.
     ///
-    /// To be called again with the rest until it takes nothing. What it leaves is an incomplete header or control
-    /// frame, to be presented again with more behind it. After an error or a `Close` the connection is over.
+    /// To be called again with the rest until it takes nothing. What it leaves is an incomplete header or
+    /// control frame, to be presented again with more behind it. After an error or a `Close` the connection
+    /// is over.
     pub fn receive<'a>(&mut self, input: &'a mut [u8]) -> Received<'a> {
         if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) {
             return self.payload(input, 0);
@@ -254,7 +255,8 @@ impl Utf8Checker {
         if self.pending_len == 0 { Ok(()) } else { Err(WsError::InvalidUtf8) }
     }
 
-    /// Adds a byte to the unfinished character; `pending` has room, for no character is longer than four bytes.
+    /// Adds a byte to the unfinished character; `pending` has room, for no character is longer than four
+    /// bytes.
     fn push_pending(&mut self, byte: u8) -> Result<(), WsError> {
         let len = usize::from(self.pending_len);
         self.pending[len] = byte;
@@ -286,8 +288,8 @@ fn control_frame<'a>(
     (frame_len, event.map(Some))
 }
 
-/// Makes room for `added` bytes of a frame that has `missing` to come. Grows by doubling; the last frame of a message
-/// is not given more than it still needs.
+/// Makes room for `added` bytes of a frame that has `missing` to come. Grows by doubling; the last frame of a
+/// message is not given more than it still needs.
 fn reserve(data: &mut Vec<u8>, added: usize, missing: usize, last: bool) {
     if data.capacity() - data.len() >= added {
         return;
@@ -300,8 +302,8 @@ fn reserve(data: &mut Vec<u8>, added: usize, missing: usize, last: bool) {
     }
 }
 
-/// Fuzz target: receives a stream in pieces, with the limits and the cuts taken from `data`, and panics if the events
-/// are not those of the whole stream or more memory is held than received.
+/// Fuzz target: receives a stream in pieces, with the limits and the cuts taken from `data`, and panics if
+/// the events are not those of the whole stream or more memory is held than received.
 #[doc(hidden)]
 pub fn fuzz_receive(data: &[u8]) {
     let [flags, max_payload, cuts, data @ ..] = data else { return };
