@@ -17,8 +17,8 @@ pub struct CommandBatch {
     boxed: Vec<Option<Boxed>>,
 }
 
-/// A rare command, whose type the event loop knows. It travels with the others so that its place among them
-/// is its own.
+/// A rare command, whose type only the event loop knows. It travels in the batch so that it keeps its place
+/// among the other commands.
 pub type Boxed = Box<dyn Any + Send>;
 
 /// The records of a batch, one after the other.
@@ -26,7 +26,7 @@ pub struct Records<'a> {
     bytes: &'a [u8],
     owned: &'a mut [Vec<u8>],
     boxed: &'a mut [Option<Boxed>],
-    /// Of the next record.
+    /// The position of the next record.
     at: usize,
 }
 
@@ -40,7 +40,7 @@ pub struct Command<'a> {
     pub payload: &'a [u8],
     /// A large payload that follows the inline one.
     pub owned: Option<Vec<u8>>,
-    /// Of [`Op::Control`].
+    /// The rare command of an [`Op::Control`].
     pub boxed: Option<Boxed>,
 }
 
@@ -77,7 +77,7 @@ impl CommandBatch {
         start
     }
 
-    /// The arena, to append the inline payload of the record that was begun last.
+    /// The arena, for the caller to append the inline payload of the record begun last.
     pub fn payload(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -96,7 +96,7 @@ impl CommandBatch {
         self.bytes[start + 24..start + 28].copy_from_slice(&index.to_le_bytes());
     }
 
-    /// Like `finish_owned`, with the last `len` bytes of what was appended.
+    /// Like `finish_owned`, with the last `len` bytes that were appended as the owned payload.
     pub fn finish_moving(&mut self, start: usize, len: usize, blocks: &Blocks) {
         let rest = self.bytes.len() - len;
         let owned = blocks.copy(&self.bytes[rest..]);
@@ -122,7 +122,7 @@ impl CommandBatch {
         self.push(Op::Control, ExchangeId::default(), index);
     }
 
-    /// Empties the batch without carrying it out.
+    /// Empties the batch without executing it, and gives its buffers back.
     pub fn give_back(&mut self, blocks: &Blocks) {
         for buffer in self.owned.drain(..) {
             blocks.give(buffer);
@@ -186,13 +186,13 @@ impl Batch for CommandBatch {
     }
 }
 
-/// What a connection's `sent`/`acked` counters count for a payload: its bytes and a little for the record
-/// itself.
+/// The amount that a connection's `sent` and `acked` count for a payload: its bytes and a little for the
+/// record itself.
 pub fn command_cost(payload: usize) -> usize {
     payload + 16
 }
 
-/// The parts of a response inside a command payload: status, head lines, and what is left as body.
+/// The parts of a response inside a command payload: status, head lines, and the rest as body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ResponseParts<'a> {
     pub status: &'a [u8],
@@ -223,7 +223,7 @@ pub fn begin_parts(arena: &mut Vec<u8>) -> usize {
     at
 }
 
-/// Records the length of part `index` (0 status, 1 headers), which was appended from `from` on.
+/// Writes the length of part `index` (0 status, 1 headers) into the prefix at `parts`.
 pub fn set_part(arena: &mut [u8], parts: usize, index: usize, len: usize) {
     let at = parts + index * 4;
     arena[at..at + 4].copy_from_slice(&(len as u32).to_le_bytes());

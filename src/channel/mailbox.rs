@@ -5,7 +5,7 @@
 //! allocates in the steady state. It also owns the wake protocol: a receiver that is about to sleep says so,
 //! and only then does the sender have to pay for a wake (an eventfd write or a threadsafe-function call).
 //!
-//! Knows nothing of what the batches mean, of sockets or of JavaScript.
+//! The mailbox does not know the meaning of the batches, sockets or JavaScript.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
-/// What a mailbox carries: something with a size that can be emptied and used again.
+/// A batch that a mailbox carries. It has a size, and can be emptied and used again.
 pub trait Batch: Default {
     fn is_empty(&self) -> bool;
     /// Bytes held, for the bound on what may be queued.
@@ -38,7 +38,7 @@ pub struct Mailbox<T> {
     bytes: AtomicUsize,
     /// [`Batch::items`] queued; readable without the lock.
     items: AtomicUsize,
-    /// Set by a receiver that is going to sleep, cleared by whoever wakes it.
+    /// Set by a receiver that is going to sleep, cleared by the thread that wakes it.
     asleep: AtomicBool,
 }
 
@@ -84,8 +84,7 @@ impl<T: Batch> Mailbox<T> {
     /// Whether the receiver sleeps; if so it counts as woken from here on and the caller must wake it.
     #[must_use]
     pub fn needs_wake(&self) -> bool {
-        // Pairs with the fence in `may_sleep`: either the receiver sees what was put, or we see that it
-        // sleeps.
+        // Pairs with the fence in `may_sleep`: either the receiver sees the batch, or we see that it sleeps.
         fence(Ordering::SeqCst);
         // No swap: that would write although there is nothing to change.
         let (relaxed, asleep) = (Ordering::Relaxed, &self.asleep);
@@ -125,8 +124,8 @@ impl<T: Batch> Mailbox<T> {
         false
     }
 
-    /// Called by a receiver that sleeps although something is queued, which it can do nothing about yet:
-    /// whatever comes next wakes it all the same.
+    /// Called by a receiver that sleeps although something is queued, because it cannot use it yet. The next
+    /// batch wakes it all the same.
     pub fn sleep_on(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -156,10 +155,10 @@ impl<T: Batch> Mailbox<T> {
         self.items.load(Ordering::Relaxed)
     }
 
-    /// Has a sender that waits for room look at its reasons for waiting again. Called by the receiver.
+    /// Called by the receiver: makes a sender that waits for room check again whether to give up.
     #[cfg(not(all(test, loom)))]
     pub fn nudge(&self) {
-        // With the lock, or it could fall between the sender's look and its sleep.
+        // Take the lock, or the notification could come between the sender's check and its sleep.
         let _queue = self.queue.lock();
         self.room.notify_one();
     }
@@ -340,7 +339,7 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// What an eventfd or a threadsafe function is to the real receivers. A wake that never comes is a
+    /// Stands for the eventfd or threadsafe function of the real receivers. A wake that never comes is a
     /// deadlock, which loom reports.
     #[derive(Default)]
     struct Bell {

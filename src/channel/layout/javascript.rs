@@ -81,7 +81,7 @@ pub fn camel(name: &str) -> String {
     first.to_ascii_lowercase() + rest
 }
 
-/// The comment of an event with what the first of the three words are.
+/// The comment of an event, with the names of its arguments.
 pub fn event_docs(docs: &[&str], fields: &[Vec<String>]) -> Vec<String> {
     let words = fields.concat();
     let arguments = (!words.is_empty()).then(|| format!(" Arguments: {}.", words.join(", ")));
@@ -206,7 +206,7 @@ pub fn text(parts: &[Part]) -> String {
     text
 }
 
-/// A hash (FNV-1a) of the code that the parts are, of 31 bits. Comments may differ.
+/// A hash (FNV-1a) of the JavaScript code of the parts, without its comments, in 31 bits.
 pub fn number_of(parts: &[Part]) -> u32 {
     let mut code = String::new();
     parts.iter().for_each(|part| part.write(&mut code));
