@@ -41,7 +41,7 @@ pub enum Method {
 impl Method {
     const COUNT: usize = Method::WebSocket as usize + 1;
 
-    /// The method a request names, which is case-sensitive (RFC 9110, 9.1).
+    /// The method a request names, which is case-sensitive (RFC 9110 §9.1).
     pub fn from_request(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"GET" => Method::Get,

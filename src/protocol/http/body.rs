@@ -1,4 +1,4 @@
-//! Request bodies: from the bytes after a head to body data (RFC 9112, 6 and 7.1).
+//! Request bodies: from the bytes after a head to body data (RFC 9112 §6 and §7.1).
 //!
 //! Knows where a body ends, nothing of who reads it or how much of it is kept.
 
@@ -240,12 +240,12 @@ fn size_digit(size: u64, digits: u8, byte: u8) -> Result<ChunkState, HttpError> 
     }
 }
 
-/// RFC 9110, 5.6.2.
+/// RFC 9110 §5.6.2.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 9110, 5.5: visible, space, tab or not ASCII.
+/// RFC 9110 §5.5: visible, space, tab or not ASCII.
 fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

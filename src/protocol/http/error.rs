@@ -1,7 +1,7 @@
 //! What can be wrong with a request, and the whole response the client gets for it.
 //!
 //! Every error here ends the connection: after it nothing can be said about where the next request begins
-//! (RFC 9112, 2.2 and 6.3).
+//! (RFC 9112 §2.2 and §6.3).
 
 use thiserror::Error;
 
@@ -10,13 +10,13 @@ use thiserror::Error;
 pub enum HttpError {
     #[error("bad request: {0}")]
     BadRequest(&'static str),
-    /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585, 5).
+    /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585 §5).
     #[error("request header fields too large")]
     HeaderFieldsTooLarge,
-    /// RFC 9110, 15.5.14.
+    /// RFC 9110 §15.5.14.
     #[error("content too large")]
     ContentTooLarge,
-    /// Nobody's fault: too much is being received already (RFC 9110, 15.6.4).
+    /// Nobody's fault: too much is being received already (RFC 9110 §15.6.4).
     #[error("service unavailable")]
     Unavailable,
     #[error("HTTP version not supported")]

@@ -14,7 +14,7 @@ use super::error::HttpError;
 pub const DEFAULT_MAX_HEAD: usize = 4096;
 /// More header fields than this are always refused.
 pub const MAX_FIELDS: usize = 100;
-/// RFC 6455, 4.1: 16 bytes in base64.
+/// RFC 6455 §4.1: 16 bytes in base64.
 const WEBSOCKET_KEY_LENGTH: usize = 24;
 
 /// A range of the head's bytes.
@@ -55,7 +55,7 @@ pub struct HeaderSpan {
     pub value: Span,
 }
 
-/// How the body of a request is delimited (RFC 9112, 6.3).
+/// How the body of a request is delimited (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
     #[default]
@@ -79,7 +79,7 @@ pub struct RequestHead {
     pub path: Span,
     /// The raw text after `?`.
     pub query: Option<Span>,
-    /// Of a target in absolute form. It is the value of `Host` then, whatever was sent (RFC 9112, 3.2.2).
+    /// Of a target in absolute form. It is the value of `Host` then, whatever was sent (RFC 9112 §3.2.2).
     pub authority: Option<Span>,
     pub minor_version: u8,
     /// In order of arrival, names lower-cased, values without the white space around them.
@@ -264,7 +264,7 @@ fn names_a_version(buf: &[u8]) -> bool {
     })
 }
 
-/// httparse takes LF alone for a line end, which RFC 9112, 2.2 allows and request smuggling feeds on.
+/// httparse takes LF alone for a line end, which RFC 9112 §2.2 allows and request smuggling feeds on.
 fn reject_bare_line_feeds(buf: &[u8], head: &RequestHead) -> Result<(), HttpError> {
     let before = &buf[..head.method.start as usize];
     let lines_end_well = buf.ends_with(b"\r\n\r\n")
@@ -273,7 +273,7 @@ fn reject_bare_line_feeds(buf: &[u8], head: &RequestHead) -> Result<(), HttpErro
     if lines_end_well { Ok(()) } else { Err(HttpError::BadRequest("bare line feed")) }
 }
 
-/// Splits a request target into its parts (RFC 9112, 3.2); the method is known.
+/// Splits a request target into its parts (RFC 9112 §3.2); the method is known.
 fn target(buf: &[u8], target: Span, head: &mut RequestHead) -> Result<(), HttpError> {
     let (method, text) = (head.method.of(buf), target.of(buf));
     if text.first() == Some(&b'/') {
@@ -297,7 +297,7 @@ fn target(buf: &[u8], target: Span, head: &mut RequestHead) -> Result<(), HttpEr
     head.authority = Some(named);
     let rest = Span::new(start + length, target.end as usize);
     let (path, query) = split_query(buf, rest);
-    // RFC 9112, 3.2.1: an empty path is sent as "/". The slash before the authority stands for it.
+    // RFC 9112 §3.2.1: an empty path is sent as "/". The slash before the authority stands for it.
     head.path = if path.is_empty() { Span::new(start - 1, start) } else { path };
     head.query = query;
     Ok(())
@@ -390,7 +390,7 @@ impl Steering {
         }
         head.framing = match (self.length, self.chunked) {
             (Some(_), true) => return Err(HttpError::BadRequest("content-length and transfer-encoding")),
-            // RFC 9112, 6.1: the framing of such a message is faulty.
+            // RFC 9112 §6.1: the framing of such a message is faulty.
             (None, true) if !modern => return Err(HttpError::BadRequest("transfer-encoding in HTTP/1.0")),
             (None, true) => Framing::Chunked,
             (Some(length), false) => Framing::Length(length),
@@ -398,14 +398,14 @@ impl Steering {
         };
         head.connection_close = self.close;
         head.keep_alive = !self.close && (modern || self.keep_alive);
-        // RFC 9110, 10.1.1 and 7.8: an HTTP/1.0 client cannot mean either.
+        // RFC 9110 §10.1.1 and §7.8: an HTTP/1.0 client cannot mean either.
         head.expect_continue &= modern;
         head.websocket_key = head.websocket_key.filter(|_| modern);
         Ok(())
     }
 }
 
-/// A Content-Length value: digits only, no sign, no list (RFC 9110, 8.6).
+/// A Content-Length value: digits only, no sign, no list (RFC 9110 §8.6).
 pub fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -416,7 +416,7 @@ pub fn parse_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// RFC 9112, 3.2 wants an invalid Host refused; what may stand in one is RFC 3986, 3.2.2.
+/// RFC 9112 §3.2 wants an invalid Host refused; what may stand in one is RFC 3986 §3.2.2.
 fn check_host(value: &[u8]) -> Result<(), HttpError> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
     if value.iter().all(allowed) { Ok(()) } else { Err(HttpError::BadRequest("malformed host")) }

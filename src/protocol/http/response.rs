@@ -1,4 +1,4 @@
-//! Response heads and chunks, and what a program may write into them (RFC 9112, 4 and 7.1).
+//! Response heads and chunks, and what a program may write into them (RFC 9112 §4 and §7.1).
 //!
 //! Decides nothing about a response: status, framing and persistence come from the caller.
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::body::is_token_byte;
 
-/// The answer to `Expect: 100-continue` (RFC 9110, 10.1.1).
+/// The answer to `Expect: 100-continue` (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How a response says where its body ends.
@@ -74,7 +74,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &Head) {
     out.reserve(head.status.len() + head.headers.len() + OWN_LINES);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status);
-    // RFC 9112, 4: the space stays when there is no reason phrase.
+    // RFC 9112 §4: the space stays when there is no reason phrase.
     out.extend_from_slice(if head.status.len() == 3 { b" \r\n" } else { b"\r\n" });
     out.extend_from_slice(head.headers);
     if let Some(date) = head.date {
@@ -201,13 +201,13 @@ pub fn check_status(status: &[u8]) -> Result<(), HeadError> {
     if well_formed { Ok(()) } else { Err(HeadError::Status) }
 }
 
-/// A token (RFC 9110, 5.6.2).
+/// A token (RFC 9110 §5.6.2).
 pub fn check_header_name(name: &[u8]) -> Result<(), HeadError> {
     let well_formed = !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte));
     if well_formed { Ok(()) } else { Err(HeadError::Name) }
 }
 
-/// Anything without control characters (RFC 9110, 5.5).
+/// Anything without control characters (RFC 9110 §5.5).
 pub fn check_header_value(value: &[u8]) -> Result<(), HeadError> {
     if has_control(value) { Err(HeadError::Value) } else { Ok(()) }
 }
