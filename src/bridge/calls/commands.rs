@@ -1,4 +1,4 @@
-//! Calls that leave a command, but for those about a response, and those that hand commands over.
+//! Calls that append a command, except those about a response, and calls that hand commands over.
 
 use super::call::Call;
 use crate::bridge::value::{self, Value};

@@ -58,8 +58,8 @@ fn try_respond(call: &mut Call<'_>, append_head: impl FnOnce(&mut Call<'_>) -> b
 
 /// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or REFUSED`
 ///
-/// Takes what keeps the bytes in flight within a window; for the rest JavaScript asks to be told when there
-/// is room.
+/// Accepts bytes until those in flight fill the window. If some are left, it asks the loop to tell JavaScript
+/// when there is room.
 pub fn try_end(mut call: Call<'_>) -> Value {
     let (env, id, total) = (call.env(), call.id(0), call.args.f64(6) as u64);
     let body = call.args.value(5);
