@@ -1,11 +1,11 @@
-//! What can be wrong with a request, and the whole response the client gets for it.
+//! The faults of a request, and the whole response that the client gets for each.
 //!
-//! Every error here ends the connection: after it nothing can be said about where the next request begins
+//! Every error here ends the connection, since the loop cannot tell where the next request begins
 //! (RFC 9112 §2.2 and §6.3).
 
 use thiserror::Error;
 
-/// Mostly the client's fault. The reason is for logs; the client is told only the status.
+/// A fault, mostly of the client. The reason is for logs; the client gets only the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HttpError {
     #[error("bad request: {0}")]
