@@ -1,5 +1,5 @@
-//! `ws-storm`: how fast connections are accepted and upgraded. `ws-idle`: connections that only stay, each
-//! with one subscription, until stdin ends; the report comes when all are there.
+//! `ws-storm` measures how fast connections are accepted and upgraded. `ws-idle` makes connections that stay
+//! open until stdin ends, each with one subscription; it reports when all of them are open.
 
 use std::io::Read;
 use std::thread;
@@ -61,9 +61,9 @@ fn target(options: &mut Options, count: usize) -> Result<(Target, Content)> {
 struct Storm {
     content: Content,
     masks: Masks,
-    /// When the last connection was open.
+    /// The time at which the last connection was open.
     last: u64,
-    /// CPU used by then.
+    /// CPU time used by then.
     cpu_ns: u64,
     /// From connecting to the answer of the upgrade.
     latency: Histogram<u64>,
