@@ -1,7 +1,7 @@
 'use strict';
 
-// Keeps the plan of src/: the direction in which files know each other, and that none know each other in a circle.
-// Run alone it prints the offences.
+// Keeps the plan of src/: the direction in which files know each other, and that none know each other in a
+// circle. Run alone it prints the offences.
 
 const fs = require('node:fs');
 const path = require('node:path');

@@ -8,7 +8,7 @@
 //! | cause | `Open` | `AwaitingJs` | `Flushing` | `Lingering` | `Closed` |
 //! | --- | --- | --- | --- | --- | --- |
 //! | `End`: JavaScript ends it behind what it sent | `Flushing` | `Flushing` | – | – | – |
-//! | `Close`: JavaScript, or `app.close()`, closes it at once | `Closed` | `Closed` | `Closed` | `Closed` | – |
+//! | `Close`: JavaScript, or `app.close()`, closes at once | `Closed` | `Closed` | `Closed` | `Closed` | – |
 //! | `Refuse`: the loop ends it behind what is queued | `Flushing`, told | `Flushing` | – | – | – |
 //! | `Finish`: nothing follows by the protocol | `AwaitingJs`, told ¹ | – | – | – | – |
 //! | `Abort`: a reset, a limit, a violation | `Closed`, told | `Closed` | `Closed` | `Closed` | – |
@@ -134,7 +134,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_cause_makes_of_every_state_what_the_table_says() {
+    fn every_cause_leads_from_every_state_to_that_of_the_table() {
         for (cause, row) in CAUSES.into_iter().zip(TABLE) {
             for (state, cell) in STATES.into_iter().zip(row.split(' ')) {
                 for js in HANDLES {

@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_follows_what_arrived() {
+    fn memory_grows_with_the_bytes_received() {
         let mut receiver = Receiver::new(1 << 30, false);
         let mut header = [FIN | BINARY, 0xff, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0xff, 1, 2, 3, 4];
         assert!(matches!(receiver.receive(&mut header), (14, Ok(None))));
