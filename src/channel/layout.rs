@@ -112,7 +112,7 @@ layout! {
 
     /// A command of JavaScript, most of them about one connection.
     enum Op: u8 = 1 {
-        /// A whole response; payload: [`ResponseParts`]. Flags: [`respond_flag`].
+        /// A whole response; payload: `ResponseParts`. Flags: [`respond_flag`].
         Respond,
         /// A chunk of a streamed response (the first one with its head).
         Write,
@@ -128,7 +128,7 @@ layout! {
         WantWritable,
         /// JavaScript has seen `Gone`: the slot may be used again.
         Release,
-        /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour.
+        /// Payload: `ResponseParts` with key, protocol and extensions as body; `arg` = behaviour.
         Upgrade,
         /// JavaScript has seen `ServerName`: the handshake goes on.
         ServerName,

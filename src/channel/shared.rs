@@ -30,7 +30,7 @@ pub struct Shared {
     /// JavaScript waits for the loop to execute commands and can take no events meanwhile: the loop does not
     /// stop executing them.
     pub urgent: AtomicBool,
-    /// [`Op::Control`] records that were handed over and are not executed yet.
+    /// [`Op::Control`](super::layout::Op::Control) records that were handed over and are not executed yet.
     pub controls: AtomicUsize,
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,

@@ -38,7 +38,8 @@ impl Default for SlotState {
 pub struct Account {
     /// Bytes the kernel has refused so far and that wait in the loop.
     pub backlog: usize,
-    /// [`command_cost`] of all commands of this connection that the loop has executed or dropped, wrapping.
+    /// [`command_cost`](super::command_cost) of all commands of this connection that the loop has executed or
+    /// dropped, wrapping.
     pub acked: usize,
 }
 
