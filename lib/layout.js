@@ -180,7 +180,7 @@ const Op = Object.freeze({
   UNSUBSCRIBE: 15,
   /**
    * The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
-   * the numbers of topics that nobody else has.
+   * the numbers of topics without other subscribers.
    */
   LEAVE_TOPICS: 16,
   /** `arg` = topic; the connection is the sender, which is left out (slot `NOBODY`: none). */
@@ -193,7 +193,10 @@ const Op = Object.freeze({
   CLOSE_LISTENER: 20,
   /** `arg` = handler that no command behind this one names. */
   FORGET: 21,
-  /** A rare command with more to it than fits into a record: the boxed item of the batch says which. */
+  /**
+   * A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
+   * batch.
+   */
   CONTROL: 22,
 });
 
@@ -225,13 +228,13 @@ const SendFlag = Object.freeze({
   NOT_FINAL: 16,
 });
 
-/** Leaves the arguments of `lendPayload`. */
+/** Writes the arguments of `lendPayload`. */
 function putPayloadArgs(callArgs, offset, length) {
   callArgs[0] = offset;
   callArgs[1] = length;
 }
 
-/** Leaves the arguments of `send`. */
+/** Writes the arguments of `send`. */
 function putSendArgs(callArgs, slot, generation, flags, limit) {
   callArgs[0] = slot;
   callArgs[1] = generation;
@@ -239,7 +242,7 @@ function putSendArgs(callArgs, slot, generation, flags, limit) {
   callArgs[3] = limit;
 }
 
-/** Leaves the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`. */
+/** Writes the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`. */
 function putRespondArgs(callArgs, op, slot, generation, flags, length) {
   callArgs[0] = op;
   callArgs[1] = slot;

@@ -141,7 +141,7 @@ impl Outbox {
         self.policy.count_answer(bytes);
     }
 
-    /// Whether the batch is too large to wait for the end of the tick.
+    /// Whether the batch is too large to wait for the end of the turn.
     pub fn is_large(&self) -> bool {
         self.commands.bytes() >= COMMAND_BATCH_BYTES
     }

@@ -2,8 +2,8 @@
 //!
 //! The functions are safe to call from a native callback with the `env` and the values it was given; they
 //! check types, so that a wrong argument is a `None`, never undefined behaviour. Most `unsafe` of the crate
-//! is here and in `wake.rs`; the rest is at the border to N-API elsewhere in `bridge`, and to the kernel in
-//! `event_loop/net/uring.rs`.
+//! is here and in `wake.rs`; the rest is at the border to N-API and the C library elsewhere in `bridge`, and
+//! at the border to the kernel in `event_loop/net/uring.rs`.
 
 use crate::channel::buffers::{Blocks, Owned};
 use napi_sys as sys;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Sizes are powers of two from here on. Smaller buffers are the allocator's business.
+/// The smallest size of the pool; sizes are powers of two. Smaller buffers are left to the allocator.
 const SMALLEST: usize = 8 << 10;
 /// The last one is of 1 MiB. Larger buffers are not kept.
 const CLASSES: usize = 8;

@@ -141,7 +141,7 @@ layout! {
         /// `arg` = topic.
         Unsubscribe,
         /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
-        /// the numbers of topics that nobody else has.
+        /// the numbers of topics without other subscribers.
         LeaveTopics,
         /// `arg` = topic; the connection is the sender, which is left out (slot [`NOBODY`]: none).
         Publish,
@@ -153,7 +153,8 @@ layout! {
         CloseListener,
         /// `arg` = handler that no command behind this one names.
         Forget,
-        /// A rare command with more to it than fits into a record: the boxed item of the batch says which.
+        /// A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
+        /// batch.
         Control,
     }
 
@@ -186,11 +187,11 @@ layout! {
     }
 
     calls {
-        /// Leaves the arguments of `lendPayload`.
+        /// Writes the arguments of `lendPayload`.
         PayloadArgs { offset: u32, length: u32 }
-        /// Leaves the arguments of `send`.
+        /// Writes the arguments of `send`.
         SendArgs { id: ExchangeId, flags: u32, limit: u32 }
-        /// Leaves the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`.
+        /// Writes the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`.
         RespondArgs { op: u32, id: ExchangeId, flags: u32, length: u64 }
     }
 

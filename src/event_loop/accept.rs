@@ -1,4 +1,5 @@
-//! Accepting: bursts, rests when the process has no descriptor left, and the hand-over to child apps.
+//! Accepts connections in bursts, pauses when the process has no file descriptor left, and hands connections
+//! over to child apps.
 
 use super::app::App;
 use super::connection::Connection;
@@ -10,7 +11,7 @@ use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
 use std::io;
 use std::time::Duration;
 
-/// An environment has one loop.
+/// The number of this loop: an environment has one.
 const LOOP_NUMBER: u32 = 0;
 
 impl EventLoop {

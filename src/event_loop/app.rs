@@ -9,7 +9,7 @@ use crate::routing::router::Router;
 #[derive(Default)]
 pub struct App {
     pub router: Router,
-    /// Tell JavaScript about every connection (`filter`).
+    /// The app has a `filter` handler: JavaScript is told of every connection.
     pub filter: bool,
     /// The server names of an SSLApp.
     pub names: Option<tls::Names>,

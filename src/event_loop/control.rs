@@ -1,4 +1,4 @@
-//! Rare commands, and the way to another loop.
+//! Rare commands, and the handle by which other loops hand connections over.
 
 use super::app::{Behaviour, Timeouts};
 use super::net::listener::Bound;

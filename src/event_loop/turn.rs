@@ -51,7 +51,7 @@ pub(super) struct EventLoop {
     pub(super) writes: Writes,
     /// Batches of commands executed, wrapping.
     pub(super) batches: usize,
-    /// A tick has begun whose deadlines have not been looked at.
+    /// A tick has begun, and its deadlines have not been checked yet.
     pub(super) tick_due: bool,
     /// Events that polls have reported since then.
     pub(super) reported_since_due: usize,

@@ -120,7 +120,7 @@ pub fn bit_field_function(name: &str, docs: Vec<&'static str>, field: BitField) 
     }
 }
 
-/// The function that leaves the arguments of a call.
+/// The function that writes the arguments of a call.
 pub fn put_function(name: &str, docs: Vec<&'static str>, fields: &[Passed]) -> Part {
     let parameters = fields.iter().flat_map(|field| field.parameters.clone());
     let words = fields.iter().flat_map(|field| &field.words);
@@ -166,7 +166,7 @@ impl Part {
     }
 }
 
-/// A comment of the lines of a Rust one, without the brackets of links.
+/// Writes the lines of a Rust comment as one of JavaScript, without the brackets of links.
 fn write_docs(out: &mut String, indent: &str, docs: &[impl AsRef<str>]) {
     let line = |line: &str| line.replace("[`", "`").replace("`]", "`");
     match docs {
@@ -188,7 +188,7 @@ const HEAD: &str = "\
 
 ";
 
-/// All of it, with the number that says which layout it is.
+/// The text of the file, with the number that identifies the layout.
 #[cfg(test)]
 pub fn text(parts: &[Part]) -> String {
     let mut text = String::from(HEAD);

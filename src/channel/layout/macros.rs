@@ -265,7 +265,7 @@ macro_rules! numbers {
     };
 }
 
-/// Puts values one behind the other into words.
+/// Writes values into words, one behind the other.
 macro_rules! write_fields {
     ($words:ident, $($field:ident: $type:ty),*) => {{
         let rest = &mut $words[..];

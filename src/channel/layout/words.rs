@@ -53,7 +53,7 @@ impl Field for u32 {
     }
 }
 
-/// In JavaScript 0 or 1.
+/// JavaScript sees 0 or 1.
 impl Field for bool {
     const WORDS: usize = 1;
     fn read(words: &[u32]) -> (Self, &[u32]) {

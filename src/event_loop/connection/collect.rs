@@ -34,7 +34,7 @@ impl Collecting {
     }
 }
 
-/// A part of a body, counted with those of all connections for as long as it is held.
+/// The part of a body that has arrived. It counts with those of all connections as long as it is held.
 struct Collected {
     bytes: Vec<u8>,
     all: Rc<Cell<usize>>,

@@ -38,7 +38,7 @@ pub struct Compression {
 /// How a payload is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing {
-    /// As it is.
+    /// The payload itself.
     Plain,
     /// The bytes that were appended to the buffer are sent in its place.
     Deflated { rsv1: bool },

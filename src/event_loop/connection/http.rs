@@ -341,7 +341,8 @@ impl Http {
         io.set_timeout(io.timeouts().idle);
     }
 
-    /// Answers a request that cannot be understood, unless it has an answer already, and closes.
+    /// Answers a request that is malformed or refused, unless it has an answer already, and ends the
+    /// connection.
     pub(super) fn refuse(&mut self, io: &mut Io<'_>, error: HttpError) {
         log::debug!("connection {}: {error}", io.id().slot);
         io.end(Cause::Refuse, 0, b"");
@@ -351,7 +352,7 @@ impl Http {
         }
     }
 
-    /// Of `bytes` the first `used` are `head`.
+    /// Handles a request; `head` is in the first `used` of `bytes`.
     fn dispatch(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], used: usize) -> Step {
         let (request, rest) = bytes.split_at(used);
         let has_body = head.framing.has_body();
@@ -388,7 +389,7 @@ impl Http {
         Step::Used(used + self.hand_over(io, head, request, rest, handler))
     }
 
-    /// Hands a request to JavaScript; returns how many bytes of its body go with it.
+    /// Hands a request to JavaScript; returns how many bytes of its body are handed over with it.
     fn hand_over(
         &mut self,
         io: &mut Io<'_>,
@@ -467,7 +468,7 @@ impl Http {
 
     /// The connection waits for the next request.
     fn next(&mut self, io: &mut Io<'_>) {
-        // Only the number of the last exchange goes on.
+        // Keep only the number of the last exchange.
         *self = Http { phase: Phase::Head, exchange: self.exchange, ..Http::default() };
         io.set_timeout(io.timeouts().response);
     }

@@ -42,9 +42,9 @@ pub struct Transport {
     pub peer_ended: bool,
     /// The kernel refused bytes; the next writable event goes on.
     pub blocked: bool,
-    /// In the context's list of those with bytes to write.
+    /// The connection is in the context's list of those with bytes to write.
     pub dirty: bool,
-    /// In the context's list of those with more to read.
+    /// The connection is in the context's list of those with more to read.
     pub queued: bool,
     /// The last read brought few bytes, so the next is likely to as well.
     pub brief: bool,

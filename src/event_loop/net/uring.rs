@@ -100,7 +100,7 @@ mod ring {
         ///
         /// # Panics
         ///
-        /// With more than `BATCH`.
+        /// Panics with more than `BATCH` sockets.
         pub fn send(&mut self, sends: &Sends<'_>, answers: &mut Vec<io::Result<usize>>) {
             assert!(sends.len() <= BATCH, "at most {BATCH} operations");
             self.heads.clear();
@@ -119,7 +119,7 @@ mod ring {
         ///
         /// # Panics
         ///
-        /// With more than `BATCH` sockets, or fewer chunks than sockets.
+        /// Panics with more than `BATCH` sockets, or with fewer chunks than sockets.
         pub fn receive(
             &mut self,
             sockets: &[i32],

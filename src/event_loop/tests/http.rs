@@ -522,7 +522,7 @@ fn one_read_is_taken_of_a_body_that_javascript_has_not_asked_for() {
     sender.join().expect("sender");
     harness.end(request.id, b"done");
     assert_eq!(client.response().1, b"done");
-    // An answer asks for nothing more: the rest is passed over, and the next request is served.
+    // After an answer the loop discards the rest of the body, and serves the next request.
     let (mut sending, sent) = (client.second(), body.clone());
     let sender = std::thread::spawn(move || {
         sending.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");

@@ -71,7 +71,7 @@ impl Names {
         self.names.get(name).map(|name| &name.router)
     }
 
-    /// Whether JavaScript is to be asked before a handshake for this name goes on.
+    /// Whether the loop has to ask JavaScript before it goes on with a handshake for this name.
     pub fn asks_for(&self, name: &str) -> bool {
         self.asks && self.find(name).is_none()
     }

@@ -29,7 +29,7 @@ pub struct Block {
     len: usize,
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
-    /// Of text.
+    /// Bytes of text.
     bytes: usize,
     /// Bits of lengths and distances beyond their codes.
     extra_bits: usize,
@@ -72,7 +72,7 @@ impl Block {
         self.len == 0
     }
 
-    /// Of text.
+    /// Bytes of text.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

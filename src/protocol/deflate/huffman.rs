@@ -95,7 +95,8 @@ fn shorten(counts: &mut [usize; MAX_BITS + 1], max_bits: usize) {
     let room = 1 << max_bits;
     let mut taken: usize = (1..=max_bits).map(|len| counts[len] << (max_bits - len)).sum();
     while taken > room {
-        // A code of length `len` becomes two of the next one, of which a longest one takes the second.
+        // A code of length `len` becomes two codes of the next length; one of the longest codes takes the
+        // second.
         let Some(len) = (1..max_bits).rev().find(|len| counts[*len] > 0) else { return };
         counts[len] -= 1;
         counts[len + 1] += 2;
