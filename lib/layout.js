@@ -29,12 +29,13 @@ const EventKind = Object.freeze({
    */
   REQUEST: 1,
   /**
-   * Body bytes; `flags` may have `BODY_LAST`, `remaining` is still to come, or `UNKNOWN_LENGTH`.
+   * Body bytes; `flags` may have `BODY_LAST`, `remaining` is the number of bytes still to come, or
+   * `UNKNOWN_LENGTH`.
    * Arguments: flags, remaining (low half), its high half.
    */
   DATA: 2,
   /**
-   * All that was accepted for this response has left; `onWritable`.
+   * So little of the response waits to be sent (`WRITABLE_BELOW`) that it may go on; `onWritable`.
    * Arguments: exchange.
    */
   WRITABLE: 3,
@@ -59,7 +60,7 @@ const EventKind = Object.freeze({
   OPEN: 9,
   DRAIN: 10,
   /**
-   * A publish that this socket did not get.
+   * A publish that this WebSocket did not get.
    * Arguments: binary.
    */
   DROPPED: 11,
@@ -83,23 +84,25 @@ const EventKind = Object.freeze({
    */
   SERVER_NAME: 17,
   /**
-   * `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came
-   * after.
+   * `CloseApp` is executed. Events of that app behind this one belong to connections that came later.
    * Arguments: app.
    */
   APP_CLOSED: 18,
   /**
-   * The handler of a route that is no more; `stage` is one of `ForgottenStage`.
+   * A handler whose route was replaced or removed; `stage` is one of `ForgottenStage`.
    * Arguments: handler, stage.
    */
   FORGOTTEN: 19,
 });
 
-/** How far both sides have come with forgetting a handler. */
+/** How far the two sides have got with forgetting a handler. */
 const ForgottenStage = Object.freeze({
-  /** No event that follows names it; JavaScript answers with `Forget` once it will not name it either. */
+  /**
+   * No event that follows names the handler; JavaScript answers with `Forget` once its commands will
+   * not name it either.
+   */
   UNNAMED: 0,
-  /** That has been seen, and the number may be used again. */
+  /** The loop has seen `Forget`; the number may be used again. */
   FREE: 1,
 });
 
@@ -116,8 +119,8 @@ function bodyLengthOf(flags) {
 }
 
 /**
- * The low bits of the exchange's number on its connection. There are never so many exchanges at once
- * that two of them had the same.
+ * The low bits of the exchange's number on its connection. A connection never has so many exchanges
+ * at once that two of them have the same.
  */
 function exchangeOf(flags) {
   return (flags >>> 18) & 0x7f;
@@ -126,10 +129,10 @@ function exchangeOf(flags) {
 /** A flag of a `Data` event. */
 const BODY_LAST = 1;
 
-/** The bytes that are still to come of a body, where nobody knows how many. */
+/** Stands for the number of bytes still to come of a body whose length is not known. */
 const UNKNOWN_LENGTH = 0xffffffffffffffffn;
 
-/** Answered for a match that a request does not have. */
+/** The answer for a match that a request does not have. */
 const NO_MATCH = -1;
 
 /** Parts of a request line. */
@@ -140,8 +143,8 @@ const RequestPart = Object.freeze({
 });
 
 /**
- * Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer:
- * that costs more than a copy up to here.
+ * Payloads of events from this size on move by ownership, and JavaScript gets an ArrayBuffer over memory
+ * of the loop. Below this size that costs more than a copy.
  */
 const OWNED_EVENT = 32768;
 
@@ -159,7 +162,7 @@ const Op = Object.freeze({
   RESUME: 6,
   /** Close at once, without an event. */
   CLOSE: 7,
-  /** Report `Writable` once nothing is waiting to be sent. */
+  /** Report `Writable` once little waits to be sent (`WRITABLE_BELOW`). */
   WANT_WRITABLE: 8,
   /** JavaScript has seen `Gone`: the slot may be used again. */
   RELEASE: 9,
@@ -177,7 +180,7 @@ const Op = Object.freeze({
   UNSUBSCRIBE: 15,
   /**
    * The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
-   * the numbers of topics that nobody else has.
+   * the numbers of topics without other subscribers.
    */
   LEAVE_TOPICS: 16,
   /** `arg` = topic; the connection is the sender, which is left out (slot `NOBODY`: none). */
@@ -190,11 +193,14 @@ const Op = Object.freeze({
   CLOSE_LISTENER: 20,
   /** `arg` = handler that no command behind this one names. */
   FORGET: 21,
-  /** A rare command with more to it than fits into a record: the boxed item of the batch says which. */
+  /**
+   * A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
+   * batch.
+   */
   CONTROL: 22,
 });
 
-/** The slot of nobody, for publishes without a sender; of a loop that there is not. */
+/** The slot of nobody, for publishes without a sender: its loop number does not exist. */
 const NOBODY = 0xffffffff;
 
 /** Flags of the commands of a response. */
@@ -222,13 +228,13 @@ const SendFlag = Object.freeze({
   NOT_FINAL: 16,
 });
 
-/** Leaves the arguments of `lendPayload`. */
+/** Writes the arguments of `lendPayload`. */
 function putPayloadArgs(callArgs, offset, length) {
   callArgs[0] = offset;
   callArgs[1] = length;
 }
 
-/** Leaves the arguments of `send`. */
+/** Writes the arguments of `send`. */
 function putSendArgs(callArgs, slot, generation, flags, limit) {
   callArgs[0] = slot;
   callArgs[1] = generation;
@@ -236,7 +242,7 @@ function putSendArgs(callArgs, slot, generation, flags, limit) {
   callArgs[3] = limit;
 }
 
-/** Leaves the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`. */
+/** Writes the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`. */
 function putRespondArgs(callArgs, op, slot, generation, flags, length) {
   callArgs[0] = op;
   callArgs[1] = slot;
@@ -247,13 +253,13 @@ function putRespondArgs(callArgs, op, slot, generation, flags, length) {
 }
 
 /**
- * The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the
- * native state goes the last word in it.
+ * The word of the call arguments in which a call leaves its answer. JavaScript never writes it: after
+ * the end of the environment it keeps the last answer.
  */
 const ANSWER = 6;
 
 /**
- * The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it
+ * The word of the call arguments that is not 0 when JavaScript has to take `Dropped` events before it
  * goes on.
  */
 const RELIEF_DUE = 7;
@@ -270,16 +276,16 @@ const Answer = Object.freeze({
   BACKPRESSURE: 0,
   /** It is sent, and more may follow. */
   SENT: 1,
-  /** It is dropped; after the end of the environment everything is. */
+  /** It is dropped, as everything is after the end of the environment. */
   DROPPED: 2,
   /** It was neither text nor data. */
   NEITHER: 3,
 });
 
-/** Answered instead of 0 or a length by calls that were given neither text nor data. */
+/** The answer, instead of 0 or a length, of calls that were given neither text nor data. */
 const REFUSED = -1;
 
-/** Optional events that the handlers of a `ws` route are there for. */
+/** Optional events for which a `ws` route has handlers. */
 const Wants = Object.freeze({
   MESSAGE: 1,
   DRAIN: 2,
@@ -297,11 +303,11 @@ const Instruction = Object.freeze({
   HEADER: 1,
   /** No text: the body of the request. */
   BODY: 2,
-  /** Text: a key, whose decoded value is taken of the query. */
+  /** Text: a key of the query, whose decoded value is inserted. */
   QUERY: 3,
   /** Text: the name of a header of the request. */
   REQUEST_HEADER: 4,
-  /** Text: what to send. */
+  /** Text: the bytes to send. */
   TEXT: 5,
   /** Text: the name of a parameter of the route. */
   PARAMETER: 6,

@@ -8,9 +8,7 @@ const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..');
 const WIDTH = 110;
-/** Whether the comments of Rust are checked as well. */
-const WITH_RUST = false;
-const SOURCE = WITH_RUST ? /\.(rs|[cm]?[jt]s)$/ : /\.[cm]?[jt]s$/;
+const SOURCE = /\.(rs|[cm]?[jt]s)$/;
 const ROOTS = [
   'index.js',
   'index.mjs',

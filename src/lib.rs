@@ -6,8 +6,9 @@
 //! atomics (`channel`).
 //!
 //! Direction of dependency: `bridge` → `event_loop` → `routing` → `protocol`, where each also knows those
-//! further down. `bridge` and `event_loop` share `channel`, which knows no other module. Only `bridge` uses
-//! `store`. Nothing points back.
+//! further down. `bridge` and `event_loop` share `channel`, which of the others knows only the spans of a
+//! request's head (`protocol`); `routing` takes the instructions of declared responses from its table. Only
+//! `bridge` uses `store`. `scripts/layers.js` checks that nothing points back.
 
 #[cfg(not(unix))]
 compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptors and Unix sockets");
@@ -18,6 +19,6 @@ pub mod protocol;
 pub mod routing;
 pub mod store;
 
-// Its tests are of the parts that know no N-API, and run without it.
+// Tests are built without the feature: they test the parts of the bridge that know no N-API.
 #[cfg(any(feature = "binding", test))]
 mod bridge;

@@ -1,5 +1,5 @@
 //! The process-wide key-value helpers: texts and numbers in named collections, and one lock for changes that
-//! need several steps.
+//! take several steps.
 //!
 //! All environments of the process share them on purpose, as they do the descriptors of apps
 //! (`event_loop/registry.rs`); therefore they are `static`. Each operation is atomic by itself, unlike the

@@ -7,19 +7,20 @@
 
 use crate::channel::{Account, Answer, ExchangeId, MAX_CONNECTIONS, SlotTable, command_cost};
 
-/// `tryEnd` accepts no more than keeps this many bytes in flight.
+/// `tryEnd` accepts bytes until this many are in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
-/// With more than this in flight to one connection, the loop is waited for before the next message is judged.
+/// With more than this in flight to one connection, JavaScript waits for the loop before it decides about the
+/// next message.
 const SEND_WINDOW: usize = 1 << 20;
 
 /// The account of one connection: the last one of its slot that anything was sent on.
 ///
 /// The session owns it and is the only one to count `sent`. The loop owns the other half, [`Account`] in
-/// `SlotState`, and is the only one to count `acked`: once for each command it has carried out, or dropped
+/// `SlotState`, and is the only one to count `acked`: once for each command it has executed, or dropped
 /// because the connection had ended. Both halves belong to one generation. After the loop has given the slot
 /// to another connection, nothing counts for this one any more: the session finds no account, and answers as
-/// if nothing were buffered. After the loop thread has ended `acked` stands still and what is sent stays in
-/// flight, until JavaScript reads that event, with which all its objects end.
+/// if nothing were buffered. After the loop thread has ended, `acked` stands still and bytes that are sent
+/// stay in flight, until JavaScript reads the `Panic` event, with which all its objects end.
 #[derive(Clone, Copy, Default)]
 struct Ledger {
     /// 0 before anything is sent: the first connection of a slot has generation 1.
@@ -27,7 +28,7 @@ struct Ledger {
     /// [`command_cost`] of all commands sent, wrapping. As much of it as the loop has not acknowledged is in
     /// flight.
     sent: usize,
-    /// A send was answered 0 since the kernel last took everything.
+    /// The program was told that the connection is slow since the kernel last took everything.
     warned: bool,
 }
 
@@ -67,7 +68,7 @@ impl Ledgers {
         self.by_slot.get_mut(id.slot as usize).filter(|ledger| ledger.generation == id.generation)
     }
 
-    /// Bytes the kernel refused, and those sent since that the loop has not seen.
+    /// The bytes that the kernel refused, and those that were sent since and that the loop has not seen.
     pub fn backlog_and_flight(&mut self, id: ExchangeId, slots: &SlotTable) -> (usize, usize) {
         let Some(sent) = self.of(id).map(|ledger| ledger.sent) else { return (0, 0) };
         let account = slots.get(id.slot).account(id.generation);
@@ -82,7 +83,7 @@ impl Ledgers {
         }
     }
 
-    /// Whether too much is in flight to know how the kernel will take the next message.
+    /// Whether so much is in flight that it is uncertain whether the kernel will take the next message.
     pub fn is_uncertain(&mut self, id: ExchangeId, slots: &SlotTable) -> bool {
         let (backlog, flight) = self.backlog_and_flight(id, slots);
         backlog == 0 && flight > SEND_WINDOW

@@ -93,7 +93,7 @@ fn watch(engine: u32, listen: Control) -> Result<()> {
     watched.ok_or_else(|| napi::Error::from_reason("the environment has ended"))
 }
 
-/// As in the original, nothing is accepted any more when this returns.
+/// As in the original, no connection is accepted any more when this returns.
 fn close(engine: u32, op: Op, number: u32) {
     place::with(engine, |session| {
         session.command(op, ExchangeId::default(), number);

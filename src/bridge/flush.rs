@@ -1,7 +1,7 @@
 //! When commands leave for the loop.
 //!
 //! - Outside of a batch of events they leave at the end of the turn of the runtime's event loop; JavaScript
-//!   sees to it.
+//!   arranges that.
 //! - While JavaScript works through a batch of events they leave after one of the intervals of
 //!   [`FlushPolicy`], so that the loop writes while handlers work.
 //! - A batch of commands that has grown large leaves at once.
@@ -27,7 +27,7 @@ const CHEAP_EVENT: Duration = Duration::from_nanos(1500);
 /// On a lone processor the loop gets its turn when it has this much to write: more would fall out of the
 /// cache before.
 const YIELD_BYTES: usize = 1 << 20;
-/// Most events handled between two looks at the clock.
+/// The most events handled between two readings of the clock.
 const MAX_STRIDE: u32 = 1024;
 /// The longest that JavaScript is held up by one wait; the loop takes far less unless the machine is busy.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 struct FlushPolicy {
     /// When the stretch of events began that is being worked through.
     since: Instant,
-    /// How many events it has.
+    /// The number of events in it.
     stride: u32,
     /// The loop and JavaScript have one processor between them.
     is_alone: bool,
@@ -100,22 +100,22 @@ impl FlushPolicy {
 pub enum Flushed {
     /// There is room for more commands.
     Room,
-    /// The loop may be waiting in turn until JavaScript hears of what was dropped.
+    /// The loop may be waiting in turn until JavaScript has taken `Dropped` events.
     ReliefDue,
 }
 
 /// The commands of a session on their way to the loop.
 ///
 /// The session owns the batch that is being collected, the loop every batch that was handed over. The session
-/// alone counts those handed over, and the loop alone (in `Settled`) those it has carried out; JavaScript
-/// waits for the second count to reach the first. After the loop thread has ended, what is handed over is
-/// emptied instead and the loop's count stands still, so every wait ends as soon as the thread is found not
+/// alone counts those handed over, and the loop alone (in `Settled`) those it has executed; JavaScript waits
+/// for the second count to reach the first. After the loop thread has ended, a batch is emptied instead of
+/// being handed over and the loop's count stands still, so every wait ends as soon as the thread is found not
 /// to run.
 pub struct Outbox {
     commands: CommandBatch,
     /// Batches handed over, wrapping.
     handed_over: usize,
-    /// How many of them `drain` has waited for; it is called more than once on the way to the end.
+    /// The number of batches that `drain` has waited for; it is called more than once before the end.
     drained: Option<usize>,
     policy: FlushPolicy,
 }
@@ -141,14 +141,14 @@ impl Outbox {
         self.policy.count_answer(bytes);
     }
 
-    /// Whether the batch is too large to wait for the end of the tick.
+    /// Whether the batch is too large to wait for the end of the turn.
     pub fn is_large(&self) -> bool {
         self.commands.bytes() >= COMMAND_BATCH_BYTES
     }
 
     /// Hands all commands over. Waits for the loop when too many are queued, which bounds the memory. The
-    /// wait ends: the loop carries commands out unless JavaScript has to hear of what was dropped first,
-    /// which is `ReliefDue` at once.
+    /// wait ends: the loop executes commands unless JavaScript has to take `Dropped` events first, in which
+    /// case this returns `ReliefDue` at once.
     pub fn flush(&mut self, event_loop: &Loop) -> Flushed {
         if self.commands.is_empty() {
             return Flushed::Room;
@@ -169,21 +169,21 @@ impl Outbox {
         Flushed::Room
     }
 
-    /// A batch of events begins; returns after how many of them a flush is due.
+    /// Called when a batch of events begins; returns after how many of them a flush is due.
     pub fn start_stretch(&mut self) -> u32 {
         self.policy.start(Instant::now())
     }
 
-    /// `events` of a batch were worked through; returns after how many more a flush is due.
+    /// Called when `events` of a batch have been handled; returns after how many more a flush is due.
     pub fn next_stretch(&mut self, events: u32) -> u32 {
         self.policy.next(events, Instant::now())
     }
 
-    /// Waits until the loop has carried out what was handed over and tried to write, or [`LONGEST_WAIT`] has
-    /// passed. Returns whether it has.
+    /// Waits until the loop has executed the batches that were handed over and tried to write, or
+    /// [`LONGEST_WAIT`] has passed. Returns whether it has.
     ///
-    /// Meanwhile the loop carries commands out however many `Dropped` events wait for JavaScript. The commands
-    /// that are queued bound how many more there will be.
+    /// Meanwhile the loop executes commands however many `Dropped` events wait for JavaScript. The queued
+    /// commands bound how many more there will be.
     pub fn wait(&self, event_loop: &Loop) -> bool {
         let shared = &event_loop.shared;
         shared.urgent.store(true, Ordering::SeqCst);
@@ -195,7 +195,7 @@ impl Outbox {
         is_settled
     }
 
-    /// Panics if the loop has carried out batches that were not handed over. Right at any time, although the
+    /// Panics if the loop has executed batches that were not handed over. Right at any time, although the
     /// loop goes on counting meanwhile: the session counts a batch before the next check, and the loop only
     /// batches that it got.
     #[cfg(debug_assertions)]
@@ -209,7 +209,8 @@ impl Outbox {
         self.commands.is_empty() && self.drained == Some(self.handed_over)
     }
 
-    /// Waits until the kernel has taken what was handed over, as long as that gets on and `end` has not come.
+    /// Waits until the kernel has taken all bytes that were handed over, as long as it takes some and `end`
+    /// has not come.
     pub fn wait_until_sent(&mut self, event_loop: &Loop, end: Instant) {
         self.drained = Some(self.handed_over);
         let unsent = || event_loop.shared.counters.unsent.load(Ordering::SeqCst);
@@ -236,9 +237,9 @@ fn is_lone_processor() -> bool {
     std::thread::available_parallelism().is_ok_and(|count| count.get() == 1)
 }
 
-/// Has the calling thread, the loop's, wait until JavaScript sleeps or has had its slice of time (some 3 ms),
-/// instead of interrupting it whenever woken: then the loop carries out the commands of that time in one go,
-/// with half the switches between the threads. It acts once, when the loop starts, and only with one
+/// Makes the calling thread, the loop's, wait until JavaScript sleeps or has had its time slice (some 3 ms),
+/// instead of interrupting it whenever the loop is woken. Then the loop executes the commands of that time in
+/// one go, with half the switches between the threads. It acts once, when the loop starts, and only with one
 /// processor: with more, nothing waits.
 #[cfg(all(target_os = "linux", feature = "binding"))]
 pub fn share_a_lone_processor() {
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_is_waited_for() {
+    fn batches_that_were_handed_over_are_waited_for() {
         let (mut outbox, event_loop) = (Outbox::new(), event_loop());
         assert!(outbox.wait(&event_loop), "nothing was handed over");
         for app in 0..3 {

@@ -1,5 +1,5 @@
-//! N-API: the only module that knows JavaScript. It starts a loop, turns calls into commands and events into
-//! values.
+//! N-API: the only module that knows JavaScript. It starts a loop, and turns calls into commands and events
+//! into values.
 //!
 //! A [`Session`](session::Session) belongs to one JavaScript environment and owns its loop, the commands on
 //! their way to it (`flush`), the events being read, and the accounts of what was sent (`backpressure`). The

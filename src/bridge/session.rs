@@ -87,8 +87,9 @@ impl Session {
                 return count;
             }
         }
-        // Looked for after the batch was taken: messages that were dropped before its events are told of
-        // before them.
+        // Look for `Dropped` events only after the batch was taken: the loop hands them over before the
+        // events that follow them, so those that precede this batch are there by now, and JavaScript gets
+        // them first.
         let count = self.take_dropped();
         if count > 0 {
             return count;
@@ -114,8 +115,8 @@ impl Session {
         count
     }
 
-    /// `begin`: JavaScript takes `Dropped` events in the middle of a call, because the loop carries out no
-    /// more commands before; a handler of earlier ones may be making that call. Otherwise: it goes on with
+    /// `begin`: JavaScript takes `Dropped` events in the middle of a call, because the loop executes no more
+    /// commands before that; a handler of earlier ones may be making that call. Otherwise: it goes on with
     /// those earlier ones.
     pub fn relieve(&mut self, begin: bool) {
         if begin {
@@ -153,8 +154,8 @@ impl Session {
         }
     }
 
-    /// The payload of an event of the current batch, by the offset and length of its header. Empty if they lie
-    /// outside of it.
+    /// The payload of an event of the current batch, by the offset and length of its header. Empty if they
+    /// lie outside of it.
     pub fn payload(&self, offset: u32, len: u32) -> &[u8] {
         if offset & OWNED != 0 {
             let owned = self.batch.owned.get((offset & !OWNED) as usize).and_then(Option::as_ref);
@@ -249,19 +250,19 @@ impl Session {
         assert!(*shown <= dropped.headers.len(), "dropped messages shown that there are not");
     }
 
-    /// Called before a batch is worked through; returns after how many events to call `flush_due`.
+    /// Called before a batch is handled; returns after how many events to call `flush_due`.
     pub fn start_stretch(&mut self) -> u32 {
         self.outbox.start_stretch()
     }
 
-    /// Called every so many events while a batch is worked through; returns after how many to call again.
+    /// Called every so many events while a batch is handled; returns after how many to call it again.
     pub fn flush_due(&mut self, events: u32) -> u32 {
         self.flush();
         self.outbox.next_stretch(events)
     }
 
-    /// Hands all commands over and waits until the loop has carried them out and tried to write, or a tenth
-    /// of a second has passed.
+    /// Hands all commands over and waits until the loop has executed them and tried to write, or a tenth of a
+    /// second has passed.
     pub fn settle(&mut self) {
         self.flush();
         if self.event_loop.is_running() {
@@ -269,8 +270,8 @@ impl Session {
         }
     }
 
-    /// Hands all commands over and waits until the loop has carried them out, however many turns it takes. It
-    /// ends: the loop does not wait for JavaScript meanwhile, and its turns are bounded.
+    /// Hands all commands over and waits until the loop has executed them, however many turns that takes. The
+    /// wait ends: the loop does not wait for JavaScript meanwhile, and its turns are bounded.
     pub fn finish(&mut self) {
         self.flush();
         while self.event_loop.is_running() && !self.outbox.wait(&self.event_loop) {}
@@ -304,8 +305,8 @@ impl Session {
     /// See [`Ledgers::admit`].
     pub fn admit(&mut self, id: ExchangeId, limit: usize) -> Answer {
         if self.ledgers.is_uncertain(id, &self.event_loop.shared.slots) {
-            // Takes as long as the system call that the original makes here, and then the answer is as true
-            // as its.
+            // Wait for the loop. This takes as long as the system call that the original makes here, and
+            // makes the answer as reliable as the original's.
             self.settle();
         }
         self.ledgers.admit(id, limit, &self.event_loop.shared.slots)
@@ -329,9 +330,9 @@ impl Session {
         self.outbox.wait_until_sent(&self.event_loop, end);
     }
 
-    /// Called when the environment ends, after its `exit` listeners: what those sent leaves as well. A
-    /// runtime may still run JavaScript afterwards, which finds the answer of a connection that is gone in
-    /// the call arguments.
+    /// Called when the environment ends, after its `exit` listeners, so that bytes that these sent leave as
+    /// well. A runtime may still run JavaScript afterwards, which finds the answer of a connection that is
+    /// gone in the call arguments.
     pub fn end(&mut self) {
         self.drain();
         #[cfg(debug_assertions)]

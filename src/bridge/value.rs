@@ -1,10 +1,9 @@
-//! JavaScript values to Rust and back, straight through `napi-sys`, as far as the functions of `calls` need
-//! it.
+//! JavaScript values to Rust and back, straight through `napi-sys`, as far as the native functions need it.
 //!
 //! The functions are safe to call from a native callback with the `env` and the values it was given; they
 //! check types, so that a wrong argument is a `None`, never undefined behaviour. Most `unsafe` of the crate
-//! is here and in `wake.rs`; the rest is at the border to N-API elsewhere in `bridge`, and to the kernel in
-//! `event_loop/net/uring.rs`.
+//! is here and in `wake.rs`; the rest is at the border to N-API and the C library elsewhere in `bridge`, and
+//! at the border to the kernel in `event_loop/net/uring.rs`.
 
 use crate::channel::buffers::{Blocks, Owned};
 use napi_sys as sys;
@@ -46,7 +45,7 @@ impl Arguments {
         self.values[index]
     }
 
-    /// The argument converted as by `ToUint32`; 0 if it is no number.
+    /// The argument converted as by `ToUint32`; 0 if it is not a number.
     pub fn u32(&self, index: usize) -> u32 {
         let mut result = 0;
         // SAFETY: value and env belong to the current call; a wrong type leaves `result` alone.

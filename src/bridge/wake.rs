@@ -52,7 +52,8 @@ impl WakeJs for Wake {
 }
 
 impl Wake {
-    /// Has `pump` called for every wake (or several of them). `libuv`: the runtime is Node.
+    /// Makes the runtime call `pump` after a wake, once for several if they are close. `libuv`: the runtime
+    /// is Node.
     pub fn new(env: Env, pump: Value, libuv: bool) -> Result<Self> {
         let uv = if libuv { Libuv::find() } else { None };
         match uv {
@@ -61,7 +62,7 @@ impl Wake {
         }
     }
 
-    /// Has `at_end` called when the environment ends.
+    /// Makes the runtime call `at_end` when the environment ends.
     pub fn at_end(&self, env: Env, at_end: AtEnd) {
         match *self {
             Wake::Async(handle) => handle.at_end(env, at_end),
@@ -74,7 +75,7 @@ impl Wake {
         }
     }
 
-    /// Sets whether the process lives on for this.
+    /// Sets whether this keeps the process alive.
     pub fn keep_alive(&self, env: Env, keep: bool) {
         // SAFETY: called on the JavaScript thread, with what belongs to its environment.
         unsafe {
@@ -205,7 +206,7 @@ unsafe extern "C" fn on_wake(handle: UvHandle) {
     }
 }
 
-/// Where a handle has its data: it is the first member of every handle, by libuv's ABI.
+/// The place of a handle's data, which is the first member of every handle by libuv's ABI.
 fn data_of(handle: UvHandle) -> *mut *mut Pump {
     handle.cast()
 }
@@ -236,8 +237,8 @@ fn call(pump: &Pump) {
     }
 }
 
-/// Called when the environment ends. The loop stops first, so that nobody sends any more; then the handle is
-/// closed.
+/// Called when the environment ends. The loop stops first, so that no thread sends any more; then the handle
+/// is closed.
 unsafe extern "C" fn close(_hook: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
     // SAFETY: the data is the box `at_end` leaked; a hook runs once, on the JavaScript thread.
     unsafe {
@@ -252,7 +253,7 @@ unsafe extern "C" fn close(_hook: sys::napi_async_cleanup_hook_handle, data: *mu
 }
 
 unsafe extern "C" fn on_closed(handle: UvHandle) {
-    // SAFETY: libuv is done with the handle, whose data is the box `new` leaked; nobody else has either of
+    // SAFETY: libuv is done with the handle, whose data is the box `new` leaked; no one else uses either of
     // them any more.
     unsafe {
         let pump = Box::from_raw(*data_of(handle));

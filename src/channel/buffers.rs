@@ -1,17 +1,19 @@
-//! Byte buffers that are used again, and what may be seen of them.
+//! Byte buffers that are used again, and the part of each that is visible.
 //!
-//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that costs
-//! more than copying the page does. Here both threads take buffers and give them back, whichever is done with one.
+//! An allocator gives large buffers back to the kernel and gets new ones page by page, each with a fault that
+//! costs more than copying the page does. Both threads take buffers from the pool here, and the thread that
+//! is done with one gives it back.
 //!
-//! A buffer that was used before still has what somebody else's bytes left in it. Of a [`Buffer`] only the part that
-//! its user has written is ever visible, of an [`Owned`] only its range; debug builds overwrite the rest.
+//! A buffer that was used before still has the bytes of its last user in it. Of a [`Buffer`] only the part
+//! that its user has written is ever visible, of an [`Owned`] only its range; debug builds overwrite the
+//! rest.
 #![forbid(unsafe_code)]
 
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Sizes are powers of two from here on. Smaller buffers are the allocator's business.
+/// The smallest size of the pool; sizes are powers of two. Smaller buffers are left to the allocator.
 const SMALLEST: usize = 8 << 10;
 /// The last one is of 1 MiB. Larger buffers are not kept.
 const CLASSES: usize = 8;
@@ -52,7 +54,7 @@ impl Blocks {
         buffer
     }
 
-    /// Keeps `buffer` for whoever needs one next, or frees it.
+    /// Keeps `buffer` for the next user, or frees it.
     pub fn give(&self, mut buffer: Vec<u8>) {
         let Some(class) = class_below(buffer.capacity()) else { return };
         poison(&mut buffer);
@@ -84,7 +86,7 @@ fn class_above(len: usize) -> Option<usize> {
 /// The largest class that a buffer of this capacity has room for.
 fn class_below(capacity: usize) -> Option<usize> {
     let class = (capacity / SMALLEST).checked_ilog2()? as usize;
-    // Twice the largest class and more would be held for nothing.
+    // A buffer of twice the largest class or more would waste half of its memory.
     (class < CLASSES).then_some(class)
 }
 
@@ -94,15 +96,15 @@ pub struct Spare {
     buffers: Vec<Vec<u8>>,
     /// The capacity of all of them.
     bytes: usize,
-    /// Where large ones go.
+    /// The pool that large buffers go back to.
     blocks: Arc<Blocks>,
 }
 
 /// Enough that a publish to some thousand connections finds its buffers here each time.
 const SPARE_BYTES: usize = 1 << 20;
-/// Larger buffers are of use to others.
+/// Buffers from this size on go to the pool, where others can use them.
 const SPARE_CAPACITY: usize = 16 << 10;
-/// What most answers fit in; a buffer that had to grow is larger the next time.
+/// Most answers fit in this; a buffer that had to grow is larger the next time.
 const FIRST_CAPACITY: usize = 128;
 
 impl Spare {
@@ -135,18 +137,18 @@ impl Spare {
     }
 }
 
-/// In debug builds nobody finds what was in a buffer before.
+/// Overwrites the bytes of the last user; in debug builds only.
 fn poison(bytes: &mut [u8]) {
     if cfg!(debug_assertions) {
         bytes.fill(POISON);
     }
 }
 
-/// No text and no start of a frame that a test would take for its own.
+/// A byte that no test takes for text or for the start of a frame of its own.
 const POISON: u8 = 0xdb;
 
-/// Memory that bytes are written into: always initialised, so that growing does not clear it each time, and never
-/// visible beyond what was written.
+/// Memory that bytes are written into: always initialised, so that growing does not clear it each time, and
+/// never visible beyond what was written.
 #[derive(Default)]
 pub struct Buffer {
     memory: Vec<u8>,
@@ -180,11 +182,12 @@ impl Buffer {
         &mut self.memory[..self.filled]
     }
 
-    /// `len` bytes behind what is filled; `advance` says how many of them have been written, then.
+    /// `len` bytes behind the filled part. The caller writes into them and then says with `advance` how many
+    /// bytes it has written.
     pub fn room(&mut self, len: usize) -> &mut [u8] {
         let end = self.filled + len;
         if self.memory.len() < end {
-            // In sizes that `Blocks` has, too.
+            // `Blocks` has these sizes, too.
             self.memory.resize(end.next_power_of_two(), 0);
         }
         &mut self.memory[self.filled..end]
@@ -200,8 +203,8 @@ impl Buffer {
         self.advance(bytes.len());
     }
 
-    /// The payload at `range` with the memory it is in. What is behind it is moved to other memory of the same size,
-    /// which takes the place of this; what is in front of it has been understood.
+    /// The payload at `range`, with the memory it is in. The bytes behind it move to other memory of the same
+    /// size, which takes the place of this one; those in front of it have been parsed.
     pub fn take(&mut self, range: Range<usize>, blocks: &Blocks) -> Owned {
         let mut fresh = blocks.buffer(self.memory.len());
         fresh.extend(&self.filled()[range.end..]);
@@ -209,7 +212,7 @@ impl Buffer {
         Owned { buffer: taken.memory, range }
     }
 
-    /// Empty, and of at most `limit` bytes from here on.
+    /// Empties the buffer and shrinks it to at most `limit` bytes.
     pub fn recycle(mut self, limit: usize) -> Self {
         self.clear();
         if self.memory.len() > limit {
@@ -224,7 +227,7 @@ impl Buffer {
 #[derive(Debug)]
 pub struct Owned {
     buffer: Vec<u8>,
-    /// Within the buffer, always.
+    /// Always within the buffer.
     range: Range<usize>,
 }
 
@@ -237,12 +240,12 @@ impl Owned {
         &mut self.buffer[self.range.clone()]
     }
 
-    /// Bytes of memory that are held for it.
+    /// Bytes of memory that the payload holds.
     pub fn held(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// The payload is no longer needed; for [`Blocks::give`].
+    /// The memory alone, to be given to [`Blocks::give`] when the payload is no longer needed.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
@@ -255,7 +258,7 @@ impl From<Vec<u8>> for Owned {
     }
 }
 
-/// A payload on its way to JavaScript, with or without its memory.
+/// A payload on its way to JavaScript: bytes to be copied, or a buffer to be handed over.
 pub enum Payload<'a> {
     Inline(&'a [u8]),
     Owned(Owned),
@@ -276,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_used_again_by_whoever_needs_its_size() {
+    fn a_buffer_is_used_again_for_a_payload_of_its_size() {
         let blocks = Blocks::default();
         let buffer = blocks.copy(&[7; 20_000]);
         assert_eq!((buffer.len(), buffer.capacity()), (20_000, 32 << 10));
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_pool_keeps_a_bounded_number_of_bytes() {
         let blocks = Blocks::default();
         let many: Vec<_> = (0..100).map(|_| blocks.take(1 << 20)).collect();
         many.into_iter().for_each(|buffer| blocks.give(buffer));
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_advanced_over_stays_and_the_rest_is_written_again() {
+    fn only_bytes_that_were_advanced_over_are_filled() {
         let mut buffer = Buffer::default();
         buffer.extend(b"one");
         buffer.room(10)[..3].copy_from_slice(b"two");
@@ -326,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_takes_its_memory_along_and_what_is_behind_it_stays() {
+    fn a_payload_takes_its_memory_along_and_the_bytes_behind_it_stay() {
         let blocks = Blocks::default();
         let mut buffer = blocks.buffer(8);
         buffer.extend(b"abcdefgh");
@@ -338,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_finds_what_was_in_a_buffer_before() {
+    fn bytes_of_the_last_user_are_not_found_in_a_buffer() {
         let blocks = Blocks::default();
         blocks.give(vec![7; 8 << 10]);
         let mut buffer = blocks.buffer(8 << 10);

@@ -7,8 +7,8 @@ use std::any::Any;
 
 const COMMAND_HEADER: usize = 28;
 
-/// Commands as records in one arena: op, flags, slot, generation, arg, extra, inline length, each a little-endian
-/// word (op and flags share the first), then the inline payload.
+/// Commands as records in one arena: op, flags, slot, generation, arg, extra, inline length, each a
+/// little-endian word (op and flags share the first), then the inline payload.
 #[derive(Default)]
 pub struct CommandBatch {
     bytes: Vec<u8>,
@@ -17,7 +17,8 @@ pub struct CommandBatch {
     boxed: Vec<Option<Boxed>>,
 }
 
-/// A rare command, whose type the event loop knows. It travels with the others so that its place among them is its own.
+/// A rare command, whose type only the event loop knows. It travels in the batch so that it keeps its place
+/// among the other commands.
 pub type Boxed = Box<dyn Any + Send>;
 
 /// The records of a batch, one after the other.
@@ -25,7 +26,7 @@ pub struct Records<'a> {
     bytes: &'a [u8],
     owned: &'a mut [Vec<u8>],
     boxed: &'a mut [Option<Boxed>],
-    /// Of the next record.
+    /// The position of the next record.
     at: usize,
 }
 
@@ -39,12 +40,13 @@ pub struct Command<'a> {
     pub payload: &'a [u8],
     /// A large payload that follows the inline one.
     pub owned: Option<Vec<u8>>,
-    /// Of [`Op::Control`].
+    /// The rare command of an [`Op::Control`].
     pub boxed: Option<Boxed>,
 }
 
 impl Command<'_> {
-    /// The [`command_cost`] that JavaScript has counted as sent for it; 0 for commands that carry nothing for the peer.
+    /// The [`command_cost`] that JavaScript has counted as sent for it; 0 for commands that carry nothing for
+    /// the peer.
     pub fn cost(&self) -> usize {
         let inline = match self.op {
             Op::Respond | Op::Write | Op::TryEnd | Op::Finish | Op::Upgrade => {
@@ -62,7 +64,7 @@ impl Command<'_> {
 }
 
 impl CommandBatch {
-    /// A record whose payload is written through the answer, and which is one of the batch once that is finished.
+    /// Begins a record, whose payload is written through the result. Finishing that makes it one of the batch.
     pub fn record(&mut self, op: Op, flags: u32, id: ExchangeId, arg: u32, extra: u32) -> RecordWriter<'_> {
         let start = self.bytes.len();
         let words = [op as u32 | flags << 8, id.slot, id.generation, arg, extra, 0, 0];
@@ -86,7 +88,7 @@ impl CommandBatch {
         self.push(Op::Control, ExchangeId::default(), index);
     }
 
-    /// Empties the batch without carrying it out.
+    /// Empties the batch without executing it, and gives its buffers back.
     pub fn give_back(&mut self, blocks: &Blocks) {
         for buffer in self.owned.drain(..) {
             blocks.give(buffer);
@@ -100,8 +102,8 @@ impl CommandBatch {
     }
 }
 
-/// A record that is being written. Dropped before it is finished, it leaves the batch as it was: nobody can forget to
-/// take it back.
+/// A record that is being written. Dropped before it is finished, it leaves the batch as it was: nobody can
+/// forget to take it back.
 pub struct RecordWriter<'a> {
     batch: &'a mut CommandBatch,
     start: usize,
@@ -198,12 +200,13 @@ impl Batch for CommandBatch {
     }
 }
 
-/// What a connection's `sent`/`acked` counters count for a payload: its bytes and a little for the record itself.
+/// The amount that a connection's `sent` and `acked` count for a payload: its bytes and a little for the
+/// record itself.
 pub fn command_cost(payload: usize) -> usize {
     payload + 16
 }
 
-/// The parts of a response inside a command payload: status, head lines, and what is left as body.
+/// The parts of a response inside a command payload: status, head lines, and the rest as body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ResponseParts<'a> {
     pub status: &'a [u8],
@@ -234,7 +237,7 @@ pub fn begin_parts(arena: &mut Vec<u8>) -> usize {
     at
 }
 
-/// Records the length of part `index` (0 status, 1 headers), which was appended from `from` on.
+/// Writes the length of part `index` (0 status, 1 headers) into the prefix at `parts`.
 pub fn set_part(arena: &mut [u8], parts: usize, index: usize, len: usize) {
     let at = parts + index * 4;
     arena[at..at + 4].copy_from_slice(&(len as u32).to_le_bytes());

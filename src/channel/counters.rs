@@ -1,4 +1,4 @@
-//! Counts of one loop. The loop counts, JavaScript reads.
+//! Counters of one loop. The loop counts, JavaScript reads.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
@@ -8,6 +8,6 @@ pub struct Counters {
     pub failed_handshakes: AtomicU64,
     /// Bytes of all connections together that the kernel has refused and that wait in the loop.
     pub unsent: AtomicUsize,
-    /// Turns the loop has made: how often it woke, for diagnosis.
+    /// Turns of the loop, for diagnosis.
     pub turns: AtomicUsize,
 }

@@ -9,13 +9,13 @@ use super::mailbox::Batch;
 pub struct EventBatch {
     pub headers: Vec<EventHeader>,
     pub arena: Vec<u8>,
-    /// `None`: taken by whoever the event is for.
+    /// `None`: JavaScript has taken the payload.
     pub owned: Vec<Option<Owned>>,
     owned_bytes: usize,
 }
 
 impl EventBatch {
-    /// Whether it is to be handed over before more is added.
+    /// Whether the batch is to be handed over before more is added.
     pub fn is_full(&self) -> bool {
         self.arena.len() >= EVENT_ARENA_BYTES
             || self.bytes() >= EVENT_BATCH_BYTES
@@ -37,8 +37,8 @@ impl EventBatch {
         self.push_header(event, id, offset as u32, (self.arena.len() - offset) as u32);
     }
 
-    /// An event whose payload `write` appends to the arena, which is as it was where that fails, or answers that
-    /// nobody wants it. A large payload gets memory of its own.
+    /// An event whose payload `write` appends to the arena. If `write` fails, or answers that nobody wants
+    /// the event, the arena stays as it was. A large payload gets memory of its own.
     pub fn try_push_with<E>(
         &mut self,
         event: JsEvent,
@@ -59,7 +59,7 @@ impl EventBatch {
         wanted.map(drop)
     }
 
-    /// A `Dropped` event, whose payload is a range of the arena that other events have, too.
+    /// A `Dropped` event. Its payload is a range of the arena that it shares with other events.
     pub fn push_dropped(&mut self, id: ExchangeId, binary: bool, offset: usize, len: usize) {
         debug_assert!(offset < MOST_ARENA, "the queue's bound comes first");
         let offset = offset as u32 | OF_DROPPED;
@@ -69,7 +69,7 @@ impl EventBatch {
     /// An event whose payload takes its memory along.
     pub fn push_owned(&mut self, event: JsEvent, id: ExchangeId, payload: Owned) {
         let (len, offset) = (payload.bytes().len(), self.owned.len() as u32 | OWNED);
-        // All of its memory is held for it.
+        // The payload counts with all of the memory it holds.
         self.owned_bytes += payload.held();
         self.owned.push(Some(payload));
         self.push_header(event, id, offset, len as u32);

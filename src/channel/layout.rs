@@ -1,5 +1,5 @@
-//! All that crosses between the two sides, declared once: the Rust items are made of it, and the text of
-//! `lib/layout.js`, which a test compares. After a change here write that file with
+//! Everything that crosses between the two sides, declared once. A macro makes the Rust items and the text of
+//! `lib/layout.js` of it; a test compares that file. After a change here, write it with
 //! `UPDATE=1 cargo test --no-default-features layout`.
 
 mod exchange;
@@ -31,9 +31,10 @@ layout! {
     events {
         /// A request head, with the first handler that matches; payload: a request block (`request_block`).
         Request { handler: u32, flags: u32, app: u32 },
-        /// Body bytes; `flags` may have `BODY_LAST`, `remaining` is still to come, or [`UNKNOWN_LENGTH`].
+        /// Body bytes; `flags` may have `BODY_LAST`, `remaining` is the number of bytes still to come, or
+        /// [`UNKNOWN_LENGTH`].
         Data { flags: u32, remaining: u64 },
-        /// All that was accepted for this response has left; `onWritable`.
+        /// So little of the response waits to be sent (`WRITABLE_BELOW`) that it may go on; `onWritable`.
         Writable { exchange: u32 },
         /// The peer closed its sending side while a response is pending.
         PeerEnd,
@@ -46,7 +47,7 @@ layout! {
         /// The loop upgraded a connection by itself.
         Open { behaviour: u32 },
         Drain,
-        /// A publish that this socket did not get.
+        /// A publish that this WebSocket did not get.
         Dropped { binary: bool },
         /// Nothing listens and no connection is open any more.
         Quiet,
@@ -61,18 +62,18 @@ layout! {
         Warning,
         /// A handshake waits for a server name that is not known; payload: the name.
         ServerName { app: u32 },
-        /// `CloseApp` is carried out. Whatever comes of that app behind this is of connections that came
-        /// after.
+        /// `CloseApp` is executed. Events of that app behind this one belong to connections that came later.
         AppClosed { app: u32 },
-        /// The handler of a route that is no more; `stage` is one of `ForgottenStage`.
+        /// A handler whose route was replaced or removed; `stage` is one of `ForgottenStage`.
         Forgotten { handler: u32, stage: u32 },
     }
 
-    /// How far both sides have come with forgetting a handler.
+    /// How far the two sides have got with forgetting a handler.
     enum ForgottenStage: u32 = 0 {
-        /// No event that follows names it; JavaScript answers with `Forget` once it will not name it either.
+        /// No event that follows names the handler; JavaScript answers with `Forget` once its commands will
+        /// not name it either.
         Unnamed,
-        /// That has been seen, and the number may be used again.
+        /// The loop has seen `Forget`; the number may be used again.
         Free,
     }
 
@@ -84,18 +85,18 @@ layout! {
         ;
         /// The length of the body, if the request block has all of it.
         BODY_LENGTH: 16 bits,
-        /// The low bits of the exchange's number on its connection. There are never so many exchanges at once
-        /// that two of them had the same.
+        /// The low bits of the exchange's number on its connection. A connection never has so many exchanges
+        /// at once that two of them have the same.
         EXCHANGE: 7 bits,
     }
 
     /// A flag of a `Data` event.
     const BODY_LAST: u32 = 1;
 
-    /// The bytes that are still to come of a body, where nobody knows how many.
+    /// Stands for the number of bytes still to come of a body whose length is not known.
     const UNKNOWN_LENGTH: u64 = u64::MAX;
 
-    /// Answered for a match that a request does not have.
+    /// The answer for a match that a request does not have.
     const NO_MATCH: i32 = -1;
 
     /// Parts of a request line.
@@ -105,13 +106,13 @@ layout! {
         Query,
     }
 
-    /// Payloads of events from this size on move by ownership, and are memory of the loop as an ArrayBuffer:
-    /// that costs more than a copy up to here.
+    /// Payloads of events from this size on move by ownership, and JavaScript gets an ArrayBuffer over memory
+    /// of the loop. Below this size that costs more than a copy.
     const OWNED_EVENT: usize = 32 << 10;
 
     /// A command of JavaScript, most of them about one connection.
     enum Op: u8 = 1 {
-        /// A whole response; payload: [`ResponseParts`]. Flags: [`respond_flag`].
+        /// A whole response; payload: `ResponseParts`. Flags: [`respond_flag`].
         Respond,
         /// A chunk of a streamed response (the first one with its head).
         Write,
@@ -123,11 +124,11 @@ layout! {
         Resume,
         /// Close at once, without an event.
         Close,
-        /// Report `Writable` once nothing is waiting to be sent.
+        /// Report `Writable` once little waits to be sent (`WRITABLE_BELOW`).
         WantWritable,
         /// JavaScript has seen `Gone`: the slot may be used again.
         Release,
-        /// Payload: [`ResponseParts`] with key, protocol and extensions as body; `arg` = behaviour.
+        /// Payload: `ResponseParts` with key, protocol and extensions as body; `arg` = behaviour.
         Upgrade,
         /// JavaScript has seen `ServerName`: the handshake goes on.
         ServerName,
@@ -140,7 +141,7 @@ layout! {
         /// `arg` = topic.
         Unsubscribe,
         /// The WebSocket is subscribed to nothing any more: JavaScript has learnt of its end, and gives back
-        /// the numbers of topics that nobody else has.
+        /// the numbers of topics without other subscribers.
         LeaveTopics,
         /// `arg` = topic; the connection is the sender, which is left out (slot [`NOBODY`]: none).
         Publish,
@@ -152,11 +153,12 @@ layout! {
         CloseListener,
         /// `arg` = handler that no command behind this one names.
         Forget,
-        /// A rare command with more to it than fits into a record: the boxed item of the batch says which.
+        /// A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
+        /// batch.
         Control,
     }
 
-    /// The slot of nobody, for publishes without a sender; of a loop that there is not.
+    /// The slot of nobody, for publishes without a sender: its loop number does not exist.
     const NOBODY: u32 = u32::MAX;
 
     /// Flags of the commands of a response.
@@ -185,19 +187,19 @@ layout! {
     }
 
     calls {
-        /// Leaves the arguments of `lendPayload`.
+        /// Writes the arguments of `lendPayload`.
         PayloadArgs { offset: u32, length: u32 }
-        /// Leaves the arguments of `send`.
+        /// Writes the arguments of `send`.
         SendArgs { id: ExchangeId, flags: u32, limit: u32 }
-        /// Leaves the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`.
+        /// Writes the arguments of `respond` and `respondWithHead`; `op` is `Respond`, `Write` or `Finish`.
         RespondArgs { op: u32, id: ExchangeId, flags: u32, length: u64 }
     }
 
-    /// The word of the call arguments in which the answer is left. JavaScript leaves nothing there: with the
-    /// native state goes the last word in it.
+    /// The word of the call arguments in which a call leaves its answer. JavaScript never writes it: after
+    /// the end of the environment it keeps the last answer.
     const ANSWER: usize = CALL_LAYOUT_WORDS;
 
-    /// The word of the call arguments that is not 0 when JavaScript is to hear of what was dropped, before it
+    /// The word of the call arguments that is not 0 when JavaScript has to take `Dropped` events before it
     /// goes on.
     const RELIEF_DUE: usize = ANSWER + 1;
 
@@ -211,16 +213,16 @@ layout! {
         Backpressure,
         /// It is sent, and more may follow.
         Sent,
-        /// It is dropped; after the end of the environment everything is.
+        /// It is dropped, as everything is after the end of the environment.
         Dropped,
         /// It was neither text nor data.
         Neither,
     }
 
-    /// Answered instead of 0 or a length by calls that were given neither text nor data.
+    /// The answer, instead of 0 or a length, of calls that were given neither text nor data.
     const REFUSED: i32 = -1;
 
-    /// Optional events that the handlers of a `ws` route are there for.
+    /// Optional events for which a `ws` route has handlers.
     flags wants {
         MESSAGE,
         DRAIN,
@@ -236,11 +238,11 @@ layout! {
         Header,
         /// No text: the body of the request.
         Body,
-        /// Text: a key, whose decoded value is taken of the query.
+        /// Text: a key of the query, whose decoded value is inserted.
         Query,
         /// Text: the name of a header of the request.
         RequestHeader,
-        /// Text: what to send.
+        /// Text: the bytes to send.
         Text,
         /// Text: the name of a parameter of the route.
         Parameter,
@@ -262,20 +264,20 @@ pub const EVENT_WORDS: usize = EventHeader::WORDS;
 /// Words of a header that are the arguments of its event.
 pub const EVENT_ARGS: usize = 3;
 
-/// Marks an event whose payload is `owned[offset]` instead of a range of the arena.
+/// Marks an offset that is an index of the batch's `owned` payloads instead of a position in its arena.
 pub const OWNED: u32 = 1 << 31;
 
 /// Marks a request block that JavaScript had set aside (`park`).
 pub const PARKED: u32 = 1 << 30;
 
-/// Marks a payload of the `Dropped` events, which have batches of their own.
+/// Marks a payload in the arena of the `Dropped` events, which have batches of their own.
 pub const OF_DROPPED: u32 = 1 << 29;
 
-/// Offsets below this are unmarked. An arena is handed over long before it is so large, unless by one huge
-/// payload.
+/// Offsets below this have no mark in them. A batch is handed over long before its arena is that large,
+/// unless one payload alone is.
 pub(super) const MOST_ARENA: usize = 1 << 29;
 
-/// Says which layout this is; `lib/layout.js` has the same number when it is of the same build.
+/// A number that identifies the layout; `lib/layout.js` of the same build has the same.
 pub fn layout_number() -> u32 {
     javascript::number_of(&parts())
 }
@@ -287,7 +289,7 @@ mod tests {
     const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lib/layout.js");
 
     #[test]
-    fn layout_js_says_what_is_declared() {
+    fn layout_js_is_the_text_of_the_declarations() {
         let text = javascript::text(&parts());
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(PATH, &text).expect("lib/layout.js can be written");

@@ -1,11 +1,11 @@
 //! The two queues between the JavaScript thread and the loop thread.
 //!
-//! A [`Mailbox`] carries whole batches in one direction. The sender fills a batch without any lock, then hands it
-//! over under one short lock and gets an empty, already allocated one back; so neither side allocates in the steady
-//! state. It also owns the wake protocol: a receiver that is about to sleep says so, and only then does the sender
-//! have to pay for a wake (an eventfd write or a threadsafe-function call).
+//! A [`Mailbox`] carries whole batches in one direction. The sender fills a batch without any lock, then
+//! hands it over under one short lock and gets an empty, already allocated one back; so neither side
+//! allocates in the steady state. It also owns the wake protocol: a receiver that is about to sleep says so,
+//! and only then does the sender have to pay for a wake (an eventfd write or a threadsafe-function call).
 //!
-//! Knows nothing of what the batches mean, of sockets or of JavaScript.
+//! The mailbox does not know the meaning of the batches, sockets or JavaScript.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
-/// What a mailbox carries: something with a size that can be emptied and used again.
+/// A batch that a mailbox carries. It has a size, and can be emptied and used again.
 pub trait Batch: Default {
     fn is_empty(&self) -> bool;
     /// Bytes held, for the bound on what may be queued.
@@ -38,7 +38,7 @@ pub struct Mailbox<T> {
     bytes: AtomicUsize,
     /// [`Batch::items`] queued; readable without the lock.
     items: AtomicUsize,
-    /// Set by a receiver that is going to sleep, cleared by whoever wakes it.
+    /// Set by a receiver that is going to sleep, cleared by the thread that wakes it.
     asleep: AtomicBool,
 }
 
@@ -63,7 +63,8 @@ impl<T: Batch> Mailbox<T> {
         }
     }
 
-    /// Hands `batch` over and leaves an empty one in its place. True: the receiver sleeps and the caller must wake it.
+    /// Hands `batch` over and leaves an empty one in its place. True: the receiver sleeps and the caller must
+    /// wake it.
     #[must_use]
     pub fn put(&self, batch: &mut T) -> bool {
         if batch.is_empty() {
@@ -83,14 +84,15 @@ impl<T: Batch> Mailbox<T> {
     /// Whether the receiver sleeps; if so it counts as woken from here on and the caller must wake it.
     #[must_use]
     pub fn needs_wake(&self) -> bool {
-        // Pairs with the fence in `may_sleep`: either the receiver sees what was put, or we see that it sleeps.
+        // Pairs with the fence in `may_sleep`: either the receiver sees the batch, or we see that it sleeps.
         fence(Ordering::SeqCst);
         // No swap: that would write although there is nothing to change.
         let (relaxed, asleep) = (Ordering::Relaxed, &self.asleep);
         asleep.load(relaxed) && asleep.compare_exchange(true, false, relaxed, relaxed).is_ok()
     }
 
-    /// Takes the oldest batch in exchange for `used`, which is recycled. False: nothing queued, `used` is left empty.
+    /// Takes the oldest batch in exchange for `used`, which is recycled. False: nothing queued, `used` is
+    /// left empty.
     pub fn take(&self, used: &mut T) -> bool {
         used.recycle();
         if self.len.load(Ordering::Acquire) == 0 {
@@ -122,8 +124,8 @@ impl<T: Batch> Mailbox<T> {
         false
     }
 
-    /// Called by a receiver that sleeps although something is queued, which it can do nothing about yet: whatever comes next
-    /// wakes it all the same.
+    /// Called by a receiver that sleeps although something is queued, because it cannot use it yet. The next
+    /// batch wakes it all the same.
     pub fn sleep_on(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -153,16 +155,15 @@ impl<T: Batch> Mailbox<T> {
         self.items.load(Ordering::Relaxed)
     }
 
-    /// Has a sender that waits for room look at its reasons for waiting again. Called by the receiver.
-    #[cfg(not(all(test, loom)))]
+    /// Called by the receiver: makes a sender that waits for room check again whether to give up.
     pub fn nudge(&self) {
-        // With the lock, or it could fall between the sender's look and its sleep.
+        // Take the lock, or the notification could come between the sender's check and its sleep.
         let _queue = self.queue.lock();
         self.room.notify_one();
     }
 
-    /// Waits until fewer than `limit` bytes are queued or there is reason to `give_up`, at most for `longest`. Returns
-    /// whether there is room.
+    /// Waits until fewer than `limit` bytes are queued or there is reason to `give_up`, at most for
+    /// `longest`. Returns whether there is room.
     #[cfg(not(all(test, loom)))]
     pub fn wait_for_room(&self, limit: usize, longest: Duration, give_up: impl Fn() -> bool) -> bool {
         let end = Instant::now() + longest;
@@ -174,6 +175,19 @@ impl<T: Batch> Mailbox<T> {
             if self.room.wait_until(&mut queue, end).timed_out() {
                 return self.bytes() < limit;
             }
+        }
+        true
+    }
+
+    /// The same without the limit of time, which loom does not know.
+    #[cfg(all(test, loom))]
+    pub fn wait_for_room(&self, limit: usize, _: std::time::Duration, give_up: impl Fn() -> bool) -> bool {
+        let mut queue = self.queue.lock();
+        while self.bytes() >= limit {
+            if give_up() {
+                return false;
+            }
+            queue = self.room.wait(queue);
         }
         true
     }
@@ -337,8 +351,8 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// What an eventfd or a threadsafe function is to the real receivers. A wake that never comes is a deadlock,
-    /// which loom reports.
+    /// Stands for the eventfd or threadsafe function of the real receivers. A wake that never comes is a
+    /// deadlock, which loom reports.
     #[derive(Default)]
     struct Bell {
         rung: Mutex<bool>,
@@ -359,7 +373,8 @@ mod model {
         }
     }
 
-    /// Receives until `last` has come. With `restless`, wakes once for a reason of its own instead of sleeping.
+    /// Receives until `last` has come. With `restless`, wakes once for a reason of its own instead of
+    /// sleeping.
     fn receive(mailbox: &Mailbox<Vec<u32>>, bell: &Bell, last: u32, mut restless: bool) {
         let (mut batch, mut next) = (Vec::new(), 1);
         loop {

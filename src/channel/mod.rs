@@ -1,10 +1,10 @@
 //! The contract between the JavaScript thread and the loop thread: the events and commands, their layout in a
-//! batch, and the few atomics both sides read.
+//! batch, and the few atomics that both sides read.
 //!
 //! Events and commands travel as fixed-size headers beside one byte arena, so that a batch of thousands costs
 //! no allocation each. Large payloads are moved as buffers of their own. The module knows the addresses of
-//! peers, but no other module of the crate: no protocol, no socket, no JavaScript. The one type it carries
-//! without knowing it is the rare command, which is boxed.
+//! peers and, for the request block, the spans of a request's head. It knows no connection, no socket and no
+//! JavaScript. It carries the rare commands of the loop boxed, without knowing their type.
 #![forbid(unsafe_code)]
 
 mod bounds;

@@ -1,8 +1,8 @@
-//! The request block: a request as JavaScript gets it, and asks for parts of it.
+//! The request block: a request in the form in which JavaScript gets it and reads its parts.
 //!
 //! Little-endian words (the fixed ones below, then name and value spans of each header, then the matches:
 //! handler, number of parameters, their spans), then the head itself, to which all spans are relative, then
-//! the body, if it goes with it.
+//! the body, if the block has it.
 
 use crate::protocol::http::request::{HeaderSpan, RequestHead, Span};
 
@@ -23,7 +23,7 @@ const HEADER: usize = 2 * SPAN;
 /// Stands for "no query".
 const NO_SPAN: u32 = u32::MAX;
 
-/// Appends a request: `bytes` is its head; `matches` are as they are in the block.
+/// Appends a request: `bytes` is its head; `matches` have the form that the block has.
 pub fn write_request_block(
     arena: &mut Vec<u8>,
     head: &RequestHead,
@@ -51,10 +51,10 @@ pub fn write_request_block(
     arena.extend_from_slice(body);
 }
 
-/// Reads one. Whatever the bytes are, what is not there is empty.
+/// Reads a block. Parts that lie outside of its bytes are empty, so that no bytes do harm.
 pub struct RequestBlock<'a> {
     words: &'a [u8],
-    /// With the body behind it.
+    /// The head, and the body behind it.
     head: &'a [u8],
     headers: usize,
 }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read() {
+    fn a_written_block_can_be_read() {
         let text = "POST /x/p0/p1?q=1 HTTP/1.1\r\nHost: a\r\nB: c\r\n\r\n";
         // Two handlers, of which the first one has parameters.
         let matches = [7, 2, 8, 10, 11, 13, 9, 0];

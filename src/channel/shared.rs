@@ -1,4 +1,4 @@
-//! Everything the two threads share.
+//! The state that both threads share: queues, slots, buffers, flags and counters.
 
 use super::buffers::Blocks;
 use super::command::CommandBatch;
@@ -14,19 +14,23 @@ use std::time::{Duration, Instant};
 /// Everything the two threads share.
 pub struct Shared {
     pub events: Mailbox<EventBatch>,
-    /// `Dropped` events, of which JavaScript has to be able to take some while it waits for the loop to take commands.
-    /// The loop puts them before the events that follow them, and wakes JavaScript as for those.
+    /// `Dropped` events, which JavaScript has to be able to take while it waits for the loop to take
+    /// commands. The loop hands them over before the events that follow them, and wakes JavaScript as for
+    /// those.
     pub dropped: Mailbox<EventBatch>,
     pub commands: Mailbox<CommandBatch>,
     pub slots: SlotTable,
     pub blocks: Arc<Blocks>,
-    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking some.
+    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking
+    /// some.
     pub stalled: AtomicBool,
-    /// Set when the loop stopped carrying out commands because too many `Dropped` events wait; likewise.
+    /// Set when the loop stopped executing commands because too many `Dropped` events wait; JavaScript then
+    /// wakes it as well.
     pub drops_stalled: AtomicBool,
-    /// JavaScript waits for commands to be carried out and can take no events meanwhile: the loop does not stop.
+    /// JavaScript waits for the loop to execute commands and can take no events meanwhile: the loop does not
+    /// stop executing them.
     pub urgent: AtomicBool,
-    /// [`Op::Control`] records that were put and are not carried out yet.
+    /// [`Op::Control`](super::layout::Op::Control) records that were handed over and are not executed yet.
     pub controls: AtomicUsize,
     /// The environment ends: the loop returns.
     pub stop: AtomicBool,
@@ -53,9 +57,10 @@ impl Default for Shared {
     }
 }
 
-/// How many batches of commands the loop has carried out, and tried to write what they produced. The loop alone
-/// counts them. JavaScript counts those it has handed over, and waits until as many are carried out; a loop that
-/// has ended counts no further, so JavaScript looks whether the thread still runs, too.
+/// The number of batches of commands that the loop has executed and whose output it has tried to write. The
+/// loop alone counts them. JavaScript counts the batches it has handed over, and waits until the loop has
+/// executed as many. A loop that has ended counts no further, so JavaScript also checks that its thread still
+/// runs.
 #[derive(Default)]
 pub struct Settled {
     batches: AtomicUsize,

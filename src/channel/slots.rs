@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// The atomics of one connection that JavaScript reads to answer synchronously.
 ///
-/// They belong to a generation, not to the slot: whoever asks names the one it means, and gets nothing of a later
-/// user's. Only the loop writes.
+/// They belong to a generation, not to the slot: a reader names the generation it means, and gets nothing of
+/// a later one. Only the loop writes.
 pub struct SlotState {
-    /// Of the connection that the rest is about; [`BETWEEN`] while the loop makes place for another.
+    /// The generation of the connection that the other fields are about; [`BETWEEN`] while the loop changes
+    /// them to those of another.
     generation: AtomicU32,
     backlog: AtomicUsize,
     acked: AtomicUsize,
@@ -17,7 +18,7 @@ pub struct SlotState {
     proxied: AddressCell,
 }
 
-/// No connection has this generation, which is of 31 bits.
+/// No connection has this generation: theirs have 31 bits.
 const BETWEEN: u32 = u32::MAX;
 
 impl Default for SlotState {
@@ -37,15 +38,17 @@ impl Default for SlotState {
 pub struct Account {
     /// Bytes the kernel has refused so far and that wait in the loop.
     pub backlog: usize,
-    /// [`command_cost`] of all the commands of this connection that the loop has carried out or dropped, wrapping.
+    /// [`command_cost`](super::command_cost) of all commands of this connection that the loop has executed or
+    /// dropped, wrapping.
     pub acked: usize,
 }
 
 impl SlotState {
-    /// The slot has another connection: its account begins at nothing.
+    /// The slot gets another connection, whose account begins at 0.
     pub fn begin(&self, generation: u32, peer: Option<SocketAddr>) {
         self.generation.store(BETWEEN, Ordering::Relaxed);
-        // Pairs with the fence in `read`: who sees anything that follows sees that it is not the earlier user's.
+        // Pairs with the fence in `read`: a reader that sees any store below also sees that the generation
+        // has changed.
         fence(Ordering::Release);
         self.backlog.store(0, Ordering::Relaxed);
         self.acked.store(0, Ordering::Relaxed);
@@ -62,7 +65,7 @@ impl SlotState {
         self.acked.fetch_add(cost, Ordering::Release);
     }
 
-    /// From a PROXY protocol header.
+    /// The address of the client that a PROXY protocol header names.
     pub fn set_proxied(&self, address: Option<SocketAddr>) {
         self.proxied.store(address);
     }
@@ -70,7 +73,7 @@ impl SlotState {
     /// `None`: the slot has another connection by now.
     pub fn account(&self, generation: u32) -> Option<Account> {
         self.read(generation, |state| {
-            // In this order: the loop tells of a backlog before it tells that the bytes have arrived.
+            // Read `acked` first: the loop publishes a backlog before it acknowledges the bytes.
             let acked = state.acked.load(Ordering::Acquire);
             Account { acked, backlog: state.backlog.load(Ordering::SeqCst) }
         })
@@ -127,7 +130,8 @@ impl AddressCell {
     }
 }
 
-/// Appends an address for JavaScript: the number of its bytes (0: none), those, and the port in two more, low byte first.
+/// Appends an address for JavaScript: the number of its bytes (0: none), those, and the port in two more, low
+/// byte first.
 pub fn write_address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
     match address.map(|address| address.ip()) {
         None => out.push(0),
@@ -147,10 +151,10 @@ pub fn write_address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
 
 const SLOTS_PER_CHUNK: usize = 1024;
 const CHUNKS: usize = 4096;
-/// Most connections one loop can hold.
+/// The largest number of connections of one loop.
 pub const MAX_CONNECTIONS: usize = SLOTS_PER_CHUNK * CHUNKS;
 
-/// The slot states of one loop; grows by chunks and never moves one.
+/// The slot states of one loop. The table grows by chunks and never moves one.
 pub struct SlotTable {
     chunks: Box<[OnceLock<Box<[SlotState]>>]>,
 }
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_slot_is_said_of_one_connection() {
+    fn the_state_of_a_slot_belongs_to_one_connection() {
         let (state, peer) = (SlotState::default(), "127.0.0.1:80".parse().ok());
         assert_eq!((state.account(0), state.peer(0)), (None, None));
         state.begin(7, peer);

@@ -1,4 +1,5 @@
-//! Accepting: bursts, rests when the process has no descriptor left, and the hand-over to child apps.
+//! Accepts connections in bursts, pauses when the process has no file descriptor left, and hands connections
+//! over to child apps.
 
 use super::app::App;
 use super::connection::Connection;
@@ -10,7 +11,7 @@ use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
 use std::io;
 use std::time::Duration;
 
-/// An environment has one loop.
+/// The number of this loop: an environment has one.
 const LOOP_NUMBER: u32 = 0;
 
 impl EventLoop {
@@ -19,7 +20,8 @@ impl EventLoop {
             let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
             match listening.socket.accept() {
                 Ok((stream, peer)) => {
-                    // The shortage is over, and may be warned of again, when nobody waits any more.
+                    // A descriptor is free again: the next pause is the shortest. The shortage is over, and
+                    // may be warned of again, once no connection waits.
                     listening.rest = listening.rest.map(|(until, _)| (until, Duration::ZERO));
                     let app = listening.app;
                     self.hand_out(stream, peer, app);
@@ -32,13 +34,13 @@ impl EventLoop {
                 Err(error) => return self.rest(index, &error),
             }
         }
-        // Once, though the poll may report it again before the next turn.
+        // The poll may report the listener again before the next turn; list it once.
         if !self.accepting.contains(&index) {
             self.accepting.push(index);
         }
     }
 
-    /// No file descriptor or memory for another connection: try again a little later, longer each time.
+    /// There is no file descriptor or memory for another connection: the listener rests, longer each time.
     pub(super) fn rest(&mut self, index: usize, error: &io::Error) {
         let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
         let pause = match listening.rest {
@@ -52,7 +54,7 @@ impl EventLoop {
         listening.rest = Some((std::time::Instant::now() + pause, pause));
     }
 
-    /// To the next child app, or to the accepting app itself when it has none that lives.
+    /// Hands a connection to the next child app, or to the accepting app itself if no child app is alive.
     pub(super) fn hand_out(&mut self, mut stream: Stream, peer: Option<std::net::SocketAddr>, app: u32) {
         while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(App::next_child) {
             let home = Some((self.myself.clone(), app));

@@ -1,12 +1,12 @@
-//! Debug builds assert at the end of every turn that whatever is counted is there, and that it is counted once.
+//! Debug builds assert at the end of every turn that everything that is counted exists and is counted once.
 
 use super::connection::Connection;
 use super::turn::EventLoop;
 use std::sync::atomic::Ordering;
 
-/// With more connections than this not every turn is looked at.
+/// With more slots than this, only some turns are checked.
 const EACH_TURN: usize = 256;
-/// Turns of which one is looked at then.
+/// One of so many turns is checked then.
 const TURNS: usize = 64;
 
 impl EventLoop {

@@ -9,9 +9,9 @@ use crate::routing::router::Router;
 #[derive(Default)]
 pub struct App {
     pub router: Router,
-    /// Tell JavaScript about every connection (`filter`).
+    /// The app has a `filter` handler: JavaScript is told of every connection.
     pub filter: bool,
-    /// Of an SSLApp.
+    /// The server names of an SSLApp.
     pub names: Option<tls::Names>,
     pub timeouts: Timeouts,
     /// Descriptors of the child apps that accepted connections go to in turn.
@@ -48,7 +48,7 @@ impl App {
 pub struct Timeouts {
     /// For the first request, an incomplete one, and each window of a body.
     pub idle: Tick,
-    /// After a response: for the next request, and for a peer that takes no bytes.
+    /// After a response: for the next request. While sending: for a peer that takes no bytes.
     pub response: Tick,
 }
 

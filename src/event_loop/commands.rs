@@ -1,4 +1,4 @@
-//! Carrying out what JavaScript sent: the rare commands of the channel and the records of the batches.
+//! Executes the commands of JavaScript: the records of the batches, and the rare commands in them.
 
 use super::app;
 use super::connection::publication::Publication;
@@ -16,20 +16,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long one turn goes on carrying out commands while sockets wait to be read, accepted, written and timed.
+/// How long one turn executes commands while sockets wait to be read, accepted, written and timed.
 const TIME_FOR_COMMANDS: Duration = Duration::from_millis(10);
 /// Commands between two looks at the clock; a publish counts as one for each subscriber.
 const COMMANDS_PER_LOOK: usize = 64;
 
-/// Bytes of a payload that weigh as much as another command: to compress them takes far longer than to look at one.
+/// So many bytes of a payload weigh as much as another command, since compressing them takes far longer than
+/// reading a record.
 const BYTES_PER_WEIGHT: usize = 256;
 
-/// Bytes that publishes may copy for all their subscribers together before they are written.
+/// The loop writes once publishes have copied so many bytes for all their subscribers.
 const PILE: usize = 8 << 20;
 
-/// The share of the waiting commands that a turn may carry out.
+/// The share of the waiting commands that a turn may execute.
 struct Budget {
-    /// Batches that were there when it began: JavaScript may add to them as fast as they are carried out.
+    /// The batches that waited when the turn began: JavaScript may add to them as fast as the loop executes
+    /// them.
     batches: usize,
     until: Instant,
     since_look: usize,
@@ -48,7 +50,7 @@ impl Budget {
 }
 
 impl EventLoop {
-    /// Carries out the commands that are there now, as far as a turn's time goes; the next one goes on.
+    /// Executes the commands that wait now, for as long as a turn may; the next turn goes on with the rest.
     pub(super) fn execute_commands(&mut self) {
         let mut budget = Budget {
             batches: self.ctx.shared.commands.len(),
@@ -64,8 +66,8 @@ impl EventLoop {
         }
     }
 
-    /// Whether no more commands may be carried out before JavaScript has heard of what was dropped. It may be waiting for
-    /// room for more commands, and is told.
+    /// Whether no more commands may be executed before JavaScript has taken `Dropped` events. JavaScript may
+    /// be waiting for room for more commands, so it is notified.
     fn waits_for_javascript(&mut self) -> bool {
         let waits = self.ctx.too_many_dropped();
         if waits {
@@ -85,13 +87,14 @@ impl EventLoop {
         taken
     }
 
-    /// Where to go on, if not at the end.
+    /// The position to go on at; `None` if the batch is finished.
     fn execute_batch(&mut self, budget: &mut Budget) -> Option<usize> {
         let mut batch = std::mem::take(&mut self.commands);
         let mut records = batch.records(self.resume_at.unwrap_or_default());
         for command in records.by_ref() {
             let weight = self.execute(command);
-            // Rare commands come before the clients that are waiting for what they bring.
+            // While a rare command waits, the turn goes on: clients may be waiting for the route or listener
+            // it brings.
             if budget.is_spent(weight) && self.ctx.shared.controls.load(Ordering::Relaxed) == 0 {
                 break;
             }
@@ -104,7 +107,7 @@ impl EventLoop {
         rest
     }
 
-    /// Connections from other loops.
+    /// Adopts connections that other loops accepted.
     pub(super) fn execute_inbox(&mut self) {
         while let Ok(control) = self.inbox.try_recv() {
             self.execute_control(control);
@@ -176,7 +179,8 @@ impl EventLoop {
         }
     }
 
-    /// Handlers that are replaced or removed by it are not named in any event from here on, and JavaScript is told so.
+    /// Changes routes. From here on no event names a handler that was replaced or removed, and JavaScript is
+    /// told so.
     fn change_routes(
         &mut self,
         app: u32,
@@ -215,7 +219,7 @@ impl EventLoop {
         self.quiet = false;
     }
 
-    /// Returns what it weighs in the turn's budget.
+    /// Executes a command; returns its weight in the turn's budget.
     fn execute(&mut self, command: Command<'_>) -> usize {
         match command.op {
             Op::Publish => return self.publish(command),
@@ -242,8 +246,8 @@ impl EventLoop {
         weight
     }
 
-    /// A command for a connection that is gone: JavaScript has counted its bytes, so they count as seen, if anybody may
-    /// still ask. An account of an earlier user of the slot is asked for by nobody.
+    /// Acknowledges a command for a connection that is gone, since JavaScript has counted its bytes as sent
+    /// and may still ask for the account. Nobody asks for the account of an earlier user of the slot.
     fn settle_dropped(&self, id: ExchangeId, cost: usize) {
         if cost != 0 && self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
         {
@@ -251,14 +255,15 @@ impl EventLoop {
         }
     }
 
-    /// Goes to every subscriber but the sender; each distinct frame is built once.
+    /// Delivers a publish to every subscriber but the sender; each distinct frame is built once.
     fn publish(&mut self, command: Command<'_>) -> usize {
         let payload = command.owned.as_deref().unwrap_or(command.payload);
         let flag = |flag: u32| command.flags & flag != 0;
         let sender = connection_at(&mut self.slots, command.id.slot as usize)
             .filter(|connection| connection.id() == command.id)
             .map(|connection| connection.id().slot);
-        // As they are now: those that are closed on the way leave the topic, and no slot gets another user in this turn.
+        // A copy of the list, since subscribers that are closed during the walk leave the topic. Their slots
+        // get no other user in this turn.
         let mut subscribers = std::mem::take(&mut self.ctx.subscribers);
         self.ctx.topics.list(command.arg, &mut subscribers);
         let (binary, compress) = (flag(send_flag::BINARY), flag(send_flag::COMPRESS));
@@ -269,7 +274,8 @@ impl EventLoop {
                 connection.deliver(ctx, &mut publication);
             }
             if self.ctx.piled_up >= PILE {
-                // The kernel takes most of it now: it need not wait in memory for the end of the turn.
+                // The kernel takes most of these bytes now, so they do not wait in memory for the end of the
+                // turn.
                 self.flush();
             }
         }
@@ -279,7 +285,7 @@ impl EventLoop {
         weight
     }
 
-    /// JavaScript has run the handlers of all its objects; what remains is to close the sockets.
+    /// Closes the listeners and sockets of an app, after JavaScript has run the handlers of all its objects.
     pub(super) fn close_app(&mut self, app: u32) {
         self.close_listeners(|listening| listening.app == app);
         let EventLoop { slots, ctx, .. } = self;

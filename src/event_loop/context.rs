@@ -1,5 +1,5 @@
-//! What connections use but do not own: the events being collected, the apps, topics, timers and spare buffers of
-//! one loop.
+//! The context: everything of a loop that connections use but do not own. It has the events being collected,
+//! the apps, topics, timers and spare buffers.
 
 use super::app::{App, Behaviour, Timeouts};
 use super::connection::compression::Codecs;
@@ -51,9 +51,10 @@ pub struct Context {
     pub connections: usize,
     /// Bytes of bodies that declared answers wait for.
     pub collected: Rc<Cell<usize>>,
-    /// The last tick in which JavaScript was so far behind that nothing could be read.
+    /// The last tick in which JavaScript was so far behind that the loop did not read.
     last_overload: Cell<Tick>,
-    /// What was done last took long (a signature, a key exchange): others should not wait for the end of the turn.
+    /// The last step took long (a signature, a key exchange): the loop should write before it goes on, since
+    /// other peers are waiting.
     pub flush_soon: bool,
     pub tls: Scratch,
     pub(super) clock: Clock,
@@ -120,7 +121,7 @@ impl Context {
         });
     }
 
-    /// Whether JavaScript is so far behind that nothing more may be read.
+    /// Whether JavaScript is so far behind that the loop may not read any more.
     pub fn overloaded(&self) -> bool {
         let overloaded = is_stalled(&self.shared.stalled, || {
             let waiting = &self.shared.events;
@@ -133,12 +134,13 @@ impl Context {
         overloaded
     }
 
-    /// Whether there was a time in the last `seconds` in which nothing could be read.
+    /// Whether the loop could not read for some time in the last `seconds`.
     pub fn was_overloaded(&self, seconds: Tick) -> bool {
         self.overloaded() || self.last_overload.get() != 0 && self.last_overload.get() + seconds >= self.now()
     }
 
-    /// Whether JavaScript has so many messages to hear of that were dropped that none may be dropped before it does.
+    /// Whether so many `Dropped` events wait for JavaScript that no more messages may be dropped before it
+    /// has taken some.
     pub fn too_many_dropped(&self) -> bool {
         is_stalled(&self.shared.drops_stalled, || {
             let waiting = &self.shared.dropped;
@@ -158,7 +160,7 @@ impl Context {
         self.programs[handler] = Some(Arc::new(program));
     }
 
-    /// The program that answers for a handler, if JavaScript does not.
+    /// The program that answers in place of a handler of JavaScript, if there is one.
     pub fn program(&self, handler: u32) -> Option<Arc<Program>> {
         self.programs.get(handler as usize)?.clone()
     }
@@ -193,7 +195,7 @@ impl Context {
     }
 }
 
-/// Whether there is too much of something for JavaScript. If so, `flag` asks to be woken when it has taken some.
+/// Whether too much waits for JavaScript. If so, `flag` asks it to wake the loop once it has taken some.
 fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
     if !too_much() {
         return false;
@@ -204,10 +206,11 @@ fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
     too_much()
 }
 
-/// Ticks of the loop's own time, and the date they belong to.
+/// The loop's own time, counted in ticks, and the date for responses.
 ///
-/// The loop's time is that in which it could see what peers do: when a turn comes late, because the one before took long or
-/// the process was stopped, one tick passes however long that was. Deadlines move with it.
+/// This time counts only while the loop could see the peers' bytes: if a turn comes late, because the one
+/// before took long or the process was stopped, one tick passes, however late the turn is. Deadlines are
+/// ticks of this time.
 pub(super) struct Clock {
     tick_began: Instant,
     now: Tick,
@@ -225,7 +228,7 @@ impl Clock {
         self.pass(self.tick_began.elapsed())
     }
 
-    /// So much time has passed since the tick began. True: another one has.
+    /// `elapsed` has passed since the tick began. True: a new tick begins.
     pub(super) fn pass(&mut self, elapsed: Duration) -> bool {
         if elapsed < TICK {
             return false;

@@ -1,4 +1,4 @@
-//! Rare commands, and the way to another loop.
+//! Rare commands, and the handle by which other loops hand connections over.
 
 use super::app::{Behaviour, Timeouts};
 use super::net::listener::Bound;
@@ -12,12 +12,12 @@ use mio::Waker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Rare commands, which carry what does not fit into a record.
+/// Rare commands, whose contents do not fit into a record.
 pub enum Control {
     AddApp {
         app: u32,
     },
-    /// Makes an app an SSLApp, with the certificate for clients that ask for no name we know.
+    /// Makes an app an SSLApp, with the certificate for clients that ask for no known server name.
     Secure {
         app: u32,
         settings: Option<Arc<tls::Settings>>,
@@ -28,7 +28,7 @@ pub enum Control {
     },
     Route {
         app: u32,
-        /// The server name whose router it belongs to.
+        /// The server name to whose router the route belongs.
         domain: Option<String>,
         method: Method,
         pattern: Vec<u8>,
@@ -68,7 +68,8 @@ pub enum Control {
         app: u32,
         descriptor: u64,
     },
-    /// A connection another loop accepted for `app`. `home`: the app that accepted it and gets it back from a loop that ends.
+    /// A connection another loop accepted for `app`. `home`: the app that accepted it. A loop that ends gives
+    /// the connection back to it.
     Adopt {
         app: u32,
         stream: socket::Stream,
@@ -89,7 +90,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Gives the command back when the loop is over.
+    /// Gives the command back if the loop has ended.
     pub(super) fn control(&self, control: Control) -> Result<(), Control> {
         if self.shared.stop.load(Ordering::SeqCst) {
             return Err(control);

@@ -47,7 +47,7 @@ impl Loop {
         Ok(Loop { shared, control, waker, wake_js: ring, thread: Some(thread) })
     }
 
-    /// Sends a rare command by itself: behind all batches that were handed over before.
+    /// Sends a rare command in a batch of its own, behind all batches that were handed over before.
     pub fn control(&self, control: Control) {
         let mut batch = CommandBatch::default();
         self.push_control(&mut batch, control);
@@ -70,7 +70,8 @@ impl Loop {
         }
     }
 
-    /// Nobody takes commands any more: neither these nor those that wait. Their buffers are used for something else.
+    /// Empties this batch and those that wait, since a loop that has ended takes none of them. Their buffers
+    /// go back to the pool.
     fn forget_commands(&self, batch: &mut CommandBatch) {
         loop {
             batch.give_back(&self.shared.blocks);
@@ -81,7 +82,7 @@ impl Loop {
     }
 
     pub fn wake(&self) {
-        // An eventfd write fails only when the loop's poll is gone, and then nobody sleeps on it.
+        // An eventfd write fails only when the loop's poll is gone, and then no thread sleeps in it.
         let _ = self.waker.wake();
     }
 
@@ -111,7 +112,7 @@ impl Drop for Loop {
     }
 }
 
-/// The last thing a loop does after a panic: JavaScript throws it as an uncaught exception.
+/// Tells JavaScript of a panic, which it throws as an uncaught exception. The loop does nothing after this.
 fn report_panic(shared: &Shared, wake_js: &dyn WakeJs, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text =

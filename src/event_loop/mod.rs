@@ -1,7 +1,8 @@
-//! The loop thread: polls the sockets, carries out commands, reports events. Knows protocols, nothing of JavaScript.
+//! The loop thread: polls the sockets, executes commands, reports events. It knows the protocols, but no
+//! JavaScript.
 //!
-//! One turn: read what is ready, hand the events over (waking JavaScript if it sleeps), carry out the commands that
-//! arrived, write what they produced, sleep until something happens.
+//! One turn: read the sockets that are ready, hand the events over (waking JavaScript if it sleeps), execute
+//! the commands that arrived, write what they produced, sleep until something happens.
 #![deny(unsafe_code)]
 
 mod accept;

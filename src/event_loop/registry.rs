@@ -29,8 +29,9 @@ pub fn descriptor(remote: Remote, app: u32) -> u64 {
     descriptor
 }
 
-/// Sends a command to the loop of an app, which gets the app's number. Gives it back once that loop has
-/// stopped: one that stops is forgotten first, so that it finds whatever was sent to it before.
+/// Sends a command to the loop of an app, which gets the app's number. Gives the command back if that loop
+/// has stopped. The registry forgets a loop before it stops, so a loop still finds every command that was
+/// sent to it.
 pub(super) fn hand_over(descriptor: u64, command: impl FnOnce(u32) -> Control) -> Result<(), Control> {
     let registry = REGISTRY.lock();
     match registry.apps.get(&descriptor) {

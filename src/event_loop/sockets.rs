@@ -7,14 +7,14 @@ use super::turn::*;
 use mio::event::Event;
 use std::io::IoSlice;
 
-/// Bytes to be sealed above which a connection writes alone: those of many would not stay in the processor's cache
-/// until they are sent.
+/// A connection with more plain bytes to encrypt than this writes alone: the records of many such connections
+/// would not stay in the processor's cache until they are sent.
 const SEALED_AT_ONCE: usize = 8 << 10;
 /// Capacity the buffer of records keeps.
 const KEPT_RECORDS: usize = 1 << 20;
 
 impl EventLoop {
-    /// Reads from those of the next connections that never have much to say.
+    /// Reads ahead from those of the next connections whose reads are likely to be short.
     pub(super) fn read_ahead<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         let EventLoop { slots, ctx, batch, .. } = self;
         if !batch.may_read_ahead() || !ctx.ready.is_empty() || ctx.overloaded() {
@@ -45,7 +45,7 @@ impl EventLoop {
             }
         }
         dirty.clear();
-        // Connections marked meanwhile (over their write budget) are for the next turn.
+        // Connections that were marked meanwhile (over their write budget) are written in the next turn.
         if self.ctx.dirty.is_empty() {
             self.ctx.dirty = dirty;
         }

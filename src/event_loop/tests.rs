@@ -1,4 +1,5 @@
-//! The loop over loopback, without Node: what JavaScript would take and send is taken and sent by a harness.
+//! Tests of the loop over loopback, without Node: a harness takes events and sends commands in place of
+//! JavaScript.
 
 mod harness;
 mod http;

@@ -1,13 +1,14 @@
-//! Deadlines in ticks of one second: a wheel of buckets, looked at once a tick.
+//! Deadlines in ticks of one second: a wheel of buckets, of which one is checked each tick.
 //!
-//! A deadline that moves away (every request, every message) costs nothing here: the entry stays where it is, and
-//! when its bucket comes up the connection says what its deadline is by then. Time is passed in; entries are named by
-//! a number whose meaning is the caller's.
+//! A deadline that moves away (every request, every message) costs nothing here: the entry stays where it is,
+//! and when its bucket comes up the connection says what its deadline is by then. The caller passes the time
+//! in, and knows the meaning of the numbers that name the entries.
 
-/// Seconds since the loop started.
+/// A point or a span of the loop's own time, in ticks of a second from the loop's start. A late turn is one
+/// tick, however late (`Clock`).
 pub type Tick = u32;
 
-/// One more than the longest distance an entry waits before it is looked at again.
+/// One more than the longest time, in ticks, before an entry comes up.
 const BUCKETS: usize = 128;
 
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Default for Wheel {
 }
 
 impl Wheel {
-    /// The tick at which `entry` will be looked at: its deadline, or earlier when that is far away.
+    /// Inserts an entry; returns the tick at which it comes up: its deadline, or earlier if that is far away.
     pub fn insert(&mut self, deadline: Tick, entry: u64) -> Tick {
         let at = deadline.clamp(self.now + 1, self.now + BUCKETS as u32 - 1);
         self.buckets[at as usize % BUCKETS].push(entry);

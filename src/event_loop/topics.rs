@@ -1,15 +1,17 @@
-//! Who gets a publish: topic number to subscribed connections.
+//! The subscribers of each topic: a table from topic numbers to the slots of subscribed connections.
 //!
-//! Owned by the loop thread and changed by commands in the order of the JavaScript calls, so that "publish, then
-//! unsubscribe" still delivers. Topic names and the counts that are answered synchronously live in JavaScript; the
-//! numbers come from there and are reused once a topic has no subscriber.
+//! Owned by the loop thread and changed by commands in the order of the JavaScript calls, so that "publish,
+//! then unsubscribe" still delivers. Topic names and the counts that are answered synchronously live in
+//! JavaScript; JavaScript hands the numbers out, and uses one again once its topic has no subscriber there.
+//! Before it forgets a subscriber it tells the loop (`Unsubscribe`, `LeaveTopics`), so a number never brings
+//! an old subscriber along.
 #![forbid(unsafe_code)]
 
 use indexmap::IndexSet;
 use smallvec::SmallVec;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Slots are dense numbers: one multiplication spreads them well enough.
+/// Slots and topics are dense numbers: one multiplication spreads them well enough.
 #[derive(Clone, Debug, Default)]
 pub struct SlotHasher(u64);
 
@@ -34,7 +36,7 @@ pub struct Topics {
     topics: Vec<Subscribers>,
 }
 
-/// Topic numbers JavaScript may use; it hands out the smallest free one, so this is only a bound against nonsense.
+/// The bound of topic numbers. JavaScript hands out the smallest free one, so only nonsense exceeds it.
 const MAX_TOPICS: usize = 1 << 26;
 
 impl Topics {
@@ -65,7 +67,8 @@ impl Topics {
         self.topics.iter().map(Subscribers::len).sum()
     }
 
-    /// Puts the subscribers of a topic into `list`, for a walk on which some may leave.
+    /// Copies the subscribers of a topic into `list`. A walk over the copy is not disturbed when some of them
+    /// leave.
     pub fn list(&self, topic: u32, list: &mut Vec<u32>) {
         list.clear();
         if let Some(subscribers) = self.topics.get(topic as usize) {
@@ -74,7 +77,7 @@ impl Topics {
     }
 }
 
-/// Topics of one connection up to which looking through them is as fast as a table.
+/// Up to so many topics of one connection, a linear search is as fast as a table.
 const FEW: usize = 16;
 
 /// The topics of one connection. Most have one or two, some a hundred thousand.
@@ -91,7 +94,7 @@ impl Default for Subscriptions {
 }
 
 impl Subscriptions {
-    /// The caller knows that the topic is not among them.
+    /// Adds a topic, which the caller knows is not among them.
     pub fn add(&mut self, topic: u32) {
         match self {
             Subscriptions::Few(topics) if topics.len() < FEW => topics.push(topic),
@@ -129,7 +132,7 @@ impl Subscriptions {
         self.len() == 0
     }
 
-    /// All of them, after which there is none.
+    /// Takes all topics out.
     pub fn take(&mut self) -> impl Iterator<Item = u32> + use<> {
         let (few, many) = match std::mem::take(self) {
             Subscriptions::Few(topics) => (Some(topics), None),

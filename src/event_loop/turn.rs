@@ -1,4 +1,4 @@
-//! The turn of the loop: what is read, carried out and written, and in which order.
+//! The turn of the loop: the order in which it reads, executes commands and writes.
 
 use super::connection::transport::READ_AHEAD;
 use super::connection::{Connection, Readiness};
@@ -19,19 +19,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(super) const WAKER: Token = Token(0);
-/// Events taken from the kernel in one poll. The tests of the loop have more connections than that.
+/// The most events that one poll takes from the kernel; few in tests, so that they have more busy connections
+/// than that.
 pub(super) const EVENTS_PER_POLL: usize = if cfg!(test) { 8 } else { 1024 };
 /// Connections accepted from one listener in one turn.
 pub(super) const ACCEPTS_PER_TURN: usize = 256;
-/// What one read may bring; connections keep no buffer of their own. Larger ones fall out of the processor's cache
-/// before JavaScript has seen them.
+/// The size of the loop's one read buffer; connections have none of their own. The bytes of larger reads
+/// would fall out of the processor's cache before JavaScript has seen them.
 pub(super) const READ_BUFFER: usize = 128 << 10;
-/// How long a listener rests after the process ran out of file descriptors, at first and at most.
+/// The shortest and the longest pause of a listener after the process ran out of file descriptors.
 pub(super) const ACCEPT_BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 pub(super) struct EventLoop {
     pub(super) poll: Poll,
-    /// As the loops see it that get connections from this one.
+    /// This loop, in the form that other loops get with a connection, so that they can give it back.
     pub(super) myself: Remote,
     /// Connections that other loops accepted for apps of this one.
     pub(super) inbox: Receiver<Control>,
@@ -44,20 +45,20 @@ pub(super) struct EventLoop {
     pub(super) accepting: Vec<usize>,
     pub(super) read_buffer: Buffer,
     pub(super) commands: CommandBatch,
-    /// Where in `commands` to go on: the last turn had no time for all of them.
+    /// The position in `commands` to go on at, if the last turn had no time for all of them.
     pub(super) resume_at: Option<usize>,
     pub(super) batch: SocketBatch,
     pub(super) writes: Writes,
-    /// Batches of commands carried out, wrapping.
+    /// Batches of commands executed, wrapping.
     pub(super) batches: usize,
-    /// A tick has begun whose deadlines have not been looked at.
+    /// A tick has begun, and its deadlines have not been checked yet.
     pub(super) tick_due: bool,
-    /// Events of sockets since then.
+    /// Events that polls have reported since then.
     pub(super) reported_since_due: usize,
     pub(super) quiet: bool,
 }
 
-/// A place for a connection; the generation counts its users.
+/// A place for a connection; the generation counts the connections it has had.
 pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) connection: Option<Box<Connection>>,
@@ -112,8 +113,8 @@ impl EventLoop {
         loop {
             let timeout = self.sleep_for();
             match self.poll.poll(&mut events, timeout) {
-                // Nothing was reported, and time may have passed, as where the process was stopped: what peers have sent
-                // meanwhile comes before what they have not.
+                // The poll reported nothing, though much time may have passed (the process may have been
+                // stopped). Poll again before looking at deadlines: peers may have sent something meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => panic!("poll failed: {error}"),
                 Ok(()) => {}
@@ -123,7 +124,8 @@ impl EventLoop {
                 return;
             }
             self.tick_due |= self.ctx.update_clock();
-            // Routes and child apps that were added before a client came are there when it is seen to.
+            // Routes and child apps that were added before a client connected must be there before it is
+            // served.
             if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
                 self.execute_commands();
             }
@@ -134,11 +136,12 @@ impl EventLoop {
                 }
                 self.dispatch(event);
                 if self.ctx.events.is_full() {
-                    // What JavaScript answers while this goes on leaves before the next is read over it in the caches.
+                    // Write JavaScript's answers now: reading more would evict them from the CPU cache.
                     self.exchange_batches();
                 }
                 if std::mem::take(&mut self.ctx.flush_soon) {
-                    // Or the peers of a burst of handshakes would idle until our half of the last one is done.
+                    // Write now: otherwise all peers of a burst of handshakes would wait until the last of
+                    // them is computed.
                     self.flush();
                 }
             }
@@ -158,7 +161,8 @@ impl EventLoop {
         let ready = !self.ctx.ready.is_empty() && !self.ctx.overloaded();
         let busy = ready || !self.ctx.dirty.is_empty() || !self.accepting.is_empty() || self.tick_due;
         let commands = !self.ctx.shared.commands.may_sleep() || self.resume_at.is_some();
-        // Commands that wait for JavaScript to hear of drops are no reason to stay awake: it will wake us.
+        // Do not stay awake for commands that may be executed only after JavaScript has taken `Dropped`
+        // events: JavaScript will wake the loop.
         let may_execute = commands && !self.ctx.too_many_dropped();
         if commands {
             self.ctx.shared.commands.sleep_on();
@@ -194,7 +198,7 @@ impl EventLoop {
         }
     }
 
-    /// What was left over from the last turn: sockets with more to read, listeners with more to accept.
+    /// Goes on with the rest of the last turn: sockets with more to read, listeners with more to accept.
     pub(super) fn catch_up(&mut self) {
         let mut ready = std::mem::take(&mut self.ctx.ready);
         let mut driven = 0;
@@ -208,7 +212,7 @@ impl EventLoop {
             }
             driven += 1;
         }
-        // Who has had no turn comes before those that want another.
+        // Connections that had no turn yet come before those that want another one.
         if driven < ready.len() {
             ready.drain(..driven);
             ready.append(&mut self.ctx.ready);
@@ -229,10 +233,12 @@ impl EventLoop {
 
     // ---- ends of a turn
 
-    /// Deadlines come behind the bytes that were there when the tick began. `reported`: events of this turn's poll. All have
-    /// been seen if it had room for more, or once as many were reported as there are sockets, since the kernel reports each
-    /// that is ready once before it reports any again: more connections than fit into a poll that always have something
-    /// to say must not keep the others' deadlines from being looked at.
+    /// Looks at deadlines once the bytes that were there when the tick began have been read. `reported`:
+    /// events of this turn's poll. All sockets that were ready have been reported if the poll had room for
+    /// more events, or once it has reported as many events as there are sockets, since the kernel reports
+    /// each ready socket once before it reports any again. The second case matters when more connections than
+    /// fit into one poll are always ready: they must not keep the deadlines of the others from being looked
+    /// at.
     pub(super) fn tick_when_seen(&mut self, reported: usize) {
         self.reported_since_due = if self.tick_due { self.reported_since_due + reported } else { 0 };
         let sockets = self.ctx.connections + self.listeners.len() + 1;
@@ -257,15 +263,15 @@ impl EventLoop {
         }
     }
 
-    /// Events to JavaScript, its commands to the sockets.
+    /// Hands the events to JavaScript, executes its commands and writes to the sockets.
     pub(super) fn exchange_batches(&mut self) {
         self.publish_events();
         self.execute_commands();
         self.flush();
     }
 
-    /// Frees the slots of connections that are over. Only at the end of a turn: what the kernel has told of a connection that
-    /// ends within one must not be taken for news of the next in its place.
+    /// Frees the slots of connections that are over. Called only at the end of a turn: events that the poll
+    /// reported for a connection must not be taken for those of the next connection in its slot.
     pub(super) fn reap(&mut self) {
         while let Some(slot) = self.ctx.reap.pop() {
             let place = &mut self.slots[slot as usize];
@@ -284,8 +290,8 @@ impl EventLoop {
         let Context { shared, events, dropped, .. } = &mut self.ctx;
         let mut wake = false;
         if !dropped.is_empty() {
-            // Before the events behind them, one of which may be the end of the connection. JavaScript sleeps in the
-            // other mailbox.
+            // Hand these over first: one of the other events may be the end of the connection. JavaScript
+            // sleeps on the other mailbox.
             let _ = shared.dropped.put(dropped);
             wake = shared.events.needs_wake();
         }
@@ -329,11 +335,12 @@ pub(super) fn connection_token(slot: u32) -> Token {
 }
 
 impl Drop for EventLoop {
-    /// Connections that were handed over, and that this loop has not seen, go back to the app that accepted them.
+    /// Gives connections that were handed over, and that this loop has not seen, back to the app that
+    /// accepted them.
     fn drop(&mut self) {
         while let Ok(control) = self.inbox.try_recv() {
             if let Control::Adopt { stream, peer, home: Some((home, app)), .. } = control {
-                // One that has no home any more either is closed.
+                // A connection whose home has ended as well is closed.
                 let _ = home.control(Control::Adopt { app, stream, peer, home: None });
             }
         }

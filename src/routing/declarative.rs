@@ -1,10 +1,11 @@
-//! Programs of a `DeclarativeResponse`: an answer made of literal text and pieces of its request, without JavaScript.
+//! Programs of a `DeclarativeResponse`: an answer made of literal text and pieces of its request, without
+//! JavaScript.
 //!
-//! A program is parsed once, when its route is added, and evaluated by the loop thread for each request. Knows no
-//! connection: who asks gives the request and sends what comes out.
+//! A program is parsed once, when its route is added, and evaluated by the loop thread for each request. This
+//! file knows no connection: the caller passes the request and sends the answer.
 //!
-//! As bytes (lib/declarative.js writes them): a number for the instruction, then for each of its texts a little-endian
-//! length of four bytes and the text.
+//! The bytes of a program, which lib/declarative.js writes, are: a number for each instruction, then for each
+//! of its texts a little-endian length of four bytes and the text.
 #![forbid(unsafe_code)]
 
 use crate::channel::Instruction;
@@ -25,7 +26,7 @@ pub struct Program {
     pub own_date: bool,
     /// The program wrote a `Connection` header, which is the last of `headers`.
     pub own_connection: bool,
-    /// Its options have `close` among them.
+    /// The options of that header include `close`.
     pub close: bool,
     steps: Vec<Step>,
 }
@@ -50,7 +51,7 @@ pub struct Request<'a> {
     pub parameters: &'a [Span],
 }
 
-/// The response's body but for the request's body, which goes in at the holes.
+/// The body of the response, without the request's body, which is inserted at the holes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     text: Vec<u8>,
@@ -91,7 +92,8 @@ impl Program {
         Some(program)
     }
 
-    /// The first one counts, and none behind a header: as in a handler. 1xx is none, since nothing would follow it.
+    /// As in a handler, the first status counts, and none behind a header. A 1xx status is not accepted,
+    /// since no final response would follow it.
     fn status(&mut self, status: &[u8]) -> Option<()> {
         check_status(status).ok()?;
         if status.starts_with(b"1") {
@@ -103,7 +105,7 @@ impl Program {
         Some(())
     }
 
-    /// Headers that frame the message are the loop's business.
+    /// Adds a header. The loop writes those that frame the message itself.
     fn header(&mut self, name: &[u8], value: &[u8], connection: &mut Vec<u8>) -> Option<()> {
         check_header_name(name).ok()?;
         check_header_value(value).ok()?;
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_refused() {
+    fn bytes_that_are_no_program_are_refused() {
         for bytes in
             [&[0][..], &[8], &[7], &[5], &[5, 1, 0, 0], &[5, 2, 0, 0, 0, b'a'], &[1, 0, 0, 0, 0], &[255; 40]]
         {

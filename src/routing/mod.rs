@@ -1,4 +1,4 @@
-//! Which handler a request goes to, and the answers that are declared instead of computed.
+//! The router, which finds the handlers of a request, and declared answers, which need no handler.
 
 pub mod declarative;
 pub mod router;

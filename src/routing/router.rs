@@ -1,10 +1,11 @@
-//! Routes: from a method and a path to the handlers that may answer, in the order they are to be asked.
+//! Routes: finds the handlers for a method and a path, in the order in which they are asked.
 //!
-//! A plain data structure, owned by the loop thread. Knows neither requests nor what a handler is; a handler that
-//! yields is the caller's going on to the next match.
+//! A plain data structure, owned by the loop thread. It knows neither requests nor the meaning of a handler.
+//! When a handler yields, the caller goes on to the next match.
 //!
-//! The order is that of uWebSockets.js 20.57: the `ws` routes (for an upgrade), then the routes of the method, then
-//! those of any method. Within each, literal segments before parameters before wildcards, with backtracking.
+//! The order is that of uWebSockets.js 20.57: the `ws` routes (for an upgrade), then the routes of the
+//! method, then those of any method. Within each, literal segments before parameters before wildcards, with
+//! backtracking.
 #![forbid(unsafe_code)]
 
 use smallvec::SmallVec;
@@ -14,7 +15,7 @@ use crate::protocol::http::request::Span;
 
 pub type HandlerId = u32;
 
-/// More segments than this in a path are seen by wildcards only; a pattern with more never matches.
+/// Only wildcards match a path with more segments than this; a pattern with more never matches.
 pub const MAX_SEGMENTS: usize = 100;
 
 /// Paths with more segments than this cost an allocation.
@@ -40,7 +41,7 @@ pub enum Method {
 impl Method {
     const COUNT: usize = Method::WebSocket as usize + 1;
 
-    /// The method a request names, which is case-sensitive (RFC 9110, 9.1).
+    /// The method a request names, which is case-sensitive (RFC 9110 §9.1).
     pub fn from_request(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"GET" => Method::Get,
@@ -71,7 +72,8 @@ pub enum RouteKind {
     WebSocket,
 }
 
-/// Told of a match: the handler, its kind, and where in the path its parameters are. Returns whether to go on.
+/// Called with each match: the handler, its kind, and the spans of its parameters in the path. Returns
+/// whether to go on.
 pub type Visit<'a> = dyn FnMut(HandlerId, RouteKind, &[Span]) -> bool + 'a;
 
 #[derive(Debug, Default)]
@@ -84,8 +86,8 @@ impl Router {
         Self::default()
     }
 
-    /// Adds a route, in place of one of the same method, pattern and priority. The names of parameters are no part
-    /// of a pattern: `/:a` and `/:b` are the same.
+    /// Adds a route, in place of one of the same method, pattern and priority. The names of parameters do not
+    /// belong to a pattern: `/:a` and `/:b` are the same.
     pub fn add(&mut self, method: Method, pattern: &[u8], priority: Priority, id: HandlerId) {
         let mut node = &mut self.trees[method as usize];
         for segment in segments(pattern) {
@@ -114,8 +116,8 @@ impl Router {
         self.trees.iter().all(Node::is_empty)
     }
 
-    /// Visits every match in the order of the module's description until `visit` returns false. `method` is as the
-    /// client sent it, `upgrade` whether it asks for a WebSocket. True when a visit ended it.
+    /// Visits every match in the order of the module's description until `visit` returns false. `method` is
+    /// as the client sent it, `upgrade` whether it asks for a WebSocket. True when a visit ended it.
     pub fn route(&self, method: &[u8], path: &[u8], upgrade: bool, visit: &mut Visit) -> bool {
         let method = Method::from_request(method);
         let websocket = (upgrade && method == Some(Method::Get)).then_some(Method::WebSocket);
@@ -132,7 +134,7 @@ pub fn parameter_names(pattern: &[u8]) -> impl Iterator<Item = &[u8]> {
     segments(pattern).filter_map(|segment| segment.strip_prefix(b":"))
 }
 
-/// The segments of a pattern. As in the original the first byte is passed over, slash or not.
+/// The segments of a pattern. As in the original the first byte is skipped, slash or not.
 fn segments(pattern: &[u8]) -> impl Iterator<Item = &[u8]> {
     pattern.get(1..).into_iter().flat_map(|rest| rest.split(|&byte| byte == b'/'))
 }
@@ -141,7 +143,8 @@ fn segments(pattern: &[u8]) -> impl Iterator<Item = &[u8]> {
 struct Node {
     literals: Literals,
     parameter: Option<Box<Node>>,
-    /// Segments that begin with `*`, in order of registration. What a pattern has after one is never reached.
+    /// Segments that begin with `*`, in order of registration. Segments of a pattern behind a wildcard are
+    /// never reached.
     wildcards: Vec<(Box<[u8]>, Node)>,
     /// In order of priority.
     handlers: SmallVec<[(Priority, HandlerId); 1]>,
@@ -170,7 +173,7 @@ impl Node {
         }
     }
 
-    /// Removes the handlers at the end of `rest`, and on the way back the nodes that lead nowhere any more.
+    /// Removes the handlers at the end of `rest`, and the nodes on the way that lead nowhere any more.
     fn remove<'a>(&mut self, mut rest: impl Iterator<Item = &'a [u8]>) -> bool {
         let Some(segment) = rest.next() else {
             return !std::mem::take(&mut self.handlers).is_empty();
@@ -200,12 +203,13 @@ fn position(children: &[(Box<[u8]>, Node)], segment: &[u8]) -> Option<usize> {
     children.iter().position(|(name, _)| **name == *segment)
 }
 
-/// The segments that must be equal; a path's is at most one of them.
+/// The children for literal segments. A path's segment equals at most one of them.
 #[derive(Debug, Default)]
 struct Literals {
     /// Sorted.
     children: Vec<(Box<[u8]>, Node)>,
-    /// How each of them begins: most comparisons end here, without a look at names that lie elsewhere in memory.
+    /// The first bytes of each child's name. Most comparisons need only these, and not the names, which are
+    /// elsewhere in memory.
     prefixes: Vec<u64>,
 }
 
@@ -234,7 +238,7 @@ impl Literals {
         removed
     }
 
-    /// Where the segment is, or would have to be.
+    /// The index of the segment, or the one at which it would have to be inserted.
     fn search(&self, segment: &[u8]) -> Result<usize, usize> {
         let wanted = prefix(segment);
         let first = self.prefixes.partition_point(|&prefix| prefix < wanted);
@@ -245,14 +249,16 @@ impl Literals {
     }
 }
 
-/// Orders names whose prefixes are equal: where those are all there is, one only is longer by bytes of zero.
+/// Orders names whose prefixes are equal. If no name is longer than a prefix, they differ only in zero bytes
+/// at the end.
 fn compare_alike(name: &[u8], segment: &[u8]) -> Ordering {
     if name.len().max(segment.len()) <= PREFIX { name.len().cmp(&segment.len()) } else { name.cmp(segment) }
 }
 
 const PREFIX: usize = 8;
 
-/// The first bytes of a segment as a number, in whose order segments are. Those that are equal in it may still differ.
+/// The first bytes of a segment as a number, which orders segments. Segments with the same number may still
+/// differ.
 fn prefix(segment: &[u8]) -> u64 {
     let mut bytes = [0; PREFIX];
     let len = segment.len().min(PREFIX);
@@ -317,7 +323,7 @@ impl<'a, 'v> Walk<'a, 'v> {
     }
 }
 
-/// Where the segments of a path are. Its first byte is passed over, as in `segments`.
+/// The spans of the segments of a path. Its first byte is skipped, as in `segments`.
 fn spans(path: &[u8]) -> impl Iterator<Item = Span> {
     let mut start = 1;
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! Every implementation behind one trait, used as a loop uses it: state kept from message to message, context not.
+//! Every implementation behind one trait, used as a loop uses it: the state is kept from message to message,
+//! the context is not.
 
 use std::mem::MaybeUninit;
 use uws_rs::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
@@ -10,7 +11,7 @@ pub trait Codec {
     fn inflates(&self) -> bool;
     /// Appends the result of one message.
     fn run(&mut self, data: &[u8], out: &mut Vec<u8>);
-    /// Where the output of the last message is kept for the next.
+    /// The output of the last message, whose memory the next one uses again.
     fn buffer(&mut self) -> &mut Vec<u8>;
 }
 

@@ -27,7 +27,7 @@ pub fn samples() -> Vec<Sample> {
 
 pub fn deflated(data: &[u8]) -> Vec<u8> {
     let mut out = miniz_oxide::deflate::compress_to_vec(data, 6);
-    // What follows RFC 7692 §7.2.3.4 for a final block.
+    // RFC 7692 §7.2.3.4: a zero byte follows a final block.
     out.push(0);
     out
 }
@@ -59,7 +59,7 @@ impl Random {
     }
 
     fn word(&mut self) -> &'static str {
-        // Common words more often.
+        // Choose common words more often.
         let n = WORDS.len() as u64;
         WORDS[self.below(n).min(self.below(n)) as usize]
     }

@@ -1,4 +1,5 @@
-//! Deflate implementations on single messages: nanoseconds of the thread and bytes for each, in interleaved rounds.
+//! Deflate implementations on single messages: the CPU nanoseconds and the bytes for each, in interleaved
+//! rounds.
 //!
 //! `deflate-bench [rounds]` prints a table; `deflate-bench only NAME SIZE COUNT` runs one, for a profiler.
 

@@ -1,5 +1,5 @@
-//! `ws-storm`: how fast connections are accepted and upgraded. `ws-idle`: connections that only stay, each with one
-//! subscription, until stdin ends; the report comes when all are there.
+//! `ws-storm` measures how fast connections are accepted and upgraded. `ws-idle` makes connections that stay
+//! open until stdin ends, each with one subscription; it reports when all of them are open.
 
 use std::io::Read;
 use std::thread;
@@ -61,9 +61,9 @@ fn target(options: &mut Options, count: usize) -> Result<(Target, Content)> {
 struct Storm {
     content: Content,
     masks: Masks,
-    /// When the last connection was open.
+    /// The time at which the last connection was open.
     last: u64,
-    /// CPU used by then.
+    /// CPU time used by then.
     cpu_ns: u64,
     /// From connecting to the answer of the upgrade.
     latency: Histogram<u64>,
@@ -136,7 +136,8 @@ impl Load for Idle {
         }
         match self.holder.take_if(|holder| holder.is_finished()) {
             Some(_) => Ok(Turn::Done),
-            // The waker ends the sleep; looking again every second covers a wake that came a moment too early.
+            // The waker ends the sleep; looking again every second covers a wake that came a moment too
+            // early.
             None => Ok(Turn::Until(now + 1_000_000_000)),
         }
     }

@@ -1,5 +1,5 @@
-//! What the messages of a run consist of: stamped bytes, the same as events of socket.io, or a corpus of texts sent and
-//! received compressed.
+//! The contents of the messages of a run: stamped bytes, the same as events of socket.io, or a corpus of
+//! texts that are sent and received compressed.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,8 @@ use crate::socketio;
 use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
-/// What a client sends once to get all that is published, and what the server answers then.
+/// The message that a client sends once to get everything that is published. The server answers it with
+/// `SUBSCRIBED`.
 const SUBSCRIBE: &[u8] = b"sub";
 const SUBSCRIBED: &[u8] = b"ok";
 
@@ -22,7 +23,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// `--size N`, and `--deflate true` or `--dialect socket.io`, which make them texts whatever they were.
+    /// `--size N`, and `--deflate true` or `--dialect socket.io`, which make texts of the messages.
     pub fn take(options: &mut Options, size: usize, text: bool) -> Result<Self> {
         let size = options.take_or("size", size)?;
         let deflate = options.take_or("deflate", false)?;
@@ -34,7 +35,7 @@ impl Content {
         }
     }
 
-    /// Where such connections are made by default.
+    /// The default path of such connections.
     pub fn path(&self) -> &'static str {
         if let Content::SocketIo(_) = self { socketio::PATH } else { "/" }
     }
@@ -94,8 +95,8 @@ impl Content {
         }
     }
 
-    /// The same where only the stamp tells which message it is; `None` if it is none of ours.
-    /// `next` is the stamp that is due, for content that carries none.
+    /// The stamp of a message, which tells which one it is; `None` if it is none of ours. `next` is the stamp
+    /// that is due, for content that carries none.
     pub fn stamp_of(&mut self, net: &Net, conn: usize, frame: &Frame<'_>, next: u64) -> Result<Option<u64>> {
         match self {
             Content::Stamped(payload) => {
@@ -142,7 +143,7 @@ impl Content {
         self.is_compressed() || self.size() >= STAMP
     }
 
-    /// The message that was expected, for a report of what came instead.
+    /// The message that was expected, for a report of another one in its place.
     pub fn expected(&mut self, stamp: u64) -> String {
         match self {
             Content::Stamped(payload) | Content::SocketIo(payload) => excerpt(payload.stamped(stamp)),

@@ -1,5 +1,5 @@
-//! Compressed messages: some hundred JSON texts, deflated once before the run. A reply is checked against the text it
-//! must hold; where the server keeps no context, equal bytes need not be inflated again and again.
+//! Compressed messages: some hundred JSON texts, deflated once before the run. A reply is checked against the
+//! text it must hold; if the server keeps no context, equal bytes need not be inflated again.
 
 use std::mem;
 
@@ -11,13 +11,13 @@ use crate::{Failure, Result};
 
 pub struct Corpus {
     messages: Vec<Message>,
-    /// For servers that keep no context.
+    /// The decompressor for servers that keep no context.
     inflater: Decompress,
-    /// By connection, for those that do.
+    /// By connection, for servers that keep one.
     inflaters: Vec<Option<Box<Decompress>>>,
     input: Vec<u8>,
     output: Vec<u8>,
-    /// Of what was received: messages, their size, and their size before compression.
+    /// Messages received, their size, and their size before compression.
     received: u64,
     received_bytes: u64,
     received_plain: u64,
@@ -59,8 +59,8 @@ impl Corpus {
         &self.messages[number as usize % MESSAGES].deflated
     }
 
-    /// Whether the compressed `payload` is the message of this number. `takeover`: it may refer to what the connection
-    /// brought before.
+    /// Whether the compressed `payload` is the message of this number. `takeover`: it may refer to earlier
+    /// messages of the connection.
     pub fn matches(&mut self, conn: usize, takeover: bool, payload: &[u8], number: u64) -> Result<bool> {
         let index = number as usize % MESSAGES;
         self.received += 1;
@@ -81,7 +81,7 @@ impl Corpus {
         Ok(same)
     }
 
-    /// Inflates one message into `output` and returns its size (RFC 7692 section 7.2.2).
+    /// Inflates one message into `output` and returns its size (RFC 7692 §7.2.2).
     fn inflate(&mut self, conn: usize, takeover: bool, payload: &[u8], output: &mut [u8]) -> Result<usize> {
         self.input.clear();
         self.input.extend_from_slice(payload);
@@ -98,20 +98,21 @@ impl Corpus {
         let before = inflater.total_out();
         let wrong = |what: &str| Failure::Server(format!("connection {conn}: {what}: {}", excerpt(payload)));
         match inflater.decompress(&self.input, output, FlushDecompress::Sync) {
-            // RFC 7692 section 7.2.3.4 allows a final block; going on after one is more than is needed here.
+            // RFC 7692 §7.2.3.4 allows a final block; going on after one is more than is needed here.
             Ok(Status::StreamEnd) if takeover => Err(wrong("final block in a stream with context")),
             Ok(_) => Ok((inflater.total_out() - before) as usize),
             Err(error) => Err(wrong(&error.to_string())),
         }
     }
 
-    /// Size of what was received in percent of its size before compression.
+    /// The size of the received messages in percent of their size before compression.
     pub fn ratio(&self) -> f64 {
         self.received_bytes as f64 / self.received_plain.max(1) as f64
     }
 }
 
-/// One message without context, and without the tail that every message would end with (RFC 7692 section 7.2.1).
+/// One message without context, and without the tail that every message would end with (RFC 7692 section
+/// 7.2.1).
 fn deflated(plain: &[u8]) -> Vec<u8> {
     let mut deflater = Compress::new_with_window_bits(Compression::default(), false, WINDOW_BITS);
     let mut out = Vec::with_capacity(plain.len() * 2 + 64);
@@ -124,7 +125,8 @@ fn deflated(plain: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A JSON text as applications send them, padded to `size`: keys that repeat, numbers that do not, some prose.
+/// A JSON text as applications send them, padded to `size`: keys that repeat, numbers that do not, some
+/// prose.
 fn json_text(number: usize, size: usize) -> Vec<u8> {
     let mut random = Random(number as u64 * 0x9e37_79b9_7f4a_7c15 + 1);
     let mut text = format!(
@@ -192,7 +194,7 @@ const WORDS: [&str; 40] = [
     "engine", "or", "island", "candle",
 ];
 
-/// What the end of a sync flush looks like.
+/// The end of a sync flush.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const MESSAGES: usize = 256;
 /// Room for everything that is not an item or prose.

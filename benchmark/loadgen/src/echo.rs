@@ -1,5 +1,5 @@
-//! `ws-echo`: messages (or pings) that come back. Closed loop with a pipeline per connection, or open loop with a
-//! rate. Every reply must have the opcode, the length and every byte of the oldest message in flight.
+//! `ws-echo`: messages (or pings) that come back. Closed loop with a pipeline per connection, or open loop
+//! with a rate. Every reply must have the opcode, the length and every byte of the oldest message in flight.
 
 use std::collections::VecDeque;
 

@@ -1,9 +1,10 @@
 //! `ws-publish` and `ws-mixed`: senders whose messages the server publishes to all subscribers.
 //!
-//! Work goes in rounds: in each, every sender sends a burst, and the round is over when every subscriber has every
-//! message of it. `ws-publish` is one sender that subscribes to nothing, `ws-mixed` some of the subscribers.
-//! Per subscriber and sender the messages must come complete and in order. Slow subscribers (`--slow N`) come on top:
-//! they ask for more than the kernel takes, read nothing, and nothing is expected of what the server does with them.
+//! Work goes in rounds: in each, every sender sends a burst, and the round is over when every subscriber has
+//! every message of it. `ws-publish` is one sender that subscribes to nothing, `ws-mixed` some of the
+//! subscribers. Per subscriber and sender the messages must come complete and in order. Slow subscribers
+//! (`--slow N`) come in addition: they ask for more than the kernel takes and read nothing. The run expects
+//! nothing of them.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::payload::{STAMP, excerpt};
 use crate::ws::{self, Frame, Masks};
 use crate::{Failure, Result};
 
-/// What a slow subscriber asks for: so many bytes at once that it has a backlog ever after.
+/// A slow subscriber sends this to ask for so many bytes at once that it has a backlog from then on.
 const FILL: &[u8] = b"fill";
 
 pub fn run_publish(options: &mut Options) -> Result<Value> {
@@ -83,7 +84,7 @@ struct Shape {
     subscribers: usize,
     first_sender: usize,
     senders: usize,
-    /// The last ones of all connections.
+    /// The number of slow subscribers, which are the last connections.
     slow: usize,
     burst: usize,
     rounds_in_flight: usize,
@@ -129,7 +130,8 @@ impl Fanout {
     fn start_rounds(&mut self, net: &mut Net, now: u64) {
         while self.meter.sending() && self.started - self.finished < self.rounds.len() as u64 {
             let slot = self.started as usize % self.rounds.len();
-            // Rounds may end out of order when senders overtake each other; a slot is free only after its own end.
+            // Rounds may end out of order when senders overtake each other; a slot is free only after its own
+            // end.
             if self.rounds[slot].missing > 0 {
                 return;
             }
@@ -170,7 +172,7 @@ impl Fanout {
         if conn >= self.shape.subscribers {
             return Err(wrong("delivered to who did not subscribe"));
         }
-        // Looked at only where there is one sender.
+        // It is used only if there is one sender.
         let next = self.expected[conn * self.shape.senders];
         let Some(stamp) = self.content.stamp_of(net, conn, frame, next)? else {
             return Err(wrong("wrong content"));
@@ -242,7 +244,7 @@ impl Load for Fanout {
     }
 }
 
-/// Of a stamp; the bits above are the sender.
+/// Bits of a stamp that are the number; the bits above are the sender.
 const NUMBER_BITS: u32 = 48;
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! `handshake`: TLS connections that are made, used for one request at most, and made again. Full handshakes, or
-//! (`--resume true`) resumed ones, of which every one must be. Closed loop, or open loop with a rate.
+//! `handshake`: TLS connections that are made, used for one request at most, and made again. Full handshakes,
+//! or (`--resume true`) resumed ones, of which every one must be. Closed loop, or open loop with a rate.
 //!
-//! With a request the unit is connecting, handshake, request and response; a reset ends it. Tickets come before the
-//! response, so each connection can take up where the one before left off. Without (`--request false`) the unit ends
-//! with the client's half of the handshake: what a server can do whose JavaScript is busy.
+//! With a request the unit is connecting, handshake, request and response; a reset ends it. Tickets come
+//! before the response, so each connection can take up where the one before left off. Without one
+//! (`--request false`) the unit ends with the client's half of the handshake, which a server can do while its
+//! JavaScript is busy.
 
 use memchr::memmem;
 use serde_json::Value;
@@ -61,12 +62,12 @@ struct Handshakes {
 struct Slot {
     /// Connections that have had their response.
     done: u64,
-    /// When the connection was due; `None` while there is nothing to do.
+    /// The time at which the connection was due; `None` while there is nothing to do.
     since: Option<u64>,
 }
 
 impl Handshakes {
-    /// A connection has done what it was made for.
+    /// Called when a connection has finished its unit.
     fn done(&mut self, net: &mut Net, conn: usize, now: u64) -> Result<()> {
         let slot = &mut self.slots[conn];
         slot.done += 1;
@@ -82,7 +83,7 @@ impl Handshakes {
         Ok(())
     }
 
-    /// Once every slot has had a first connection, which cannot be a resumed one.
+    /// Called when every slot has had a first connection, which cannot be a resumed one.
     fn begin(&mut self, net: &mut Net, now: u64) -> Result<()> {
         if self.busy > 0 {
             return Ok(());
@@ -168,7 +169,7 @@ impl Load for Handshakes {
             };
             self.again(net, idle, due)?
         }
-        // What is due waits for a connection to be done, and its latency counts all the same.
+        // A unit that is due waits until a connection is free, and this wait counts as latency.
         Ok(Turn::Until(self.meter.deadline()))
     }
 }

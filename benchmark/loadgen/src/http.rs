@@ -1,6 +1,6 @@
-//! `http`: keep-alive requests, pipelined or at a rate. Every response must have the status, the body length and,
-//! where given, the content expected; large bodies in either direction are the pattern of [`crate::payload`] and are
-//! sent and checked as they stream.
+//! `http`: keep-alive requests, pipelined or at a rate. Every response must have the status, the body length
+//! and, where given, the content expected; large bodies in either direction are the pattern of
+//! [`crate::payload`] and are sent and checked as they stream.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ pub fn run(options: &mut Options) -> Result<Value> {
     Ok(report)
 }
 
-/// What is sent, the same every time.
+/// The request, which is the same every time.
 struct Request {
     /// Head, and the body unless it is streamed.
     bytes: Vec<u8>,
@@ -89,16 +89,16 @@ fn json_of(size: usize) -> Result<Vec<u8>> {
     Ok([start.as_bytes(), &vec![b'x'; filler], end.as_bytes()].concat())
 }
 
-/// What every response must be.
+/// The properties that every response must have.
 struct Expected {
     status: u16,
     length: Option<usize>,
     body: Option<String>,
-    /// What the first response must contain; all others must be equal to it.
+    /// The text that the first response must contain; all others must be equal to the first.
     same: Option<String>,
     first: OnceCell<Vec<u8>>,
     pattern: bool,
-    /// A length that is given twice is the server's mistake, but may be read (RFC 9112 section 6.3).
+    /// A response with its length twice is a mistake of the server, but may be accepted (RFC 9112 §6.3).
     repeated_length: bool,
 }
 
@@ -118,7 +118,7 @@ impl Expected {
 }
 
 impl Expected {
-    /// Bodies are compared as a whole: short ones only.
+    /// Whether bodies are compared as a whole, as short ones are.
     fn is_whole(&self) -> bool {
         self.body.is_some() || self.same.is_some()
     }
@@ -144,7 +144,7 @@ struct Http {
     meter: Meter,
     schedule: Option<Schedule>,
     in_flight: usize,
-    /// Wait at the end for what is under way.
+    /// Wait at the end for the responses under way.
     drain: bool,
     /// Latency is from the first byte of a response to its last.
     of_body: bool,
@@ -163,7 +163,7 @@ struct Conn {
 struct Body {
     length: usize,
     seen: usize,
-    /// When its first byte came.
+    /// The time at which its first byte arrived.
     since: u64,
 }
 
@@ -322,7 +322,7 @@ impl Load for Http {
     }
 }
 
-/// The `Content-Length`; several different ones are none. `repeated`: the same may stand there more than once.
+/// The `Content-Length`; `None` if there are different ones. `repeated`: it may be there more than once.
 pub fn content_length(headers: &[httparse::Header<'_>], repeated: bool) -> Option<usize> {
     let mut lengths = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = lengths.next()?;

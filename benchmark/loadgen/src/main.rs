@@ -1,8 +1,8 @@
 //! Load generator: one thread, one mode per run, one JSON object on stdout.
 //!
-//! Every mode is a [`net::Load`] driven by [`net::run`]; what it measures goes through [`meter::Meter`].
-//! A reply that is wrong in any way ends the run with exit code 1: a rate of wrong answers is not a result.
-//! `measure-start` and `measure-end` lines on stderr let the runner read the server's counters at the same moments.
+//! Every mode is a [`net::Load`] driven by [`net::run`]; it counts through [`meter::Meter`]. A reply that is
+//! wrong in any way ends the run with exit code 1: a rate of wrong answers is not a result. `measure-start`
+//! and `measure-end` lines on stderr let the runner read the server's counters at the same moments.
 
 mod connect;
 mod content;
@@ -106,7 +106,8 @@ fn run(nofile: Option<u64>) -> Result<Value> {
 fn raise_nofile() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Refused is no failure: the run says how many files it had, and connecting fails loudly if they do not do.
+    // A refusal is no failure: the run reports how many files it could open, and connecting fails loudly if
+    // they are too few.
     let _ = setrlimit(Resource::Nofile, limit);
     getrlimit(Resource::Nofile).current
 }

@@ -1,4 +1,4 @@
-//! The clock of a run (setup, warm-up, measuring, draining) and what is counted while measuring.
+//! The clock of a run (setup, warm-up, measuring, draining) and its counts while measuring.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Meter {
         })
     }
 
-    /// Everything is connected: the warm-up begins.
+    /// Called when everything is connected: begins the warm-up.
     pub fn begin(&mut self, now: u64) {
         self.phase = Phase::Warmup;
         self.phase_end = now + self.warmup_ns;
@@ -100,7 +100,7 @@ impl Meter {
         self.phase_end
     }
 
-    /// One reply, sent (or due to be sent) at `since`.
+    /// Records a reply to a request that was sent, or due to be sent, at `since`.
     pub fn record(&mut self, since: u64, now: u64) {
         if self.phase != Phase::Measuring {
             return;
@@ -158,7 +158,7 @@ pub fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// From this share of a core on the generator may be what is measured.
+/// From this share of a core on the generator itself may limit the result.
 pub const GENERATOR_LIMIT: f64 = 0.95;
 
 const SETUP_TIMEOUT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;

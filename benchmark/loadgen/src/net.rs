@@ -1,7 +1,7 @@
 //! The sockets of a run: connects, upgrades, reads with one big buffer, joins the writes of a turn.
 //!
-//! Knows connections by their number, 0 to `count - 1` in the order of connecting, and nothing of what is measured:
-//! that is the [`Load`]'s business.
+//! Connections have numbers, 0 to `count - 1` in the order of connecting. The [`Load`] alone knows what is
+//! measured.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -27,12 +27,12 @@ use crate::tls::{Security, Session};
 use crate::ws;
 use crate::{Failure, Result};
 
-/// What a mode does with its connections. Times are nanoseconds of [`Net::now`].
+/// The part of a mode that works with its connections. Times are nanoseconds of [`Net::now`].
 pub trait Load {
     /// The connection may be used: connected (HTTP), upgraded (WebSocket).
     fn opened(&mut self, net: &mut Net, conn: usize) -> Result<()>;
 
-    /// Takes whole units from the front of `input` and says how many bytes those were.
+    /// Takes whole units from the front of `input` and returns how many bytes those were.
     fn received(&mut self, net: &mut Net, conn: usize, input: &[u8], now: u64) -> Result<usize>;
 
     /// Everything queued on the connection has been handed to the kernel.
@@ -48,7 +48,8 @@ pub enum Turn {
     Until(u64),
 }
 
-/// Where to connect to, how often, how many handshakes at a time, and what the connections become.
+/// The address to connect to, the number of connections, the number of handshakes at a time, and the protocol
+/// of the connections.
 pub struct Target {
     address: SocketAddr,
     count: usize,
@@ -57,9 +58,9 @@ pub struct Target {
     /// Request of an upgrade to a WebSocket; `None` leaves the connection to the mode.
     upgrade: Option<Vec<u8>>,
     deflate: bool,
-    /// What is to be said on a new WebSocket before it may be used.
+    /// The conversation on a new WebSocket before it may be used.
     greeting: Option<Greeting>,
-    /// Of the kernel, in bytes, where it is not left to the kernel.
+    /// The size of the kernel's receive buffer in bytes; `None` leaves it to the kernel.
     receive_buffer: Option<usize>,
 }
 
@@ -84,7 +85,7 @@ impl Target {
         content: &Content,
     ) -> Result<Self> {
         let path = options.take_or("path", content.path().to_owned())?;
-        // Offered where it is wanted, and then the server must take it.
+        // Compression is offered if it is wanted, and then the server must accept it.
         let deflate = content.is_compressed();
         Ok(Target {
             upgrade: Some(ws::upgrade_request(&path, deflate)),
@@ -102,7 +103,7 @@ impl Target {
             socket.set_recv_buffer_size(size)?
         }
         if let (true, IpAddr::V4(host)) = (self.count > PORTS, self.address.ip()) {
-            // The ports of one address would not do.
+            // The ports of one address are too few.
             let source = Ipv4Addr::from_bits(host.to_bits() + (conn / PORTS) as u32);
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
@@ -113,7 +114,7 @@ impl Target {
     }
 }
 
-/// Takes messages from the front of the bytes received and appends what is to be said to them: how many bytes those
+/// Takes messages from the front of the bytes received and appends the answers; returns how many bytes those
 /// were, and whether the connection may be used now.
 pub type Greeting = fn(&[u8], &mut Vec<u8>) -> Result<(usize, bool)>;
 
@@ -127,9 +128,9 @@ pub struct Net {
     dirty: VecDeque<usize>,
     opened: usize,
     clock: Instant,
-    /// What came out of the TLS records of one read.
+    /// The plain bytes of the TLS records of one read.
     plain: Vec<u8>,
-    /// What the first TLS session agreed on.
+    /// The parameters that the first TLS session negotiated.
     negotiated: Value,
     bytes_in: u64,
     bytes_out: u64,
@@ -141,12 +142,12 @@ struct Conn {
     stage: Stage,
     /// The server keeps the context of its compressor from message to message.
     takeover: bool,
-    /// When connecting began.
+    /// The time at which connecting began.
     since: u64,
     /// Start of a unit whose end has not arrived.
     rest: Vec<u8>,
     out: Vec<u8>,
-    /// How much of `out` is on its way; with TLS, how much has been sealed since everything was.
+    /// The bytes of `out` that have been sent; with TLS, those that have been encrypted.
     written: usize,
     dirty: bool,
     /// Nothing is read any more.
@@ -162,12 +163,13 @@ enum Stage {
     Open,
 }
 
-/// Connections per source address: some 28,000 ports are there, and finding a free one gets slow from half of that on.
+/// Connections per source address: there are some 28,000 ports, and finding a free one gets slow once half of
+/// them are in use.
 const PORTS: usize = 14_000;
-/// What a connecting socket that does not block answers.
+/// The error of a non-blocking socket that is connecting.
 const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
-/// Of the timer and the waker: they end the sleep and nothing else.
+/// The token of the timer and the waker, which only end the sleep.
 const WAKE: Token = Token(usize::MAX);
 
 impl Net {
@@ -192,7 +194,7 @@ impl Net {
         })
     }
 
-    /// The buffer to append to; what is in it leaves at the end of the event that is being handled.
+    /// The buffer to append to; its bytes leave at the end of the event that is being handled.
     pub fn out(&mut self, conn: usize) -> &mut Vec<u8> {
         let entry = &mut self.conns[conn];
         if !entry.dirty {
@@ -202,7 +204,7 @@ impl Net {
         &mut entry.out
     }
 
-    /// Something that ends the loop's sleep from another thread.
+    /// A waker that ends the loop's sleep from another thread.
     pub fn waker(&self) -> Result<Waker> {
         Ok(Waker::new(self.poll.registry(), WAKE)?)
     }
@@ -219,12 +221,12 @@ impl Net {
         self.opened == self.target.count
     }
 
-    /// When the connection was begun.
+    /// The time at which connecting began.
     pub fn since(&self, conn: usize) -> u64 {
         self.conns[conn].since
     }
 
-    /// Whether the server's compressor refers to earlier messages (RFC 7692 section 7.1.1.1).
+    /// Whether the server's compressor refers to earlier messages (RFC 7692 §7.1.1.1).
     pub fn takeover(&self, conn: usize) -> bool {
         self.conns[conn].takeover
     }
@@ -239,7 +241,7 @@ impl Net {
         self.conns[conn].paused = true
     }
 
-    /// What the first TLS session agreed on; null without TLS.
+    /// The parameters that the first TLS session negotiated; null without TLS.
     pub fn negotiated(&self) -> &Value {
         &self.negotiated
     }
@@ -328,7 +330,7 @@ impl Net {
         self.flush(load, conn)
     }
 
-    /// Bytes can be exchanged.
+    /// Called when bytes can be exchanged.
     fn connected<L: Load>(&mut self, load: &mut L, conn: usize) -> Result<()> {
         let Some(request) = &self.target.upgrade else { return self.open(load, conn) };
         let entry = &mut self.conns[conn];

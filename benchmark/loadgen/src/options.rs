@@ -1,4 +1,4 @@
-//! The command line: `--name value` pairs. Every mode takes what it knows and then refuses the rest.
+//! The command line: `--name value` pairs. Every mode takes the options it knows and then refuses the rest.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,7 +31,7 @@ impl Options {
         }
     }
 
-    /// Gives back what another part takes as well.
+    /// Puts an option back that another part takes as well.
     pub fn put(&mut self, name: &str, value: &str) {
         self.values.insert(name.to_owned(), value.to_owned());
     }

@@ -1,5 +1,5 @@
-//! Contents of what is sent: a stamp of hexadecimal digits, then a fixed filler, so that a reply can be checked
-//! byte for byte against what must come next on its connection. No allocation per message.
+//! Contents of messages: a stamp of hexadecimal digits, then a fixed filler, so that a reply can be compared
+//! byte for byte with the message that must come next on its connection. No message needs an allocation.
 
 use crate::{Failure, Result};
 
@@ -60,8 +60,8 @@ pub fn excerpt(bytes: &[u8]) -> String {
     format!("{} bytes \"{}\"", bytes.len(), shown.escape_ascii())
 }
 
-/// A block of the pattern large bodies consist of: byte `i` is `i % 251`. Any offset is served by a slice that
-/// starts at `offset % 251`, as long as it is at most `length` bytes.
+/// A block of the pattern of large bodies: byte `i` is `i % 251`. The bytes at any offset are a slice that
+/// starts at `offset % 251`, if they are at most `length` bytes.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length + PATTERN_PERIOD).map(|i| (i % PATTERN_PERIOD) as u8).collect()
 }

@@ -1,5 +1,5 @@
-//! Open loop: when each request is due, whatever the server does meanwhile. Latency counts from that moment, so a
-//! server that stalls cannot hide it by delaying the requests too (coordinated omission).
+//! Open loop: each request is due at a fixed time, whatever the server does meanwhile. Latency counts from
+//! that time, so a server that stalls cannot hide it by delaying the requests too (coordinated omission).
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ impl Schedule {
         self.start = now;
     }
 
-    /// When the next request is due.
+    /// The time at which the next request is due.
     pub fn next(&self) -> u64 {
         self.start + (self.sent as f64 * 1e9 / self.rate) as u64
     }
@@ -45,7 +45,7 @@ impl Schedule {
         Some((number, due))
     }
 
-    /// Adds to the report. Here the generator is the limit when its lateness shows in what it measures, however
+    /// Adds to the report. Here the generator is the limit if its lateness shows in the result, however
     /// little CPU it uses.
     pub fn report(&self, report: &mut Value) {
         let late_us = self.lag.value_at_quantile(0.99) as f64 / 1000.0;
@@ -56,7 +56,7 @@ impl Schedule {
     }
 }
 
-/// Lateness at p99 that nobody minds.
+/// The lateness at p99 up to which it does not matter.
 const LATE_US: f64 = 100.0;
 
 #[cfg(test)]

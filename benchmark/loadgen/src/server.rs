@@ -1,7 +1,7 @@
-//! `server ws-echo|ws-publish|http`: moves bytes and does nothing else, as the limit a real server can be held against.
-//! It answers this generator only: the accept key is the constant one, and what requests and responses look like is said
-//! on the command line (`http`: `--body N` of the responses, `--upload N` of the requests).
-//! Like the servers under test it answers `stats` on stdin and ends when stdin ends.
+//! `server ws-echo|ws-publish|http`: moves bytes and does nothing else, as the limit for real servers to be
+//! compared with. It answers only this generator: the accept key is constant, and the command line says how
+//! requests and responses look (`http`: `--body N` of the responses, `--upload N` of the requests). Like the
+//! servers under test it answers `stats` on stdin and ends when stdin ends.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -66,7 +66,7 @@ enum Work {
     Http(Answers),
 }
 
-/// What each request is answered with.
+/// The answers to requests.
 struct Answers {
     /// Head and body, or the head alone before a body that is too large to be queued.
     bytes: Vec<u8>,
@@ -173,7 +173,8 @@ impl Server {
 }
 
 impl Conn {
-    /// Reads what is there, answers it, writes what the kernel takes. Frames for all subscribers go to `published`.
+    /// Reads all bytes there are, answers them, and writes as much as the kernel takes. Frames for all
+    /// subscribers go to `published`.
     fn turn(&mut self, buffer: &mut [u8], work: &Work, published: &mut Vec<u8>) -> io::Result<()> {
         let large = if let Work::Http(answers) = work { &answers.large[..] } else { &[] };
         loop {

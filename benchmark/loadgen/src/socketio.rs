@@ -1,5 +1,5 @@
-//! socket.io over WebSocket as far as it is needed: Engine.IO 4 packets (`0` open, `4` message) with Socket.IO 5 in them
-//! (`0` connect, `2` event), and the ping that comes every 25 s.
+//! socket.io over WebSocket, as far as the runs need it: Engine.IO 4 packets (`0` open, `4` message) with
+//! Socket.IO 5 in them (`0` connect, `2` event), and the ping that comes every 25 s.
 
 use crate::payload::excerpt;
 use crate::ws;
@@ -35,7 +35,7 @@ pub fn argument(message: &[u8]) -> Option<&[u8]> {
 
 const PREFIX: &[u8] = br#"42["m",""#;
 const SUFFIX: &[u8] = br#""]"#;
-/// Any will do for a message that is sent once.
+/// Any mask will do for a message that is sent once.
 const MASK: u32 = 0x9e37_79b9;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! The client's half of TLS: whom it trusts, what it offers, and one session over a socket that belongs to
-//! [`crate::net`].
+//! The client's half of TLS: the certificate that it trusts, the parameters that it offers, and one session
+//! over a socket that belongs to [`crate::net`].
 //!
-//! The generator must not be what a trial measures, so it knows the one certificate that is right instead of building
-//! a chain, and checks only some of the signatures made with it. Everything else is as any client does it.
+//! The generator must not be what a trial measures, so it knows the one certificate that is right instead of
+//! building a chain, and checks only some of the signatures made with it. It does everything else like any
+//! client.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use serde_json::{Value, json};
 use crate::options::Options;
 use crate::{Failure, Result};
 
-/// How the connections of a run are secured.
+/// The TLS configuration of a run's connections.
 pub struct Security {
     config: Arc<ClientConfig>,
-    /// One configuration per connection, each with a store of its own: a ticket is used once, and by who got it.
+    /// One configuration per connection, each with a store of its own: a ticket is used once, and only by the
+    /// connection slot that got it.
     slots: Option<Vec<Option<Arc<ClientConfig>>>>,
 }
 
@@ -76,7 +78,7 @@ impl Security {
     }
 }
 
-/// What browsers offer first: X25519, and AES-128-GCM before the others.
+/// Offers the same first as browsers: X25519, and AES-128-GCM before the other ciphers.
 fn provider() -> CryptoProvider {
     use aws_lc_rs::{cipher_suite as suite, kx_group};
     CryptoProvider {
@@ -97,7 +99,7 @@ fn provider() -> CryptoProvider {
 pub struct Session(ClientConnection);
 
 impl Session {
-    /// Takes bytes from the socket and appends what was in them.
+    /// Takes bytes from the socket and appends their plain bytes.
     pub fn open(&mut self, mut sealed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
         while !sealed.is_empty() {
             self.0.read_tls(&mut sealed)?;
@@ -119,7 +121,7 @@ impl Session {
         Ok(self.0.writer().write_all(plain)?)
     }
 
-    /// Sends what is due, until there is nothing more or the socket takes no more (`WouldBlock`).
+    /// Sends the waiting records, until there are none or the socket takes no more (`WouldBlock`).
     pub fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
         while self.0.wants_write() {
             self.0.write_tls(socket)?;
@@ -135,12 +137,12 @@ impl Session {
         self.0.is_handshaking()
     }
 
-    /// Whether the handshake took up an earlier session; `None` before its end.
+    /// Whether the handshake resumed an earlier session; `None` before its end.
     pub fn resumed(&self) -> Option<bool> {
         self.0.handshake_kind().map(|kind| kind == HandshakeKind::Resumed)
     }
 
-    /// What was negotiated: servers that agree on different things are not comparable.
+    /// The negotiated parameters: servers with different ones are not comparable.
     pub fn report(&self) -> Value {
         json!({
             "version": self.0.protocol_version().map(|version| format!("{version:?}")),

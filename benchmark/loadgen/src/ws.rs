@@ -1,5 +1,5 @@
-//! The client's half of RFC 6455: upgrade request and check of its answer, masked frames out, unmasked frames in.
-//! Bytes only; sockets belong to [`crate::net`].
+//! The client's half of RFC 6455: upgrade request and check of its answer, masked frames out, unmasked frames
+//! in. Bytes only; sockets belong to [`crate::net`].
 
 use memchr::memmem;
 
@@ -12,7 +12,7 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// The sample nonce of RFC 6455 section 1.3 and the answer it must get. One key for all connections: nothing
+/// The sample nonce of RFC 6455 §1.3 and the answer it must get. One key for all connections: nothing
 /// between generator and server caches, and no hash is needed.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -30,7 +30,7 @@ pub fn upgrade_request(path: &str, deflate: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What a server said of permessage-deflate (RFC 7692 section 7.1).
+/// The answer of a server about permessage-deflate (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Extension {
     /// It keeps the context of its compressor.
@@ -69,7 +69,7 @@ fn extension(value: &[u8]) -> Result<Extension> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         match name.trim() {
             "server_no_context_takeover" => extension.takeover = false,
-            // What is sent here refers to nothing further back than this.
+            // Messages of this client refer to nothing further back than this.
             "client_max_window_bits" if value.parse().is_ok_and(|bits: u8| bits < WINDOW_BITS) => {
                 return Err(wrong());
             }
@@ -83,7 +83,7 @@ fn extension(value: &[u8]) -> Result<Extension> {
 /// Window of the compressor of this client.
 pub const WINDOW_BITS: u8 = 10;
 
-/// First reserved bit: the message is compressed (RFC 7692 section 6).
+/// First reserved bit: the message is compressed (RFC 7692 §6).
 pub const COMPRESSED: u8 = 0x40;
 
 /// Appends a final, masked frame; `opcode` may come with [`COMPRESSED`].
@@ -125,8 +125,8 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// The first frame of what a server sent and its size; `None` means more is needed.
-/// Fragments, other reserved bits and masks are failures: no server under test has a reason to send them.
+/// The first frame of a server's bytes and its size; `None` means more is needed. Fragments, other reserved
+/// bits and masks are failures: no server under test has a reason to send them.
 pub fn parse_frame(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>> {
     let [first, second, ..] = *input else { return Ok(None) };
     if first & 0xb0 != 0x80 || second & 0x80 != 0 {
@@ -143,7 +143,7 @@ pub fn parse_frame(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>> {
 pub fn payload_length(second: u8, input: &[u8]) -> Option<(usize, usize)> {
     match second & 0x7f {
         126 => Some((u16::from_be_bytes(*input.get(2..)?.first_chunk()?).into(), 4)),
-        // RFC 6455 section 5.2: the top bit is zero. Cutting it off keeps sums from overflowing.
+        // RFC 6455 §5.2: the top bit is zero. Cutting it off keeps sums from overflowing.
         127 => Some(((u64::from_be_bytes(*input.get(2..)?.first_chunk()?) & (u64::MAX >> 1)) as usize, 10)),
         length => Some((length.into(), 2)),
     }

@@ -1,4 +1,5 @@
-//! permessage-deflate of a JSON text, with and without context. `benchmark/deflate`, where it is there, compares codecs.
+//! permessage-deflate of a JSON text, with and without context. `benchmark/deflate`, where it is there,
+//! compares codecs.
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};

@@ -1,5 +1,5 @@
-//! Where things go: 1,000 routes, and a topic with many subscribers. A map of whole paths and a plain list are what the
-//! same would cost without patterns and without order.
+//! Delivery: 1,000 routes, and a topic with many subscribers. A map of whole paths and a plain list show the
+//! cost without patterns and without order.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Request heads: ours (checks of framing and names in lower case included) and httparse, which ours builds on, alone.
+//! Request heads: ours (checks of framing and names in lower case included) and httparse, which ours builds
+//! on, alone.
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,4 @@
-//! Calls that leave a command, but for those about a response, and those that hand commands over.
+//! Calls that append a command, except those about a response, and calls that hand commands over.
 
 use super::call::Call;
 use crate::bridge::value::{self, Env, Value};
@@ -42,7 +42,8 @@ pub fn command(call: Call<'_>) -> Value {
     value::undefined()
 }
 
-/// Finishes a record with text or data as (the rest of) its payload. `None`: it is neither, and there is no record.
+/// Finishes a record with text or data as (the rest of) its payload. `None`: it is neither, and there is no
+/// record.
 pub fn finish_with_data(
     mut record: RecordWriter<'_>,
     blocks: &Blocks,

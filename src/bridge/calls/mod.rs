@@ -1,10 +1,10 @@
-//! The calls JavaScript makes per event and per message, registered as plain functions.
+//! The calls that JavaScript makes for each event and message, registered as plain functions.
 //!
-//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no session in
-//! it. Arguments come from our own JavaScript, which has checked what users may get wrong; what memory safety
-//! needs is checked again here and in `value.rs`. Text or data that is neither string nor buffer is answered
-//! with `REFUSED`, or [`Answer::Neither`](crate::channel::Answer) among the call arguments, and JavaScript
-//! sorts it out.
+//! Each gets the environment's [`Place`] as its data pointer, and answers 0 once there is no session in it.
+//! Arguments come from our own JavaScript, which has checked the arguments of users; the checks that memory
+//! safety needs are made again here and in `value.rs`. To text or data that is neither string nor buffer a
+//! call answers `REFUSED`, or [`Answer::Neither`](crate::channel::Answer) among the call arguments, and
+//! JavaScript finds out why.
 
 mod address;
 mod call;
@@ -50,7 +50,7 @@ macro_rules! calls {
             }
         )*
 
-        /// An object with all of them, bound to `place`.
+        /// An object with all functions, bound to `place`.
         pub fn functions(env: Env, place: &'static Place) -> Value {
             let mut object = ptr::null_mut();
             // SAFETY: plain creation of a value in the current scope.

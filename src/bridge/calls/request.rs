@@ -1,4 +1,4 @@
-//! Calls about the request being handled, whose block they read.
+//! Calls that read the block of the request being handled.
 
 use super::call::Call;
 use crate::bridge::value::{self, Value};

@@ -55,8 +55,8 @@ fn try_respond(call: &mut Call<'_>, append_head: AppendHead) -> Option<Answer> {
 
 /// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or REFUSED`
 ///
-/// Takes what keeps the bytes in flight within a window; for the rest JavaScript asks to be told when there
-/// is room.
+/// Accepts bytes until those in flight fill the window. If some are left, it asks the loop to tell JavaScript
+/// when there is room.
 pub fn try_end(mut call: Call<'_>) -> Value {
     let accepted = accept_part(&mut call);
     call.session.after_command();
@@ -105,7 +105,8 @@ pub fn upgrade(call: Call<'_>) -> Value {
     value::integer(env, 0)
 }
 
-/// Returns the bytes behind the first two parts: the loop takes all of them for the body, and acknowledges it.
+/// Returns the bytes behind the first two parts: the loop takes all of them for the body, and acknowledges
+/// it.
 fn append_upgrade(args: &Arguments, payload: &mut Vec<u8>) -> Option<usize> {
     append_parts(args, 3, payload)?;
     let before = payload.len();

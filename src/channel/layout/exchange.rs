@@ -2,16 +2,16 @@
 
 use crate::channel::slots::MAX_CONNECTIONS;
 
-/// The name of an exchange on both sides: its loop, its slot there, and the generation of the slot, which makes
-/// commands and events for an earlier user of the slot void.
+/// The name of an exchange on both sides: its loop, its slot there, and the generation of the slot, which
+/// makes commands and events for an earlier user of the slot void.
 ///
-/// There is one exchange for each connection as yet, and one loop for each environment. The number of the loop
-/// is in the upper bits of `slot`, so that it costs no word: with loop 0, the only one, `slot` is the index in
-/// the tables of the loop as it is, and in those of JavaScript.
+/// There is one exchange for each connection as yet, and one loop for each environment. The number of the
+/// loop is in the upper bits of `slot`, so that it costs no word: with loop 0, the only one, `slot` is the
+/// index in the tables of the loop as it is, and in those of JavaScript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ExchangeId {
     pub slot: u32,
-    /// Of 31 bits, which is a small integer of V8's; they wrap.
+    /// 31 bits, which V8 keeps as a small integer; generations wrap.
     pub generation: u32,
 }
 
@@ -28,7 +28,7 @@ impl ExchangeId {
         self.slot >> INDEX_BITS
     }
 
-    /// In the tables of its loop.
+    /// The index in the tables of its loop.
     pub const fn index(self) -> usize {
         (self.slot & ((1 << INDEX_BITS) - 1)) as usize
     }
@@ -38,7 +38,8 @@ impl ExchangeId {
         generation.wrapping_add(1) & GENERATIONS
     }
 
-    /// Whether a generation of a slot came after another: the one less than half of all behind it.
+    /// Whether a generation of a slot came after another: it is ahead of it by less than half of all
+    /// generations.
     pub const fn is_later(generation: u32, than: u32) -> bool {
         let ahead = generation.wrapping_sub(than) & GENERATIONS;
         ahead != 0 && ahead <= GENERATIONS / 2

@@ -81,7 +81,7 @@ pub fn camel(name: &str) -> String {
     first.to_ascii_lowercase() + rest
 }
 
-/// The comment of an event with what the first of the three words are.
+/// The comment of an event, with the names of its arguments.
 pub fn event_docs(docs: &[&str], fields: &[Vec<String>]) -> Vec<String> {
     let words = fields.concat();
     let arguments = (!words.is_empty()).then(|| format!(" Arguments: {}.", words.join(", ")));
@@ -120,7 +120,7 @@ pub fn bit_field_function(name: &str, docs: Vec<&'static str>, field: BitField) 
     }
 }
 
-/// The function that leaves the arguments of a call.
+/// The function that writes the arguments of a call.
 pub fn put_function(name: &str, docs: Vec<&'static str>, fields: &[Passed]) -> Part {
     let parameters = fields.iter().flat_map(|field| field.parameters.clone());
     let words = fields.iter().flat_map(|field| &field.words);
@@ -166,7 +166,7 @@ impl Part {
     }
 }
 
-/// A comment of the lines of a Rust one, without the brackets of links.
+/// Writes the lines of a Rust comment as one of JavaScript, without the brackets of links.
 fn write_docs(out: &mut String, indent: &str, docs: &[impl AsRef<str>]) {
     let line = |line: &str| line.replace("[`", "`").replace("`]", "`");
     match docs {
@@ -188,7 +188,7 @@ const HEAD: &str = "\
 
 ";
 
-/// All of it, with the number that says which layout it is.
+/// The text of the file, with the number that identifies the layout.
 #[cfg(test)]
 pub fn text(parts: &[Part]) -> String {
     let mut text = String::from(HEAD);
@@ -206,7 +206,7 @@ pub fn text(parts: &[Part]) -> String {
     text
 }
 
-/// A hash (FNV-1a) of the code that the parts are, of 31 bits. Comments may differ.
+/// A hash (FNV-1a) of the JavaScript code of the parts, without its comments, in 31 bits.
 pub fn number_of(parts: &[Part]) -> u32 {
     let mut code = String::new();
     parts.iter().for_each(|part| part.write(&mut code));

@@ -4,16 +4,17 @@
 /// Declares what crosses between the two sides. Comments of the entries become those of both languages.
 ///
 /// - `enum Name: repr = first { Entry, … }`: numbers from `first` on, in order.
-/// - `events { Name { field: type, … }, … }`: the kinds of events, from 1 on, and what the words `a` to `c`
-///   of each are.
+/// - `events { Name { field: type, … }, … }`: the kinds of events, from 1 on, and the meaning of the words
+///   `a` to `c` of each.
 /// - `header Name { word, … }`: the words of an event.
 /// - `flags name { FLAG, … }`: bits from the lowest on, and above them `FIELD: width` for numbers of that
 ///   many bits.
-/// - `calls { Name { field: type, … } … }`: what JavaScript leaves in the array of call arguments before a
-///   call, from its first word on; `CALL_LAYOUT_WORDS` is the length of the longest.
+/// - `calls { Name { field: type, … } … }`: the words that JavaScript leaves in the array of call arguments
+///   before a call, from the first one on; `CALL_LAYOUT_WORDS` is the length of the longest.
 /// - `const NAME: type = value;`
 ///
-/// It works through the declarations one by one, and collects the parts for JavaScript in the brackets.
+/// The macro works through the declarations one by one, and collects the parts for JavaScript in the
+/// brackets.
 macro_rules! layout {
     (@items [$($part:expr,)*]) => {
         /// All that is declared, in order.
@@ -264,7 +265,7 @@ macro_rules! numbers {
     };
 }
 
-/// Puts values one behind the other into words.
+/// Writes values into words, one behind the other.
 macro_rules! write_fields {
     ($words:ident, $($field:ident: $type:ty),*) => {{
         let rest = &mut $words[..];

@@ -6,9 +6,9 @@ use super::exchange::ExchangeId;
 pub trait Field: Copy {
     const WORDS: usize;
 
-    /// Its first words become the value; returns it with what is behind them.
+    /// Reads the value from the first words; returns it with the words behind them.
     fn read(words: &[u32]) -> (Self, &[u32]);
-    /// Writes the first words; returns what is behind them.
+    /// Writes the value into the first words; returns the words behind them.
     fn write(self, words: &mut [u32]) -> &mut [u32];
 
     /// The names of its words in JavaScript, where it is named `name`.
@@ -53,7 +53,7 @@ impl Field for u32 {
     }
 }
 
-/// In JavaScript 0 or 1.
+/// JavaScript sees 0 or 1.
 impl Field for bool {
     const WORDS: usize = 1;
     fn read(words: &[u32]) -> (Self, &[u32]) {
@@ -80,7 +80,7 @@ impl Field for u64 {
     fn words(name: &str) -> Vec<String> {
         vec![format!("{name} (low half)"), "its high half".into()]
     }
-    /// As one number; what is above 32 bits is cut off where it is stored.
+    /// As one number; storing it in a word cuts off the bits above 32.
     fn passed(name: &str) -> Passed {
         Passed { parameters: vec![name.into()], words: vec![name.into(), format!("{name} / 2 ** 32")] }
     }

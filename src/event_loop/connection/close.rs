@@ -1,14 +1,14 @@
 //! How a connection ends: one state, and one table of what each cause makes of it.
 //!
-//! Two parties share a connection: the loop, which owns the socket, and JavaScript, which may have an object for it.
-//! Whoever decides on the end, the other hears of it once: JavaScript decides by a command and hears nothing, or the
-//! loop decides and JavaScript gets one `Gone` event, to which it answers with `Release`. The slot is free once the
-//! state is `Closed` and JavaScript is `Detached`.
+//! Two parties share a connection: the loop, which owns the socket, and JavaScript, which may have an object
+//! for it. Either of them may decide on the end, and the other hears of it once. JavaScript decides by a
+//! command and hears nothing; when the loop decides, JavaScript gets one `Gone` event, which it answers with
+//! `Release`. The slot is free once the state is `Closed` and JavaScript is `Detached`.
 //!
 //! | cause | `Open` | `AwaitingJs` | `Flushing` | `Lingering` | `Closed` |
 //! | --- | --- | --- | --- | --- | --- |
 //! | `End`: JavaScript ends it behind what it sent | `Flushing` | `Flushing` | – | – | – |
-//! | `Close`: JavaScript, or `app.close()`, closes it at once | `Closed` | `Closed` | `Closed` | `Closed` | – |
+//! | `Close`: JavaScript, or `app.close()`, closes at once | `Closed` | `Closed` | `Closed` | `Closed` | – |
 //! | `Refuse`: the loop ends it behind what is queued | `Flushing`, told | `Flushing` | – | – | – |
 //! | `Finish`: nothing follows by the protocol | `AwaitingJs`, told ¹ | – | – | – | – |
 //! | `Abort`: a reset, a limit, a violation | `Closed`, told | `Closed` | `Closed` | `Closed` | – |
@@ -17,36 +17,39 @@
 //! | `Sent`: the kernel has all | – | – | `Lingering` ² | – | – |
 //! | `Release`: JavaScript has heard of the end | – | `Flushing` | – | – | – |
 //!
-//! "Told" is said only to a JavaScript that is `Attached`. `End` and `Close` detach one that is; to one that has been
-//! told already they change nothing, since its `Release` is still to come. `Release` detaches in every state.
+//! JavaScript is told only if it is `Attached`. `End` and `Close` detach it if it is; if it has been told
+//! already they change nothing about it, since its `Release` is still to come. `Release` detaches in every
+//! state.
 //!
-//! ¹ `Flushing` if JavaScript has no object: there is nobody to wait for. ² `Closed` if the peer has ended and
-//! everything it sent has been read: then nothing is left that a reset could take from it (RFC 9112 §9.6).
+//! ¹ `Flushing` if JavaScript has no object: there is nobody to wait for. ² `Closed` if the peer has ended
+//! and everything it sent has been read: then nothing is left that a reset could take from it
+//! (RFC 9112 §9.6).
 //!
-//! The end of the environment and a panic of the loop are no causes: there the whole loop is gone with its sockets.
-//! JavaScript that is still there ends all of its objects by itself when it sees `Panic`.
+//! The end of the environment and a panic of the loop are no causes: there the whole loop is gone with its
+//! sockets. JavaScript that is still there ends all of its objects by itself when it sees `Panic`.
 
-/// Where the end of a connection stands.
+/// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// Nothing has been said of an end.
+    /// Neither side has decided on an end.
     Open,
-    /// Nothing more is read. What JavaScript answers to the messages before the end still leaves, until it releases.
+    /// The loop discards what it reads. The answers of JavaScript to earlier messages are still sent, until
+    /// it releases the connection.
     AwaitingJs,
     /// This side closes once everything is sent.
     Flushing,
-    /// This side is closed; what the peer still sends is discarded until it closes, too.
+    /// The loop has closed its sending side, and discards bytes of the peer until that closes, too.
     Lingering,
-    /// There is no socket any more.
+    /// The socket is closed.
     Closed,
 }
 
 /// JavaScript's object for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsHandle {
-    /// There is none, or JavaScript is done with it.
+    /// There is no object, or JavaScript is done with it.
     Detached,
-    /// There is one, or will be once JavaScript sees what is queued for it.
+    /// There is an object, or will be once JavaScript reads the queued event that makes it.
     Attached,
     /// JavaScript has been told of the end, and will release it.
     Told,
@@ -66,12 +69,12 @@ pub enum Cause {
 }
 
 impl Close {
-    /// Whether commands of JavaScript for the peer still mean anything.
+    /// Whether commands of JavaScript for the peer are still executed.
     pub fn takes_commands(self) -> bool {
         matches!(self, Close::Open | Close::AwaitingJs)
     }
 
-    /// The state behind `cause`, and JavaScript's. It is to be told if it was attached and is no longer.
+    /// The state after `cause`, and that of JavaScript's object. A `Gone` event is due if that became `Told`.
     pub fn after(self, cause: Cause, js: JsHandle) -> (Close, JsHandle) {
         let close = match (self, cause) {
             (Close::Closed, _) => Close::Closed,
@@ -131,7 +134,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_cause_makes_of_every_state_what_the_table_says() {
+    fn every_cause_leads_from_every_state_to_that_of_the_table() {
         for (cause, row) in CAUSES.into_iter().zip(TABLE) {
             for (state, cell) in STATES.into_iter().zip(row.split(' ')) {
                 for js in HANDLES {
@@ -147,7 +150,7 @@ mod tests {
         }
     }
 
-    /// All that can come of a connection, however the causes follow each other.
+    /// All states that a connection can reach, by any sequence of causes.
     fn reachable() -> Vec<(Close, JsHandle)> {
         let mut all = vec![(Close::Open, JsHandle::Detached), (Close::Open, JsHandle::Attached)];
         let mut next = 0;
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn javascript_is_told_of_each_end_exactly_once() {
         for (state, js) in reachable() {
-            // Whatever has ended, JavaScript knows: it decided itself or was told.
+            // JavaScript knows of every end: it decided itself or was told.
             assert!(state == Close::Open || js != JsHandle::Attached, "{state:?}");
             assert!(state != Close::Open || js != JsHandle::Told, "told of an end that is none");
             for cause in CAUSES {

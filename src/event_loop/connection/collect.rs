@@ -1,4 +1,4 @@
-//! Bodies that declared answers wait for, bounded each and all together.
+//! Bodies that declared answers wait for. Each is bounded, and so is the sum of all.
 
 use crate::channel::MAX_DECLARED_BODY;
 use crate::protocol::http::error::HttpError;
@@ -7,8 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Bytes of such bodies that all connections of a loop together may make it hold; who comes with more is told to come
-/// again later.
+/// Bytes of such bodies that a loop holds for all its connections. Beyond it a request is answered with 503.
 const MAX_COLLECTED: usize = 256 << 20;
 
 /// An answer that waits for the request's body.
@@ -24,7 +23,7 @@ impl Collecting {
         Collecting { program, answer, body: Collected { bytes: Vec::new(), all } }
     }
 
-    /// The body is whole: the answer's body with it.
+    /// Called when the request's body is complete; returns the body of the answer.
     pub fn finish(self) -> (Arc<Program>, Vec<u8>) {
         let body = self.answer.with_body(&self.body.bytes);
         (self.program, body)
@@ -35,7 +34,7 @@ impl Collecting {
     }
 }
 
-/// A part of a body, counted with those of all connections for as long as it is held.
+/// The part of a body that has arrived. It counts with those of all connections as long as it is held.
 struct Collected {
     bytes: Vec<u8>,
     all: Rc<Cell<usize>>,
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_bounded_each_and_all_together_and_counted_while_they_are_held() {
+    fn bodies_are_bounded_each_and_in_sum_and_counted_while_they_are_held() {
         let all = Rc::new(Cell::new(0));
         let body = || Collected { bytes: Vec::new(), all: all.clone() };
         let part = vec![0; MAX_DECLARED_BODY];

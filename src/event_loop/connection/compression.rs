@@ -1,8 +1,9 @@
-//! permessage-deflate of a connection: what to inflate on the way in, what to deflate on the way out.
+//! permessage-deflate of a connection: inflates received messages, and decides which sent ones are deflated.
 //!
-//! The codecs that keep no context belong to the loop and are made when first needed, so that a server without
-//! compression has none and a connection with shared compressor and decompressor adds nothing but the few words of
-//! [`Compression`]. What a dedicated one costs is said in `protocol::deflate`. Everything runs in the loop thread.
+//! The codecs that keep no context belong to the loop and are made when first needed, so that a server
+//! without compression has none and a connection with shared compressor and decompressor adds nothing but the
+//! few words of [`Compression`]. `protocol::deflate` says how much memory a dedicated one takes. Everything
+//! runs in the loop thread.
 
 use crate::channel::send_flag;
 use crate::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
@@ -26,20 +27,20 @@ impl Codecs {
     }
 }
 
-/// What a connection that negotiated permessage-deflate keeps.
+/// The codecs of a connection that negotiated permessage-deflate.
 pub struct Compression {
     deflater: Deflater,
     inflater: Inflater,
-    /// The message whose fragments are being sent is compressed.
+    /// Whether the message whose fragments are being sent is compressed.
     fragments: bool,
 }
 
 /// How a payload is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing {
-    /// As it is.
+    /// The payload itself.
     Plain,
-    /// What was appended to the buffer, in its place.
+    /// The bytes that were appended to the buffer are sent in its place.
     Deflated { rsv1: bool },
 }
 
@@ -52,15 +53,16 @@ impl Compression {
         }
     }
 
-    /// The window of a compressor without context, whose output may go to any such connection.
+    /// The window bits of a compressor without context; its output may be sent to every connection with the
+    /// same.
     pub fn shared_window_bits(&self) -> Option<u8> {
         self.deflater.shared_window_bits()
     }
 
-    /// Decides about a frame JavaScript sends and appends its payload if that is compressed.
+    /// Decides whether a frame that JavaScript sends is compressed, and if so appends its compressed payload.
     ///
-    /// RFC 7692 §6.1: compression is a property of the whole message. The `compress` flag of its first fragment
-    /// decides for all of them; the original goes by each fragment's own, which no client can read.
+    /// RFC 7692 §6.1: compression is a property of the whole message. The `compress` flag of its first
+    /// fragment decides for all of them; the original goes by each fragment's own, which no client can read.
     pub fn outgoing(&mut self, codecs: &mut Codecs, flags: u32, data: &[u8], out: &mut Vec<u8>) -> Outgoing {
         if flags & send_flag::PING != 0 {
             return Outgoing::Plain;
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_inflated_leaves_nothing_behind() {
+    fn data_that_cannot_be_inflated_leaves_nothing_behind() {
         let (mut codecs, mut deflated) = (Codecs::default(), Vec::new());
         let mut compression = compression(Compressor::Shared { window_bits: 15 });
         let text = [&b"\xff"[..], &[b'a'; 99]].concat();

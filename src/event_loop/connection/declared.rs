@@ -1,4 +1,5 @@
-//! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking JavaScript.
+//! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking
+//! JavaScript.
 
 use super::collect::Collecting;
 use super::http::Http;
@@ -25,12 +26,13 @@ impl Http {
         let announced = self.body_announced();
         if announced.is_none() || !program.wants_body() {
             if announced.is_some() && head.expect_continue {
-                // A client that was not asked for its body may send it or not: what follows cannot be told.
+                // A client that was not asked for its body may send it or not, so the loop cannot tell where
+                // the next request begins.
                 self.exchange.keep_alive = false;
             }
             return self.send_declared(io, &program, answer.with_body(b""));
         }
-        // The answer is what the client waits for: until it is there, whatever is wrong is told.
+        // The client waits for an answer: until that is there, `refuse` answers every fault.
         self.collect(Collecting::new(program, answer, io.ctx.collected.clone()));
         if announced.flatten().is_some_and(|length| length > MAX_DECLARED_BODY as u64) {
             return self.refuse(io, HttpError::ContentTooLarge);
@@ -41,7 +43,7 @@ impl Http {
         self.restart_timeout(io);
     }
 
-    /// The body an answer waited for is whole.
+    /// Sends the answer that waited for the body, which is complete.
     pub(super) fn answer_collected(&mut self, io: &mut Io<'_>, collecting: Collecting) {
         let (program, body) = collecting.finish();
         self.send_declared(io, &program, body);

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on a connection: requests in, exchanges in order.
 //!
-//! Requests that came before the response to an earlier one are handed over ahead, up to a bound; the rest of a
-//! pipeline stays in the connection's unread bytes, of which no more are read meanwhile.
+//! Pipelined requests are handed to JavaScript before the earlier ones are answered, up to a bound. The rest
+//! of a pipeline stays in the connection's unread bytes, and the loop reads no more of it meanwhile.
 
 use super::close::Cause;
 use super::collect::Collecting;
@@ -23,21 +23,22 @@ use crate::routing::router::RouteKind;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Most bytes one read takes of what may be requests behind each other.
+/// The most bytes that one read takes while they may be pipelined requests.
 const REQUESTS_AT_ONCE: usize = 32 << 10;
-/// Bytes a body must bring in each second of the idle timeout.
+/// Bytes of a body that must arrive for each second of the idle timeout.
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
-/// With less than this waiting, a response that was refused more bytes may go on.
+/// JavaScript is told that a response may go on when less than this waits to be sent.
 const WRITABLE_BELOW: usize = 256 << 10;
-/// With more than this waiting, the next request of a connection waits unread.
+/// With more than this waiting to be sent, the next request of a connection is not read.
 const HIGH_WATER: usize = 256 << 10;
 
-/// Requests handed to JavaScript before the first of them is answered; the rest of a pipeline waits unread.
+/// Requests handed to JavaScript behind the one that is being answered; the rest of a pipeline waits
+/// unparsed.
 const MAX_AHEAD: usize = 31;
-/// A body of a known length up to here goes with its head, if it has arrived with it.
+/// A body up to this length is handed over with its head, if all of it has arrived with the head.
 const BODY_WITH_HEAD: usize = 16 << 10;
 const _: () = assert!(BODY_WITH_HEAD <= request_flag::BODY_LENGTH.max() as usize);
-/// The same for all bodies together of the requests handed over ahead: JavaScript keeps them until their turn.
+/// The bound on the sum of the bodies of requests handed over ahead, which JavaScript keeps until their turn.
 const BODIES_AHEAD: usize = 64 << 10;
 
 #[derive(Default)]
@@ -49,40 +50,40 @@ pub struct Http {
     pub(super) exchange: Exchange,
     /// The answer of a declared program that waits for the body; JavaScript knows nothing of this request.
     collecting: Option<Box<Collecting>>,
-    /// Pipelined requests JavaScript has been handed, too; it answers them in order.
+    /// Pipelined requests behind `exchange` that JavaScript has been handed; it answers them in order.
     ahead: VecDeque<Exchange>,
     /// Body bytes handed over since `ahead` was last empty.
     ahead_bytes: usize,
-    /// JavaScript asked not to be given body bytes for now, or has not asked for more than the first.
+    /// JavaScript has paused the body, or has not asked for more of it than the first bytes.
     paused: bool,
-    /// JavaScript has asked for more of the body than what came first.
+    /// JavaScript has asked for more of the body than the first bytes.
     body_wanted: bool,
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
     peer_end_told: bool,
-    /// A first part of a head has arrived; its time is running.
+    /// The first part of a head has arrived, and its timeout is running.
     head_started: bool,
     /// Body bytes since the current timeout window began.
     window_bytes: usize,
 }
 
-/// What a response must know of its request.
+/// The parts of a request that its response depends on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Exchange {
     pub(super) head_request: bool,
     pub(super) http_1_0: bool,
     pub(super) keep_alive: bool,
-    /// The client said itself that the connection closes; the response need not repeat it.
+    /// The client sent `Connection: close`; the response need not repeat it.
     pub(super) close_known: bool,
-    /// A browser that must not be offered permessage-deflate asks for a WebSocket.
+    /// The client is a browser whose permessage-deflate is broken, and asks for a WebSocket.
     broken_deflate: bool,
     /// The bytes behind it may be those of a WebSocket, not requests.
     may_upgrade: bool,
-    /// Of the connection's exchanges this one's, wrapping.
+    /// The number of this exchange on its connection, wrapping.
     number: u8,
 }
 
-/// Where the request stands.
+/// How far the request has been received.
 #[derive(Default)]
 enum Phase {
     /// Nothing received yet: a PROXY protocol header may come first.
@@ -103,7 +104,7 @@ pub(super) enum Sending {
     /// Until the connection closes (HTTP/1.0).
     UntilClose,
     Length(u64),
-    /// Status or method leave none; what JavaScript sends of one is discarded.
+    /// The status or the method leaves no body; the loop discards the bytes that JavaScript sends for one.
     Omitted,
 }
 
@@ -122,7 +123,7 @@ impl Http {
         self.pending && last.keep_alive && !last.may_upgrade && self.ahead.len() < MAX_AHEAD
     }
 
-    /// The one whose request came last.
+    /// The exchange whose request came last.
     fn last_exchange(&self) -> &Exchange {
         self.ahead.back().unwrap_or(&self.exchange)
     }
@@ -154,8 +155,8 @@ impl Http {
         self.collecting = Some(Box::new(collecting));
     }
 
-    /// Most bytes of one read. Of requests less is taken from the kernel, which holds what cannot be understood before
-    /// the response to an earlier one.
+    /// The most bytes of one read. It is small between bodies: requests that cannot be handled before earlier
+    /// ones are answered stay in the kernel then, whose flow control slows the client.
     pub fn read_at_once(&self) -> usize {
         match self.phase {
             Phase::Body(_) => usize::MAX,
@@ -163,18 +164,18 @@ impl Http {
         }
     }
 
-    /// So much waits to be sent that the next request has to.
+    /// Whether so much waits to be sent that the next request has to wait.
     pub fn is_over_high_water(&self, unsent: usize) -> bool {
         unsent > HIGH_WATER && self.is_between_requests()
     }
 
-    /// Whether a request is to come next; what was answered before may still be on its way.
+    /// Whether the next bytes are those of a request. Earlier responses may still be on their way.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.phase, Phase::Head)
     }
 
-    /// Whether a peer that is told of the end of the connection now takes that for the end of a body, of which something is
-    /// missing. `unsent`: the kernel has not taken everything.
+    /// Whether the end of the connection, if it came now, would look to the peer like the end of a body that
+    /// is in fact incomplete. `unsent`: the kernel has not taken everything.
     pub fn ends_with_the_connection(&self, unsent: bool) -> bool {
         (self.pending && self.sending == Sending::UntilClose) || (self.exchange.http_1_0 && unsent)
     }
@@ -185,7 +186,7 @@ impl Http {
 }
 
 impl Exchange {
-    /// The one behind `last`.
+    /// The exchange behind `last`.
     fn new(head: &RequestHead, bytes: &[u8], last: &Exchange) -> Self {
         Exchange {
             number: last.number.wrapping_add(1) & request_flag::EXCHANGE.max() as u8,
@@ -200,13 +201,13 @@ impl Exchange {
     }
 }
 
-/// Progress with what has come.
+/// The outcome of one step through the input.
 enum Step {
-    /// More bytes are needed, or their turn has not come.
+    /// More bytes are needed, or the next ones may not be parsed yet.
     Wait,
-    /// So many have been understood.
+    /// So many bytes have been parsed.
     Used(usize),
-    /// So many, and what follows are frames.
+    /// So many bytes have been parsed, and frames follow.
     Upgraded(usize, Box<WebSocket>),
 }
 
@@ -219,7 +220,8 @@ impl Http {
         self.restart_timeout(io);
     }
 
-    /// Understands as much of the input as it can now, and may become a WebSocket on the way.
+    /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
+    /// upgrade.
     pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Option<Box<WebSocket>> {
         loop {
             let step = match &self.phase {
@@ -290,9 +292,9 @@ impl Http {
         step
     }
 
-    /// Hands over a pipelined request behind the ones JavaScript has. One that is not yet whole waits, and so does one
-    /// that cannot be handled before the others are answered: with a large or chunked body, asking for an upgrade,
-    /// answered by the loop itself, or malformed.
+    /// Hands over a pipelined request behind those that JavaScript has. An incomplete one waits, and so does
+    /// one that cannot be handled before the others are answered: one with a large or chunked body, one that
+    /// asks for an upgrade, one that the loop answers itself, and a malformed one.
     fn head_ahead(&mut self, io: &mut Io<'_>, bytes: &mut [u8]) -> Step {
         if bytes.is_empty() {
             return Step::Wait;
@@ -304,7 +306,7 @@ impl Http {
         used.map_or(Step::Wait, Step::Used)
     }
 
-    /// Of `bytes` the first `used` are `head`. `None`: the request has to wait.
+    /// `head` is in the first `used` of `bytes`. `None`: the request has to wait.
     fn look_ahead(
         &mut self,
         io: &mut Io<'_>,
@@ -339,7 +341,8 @@ impl Http {
         io.set_timeout(io.timeouts().idle);
     }
 
-    /// Answers a request that cannot be understood, unless it has an answer already, and closes.
+    /// Answers a request that is malformed or refused, unless it has an answer already, and ends the
+    /// connection.
     pub(super) fn refuse(&mut self, io: &mut Io<'_>, error: HttpError) {
         log::debug!("connection {}: {error}", io.id().slot);
         io.end(Cause::Refuse, 0, b"");
@@ -349,7 +352,7 @@ impl Http {
         }
     }
 
-    /// Of `bytes` the first `used` are `head`.
+    /// Handles a request; `head` is in the first `used` of `bytes`.
     fn dispatch(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], used: usize) -> Step {
         let (request, rest) = bytes.split_at(used);
         let has_body = head.framing.has_body();
@@ -362,7 +365,8 @@ impl Http {
         let handler = match match_routes(io, head, request) {
             None => {
                 if has_body && head.expect_continue {
-                    // Or a client that waits for it would send its next request where its body is expected.
+                    // Ask for the body: a client that waits for this response would otherwise send its next
+                    // request where the loop expects the body.
                     io.send(|out| out.extend_from_slice(response::CONTINUE));
                 }
                 self.not_found(io);
@@ -385,7 +389,7 @@ impl Http {
         Step::Used(used + self.hand_over(io, head, request, rest, handler))
     }
 
-    /// Hands a request to JavaScript; returns how many bytes of its body go with it.
+    /// Hands a request to JavaScript; returns how many bytes of its body are handed over with it.
     fn hand_over(
         &mut self,
         io: &mut Io<'_>,
@@ -440,7 +444,8 @@ impl Http {
             let event = JsEvent::Data { flags: if last { BODY_LAST } else { 0 }, remaining };
             let payload = input.payload(used, data, &io.ctx.shared.blocks);
             io.payload_event(event, payload);
-            // Or all that a turn reads would wait in JavaScript for a handler that may never come.
+            // Pause until JavaScript asks for more: otherwise all that a turn reads would wait in JavaScript
+            // for a handler that may never be set.
             self.paused |= !self.body_wanted && !last;
         } else {
             input.consume(used);
@@ -463,7 +468,7 @@ impl Http {
 
     /// The connection waits for the next request.
     fn next(&mut self, io: &mut Io<'_>) {
-        // Only the number of the last exchange goes on.
+        // Keep only the number of the last exchange.
         *self = Http { phase: Phase::Head, exchange: self.exchange, ..Http::default() };
         io.set_timeout(io.timeouts().response);
     }
@@ -477,7 +482,7 @@ impl Http {
             self.sending = Sending::Nothing;
             self.paused = false;
             self.body_wanted = false;
-            // The next exchange has asked for nothing and been told nothing yet.
+            // JavaScript has asked for nothing and been told nothing on the next exchange.
             self.want_writable = false;
             self.peer_end_told = false;
             if self.ahead.is_empty() {
@@ -486,7 +491,7 @@ impl Http {
             return;
         }
         if self.has_looked_ahead() {
-            // JavaScript has requests that will not be answered: it hears of their end, and lets go itself.
+            // JavaScript has requests that will not be answered, so it is told of the end.
             return io.end(Cause::Refuse, 0, b"");
         }
         self.pending = false;
@@ -495,13 +500,13 @@ impl Http {
         if !self.exchange.keep_alive {
             return io.end(Cause::End, 0, b"");
         }
-        // With a body still on its way the rest of it is read and discarded first.
+        // If the body is still arriving, the rest of it is read and discarded first.
         if let Phase::Responding = self.phase {
             self.next(io);
         }
     }
 
-    // ---- what JavaScript asks for
+    // ---- commands of JavaScript
 
     pub fn execute(&mut self, io: &mut Io<'_>, command: Command<'_>) -> Option<Box<WebSocket>> {
         match command.op {
@@ -514,7 +519,7 @@ impl Http {
             Op::Resume => self.unpause(io),
             Op::WantWritable => {
                 self.want_writable = true;
-                // Answered by the flush at the end of the turn, when nothing is in the way.
+                // The flush at the end of the turn answers, at once if little waits to be sent.
                 io.transport.mark_dirty(io.ctx);
             }
             _ => {}
@@ -540,7 +545,8 @@ impl Http {
 
     // ---- upgrades
 
-    /// A `ws` route without `upgrade` handler: first subprotocol, negotiated compression, empty user data.
+    /// Upgrades for a `ws` route without `upgrade` handler: with the first subprotocol, negotiated
+    /// compression and empty user data.
     fn auto_upgrade(
         &mut self,
         io: &mut Io<'_>,
@@ -560,7 +566,7 @@ impl Http {
         WebSocket::accept(io, behaviour, &parts, &request)
     }
 
-    /// `res.upgrade`: now or long after the request.
+    /// `res.upgrade`, called in the handler or long after it.
     fn upgrade(&mut self, io: &mut Io<'_>, command: &Command<'_>) -> Option<Box<WebSocket>> {
         let parts = ResponseParts::parse(command.payload);
         let inner = ResponseParts::parse(parts.body);
@@ -572,16 +578,17 @@ impl Http {
         };
         let behaviour = io.ctx.behaviour(command.arg)?;
         if !self.has_whole_request() || self.has_looked_ahead() || self.has_begun_response() {
-            // The rest of a body would be taken for frames, or what comes behind is being taken for requests.
+            // An upgrade now would take the rest of a body for frames, or come after bytes were parsed as
+            // requests.
             io.end(Cause::Abort, 1006, b"");
             return None;
         }
         Some(WebSocket::accept(io, behaviour, &parts, &request))
     }
 
-    // ---- what happens to the connection
+    // ---- events of the connection
 
-    /// True: the next request may be understood, if there is one.
+    /// True: the next request may be parsed, if there is one.
     pub fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) -> bool {
         let drained = before > 0 && now == 0;
         if self.pending && self.want_writable && now < WRITABLE_BELOW {
@@ -646,7 +653,8 @@ fn request_event(
     });
 }
 
-/// All of a body, which may be none, if it has arrived with its head and is small enough to be handed over with it.
+/// The whole body, which may be empty, if it has arrived with its head and is small enough to be handed over
+/// with it.
 fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
     match head.framing {
         Framing::None => Some(&[]),

@@ -1,20 +1,20 @@
-//! Received bytes on their way into a protocol, and those it has not understood yet.
+//! Received bytes on their way into a protocol, and those it has not parsed yet.
 
 use crate::channel::OWNED_EVENT;
 use crate::channel::buffers::{Blocks, Buffer, Payload};
 use std::ops::Range;
 
-/// Bytes that a protocol is given to understand, from the front on.
+/// Bytes for a protocol, which parses them from the front on.
 pub struct Input<'a> {
     source: Source<'a>,
-    /// Of the source have been understood.
+    /// Bytes of the source that have been parsed.
     used: usize,
 }
 
 enum Source<'a> {
-    /// A read's, whose memory may leave with the payload that fills most of it.
+    /// The buffer of a read. Its memory may leave with a payload that fills most of it.
     Read(&'a mut Buffer),
-    /// Somewhere else.
+    /// Bytes in other memory, which stays where it is.
     Kept(&'a mut [u8]),
 }
 
@@ -27,7 +27,7 @@ impl<'a> Input<'a> {
         Input { source: Source::Kept(bytes), used: 0 }
     }
 
-    /// What is still to be understood.
+    /// The bytes that are still to be parsed.
     pub fn bytes(&mut self) -> &mut [u8] {
         let used = self.used;
         match &mut self.source {
@@ -47,7 +47,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The first `n` bytes have been understood.
+    /// Called when the first `n` bytes have been parsed.
     pub fn consume(&mut self, n: usize) {
         self.used += n;
         debug_assert!(self.used <= self.len());
@@ -57,20 +57,21 @@ impl<'a> Input<'a> {
         self.used = self.len();
     }
 
-    /// How much of the source has been understood, if its bytes are still where they were.
+    /// The number of bytes that have been parsed. Of use only while the source keeps its memory.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// The first `n` bytes have been understood, and of these `data` is a payload for JavaScript. One that fills most
-    /// of what a read brought leaves with its memory: what has to be moved then is less than the payload itself.
+    /// Called when the first `n` bytes have been parsed, of which `data` is a payload for JavaScript. A
+    /// payload that fills most of a read leaves with the memory of the read: the other bytes, which have to
+    /// move then, are fewer than its own.
     pub fn payload(&mut self, n: usize, data: Range<usize>, blocks: &Blocks) -> Payload<'_> {
         let start = self.used;
         self.consume(n);
         let range = start + data.start..start + data.end;
         match &mut self.source {
             Source::Read(buffer) if data.len() >= OWNED_EVENT && data.len() > buffer.len() / 2 => {
-                // The framing behind the data has been understood, too.
+                // The framing behind the data has been parsed, too.
                 let behind = start + n - range.end;
                 let owned = buffer.take(range, blocks);
                 self.used = behind;
@@ -82,12 +83,12 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Bytes that were received and are not understood yet, in memory of about their size: a connection may keep a few for
-/// as long as it likes.
+/// Bytes that were received and are not parsed yet, in memory of about their size: a peer may leave a request
+/// or a frame incomplete for as long as it likes.
 #[derive(Default)]
 pub struct Unread {
     bytes: Vec<u8>,
-    /// Of these have been understood; they go when enough of them have come together.
+    /// Bytes at the front that have been parsed; they are removed once they are many.
     used: usize,
 }
 
@@ -110,8 +111,8 @@ impl Unread {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Without the first `n`. They are not moved away each time, which would take long where a little at a time is
-    /// understood of very much.
+    /// The bytes without the first `n`. The rest is not moved to the front each time: that would take long
+    /// where few of very many bytes are parsed at a time.
     pub fn without(mut self, n: usize) -> Self {
         self.used += n;
         let left = self.bytes.len() - self.used;
@@ -146,7 +147,7 @@ mod tests {
             let n = 60_000 + 3 + behind;
             assert_eq!(taken(input.payload(n, 3..60_003, &blocks)), (all[13..60_013].to_vec(), true));
             assert_eq!(input.bytes(), &all[10 + n..]);
-            // The next one, however large, is no longer most of a read.
+            // The next payload, however large, no longer fills most of a read.
             let (data, is_taken) = taken(input.payload(30_000, 0..30_000, &blocks));
             assert_eq!((data, is_taken), (all[10 + n..][..30_000].to_vec(), false));
             assert_eq!(input.bytes(), &all[10 + n + 30_000..]);

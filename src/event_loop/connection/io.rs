@@ -1,4 +1,4 @@
-//! What a protocol may do with its connection while it understands bytes or executes a command.
+//! The access that a protocol has to its connection while it parses bytes or executes a command.
 
 use super::close::{Cause, Close, JsHandle};
 use super::transport::Transport;
@@ -8,8 +8,8 @@ use crate::event_loop::app::Timeouts;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 
-/// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics, deadline, socket)
-/// when the protocol returns; whether it has been decided is known at once.
+/// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics,
+/// deadline, socket) when the protocol returns; that it has been decided is visible here at once.
 pub struct Io<'a> {
     pub app: u32,
     pub transport: &'a mut Transport,
@@ -73,14 +73,14 @@ impl Io<'_> {
         self.ctx.payload_event(event, self.transport.id, payload);
     }
 
-    /// JavaScript gets an object with the event that was just pushed.
+    /// Called when an event was pushed with which JavaScript makes an object.
     pub fn attach(&mut self) {
         if *self.js == JsHandle::Detached {
             *self.js = JsHandle::Attached;
         }
     }
 
-    /// JavaScript is done with its object by itself.
+    /// Called when JavaScript is done with its object without being told: the response is complete.
     pub fn detach(&mut self) {
         if *self.js == JsHandle::Attached {
             *self.js = JsHandle::Detached;
@@ -89,7 +89,7 @@ impl Io<'_> {
 
     // ---- ends
 
-    /// Whether the connection goes on, or at least what JavaScript sends on it.
+    /// Whether commands of JavaScript are still executed: the connection is open, or ends behind them.
     pub fn takes_commands(&self) -> bool {
         self.close.takes_commands()
     }

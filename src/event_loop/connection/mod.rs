@@ -1,10 +1,13 @@
-//! One connection, composed of its transport (bytes), its protocol (their meaning), JavaScript's handle, and how it
-//! ends. Each part is a type of its own that knows none of the others; here they meet.
+//! One connection, composed of its transport (bytes), its protocol (their meaning), JavaScript's handle, and
+//! how it ends. Each part is a type of its own. A protocol reaches the other parts through [`Io`]; only this
+//! file knows all of them.
 //!
-//! Owner: the slot, until the socket is closed *and* JavaScript holds no object for it. A loop-side end sends `Gone`
-//! and waits for `Release`, so that the slot's shared state stays true as long as an object can read it.
+//! Owner: the slot, until the socket is closed *and* JavaScript holds no object for it. A loop-side end sends
+//! `Gone` and waits for `Release`, so that the slot's shared state stays true as long as an object can read
+//! it.
 //!
-//! A protocol decides on an end through [`Io`]; it takes effect in `settle`, with which every entry point is left.
+//! A protocol decides on an end through [`Io`]; it takes effect in `settle`, which every entry point calls
+//! last.
 
 pub mod close;
 mod collect;
@@ -34,9 +37,9 @@ use publication::Publication;
 use transport::{News, Read, Transport, Trouble};
 use websocket::WebSocket;
 
-/// Bytes read from one connection in one turn before the others get theirs.
+/// Bytes read from one connection in one turn; then the others have their turn.
 const READ_BUDGET: usize = 512 << 10;
-/// Seconds for a peer to take the last bytes and close after we are done with it.
+/// Seconds that a peer has to close its side after this side has sent everything and closed.
 const END_TIMEOUT: Tick = 4;
 
 pub struct Connection {
@@ -45,19 +48,20 @@ pub struct Connection {
     protocol: Protocol,
     js: JsHandle,
     close: Close,
-    /// The state whose effects have been carried out.
+    /// The state whose effects have been applied.
     entered: Close,
-    /// Received and not yet understood.
+    /// Received and not yet parsed.
     unread: Unread,
 }
 
-/// The meaning of the bytes. Boxed both, or each WebSocket would hold the room of the other.
+/// The meaning of the bytes. Both are boxed, since each connection would otherwise take the memory of the
+/// larger.
 enum Protocol {
     Http(Box<Http>),
     WebSocket(Box<WebSocket>),
 }
 
-/// What the poll said of one socket.
+/// The readiness of one socket, as the poll reported it.
 #[derive(Clone, Copy, Debug)]
 pub struct Readiness {
     pub readable: bool,
@@ -89,7 +93,8 @@ impl Connection {
         self.app
     }
 
-    /// Nobody has anything of it any more: its slot may be used again.
+    /// Whether neither the kernel nor JavaScript has anything of the connection any more, so that its slot
+    /// may be used again.
     pub fn is_over(&self) -> bool {
         self.close == Close::Closed && self.js == JsHandle::Detached
     }
@@ -103,7 +108,7 @@ impl Connection {
         (protocol, Io { app: *app, transport, js, close, ctx })
     }
 
-    // ---- what the kernel reports
+    // ---- events of the kernel
 
     pub fn start_timeout(&mut self, ctx: &mut Context) {
         match self.transport.tls {
@@ -117,7 +122,7 @@ impl Connection {
         protocol.start(&mut io);
     }
 
-    /// `ahead`: the first read has been done, into this memory.
+    /// `ahead`: the answer of a first read that the loop has done already, and the memory it read into.
     pub fn on_event(
         &mut self,
         ctx: &mut Context,
@@ -128,7 +133,8 @@ impl Connection {
         if self.is_closed() {
             return;
         }
-        // Otherwise what came before the reset is read first; the error is what that ends with.
+        // If bytes are wanted, read those that came before the reset first; the read behind them returns the
+        // error.
         if event.reset && !self.wants_bytes() {
             return self.end(ctx, Cause::Abort, 1006);
         }
@@ -147,7 +153,8 @@ impl Connection {
             if ctx.ready.is_empty() {
                 self.drive(ctx, buffer);
             } else {
-                // Behind those that wait for room in JavaScript's queue, or it would be filled before their turn comes.
+                // Queue behind the connections that wait for room in JavaScript's queue; otherwise this one
+                // would fill the queue before their turn.
                 self.transport.queue(ctx);
             }
         }
@@ -183,13 +190,14 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// The socket, if its next bytes may be read before its turn: they are wanted, and likely to be few.
+    /// The socket, if its next bytes may be read before its turn: the connection wants them, and they are
+    /// likely to be few.
     pub fn read_ahead_from(&self) -> Option<i32> {
         let socket = self.transport.read_ahead_from()?;
         (self.close == Close::Open && self.wants_bytes()).then_some(socket)
     }
 
-    /// Understands what was read ahead; false: there is nothing more to do now.
+    /// Processes bytes that were read ahead. False: there is nothing more to do now.
     fn receive_ahead(&mut self, ctx: &mut Context, answer: std::io::Result<usize>, chunk: &mut [u8]) -> bool {
         match self.transport.take_read(answer, chunk.len()) {
             Read::Bytes(n) if self.transport.tls.is_some() => self.receive_records(ctx, &mut chunk[..n]),
@@ -212,7 +220,7 @@ impl Connection {
             return;
         }
         if self.close == Close::Open && self.transport.queued {
-            // The peer has said something; that it is not read yet is not its fault.
+            // The peer has sent something, and it is not the peer's fault that the loop has not read it yet.
             return self.transport.set_timeout(ctx, 1);
         }
         if self.close == Close::Open && self.is_handshaking() {
@@ -227,9 +235,9 @@ impl Connection {
         self.end(ctx, Cause::Timeout, 1006);
     }
 
-    // ---- what JavaScript asks for
+    // ---- commands of JavaScript
 
-    /// Of this connection; `cost` has been counted by JavaScript.
+    /// Executes a command of this connection; JavaScript has counted `cost` as sent.
     pub fn execute(&mut self, ctx: &mut Context, command: Command<'_>, cost: usize) {
         if cost != 0 {
             self.transport.count_executed(ctx, cost);
@@ -259,14 +267,15 @@ impl Connection {
         }
     }
 
-    /// A publish reaches this subscriber, unless it is too slow for it.
+    /// Sends a publish to this subscriber, unless the subscriber is too slow.
     pub fn deliver(&mut self, ctx: &mut Context, publication: &mut Publication<'_>) {
         let (protocol, mut io) = self.parts(ctx);
         protocol.deliver(&mut io, publication);
         self.settle(ctx);
     }
 
-    /// `app.close()`: JavaScript has run the handlers. What was answered before leaves, as far as the kernel takes it.
+    /// `app.close()`: JavaScript has run the handlers. Earlier answers are still sent, as far as the kernel
+    /// takes them.
     pub fn close_with_app(&mut self, ctx: &mut Context) {
         self.flush(ctx);
         self.end(ctx, Cause::Close, 0);
@@ -274,16 +283,16 @@ impl Connection {
 
     // ---- sending
 
-    /// Writes what is waiting; called at the end of a turn and when the socket became writable.
+    /// Writes the bytes that wait; called at the end of a turn and when the socket became writable.
     pub fn flush(&mut self, ctx: &mut Context) {
         self.transport.flush(ctx);
         self.settle(ctx);
     }
 
-    /// The first write of `flush`, to be done together with those of other connections; its records are appended to
-    /// `records`. False: nothing is to be written, or it has been.
+    /// Prepares the first write of `flush` for a batch with those of other connections; appends its records
+    /// to `records`. False: there is nothing to write, or it has been written.
     pub fn offer(&mut self, ctx: &mut Context, records: &mut Buffer, sealed_at_once: usize) -> bool {
-        // One that was marked twice has been seen to, and must not be offered twice.
+        // A connection that is in the list twice must not be offered twice.
         if !std::mem::take(&mut self.transport.dirty) {
             return false;
         }
@@ -305,7 +314,7 @@ impl Connection {
 
     // ---- receiving
 
-    /// Whether bytes would be understood, or discarded, now.
+    /// Whether received bytes would be parsed or discarded now.
     fn wants_bytes(&self) -> bool {
         match self.close {
             Close::Open => !self.is_asking() && self.protocol.wants_bytes(self.transport.unsent()),
@@ -341,7 +350,7 @@ impl Connection {
         }
     }
 
-    /// Gives `input` to the protocol, which may become another on the way.
+    /// Gives `input` to the protocol, which becomes another one at an upgrade.
     fn process(&mut self, ctx: &mut Context, input: &mut Input<'_>) {
         loop {
             let (protocol, mut io) = self.parts(ctx);
@@ -360,7 +369,8 @@ impl Connection {
         becomes
     }
 
-    /// Messages that were left because JavaScript had too much to do already. False: there still are some.
+    /// Parses messages that were left unread because JavaScript was too far behind. False: some are still
+    /// left.
     fn catch_up(&mut self, ctx: &mut Context) -> bool {
         if self.unread.is_empty() || !self.protocol.leaves_messages() {
             return true;
@@ -373,7 +383,7 @@ impl Connection {
         !self.transport.queued
     }
 
-    /// Understands as much of what is unread as possible now, after the protocol said it is ready for more.
+    /// Parses as much of the unread bytes as possible, after the protocol said that it is ready for more.
     fn resume(&mut self, ctx: &mut Context) {
         if self.close == Close::Open && !self.unread.is_empty() {
             self.process_unread(ctx);
@@ -392,7 +402,8 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// The peer has ended, and either nothing more is to be read for now or nothing more is there.
+    /// Acts on the peer's end, once it has sent everything and the loop has read as much as it wants to for
+    /// now.
     fn notice_peer_end(&mut self, ctx: &mut Context) {
         let Transport { peer_ended, readable, .. } = self.transport;
         if !peer_ended || readable && self.wants_bytes() {
@@ -413,7 +424,7 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// Carries out what the last step has led to, until nothing is left of it.
+    /// Applies the consequences of the last step, until there are no more.
     fn settle(&mut self, ctx: &mut Context) {
         while self.close != self.entered || self.transport.has_news() {
             let news = self.transport.take_news();
@@ -432,12 +443,12 @@ impl Connection {
         }
     }
 
-    /// The effects of the state that the connection has come to.
+    /// Applies the effects of the state that the connection has entered.
     fn enter(&mut self, ctx: &mut Context) {
         self.unread = Unread::default();
         match self.close {
             Close::Open => {}
-            // No deadline, since it is ours to go on.
+            // No deadline: the next step is JavaScript's.
             Close::AwaitingJs => self.transport.set_timeout(ctx, 0),
             Close::Flushing => self.enter_flushing(ctx),
             Close::Lingering => {
@@ -456,7 +467,8 @@ impl Connection {
         protocol.leave_topics(io.ctx, io.transport.id);
         protocol.send_last(&mut io);
         io.transport.says_goodbye = !protocol.is_cut_by_an_end(false);
-        // Begins anew with everything the peer takes; the time to close begins when it has taken all.
+        // This timeout begins anew whenever the peer takes bytes; the time to close begins when it has taken
+        // all of them.
         io.set_timeout(io.timeouts().response);
         io.transport.mark_dirty(io.ctx);
     }
@@ -470,7 +482,7 @@ impl Connection {
         ctx.reap.push(self.transport.id.slot);
     }
 
-    /// The kernel has been offered what there was.
+    /// Called when the kernel has been offered all bytes.
     fn on_flushed(&mut self, ctx: &mut Context, before: usize) {
         let now = self.transport.backlog();
         match self.close {
@@ -485,7 +497,7 @@ impl Connection {
                 let (_, mut io) = self.parts(ctx);
                 io.end(Cause::Sent { peer_is_done }, 0, b"");
             }
-            // However slow, a peer that takes bytes gets all of them.
+            // A peer that takes bytes gets all of them, however slow it is.
             Close::Flushing if now < before => {
                 self.transport.set_timeout(ctx, ctx.timeouts(self.app).response);
             }
@@ -493,7 +505,8 @@ impl Connection {
         }
     }
 
-    /// The peer takes nothing any more, but may have sent something before: that is read first, and ends with the error.
+    /// The peer takes no bytes any more, but may have sent some before. They are read first, and the read
+    /// behind them returns the error.
     fn on_write_failed(&mut self, ctx: &mut Context) {
         if self.close == Close::Open && self.wants_bytes() {
             self.transport.give_up_writing(ctx);
@@ -522,7 +535,7 @@ impl Connection {
     }
 }
 
-/// Where the two protocols differ; nowhere else is it asked which one it is.
+/// The differences between the two protocols; no other code asks which one a connection has.
 impl Protocol {
     /// The connection is ready for the first request.
     fn start(&mut self, io: &mut Io<'_>) {
@@ -532,7 +545,8 @@ impl Protocol {
         }
     }
 
-    /// Understands as much of the input as it can now, and may become a WebSocket on the way.
+    /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
+    /// upgrade.
     fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Option<Box<WebSocket>> {
         match self {
             Protocol::Http(http) => http.receive(io, input),
@@ -543,7 +557,8 @@ impl Protocol {
         }
     }
 
-    /// A command for what the connection was before it became a WebSocket, or is not yet, means nothing.
+    /// Commands for the HTTP exchange that became a WebSocket, and WebSocket commands before that, are
+    /// ignored.
     fn execute(&mut self, io: &mut Io<'_>, command: Command<'_>) -> Option<Box<WebSocket>> {
         match self {
             Protocol::Http(http) => http.execute(io, command),
@@ -561,7 +576,7 @@ impl Protocol {
         }
     }
 
-    /// True: what is unread may be understood now.
+    /// True: the unread bytes may be parsed now.
     fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) -> bool {
         match self {
             Protocol::Http(http) => http.on_flushed(io, before, now),
@@ -594,7 +609,7 @@ impl Protocol {
         }
     }
 
-    /// So much waits to be sent that the next request has to.
+    /// Whether so much waits to be sent that the next request has to wait.
     fn is_over_high_water(&self, unsent: usize) -> bool {
         match self {
             Protocol::Http(http) => http.is_over_high_water(unsent),
@@ -602,7 +617,7 @@ impl Protocol {
         }
     }
 
-    /// Most bytes of one read.
+    /// The most bytes of one read.
     fn read_at_once(&self) -> usize {
         match self {
             Protocol::Http(http) => http.read_at_once(),
@@ -610,12 +625,12 @@ impl Protocol {
         }
     }
 
-    /// Whether whole messages may be left unread, by the bounds of a turn.
+    /// Whether whole messages may be left in the unread bytes, by the bounds of a turn.
     fn leaves_messages(&self) -> bool {
         matches!(self, Protocol::WebSocket(_))
     }
 
-    /// The last that goes out when JavaScript has answered all it saw.
+    /// Sends the last bytes, after JavaScript has answered all messages it got.
     fn send_last(&mut self, io: &mut Io<'_>) {
         match self {
             Protocol::Http(_) => {}
@@ -630,8 +645,8 @@ impl Protocol {
         }
     }
 
-    /// Whether a peer that is told of the end now would take that for the end of a body, of which something is missing.
-    /// `unsent`: the kernel has not taken everything.
+    /// Whether the end of the connection, if it came now, would look to the peer like the end of a body that
+    /// is in fact incomplete. `unsent`: the kernel has not taken everything.
     fn is_cut_by_an_end(&self, unsent: bool) -> bool {
         match self {
             Protocol::Http(http) => http.ends_with_the_connection(unsent),

@@ -1,6 +1,7 @@
-//! What waits to be sent on one connection: a queue of byte segments, some shared between connections.
+//! The bytes that wait to be sent on one connection: a queue of segments, some shared between connections.
 //!
-//! Knows nothing of sockets: it lends slices for a vectored write and is told how much of them went.
+//! The queue knows no sockets: it lends slices for a vectored write and is told how many of their bytes were
+//! sent.
 
 use crate::channel::buffers::Spare;
 use std::collections::VecDeque;
@@ -9,19 +10,20 @@ use std::sync::Arc;
 
 /// Data from this size on becomes a segment of its own instead of being copied behind the last one.
 const OWN_SEGMENT: usize = 8 << 10;
-/// Slices lent for one write.
+/// The most slices lent for one write.
 pub const MAX_SLICES: usize = 32;
 
 #[derive(Default)]
 pub struct Outbound {
-    /// What goes first. Most connections never need more than this, and hold nothing between two writes.
+    /// The bytes at the front. Most connections never need more than this, and hold nothing between two
+    /// writes.
     first: Vec<u8>,
     /// Bytes of `first` that have been sent.
     sent: usize,
-    /// What follows.
+    /// The segments behind `first`.
     rest: VecDeque<Segment>,
     len: usize,
-    /// Of `len`, the bytes of buffers that others send too.
+    /// Bytes of `len` that are in buffers shared with other connections.
     shared: usize,
 }
 
@@ -54,7 +56,7 @@ impl Outbound {
         self.len
     }
 
-    /// Bytes in memory of its own.
+    /// Bytes in memory of this connection alone.
     pub fn own_bytes(&self) -> usize {
         self.len - self.shared
     }
@@ -68,7 +70,7 @@ impl Outbound {
         self.len += added;
     }
 
-    /// The last buffer, or a new one where that is full or shared.
+    /// The last buffer, or a new one if that is full or shared.
     fn open_end(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
         if self.rest.is_empty() && self.first.len() < OWN_SEGMENT {
             if self.first.capacity() == 0 {
@@ -104,24 +106,24 @@ impl Outbound {
         self.rest.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
     }
 
-    /// Debug builds assert that what is counted is what is there.
+    /// Debug builds assert that the counts are those of the segments.
     pub fn check(&self) {
         debug_assert_eq!(self.len, self.pieces().map(<[u8]>::len).sum::<usize>());
         debug_assert!(self.shared <= self.len);
     }
 
-    /// What is not sent yet, in order.
+    /// The bytes that are not sent yet, in order.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let first = Some(&self.first[self.sent..]).filter(|first| !first.is_empty());
         first.into_iter().chain(self.rest.iter().map(Segment::rest))
     }
 
-    /// Fills `slices` with what to write next; returns how many it used.
+    /// Fills `slices` with the next bytes to write; returns how many slices it used.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         self.slices_within(usize::MAX, slices)
     }
 
-    /// Like `slices`, of at most `limit` bytes.
+    /// Like `slices`, with at most `limit` bytes.
     pub fn slices_within<'a>(&'a self, limit: usize, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         let (mut room, mut used) = (limit, 0);
         for (slice, piece) in slices.iter_mut().zip(self.pieces()) {
@@ -136,7 +138,7 @@ impl Outbound {
         used
     }
 
-    /// `n` bytes of what `slices` lent have gone.
+    /// Called when `n` bytes of the lent slices have been sent.
     pub fn consume(&mut self, spare: &mut Spare, mut n: usize) {
         self.len -= n.min(self.len);
         let rest = self.first.len() - self.sent;

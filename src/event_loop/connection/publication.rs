@@ -1,7 +1,7 @@
-//! One publish on its way to its subscribers: its frames, each built once however many get it.
+//! One publish on its way to its subscribers: its frames, each of which is built once for all of them.
 //!
-//! There is at most one plain frame and one compressed frame for each window size without context. Connections with a
-//! context of their own compress for themselves; see `websocket.rs`.
+//! There is at most one plain frame and one compressed frame for each window size without context. For a
+//! connection with a context of its own the payload is compressed separately; see `websocket.rs`.
 
 use super::compression::Codecs;
 use super::outbound::Outbound;
@@ -13,33 +13,36 @@ use crate::protocol::websocket::handshake::MAX_WINDOW_BITS;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// With so many subscribers copies of a frame take more memory than what is needed to share it.
+/// From so many subscribers on, copies of a small frame take more memory than sharing it does.
 const MANY: usize = 256;
-/// The size from which on they share it.
+/// The size from which on so many subscribers share a frame.
 const SHARED_BY_MANY: usize = 512;
 
 pub struct Publication<'a> {
     pub binary: bool,
     pub payload: &'a [u8],
-    /// Subscribers that can be are to be sent it compressed.
+    /// The frame is sent compressed to subscribers that negotiated compression.
     pub compress: bool,
     /// Frames from this size on are shared by reference instead of being copied.
     shared_from: usize,
     plain: Option<Frame>,
     /// By window bits.
     compressed: [Option<Frame>; MAX_WINDOW_BITS as usize + 1],
-    /// Where the payload stands in the arena of the `Dropped` events, once a slow subscriber was told of it.
+    /// The position of the payload in the arena of the `Dropped` events, once there is one for a slow
+    /// subscriber.
     dropped_at: Option<usize>,
 }
 
-/// A whole frame: copied behind what else is queued when it is small, shared by reference when it is not.
+/// A whole frame. A small one is copied behind the bytes that are queued already, a large one is shared by
+/// reference.
 enum Frame {
     Small(Vec<u8>),
     Large(Arc<[u8]>),
 }
 
 impl<'a> Publication<'a> {
-    /// Tells JavaScript that a subscriber did not get this. The payload is there once, however many are slow.
+    /// Tells JavaScript that a subscriber did not get this publish. All `Dropped` events of it share one
+    /// payload.
     pub fn dropped(&mut self, ctx: &mut Context, id: ExchangeId) {
         let offset = *self.dropped_at.get_or_insert_with(|| {
             let offset = ctx.dropped.arena.len();
@@ -69,7 +72,7 @@ impl<'a> Publication<'a> {
         self.plain.get_or_insert_with(build).queue(out, spare);
     }
 
-    /// As compressed for this window without context.
+    /// Queues the frame compressed for this window without context.
     pub fn queue_compressed(&mut self, bits: u8, codecs: &mut Codecs, out: &mut Outbound, spare: &mut Spare) {
         let (opcode, payload, shared_from) = (self.opcode(), self.payload, self.shared_from);
         let place = &mut self.compressed[usize::from(bits.min(MAX_WINDOW_BITS))];

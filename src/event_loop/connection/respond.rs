@@ -1,4 +1,4 @@
-//! What JavaScript asks of an exchange: responses whole and streamed, and the bytes they become.
+//! The response commands of JavaScript, for whole and streamed responses, and the bytes they become.
 
 use super::http::{Exchange, Http, Sending};
 use super::io::Io;
@@ -75,7 +75,7 @@ impl Http {
         flags: u32,
         framing: BodyFraming,
     ) {
-        // A response that never becomes final: the client learns by the end of the connection that none will come.
+        // After a 1xx status no final response follows, which the client learns by the end of the connection.
         self.exchange.keep_alive &= !parts.status.starts_with(b"1") && flags & respond_flag::CLOSE == 0;
         let Exchange { keep_alive, http_1_0, close_known, .. } = self.exchange;
         let own_date = flags & respond_flag::OWN_DATE != 0;
@@ -84,7 +84,7 @@ impl Http {
             true => response::split_connection(parts.headers),
             false => (parts.headers, &b""[..]),
         };
-        // The program's header must not say another thing of the connection than what becomes of it.
+        // The program's `Connection` header must not contradict what happens to the connection.
         let close = !keep_alive && (own_connection || !close_known);
         let keep_alive_10 = http_1_0 && keep_alive;
         io.send_dated(|out, now| {
@@ -101,7 +101,7 @@ impl Http {
         });
     }
 
-    /// Writes the head of a streamed response if that has not happened.
+    /// Writes the head of a streamed response, if it is not written yet.
     fn begin_stream(&mut self, io: &mut Io<'_>, parts: &ResponseParts<'_>, flags: u32) {
         if self.sending != Sending::Nothing {
             return;
@@ -140,7 +140,8 @@ impl Http {
     }
 }
 
-/// RFC 9110 §8.6: a response that can have no content does not tell a length. 304 may tell that of the answer it stands for.
+/// RFC 9110 §8.6: a response that can have no content has no Content-Length, except that a 304 may have the
+/// length of the 200 response in whose place it is sent.
 fn length_framing(status: &[u8], length: u64) -> BodyFraming {
     if is_bodiless(status) && !status.starts_with(b"304") {
         BodyFraming::None

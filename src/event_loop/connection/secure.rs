@@ -1,4 +1,4 @@
-//! Records on their way in: the handshake with its settings, and what its failure means for the connection.
+//! TLS records on their way in: the settings of the handshake, and the end of a connection whose TLS fails.
 
 use super::Connection;
 use super::close::{Cause, Close};
@@ -29,7 +29,7 @@ impl Connection {
         self.transport.tls.as_ref().is_some_and(|tls| tls.is_asking())
     }
 
-    /// Bytes from the socket, behind those that were kept.
+    /// Processes bytes from the socket, with those that were kept in front of them.
     pub(super) fn receive_records(&mut self, ctx: &mut Context, bytes: &mut [u8]) {
         let Some(tls) = &mut self.transport.tls else { return };
         match tls.read_hello(bytes) {
@@ -47,7 +47,8 @@ impl Connection {
         let result = tls.decrypt(records, &mut plain);
         let is_established = was_handshaking && !tls.is_handshaking();
         ctx.flush_soon |= was_handshaking;
-        // Behind the handshake come tickets; a request that came with its end will soon have an answer to go with.
+        // Session tickets follow the handshake. If a request came with the end of the handshake, they wait
+        // for its response and leave with it.
         let waits = is_established && !plain.is_empty() && tls.may_wait();
         if tls.unsent() > 0 && !waits {
             self.transport.mark_dirty(ctx);
@@ -69,7 +70,7 @@ impl Connection {
         }
     }
 
-    /// HTTP without TLS: answered in kind.
+    /// Answers HTTP without TLS with HTTP without TLS.
     fn refuse_plain_text(&mut self, ctx: &mut Context) {
         self.note_failed_handshake(ctx, "no TLS, but text");
         self.transport.tls = None;
@@ -93,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// JavaScript has been asked for the name, and may have added it.
+    /// Goes on with the handshake, after JavaScript was asked for the name and may have added it.
     pub(super) fn server_name_answered(&mut self, ctx: &mut Context) {
         if self.close == Close::Open
             && let Some(tls) = self.transport.tls.as_mut().filter(|tls| tls.is_asking())
@@ -116,7 +117,7 @@ impl Connection {
 
     // ---- failures
 
-    /// A failed handshake is the peer's affair; JavaScript has no object for it.
+    /// Counts and logs a failed handshake. JavaScript has no object for the connection, and is not told.
     pub(super) fn note_failed_handshake(&self, ctx: &Context, reason: impl Display) {
         count_failed_handshake(ctx);
         log::debug!("connection {}: TLS handshake failed: {reason}", self.transport.id.slot);
@@ -128,7 +129,7 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// The alert that is waiting is the last thing the peer gets.
+    /// Ends the connection behind the alert that waits to be sent.
     pub(super) fn on_session_failed(&mut self, ctx: &mut Context) {
         if self.is_handshaking() {
             count_failed_handshake(ctx);

@@ -1,8 +1,8 @@
-//! The bytes of a connection: its socket, the TLS records on it, what waits to be sent, and its deadline. Knows
-//! nothing of what the bytes mean.
+//! The bytes of a connection: its socket, the TLS records on it, the bytes that wait to be sent, and its
+//! deadline. The transport does not know the meaning of the bytes.
 //!
-//! Owner: the connection. JavaScript's account of it (`SlotState`) is written here alone, and belongs to the
-//! generation of `id`.
+//! Owner: the connection. Only the transport writes the account that JavaScript reads (`SlotState`), which
+//! belongs to the generation of `id`.
 
 use super::outbound::{MAX_SLICES, Outbound};
 use crate::channel::ExchangeId;
@@ -14,15 +14,17 @@ use crate::event_loop::tls::{DomainRouter, Failure, Tls};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::atomic::Ordering;
 
-/// Bytes written to one connection in one turn.
+/// The most bytes written to one connection in one turn.
 const WRITE_BUDGET: usize = 4 << 20;
-/// Bytes collected for one connection that do not wait for the end of the turn.
+/// Once so many bytes are collected for one connection, they do not wait for the end of the turn.
 const EAGER_WRITE: usize = 64 << 10;
-/// A read that brought less than this is followed by one of the same size, which may be done ahead.
+/// A connection whose last read brought fewer bytes than this is likely to bring few again, so its next read
+/// may be done ahead, with this size.
 pub const READ_AHEAD: usize = 17 * 64;
-/// Plain bytes encrypted for one write. What the kernel refuses of it waits as records, so this bounds those.
+/// Plain bytes encrypted for one write. The records that the kernel refuses have to wait, so this bounds
+/// them.
 const ENCRYPT_AT_ONCE: usize = 128 << 10;
-/// Records that wait and are no longer than this leave in one write with what follows.
+/// Waiting records up to this size leave in one write with the ones that follow.
 const JOINED: usize = 16 << 10;
 /// Capacity the scratch buffers keep.
 pub const KEPT_SCRATCH: usize = 256 << 10;
@@ -31,34 +33,35 @@ pub struct Transport {
     pub id: ExchangeId,
     /// `None`: closed.
     stream: Option<Stream>,
-    /// Of an SSLApp: the records between the socket and the plain bytes.
+    /// The TLS of an SSLApp, between the socket and the plain bytes.
     pub tls: Option<Box<Tls>>,
     pub out: Outbound,
     /// The socket may have bytes we have not read (edge-triggered).
     pub readable: bool,
     /// The peer has closed its sending side.
     pub peer_ended: bool,
-    /// The kernel refused bytes; the next writable edge goes on.
+    /// The kernel refused bytes; the next writable event goes on.
     pub blocked: bool,
-    /// In the context's list of those with bytes to write.
+    /// The connection is in the context's list of those with bytes to write.
     pub dirty: bool,
-    /// In the context's list of those with more to read.
+    /// The connection is in the context's list of those with more to read.
     pub queued: bool,
-    /// The last read brought little, so the next may, too.
+    /// The last read brought few bytes, so the next is likely to as well.
     pub brief: bool,
-    /// Everything that follows has been queued: behind it a close_notify leaves.
+    /// All bytes have been queued, and a close_notify follows them.
     pub says_goodbye: bool,
     /// Of this the connection has yet to hear.
     news: News,
     /// The backlog before `News::Flushed`.
     flushed_from: usize,
-    /// Cost of commands executed, of which JavaScript has not been told.
+    /// The cost of executed commands that have not been acknowledged to JavaScript.
     executed: usize,
-    /// The bytes JavaScript was last told that the kernel has refused.
+    /// The number of refused bytes that JavaScript was last told.
     backlog: usize,
     /// 0: none.
     deadline: Tick,
-    /// Where the wheel holds an entry for us; 0: nowhere. Later ones, of longer deadlines before, are ignored.
+    /// The tick of our entry in the wheel; 0: there is none. Entries at later ticks, for earlier deadlines,
+    /// are ignored.
     wheel_at: Tick,
 }
 
@@ -76,14 +79,14 @@ pub enum News {
 pub enum Trouble {
     /// The peer takes nothing any more.
     Socket,
-    /// The session is over; an alert says so.
+    /// The TLS session is over; an alert tells the peer.
     Tls,
 }
 
 /// The outcome of a read.
 pub enum Read {
     Bytes(usize),
-    /// To be tried again, or with the next edge.
+    /// Nothing was read now: the read is to be tried again, at once or after the next readable event.
     Nothing,
     /// The peer has closed its sending side.
     End,
@@ -120,7 +123,7 @@ impl Transport {
 
     // ---- reading
 
-    /// Reads once, behind the start of a record that was kept; at most `limit` bytes.
+    /// Reads once, at most `limit` bytes, behind the start of a record that was kept.
     pub fn read(&mut self, buffer: &mut Buffer, limit: usize) -> Read {
         buffer.clear();
         if let Some(tls) = &self.tls {
@@ -136,7 +139,7 @@ impl Transport {
         read
     }
 
-    /// What a read into `room` bytes says of the socket.
+    /// Evaluates the answer of a read into `room` bytes.
     pub fn take_read(&mut self, answer: io::Result<usize>, room: usize) -> Read {
         match answer {
             Ok(0) => {
@@ -145,8 +148,9 @@ impl Transport {
                 Read::End
             }
             Ok(n) => {
-                // A short read has emptied the socket: the next bytes bring a new edge. An end that has been announced
-                // already does not, so then the read that returns 0 is needed.
+                // A short read has emptied the socket, and the next bytes bring a new readable event. An end
+                // that has been reported already brings none, so the read that returns 0 is still needed
+                // then.
                 self.readable = n == room || self.peer_ended;
                 self.brief = n < READ_AHEAD;
                 Read::Bytes(n)
@@ -166,7 +170,7 @@ impl Transport {
         self.stream.as_ref().filter(|_| fit).map(Stream::descriptor)
     }
 
-    /// Goes on in the next turn with what is unread or readable.
+    /// Puts the connection into the list of those with more to read or to parse in the next turn.
     pub fn queue(&mut self, ctx: &mut Context) {
         if !self.queued {
             self.queued = true;
@@ -176,7 +180,8 @@ impl Transport {
 
     // ---- sending
 
-    /// Bytes the kernel has not taken; over TLS those that are encrypted already count as such.
+    /// Bytes the kernel has not taken; over TLS those that are encrypted count with the length of their
+    /// records.
     pub fn unsent(&self) -> usize {
         self.out.len() + self.tls.as_ref().map_or(0, |tls| tls.unsent())
     }
@@ -188,26 +193,26 @@ impl Transport {
         }
     }
 
-    /// Appends to what is to be sent at the end of the turn.
+    /// Appends to the bytes that are sent at the end of the turn.
     pub fn send(&mut self, ctx: &mut Context, write: impl FnOnce(&mut Vec<u8>)) {
         self.out.append(&mut ctx.spare, write);
         self.mark_dirty(ctx);
     }
 
-    /// As `send`, for what has a `Date` header in it (RFC 9110 §5.6.7).
+    /// As `send`, with the value of a `Date` header (RFC 9110 §5.6.7).
     pub fn send_dated(&mut self, ctx: &mut Context, write: impl FnOnce(&mut Vec<u8>, &[u8])) {
         self.out.append(&mut ctx.spare, |out| write(out, ctx.clock.date()));
         self.mark_dirty(ctx);
     }
 
-    /// As `send`, of a buffer as it is.
+    /// As `send`, with a buffer that need not be copied.
     pub fn push(&mut self, ctx: &mut Context, bytes: Vec<u8>) {
         self.out.push(&mut ctx.spare, bytes);
         self.mark_dirty(ctx);
     }
 
-    /// What one turn collects for a connection does not pile up until its end: a large part leaves at once, and what
-    /// the kernel refuses is known before more is added.
+    /// Writes at once if much has been collected, so that it does not pile up until the end of the turn, and
+    /// JavaScript learns what the kernel refuses before it adds more.
     pub fn flush_if_large(&mut self, ctx: &mut Context) {
         if self.blocked {
             self.tell_account(ctx);
@@ -216,7 +221,7 @@ impl Transport {
         }
     }
 
-    /// Writes what is waiting, as far as the kernel and the turn's budget allow.
+    /// Writes the bytes that wait, as far as the kernel and the turn's budget allow.
     pub fn flush(&mut self, ctx: &mut Context) {
         if let News::Failed(_) = self.news {
             return;
@@ -250,7 +255,7 @@ impl Transport {
         Ok(())
     }
 
-    /// How many bytes a write has brought to the kernel.
+    /// The number of bytes that the kernel took in a write.
     fn take_write(&mut self, answer: io::Result<usize>) -> Result<usize, Trouble> {
         match answer {
             Ok(n) => Ok(n),
@@ -263,7 +268,8 @@ impl Transport {
         }
     }
 
-    /// The kernel has been offered what there is: JavaScript's account is renewed, and the protocol hears of it.
+    /// Called when the kernel has been offered all bytes: updates JavaScript's account and notes that the
+    /// protocol has to be told.
     fn note_flushed(&mut self, ctx: &Context) {
         if self.news == News::None {
             self.news = News::Flushed;
@@ -287,7 +293,8 @@ impl Transport {
 
     // ---- TLS on the way out
 
-    /// Encrypts no more than the kernel takes, but for one buffer.
+    /// Encrypts and writes one buffer at a time, so that at most one is encrypted that the kernel does not
+    /// take.
     fn write_sealed(&mut self, ctx: &mut Context) -> Result<(), Trouble> {
         if self.stream.is_none() {
             return Ok(());
@@ -316,7 +323,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Moves what is to be sent next to `records`; nothing while many of them wait already.
+    /// Encrypts the next bytes into `records`; nothing while many records wait already.
     fn seal(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Trouble> {
         let start = records.len();
         let Some(tls) = self.tls.as_mut().filter(|tls| tls.unsent() <= JOINED) else { return Ok(()) };
@@ -335,7 +342,8 @@ impl Transport {
         Ok(())
     }
 
-    /// Writes `records`, or those that wait; what the kernel refuses of the former waits then.
+    /// Writes `records`, or the waiting ones if there are none. The part that the kernel refuses waits from
+    /// then on.
     fn write_sealed_once(&mut self, records: &[u8]) -> Result<usize, Trouble> {
         let (Some(tls), Some(stream)) = (&self.tls, &mut self.stream) else { return Ok(0) };
         let bytes = if records.is_empty() { tls.unsent_records() } else { records };
@@ -350,17 +358,17 @@ impl Transport {
         Ok(written)
     }
 
-    // ---- a write that is done together with those of other connections
+    // ---- writes in a batch with those of other connections
 
-    /// Whether the next write may be one of many. One with more than `sealed_at_once` bytes to be sealed may not, nor
-    /// may one that the kernel would refuse.
+    /// Whether the next write may be one of a batch. One with more than `sealed_at_once` bytes to encrypt may
+    /// not, nor may one that the kernel would refuse.
     pub fn may_offer(&self, sealed_at_once: usize) -> bool {
         let unsent = self.unsent();
         let alone = unsent == 0 || self.tls.is_some() && unsent > sealed_at_once;
         !alone && !self.blocked && self.stream.is_some()
     }
 
-    /// Appends the records of the next write. False: it has none, and is to be done alone.
+    /// Appends the records of the next write. False: there are none, and the connection writes alone.
     pub fn offer_records(&mut self, ctx: &mut Context, records: &mut Buffer) -> bool {
         if self.tls.is_none() {
             return true;
@@ -387,7 +395,7 @@ impl Transport {
         Some((socket, 1))
     }
 
-    /// The kernel's answer to an offer; what it has not taken follows.
+    /// Evaluates the kernel's answer to an offer; writes the rest if the kernel may take more.
     pub fn take_offered(&mut self, ctx: &mut Context, answer: io::Result<usize>, records: &[u8]) {
         let taken = match self.take_write(answer) {
             Ok(taken) => taken,
@@ -402,8 +410,8 @@ impl Transport {
 
     // ---- accounts
 
-    /// JavaScript is told once the kernel has been offered what the commands brought: until then their bytes are on
-    /// their way, and it cannot be known whether they will be refused.
+    /// Counts an executed command. It is acknowledged to JavaScript once the kernel has been offered its
+    /// bytes: until then they are in flight, since the kernel may still refuse them.
     pub fn count_executed(&mut self, ctx: &mut Context, cost: usize) {
         self.executed = self.executed.wrapping_add(cost);
         match self.stream {
@@ -412,7 +420,8 @@ impl Transport {
         }
     }
 
-    /// In this order: JavaScript hears of a backlog before it hears that the bytes have arrived.
+    /// Publishes the backlog before it acknowledges bytes: JavaScript must never see bytes as gone that the
+    /// kernel has refused.
     fn tell_account(&mut self, ctx: &Context) {
         let now = self.unsent();
         if self.backlog != now {
@@ -426,7 +435,7 @@ impl Transport {
         }
     }
 
-    /// What JavaScript has been told that the kernel has refused.
+    /// The number of refused bytes that JavaScript has been told.
     pub fn backlog(&self) -> usize {
         self.backlog
     }
@@ -438,7 +447,7 @@ impl Transport {
         self.set_deadline(ctx, if in_s == 0 { 0 } else { ctx.now() + in_s + 1 });
     }
 
-    /// At the beginning of a tick; 0: no deadline.
+    /// The deadline is at the beginning of a tick; 0: no deadline.
     pub fn set_deadline(&mut self, ctx: &mut Context, deadline: Tick) {
         self.deadline = deadline;
         self.arm(ctx);
@@ -451,10 +460,11 @@ impl Transport {
         }
     }
 
-    /// An entry of the wheel has come up. True: the deadline has passed, and there is none any more.
+    /// Called when an entry of the wheel has come up. True: the deadline has passed, and is cleared.
     pub fn is_due(&mut self, ctx: &mut Context) -> bool {
         if self.wheel_at > ctx.now() {
-            // An old entry, from before a deadline that was earlier: the one that counts is still to come.
+            // This is an entry for a later deadline, which was replaced by an earlier one whose entry is
+            // still to come.
             return false;
         }
         self.wheel_at = 0;
@@ -471,14 +481,15 @@ impl Transport {
 
     // ---- ends
 
-    /// Nothing more is to be sent, and the peer hears so.
+    /// Closes the sending side, which tells the peer that no more bytes follow.
     pub fn shutdown_write(&self) {
         if let Some(stream) = &self.stream {
             stream.shutdown_write();
         }
     }
 
-    /// The peer takes nothing any more, but may have sent something before, which is still to be read.
+    /// Discards all bytes to be sent. The peer takes none any more, but may have sent some before, which are
+    /// still to be read.
     pub fn give_up_writing(&mut self, ctx: &mut Context) {
         self.out.clear(&mut ctx.spare);
         self.blocked = true;
@@ -487,7 +498,7 @@ impl Transport {
         self.tell_account(ctx);
     }
 
-    /// The session is over; its alert is the last that is sent.
+    /// Ends the TLS session; its alert is the last that is sent.
     pub fn fail_session(&mut self, ctx: &mut Context) {
         if let Some(tls) = &mut self.tls {
             tls.fail();
@@ -495,8 +506,8 @@ impl Transport {
         self.out.clear(&mut ctx.spare);
     }
 
-    /// Closes the socket; whatever was not sent is lost. `is_cut`: a peer that is told of the end now would take that for
-    /// the end of a body.
+    /// Closes the socket; bytes that were not sent are lost. `is_cut`: a close_notify would look to the peer
+    /// like the end of a body that is in fact incomplete, so none is sent.
     pub fn close(&mut self, ctx: &mut Context, is_cut: bool) {
         if !is_cut {
             self.say_goodbye();
@@ -510,11 +521,11 @@ impl Transport {
         self.news = News::None;
     }
 
-    /// A close_notify tells the peer that the cut is ours and not one of the network (RFC 8446 §6.1), as far as the
-    /// kernel takes it.
+    /// Sends a close_notify, if the kernel takes it: it tells the peer that this side has closed and that
+    /// nothing was cut off (RFC 8446 §6.1).
     fn say_goodbye(&mut self) {
         let (Some(tls), Some(stream)) = (&mut self.tls, &mut self.stream) else { return };
-        // Behind a part of a record it would only be taken for the rest of it.
+        // Behind a part of a record the peer would take it for the rest of that record.
         if tls.unsent() > 0 {
             return;
         }
@@ -527,7 +538,7 @@ impl Transport {
 
     /// Debug builds assert at the end of a turn that the account is the one JavaScript has.
     pub fn check(&self, ctx: &Context) {
-        // Tickets of a handshake wait for the first response, and are told of with it.
+        // Tickets of a handshake wait for the first response, and count as backlog only then.
         let waits = self.tls.as_ref().is_some_and(|tls| tls.unsent() > 0 && tls.may_wait());
         debug_assert!(self.dirty || waits || self.backlog == self.unsent(), "backlog");
         debug_assert!(self.dirty || self.executed == 0, "commands that were executed and not acknowledged");
@@ -538,7 +549,7 @@ impl Transport {
     }
 }
 
-/// Encrypts the front of what waits; returns how many plain bytes that was.
+/// Encrypts the front of the queue; returns how many plain bytes that were.
 fn encrypt_some(tls: &mut Tls, out: &Outbound, records: &mut Buffer) -> Result<usize, Failure> {
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let used = out.slices_within(ENCRYPT_AT_ONCE, &mut slices);

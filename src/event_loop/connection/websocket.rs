@@ -18,10 +18,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// Frames of one connection before the others get their turn: tens of thousands fit into one read.
+/// The most frames of one connection before the others have their turn: tens of thousands fit into one read.
 const FRAMES_PER_TURN: usize = 64;
-/// With this much waiting to be sent, pings are not answered one by one: only the newest is, once there is room (RFC
-/// 6455 §5.5.3). A peer that sends pings and reads nothing would fill the memory otherwise.
+/// With this much waiting to be sent, pings are not answered one by one: only the newest is, once there is
+/// room (RFC 6455 §5.5.3). Otherwise a peer that sends pings and reads nothing would fill the memory.
 const PONGS_BELOW: usize = 16 << 10;
 
 pub struct WebSocket {
@@ -45,21 +45,21 @@ pub struct UpgradeRequest<'a> {
     pub key: &'a [u8],
     pub protocol: &'a [u8],
     pub extensions: &'a [u8],
-    /// The client is none of those that negotiate permessage-deflate and get it wrong.
+    /// The client is not one of those whose permessage-deflate is broken.
     pub may_compress: bool,
 }
 
-/// Whether more frames of a read are to be looked at.
+/// Whether to parse more frames of a read.
 enum Next {
     Frame,
-    /// In another turn.
+    /// In another turn, or when more bytes have arrived.
     Later,
-    /// None: it has come to an end.
+    /// None: the connection ends.
     Never,
 }
 
 impl WebSocket {
-    /// Answers the upgrade; what follows on the connection are frames.
+    /// Answers the upgrade; frames follow on the connection.
     pub fn accept(
         io: &mut Io<'_>,
         behaviour: Arc<Behaviour>,
@@ -99,7 +99,7 @@ impl WebSocket {
 
     // ---- receiving
 
-    /// Understands as much of the input as it can.
+    /// Parses as much of the input as it may now.
     pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) {
         if !input.is_empty() {
             self.restart_idle_timeout(io);
@@ -133,7 +133,8 @@ impl WebSocket {
                     return self.fail(io, error);
                 }
                 input.consume(n);
-                // A few bytes may have become very many: the rest waits until JavaScript has seen to these.
+                // A few bytes may have inflated to very many: the rest waits until JavaScript has taken
+                // these.
                 if io.ctx.overloaded() {
                     io.transport.queue(io.ctx);
                     return Next::Later;
@@ -178,8 +179,8 @@ impl WebSocket {
         }
     }
 
-    /// The peer broke the protocol or a limit: say so in a close frame, then close. The handler sees 1006 with the
-    /// reason; the peer is told the code RFC 6455 §7.4.1 has for it.
+    /// The peer broke the protocol or a limit: tells it so in a close frame with the code of RFC 6455 §7.4.1,
+    /// then closes. The `close` handler gets 1006 and the reason.
     fn fail(&mut self, io: &mut Io<'_>, error: WsError) -> Next {
         let (code, reason) = (error.close_code(), error.reason().as_bytes());
         if code != 1006 {
@@ -193,14 +194,14 @@ impl WebSocket {
         io.end(Cause::Finish, 1006, b"Received TCP FIN before WebSocket close frame");
     }
 
-    /// JavaScript has answered all it saw. Its answers come before our close frame, after which none may be sent (RFC
-    /// 6455 §5.5.1).
+    /// Sends our close frame, after JavaScript has answered all messages it got: no data may follow a close
+    /// frame (RFC 6455 §5.5.1).
     pub fn send_pending_close(&mut self, io: &mut Io<'_>) {
         let close_frame = std::mem::take(&mut self.pending_close_frame);
         io.send(|out| out.extend_from_slice(&close_frame));
     }
 
-    // ---- what JavaScript asks for
+    // ---- commands of JavaScript
 
     pub fn execute(&mut self, io: &mut Io<'_>, command: Command<'_>) {
         match command.op {
@@ -240,8 +241,8 @@ impl WebSocket {
         io.flush_if_large();
     }
 
-    /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer was faster; then
-    /// this is our close frame all the same.
+    /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer had sent
+    /// a close frame first; this one is our answer all the same.
     fn end(&mut self, io: &mut Io<'_>, command: &Command<'_>) {
         self.pending_close_frame.clear();
         frame::write_close(&mut self.pending_close_frame, Some(command.arg as u16), command.payload);
@@ -270,7 +271,7 @@ impl WebSocket {
         self.topics.len()
     }
 
-    /// A publish reaches this subscriber, unless it is too slow for it.
+    /// Sends a publish to this subscriber, unless the subscriber is too slow.
     pub fn deliver(&mut self, io: &mut Io<'_>, publication: &mut Publication<'_>) {
         if !io.takes_commands() {
             return;
@@ -304,7 +305,7 @@ impl WebSocket {
         if let Some(bits) = compression.shared_window_bits() {
             return publication.queue_compressed(bits, &mut ctx.codecs, out, &mut ctx.spare);
         }
-        // Its context is this connection's alone.
+        // The context belongs to this connection alone, so compress for it alone.
         let mut deflated = ctx.spare.take();
         match compression.outgoing(&mut ctx.codecs, send_flag::COMPRESS, publication.payload, &mut deflated) {
             Outgoing::Deflated { rsv1 } => send_deflated(io, publication.opcode(), true, rsv1, deflated),
@@ -315,7 +316,7 @@ impl WebSocket {
         }
     }
 
-    // ---- what happens to the connection
+    // ---- events of the connection
 
     pub fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) {
         if before > now && self.behaviour.wants & wants::DRAIN != 0 {
@@ -340,7 +341,7 @@ impl WebSocket {
         }
         if send_pings && !std::mem::replace(&mut self.ping_outstanding, true) {
             send_control(io, Control::Ping, b"");
-            // This tick has just begun: the two waits together are no longer than the idle timeout and a tick.
+            // This tick has just begun, so the sum of the two waits is at most the idle timeout and a tick.
             return self.set_deadline(io, now + ping_margin(idle_timeout));
         }
         io.end(Cause::Abort, 1006, b"WebSocket timed out from inactivity");
@@ -358,7 +359,7 @@ impl WebSocket {
         self.set_deadline(io, if silence == 0 { 0 } else { io.ctx.now() + silence + 1 });
     }
 
-    /// The next thing to happen by itself: at this tick (0: never), or at the end of the lifetime.
+    /// Sets the deadline to this tick (0: none), or to the end of the lifetime if that is earlier.
     fn set_deadline(&self, io: &mut Io<'_>, deadline: Tick) {
         let deadline = match (deadline, self.lives_until) {
             (deadline, 0) => deadline,
@@ -385,14 +386,14 @@ fn send_deflated(io: &mut Io<'_>, opcode: OpCode, fin: bool, rsv1: bool, payload
     io.ctx.spare.give(payload);
 }
 
-/// Where a message's bytes are: in the input, or assembled of several reads.
+/// The place of a message's bytes: in the input, or assembled from several reads.
 enum Place {
     Input(Range<usize>),
     Assembled(Vec<u8>),
 }
 
 impl Place {
-    /// `n`: bytes of input that were understood with it. A frame ends with its payload.
+    /// `n`: bytes of input that were parsed with the message. A frame ends with its payload.
     fn of(data: Message<'_>, n: usize) -> Self {
         match data {
             Message::Borrowed(bytes) => Place::Input(n - bytes.len()..n),
@@ -412,7 +413,8 @@ fn message_event(io: &mut Io<'_>, input: &mut Input<'_>, n: usize, binary: bool,
     io.payload_event(JsEvent::Message { binary }, payload);
 }
 
-/// Inflates a message into the arena of events, where it stays unless it is large or nobody wants it.
+/// Inflates a message into the arena of events, where it stays unless it is large or JavaScript has no
+/// handler for it.
 fn inflated_event(
     io: &mut Io<'_>,
     compression: &mut Option<Box<Compression>>,
@@ -442,8 +444,8 @@ pub fn opcode(flags: u32) -> (OpCode, bool) {
     (opcode, flags & send_flag::NOT_FINAL == 0)
 }
 
-/// How long before the end of the idle timeout a ping is sent: 4, 8 or 16 s, the largest whose double still fits in
-/// what is left, as uWebSockets has it.
+/// How long before the end of the idle timeout a ping is sent: 4, 8 or 16 s, the largest whose double still
+/// fits in what is left, as uWebSockets has it.
 fn ping_margin(idle_timeout: u32) -> u32 {
     let mut margin = 4;
     while margin < 16 && idle_timeout.saturating_sub(margin) >= margin * 2 {
@@ -464,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_carry_what_was_asked() {
+    fn frames_have_the_opcode_and_fin_bit_of_the_flags() {
         assert_eq!(opcode(0), (OpCode::Data(Data::Text), true));
         assert_eq!(opcode(send_flag::BINARY | send_flag::NOT_FINAL), (OpCode::Data(Data::Binary), false));
         assert_eq!(opcode(send_flag::CONTINUATION), (OpCode::Data(Data::Continue), true));

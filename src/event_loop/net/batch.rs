@@ -1,5 +1,5 @@
-//! One system call for what many connections have to send at the end of a turn, and one for what many have received at
-//! its beginning, by io_uring. Knows sockets and slots, nothing of connections.
+//! Batches of reads at the beginning of a turn and of writes at its end: io_uring does all of a batch with
+//! one system call. The batch knows sockets and slots, but no connections.
 
 use super::uring::{BATCH, Sends, Uring};
 use crate::channel::buffers::Buffer;
@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-/// Sockets below which a system call for each is as fast. The tests of the loop go this way with one, too; those in
-/// JavaScript go both.
+/// From so many sockets on a batch is faster than a system call for each. The tests of the loop use batches
+/// for one socket as well; those in JavaScript use both ways.
 const WORTH_IT: usize = if cfg!(test) { 1 } else { 4 };
 
-/// The memory this needs, and the ring; used again and again.
+/// The ring and the memory for batches, both of which are used again.
 pub struct Batch {
     uring: Ring,
     answers: Vec<io::Result<usize>>,
-    /// Reads that are done and still to be understood, in the order of the events.
+    /// Reads that are done and whose bytes are not processed yet, in the order of the events.
     ahead: VecDeque<Ahead>,
     sockets: Vec<i32>,
     /// Bytes read ahead of one socket.
@@ -29,7 +29,7 @@ struct Ahead {
     answer: io::Result<usize>,
 }
 
-/// Made when it is worth it for the first time.
+/// The ring, which is made when a batch is worth it for the first time.
 #[derive(Default)]
 enum Ring {
     #[default]
@@ -70,7 +70,8 @@ impl Batch {
         !matches!(self.uring, Ring::Unable)
     }
 
-    /// Reads once from each of these slots' sockets; `take_ahead` has it when their turn comes.
+    /// Reads once from the sockets of these slots; `take_ahead` returns each answer when the slot has its
+    /// turn.
     pub fn read_ahead(&mut self, from: impl Iterator<Item = (usize, i32)>) {
         self.sockets.clear();
         for (slot, socket) in from {
@@ -80,7 +81,7 @@ impl Batch {
         let uring = if self.sockets.len() < WORTH_IT { None } else { self.uring.get() };
         let Some(uring) = uring else { return self.ahead.clear() };
         if self.chunks.is_empty() {
-            // Memory that nobody has touched yet costs nothing, which `resize` would not leave so.
+            // Pages of zeroed memory cost nothing until they are used; `resize` would write all of them.
             self.chunks = vec![0; BATCH * self.chunk];
         }
         uring.receive(&self.sockets, &mut self.chunks, self.chunk, &mut self.answers);
@@ -89,7 +90,7 @@ impl Batch {
         }
     }
 
-    /// The read that was done ahead for the connection whose turn it is now.
+    /// The answer of the read ahead for this slot, whose connection has its turn now.
     pub fn take_ahead(&mut self, slot: usize) -> Option<(io::Result<usize>, &mut [u8])> {
         self.ahead.front().filter(|ahead| ahead.slot == slot)?;
         let Ahead { chunk, answer, .. } = self.ahead.pop_front()?;
@@ -98,12 +99,12 @@ impl Batch {
 
     // ---- writing
 
-    /// Whether the writes of so many sockets are better done with one call.
+    /// Whether a batch is faster for the writes of so many sockets.
     pub fn is_worth_it(&mut self, sockets: usize) -> bool {
         sockets >= WORTH_IT && self.uring.get().is_some()
     }
 
-    /// Carries out all sends; an answer for each, in their order.
+    /// Executes all sends; returns an answer for each, in their order.
     pub fn send(&mut self, sends: &Sends<'_>) -> std::vec::Drain<'_, io::Result<usize>> {
         if let Some(uring) = self.uring.get() {
             uring.send(sends, &mut self.answers);
@@ -116,13 +117,13 @@ impl Batch {
 #[derive(Default)]
 pub struct Writes {
     pub offers: Vec<Offer>,
-    /// Of all its TLS connections.
+    /// The records of all TLS connections in the batch.
     pub records: Buffer,
 }
 
-/// A write that a connection would do now.
+/// The write of one connection in a batch.
 pub struct Offer {
     pub slot: u32,
-    /// Where its records are; empty without TLS.
+    /// The place of its records; empty without TLS.
     pub records: Range<usize>,
 }

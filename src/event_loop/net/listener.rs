@@ -1,6 +1,7 @@
-//! Listening sockets: bound, registered, accepting.
+//! Listening sockets: binds, registers and accepts.
 //!
-//! `bind` runs on the JavaScript thread, because `listen` answers before it returns; everything else runs in the loop.
+//! Binding runs on the JavaScript thread, because `listen` answers before it returns; everything else runs in
+//! the loop.
 
 use super::socket::Stream;
 use mio::event::Source;
@@ -12,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Connections the kernel may hold for us, as uWebSockets asks for.
+/// The backlog of connections that the kernel holds until we accept them; the same as that of uWebSockets.
 const BACKLOG: i32 = 512;
 
 /// A bound, listening, non-blocking socket that the loop has not seen yet.
@@ -24,7 +25,8 @@ pub struct Bound {
 }
 
 /// Binds a TCP port. Without host: dual-stack, or IPv4 where there is no IPv6. Host names are resolved.
-/// Unless `exclusive`, other processes and threads may bind the same port and the kernel spreads the connections.
+/// Unless `exclusive`, other processes and threads may bind the same port and the kernel spreads the
+/// connections.
 pub fn bind_tcp(host: Option<&str>, port: u16, exclusive: bool) -> io::Result<Bound> {
     let Some(host) = host.filter(|h| !h.is_empty()) else {
         return bind_address(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), exclusive).or_else(
@@ -64,7 +66,8 @@ fn bind_address(address: SocketAddr, exclusive: bool) -> io::Result<Bound> {
     Ok(Bound { socket, port, file: None })
 }
 
-/// Binds a Unix socket. A stale one left by a process that is gone is replaced; one in use is not, nor any other file.
+/// Binds a Unix socket. A stale socket of a process that is gone is replaced; a socket in use is not, nor is
+/// any other file.
 pub fn bind_unix(path: &Path) -> io::Result<Bound> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -79,7 +82,8 @@ pub fn bind_unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound { socket, port: None, file: SocketFile::at(path) })
 }
 
-/// Whether somebody listens there, perhaps with a full backlog, which would have us wait.
+/// Whether a process listens there. If its backlog is full, the connection is not refused but would have to
+/// wait.
 fn answers(address: &SockAddr) -> bool {
     let connect = || -> io::Result<()> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -89,7 +93,8 @@ fn answers(address: &SockAddr) -> bool {
     connect().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
 }
 
-/// A Unix socket's place in the file system: its path, and which file is meant, since another may have taken its place.
+/// The file of a Unix socket: its path, and its device and inode, since another file may have taken its
+/// place.
 struct SocketFile {
     path: PathBuf,
     device: u64,
@@ -106,7 +111,7 @@ impl SocketFile {
     fn remove(&self) {
         let is_same = |there: SocketFile| (there.device, there.inode) == (self.device, self.inode);
         if SocketFile::at(&self.path).is_some_and(is_same) {
-            // Whoever has removed it meanwhile did what was to be done.
+            // It does not matter if another process has removed the file meanwhile.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -194,7 +199,7 @@ mod tests {
         assert!(bind_unix(&link).is_err());
         assert!(link.is_symlink() && path.is_file());
         std::fs::remove_file(&path).expect("remove");
-        // A stale one: nobody listens behind it.
+        // A stale socket: no process listens on it.
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
         let listener = Listener::new(bind_unix(&path).expect("replaced"));
         assert!(bind_unix(&path).is_err(), "in use");

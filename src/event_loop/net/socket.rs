@@ -14,8 +14,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Both directions at once: edge-triggered, the writable edge costs nothing until a write was refused, and no
-    /// further system call is needed when one is.
+    /// Registers for reading and writing at once. The registration is edge-triggered, so interest in writing
+    /// costs nothing until the kernel has refused a write, and no further system call is needed then.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {

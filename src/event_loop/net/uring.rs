@@ -1,8 +1,10 @@
-//! Sends and receives on many sockets with one system call, by io_uring: a border to memory that is shared with the kernel.
+//! Sends and receives on many sockets with one system call, by io_uring: this file is the border to memory
+//! that is shared with the kernel.
 //!
-//! A `send(2)` of a few bytes spends a fifth of its time on the way into the kernel and out of it, which a batch pays once.
-//! Nothing is ever left in flight: what a socket does not take or have at once is refused, as without io_uring, so a
-//! batch is answered in full before the call returns, and the memory needs to be there no longer than that.
+//! A `send(2)` of a few bytes spends a fifth of its time on the way into the kernel and out of it, which a
+//! batch pays once. No operation is ever left in flight: the kernel refuses an operation that would have to
+//! wait, as it does without io_uring. So it has answered all of a batch before the call returns, and the
+//! memory needs to live no longer than that.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -10,7 +12,7 @@ use std::ops::Range;
 /// Operations of one batch.
 pub const BATCH: usize = 256;
 
-/// What is to be sent, socket by socket.
+/// The bytes to be sent, socket by socket.
 #[derive(Default)]
 pub struct Sends<'a> {
     slices: Vec<IoSlice<'a>>,
@@ -50,8 +52,8 @@ mod ring {
     }
 
     impl Uring {
-        /// `None` where the kernel has no io_uring, where it is forbidden (as containers often do), and where the user has
-        /// switched it off for libuv, too (`UV_USE_IO_URING=0`).
+        /// `None` where the kernel has no io_uring, where it is forbidden (as containers often do), and where
+        /// the user has switched it off for libuv, too (`UV_USE_IO_URING=0`).
         pub fn new() -> Option<Self> {
             if std::env::var_os("UV_USE_IO_URING").is_some_and(|value| value == "0") {
                 return None;
@@ -67,7 +69,7 @@ mod ring {
             uring.try_out().is_ok_and(|refuses| refuses).then_some(uring)
         }
 
-        /// With all that makes it cheaper; from Linux 6.1 on.
+        /// A ring with the flags that make it cheaper; they need Linux 6.1.
         fn ring() -> io::Result<IoUring> {
             IoUring::builder()
                 .setup_single_issuer()
@@ -76,12 +78,12 @@ mod ring {
                 .build(BATCH as u32)
         }
 
-        /// Whether it may be used, not only made, and refuses what would have to wait.
+        /// Whether the ring may be used, not only made, and refuses operations that would have to wait.
         fn try_out(&mut self) -> io::Result<bool> {
             let (here, there) = UnixStream::pair()?;
             let mut byte = [0];
             let entry = opcode::Recv::new(types::Fd(here.as_raw_fd()), byte.as_mut_ptr(), 1);
-            // SAFETY: the byte is there until the operation is answered, which it is below.
+            // SAFETY: the byte lives until the operation is answered, which it is below.
             unsafe { self.ring.submission().push(&entry.flags(libc::MSG_DONTWAIT).build()) }
                 .map_err(io::Error::other)?;
             self.ring.submit()?;
@@ -93,30 +95,31 @@ mod ring {
             Ok(false)
         }
 
-        /// Sends all of them. The answers, in the same order, are what `send(2)` would return: the bytes that were taken, or an
-        /// error, `WouldBlock` where there was no room for any.
+        /// Sends all of them. The answers, in the same order, are those of `send(2)`: the number of bytes
+        /// taken, or an error, which is `WouldBlock` if there was no room for any.
         ///
         /// # Panics
         ///
-        /// With more than `BATCH`.
+        /// Panics with more than `BATCH` sockets.
         pub fn send(&mut self, sends: &Sends<'_>, answers: &mut Vec<io::Result<usize>>) {
             assert!(sends.len() <= BATCH, "at most {BATCH} operations");
             self.heads.clear();
             for (index, (socket, range)) in sends.sockets.iter().enumerate() {
                 let entry = self.entry(*socket, &sends.slices[range.clone()]).user_data(index as u64);
-                // SAFETY: the entry refers to bytes that `sends` borrows, and to a head that stays where it is (`heads` does not
-                // grow beyond the capacity it was made with). Both outlive the operation, since all are answered below.
+                // SAFETY: the entry refers to bytes that `sends` borrows, and to a head that stays where it
+                // is (`heads` does not grow beyond the capacity it was made with). Both outlive the
+                // operation, since all are answered below.
                 unsafe { self.push(&entry) };
             }
             self.answer_all(sends.len(), answers);
         }
 
-        /// Receives on each of the sockets into the chunk of the memory that has its number. The answers are what `recv(2)`
-        /// would return.
+        /// Receives from each socket into the chunk of the memory with the same index. The answers are those
+        /// of `recv(2)`.
         ///
         /// # Panics
         ///
-        /// With more than `BATCH` sockets, or fewer chunks than sockets.
+        /// Panics with more than `BATCH` sockets, or with fewer chunks than sockets.
         pub fn receive(
             &mut self,
             sockets: &[i32],
@@ -130,8 +133,8 @@ mod ring {
             for (index, (socket, chunk)) in sockets.iter().zip(chunks).enumerate() {
                 let entry = opcode::Recv::new(types::Fd(*socket), chunk.as_mut_ptr(), chunk.len() as u32);
                 let entry = entry.flags(libc::MSG_DONTWAIT).build().user_data(index as u64);
-                // SAFETY: the chunk is borrowed mutably, belongs to this entry alone and outlives the operation, since all are
-                // answered below.
+                // SAFETY: the chunk is borrowed mutably, belongs to this entry alone and outlives the
+                // operation, since all are answered below.
                 unsafe { self.push(&entry) };
             }
             self.answer_all(sockets.len(), answers);
@@ -139,7 +142,7 @@ mod ring {
 
         /// # Safety
         ///
-        /// What the entry refers to must be there until it is answered.
+        /// The memory that the entry refers to must live until the entry is answered.
         unsafe fn push(&mut self, entry: &squeue::Entry) {
             // SAFETY: as required of the caller.
             if unsafe { self.ring.submission().push(entry) }.is_err() {
@@ -147,7 +150,7 @@ mod ring {
             }
         }
 
-        /// Carries out the `count` operations that were pushed.
+        /// Executes the `count` operations that were pushed.
         fn answer_all(&mut self, count: usize, answers: &mut Vec<io::Result<usize>>) {
             answers.clear();
             answers.resize_with(count, || Ok(0));
@@ -164,7 +167,8 @@ mod ring {
                 match self.ring.submit_and_wait(missing) {
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}
-                    // Not to be expected of a ring that was tried out; and to go on, it would have to be known what was done.
+                    // This is not expected of a ring that was tried out. The loop cannot go on, since it does
+                    // not know which operations were executed.
                     Err(error) => panic!("io_uring_enter failed: {error}"),
                 }
                 for answer in self.ring.completion() {
@@ -175,7 +179,7 @@ mod ring {
         }
 
         fn entry(&mut self, socket: i32, slices: &[IoSlice<'_>]) -> squeue::Entry {
-            // Refused rather than waited for: the socket's next writable edge is the loop's affair.
+            // The kernel refuses instead of waiting; the loop goes on at the socket's next writable event.
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             if let [one] = slices {
                 let len = u32::try_from(one.len()).unwrap_or(u32::MAX);
@@ -280,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_socket_refuses_is_no_affair_of_the_others() {
+    fn a_socket_that_refuses_bytes_does_not_disturb_the_others() {
         let Some(mut uring) = uring() else { return };
         let [(full, mut from_full), (closed, gone), (fine, mut peer)] = [pair(), pair(), pair()];
         drop(gone);
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_arrived_is_received_and_what_has_not_is_not_waited_for() {
+    fn bytes_that_have_arrived_are_received_and_the_others_not_waited_for() {
         let Some(mut uring) = uring() else { return };
         let [(long, mut from_long), (empty, _idle), (closed, gone), (short, mut from_short)] =
             [pair(), pair(), pair(), pair()];

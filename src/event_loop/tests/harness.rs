@@ -17,9 +17,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::coding::OpCode;
 
-/// How long a test waits for what must come.
+/// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a test waits for what must not come.
+/// How long a test waits for something that must not happen.
 pub const MOMENT: Duration = Duration::from_millis(60);
 
 /// The app every test uses.
@@ -111,7 +111,7 @@ impl Harness {
         &self.event_loop.shared
     }
 
-    /// Of a connection that has its slot still.
+    /// The account of a connection that still has its slot.
     pub fn account(&self, id: ExchangeId) -> Account {
         self.shared().slots.get(id.slot).account(id.generation).unwrap_or_default()
     }
@@ -120,7 +120,7 @@ impl Harness {
         self.account(id).backlog
     }
 
-    /// Turns the loop has made.
+    /// The number of turns of the loop.
     pub fn turns(&self) -> usize {
         self.shared().counters.turns.load(Ordering::SeqCst)
     }
@@ -180,14 +180,14 @@ impl Harness {
         event
     }
 
-    /// The next event, a request, whose body is wanted if it is still to come.
+    /// The next event, which must be a request. Asks for its body if that is still to come.
     pub fn expect_request(&mut self) -> Request {
         let request = self.expect_request_only();
         self.want_body(&request);
         request
     }
 
-    /// Asks for what is still to come of a request's body.
+    /// Asks for the rest of a request's body.
     pub fn want_body(&self, request: &Request) {
         if request.has_body() && request.body.is_empty() {
             self.command(Op::Resume, 0, request.id, 0, b"");
@@ -229,7 +229,7 @@ impl Harness {
         self.respond(Op::Respond, 0, id, 0, [b"", b"", body]);
     }
 
-    /// Waits until the loop has carried out what was sent so far and has tried to write what came of it.
+    /// Waits until the loop has executed the commands sent so far and has tried to write their output.
     pub fn settle(&self) {
         let before = self.turns();
         self.event_loop.wake();
@@ -282,7 +282,7 @@ impl Request {
         let [handler, flags, _] = event.args;
         let body =
             RequestBlock::of(&event.payload).body(request_flag::BODY_LENGTH.of(flags) as usize).to_vec();
-        // The two numbers are looked at by themselves.
+        // The flags without the two numbers above them.
         let flags = flags & ((1 << request_flag::BODY_LENGTH.shift) - 1);
         Request { id: event.id, handler, flags, body, block: event.payload }
     }
@@ -360,7 +360,7 @@ impl Client {
         Client { stream, unread: Vec::new() }
     }
 
-    /// With a small receive buffer, so that few bytes are in flight when it does not read.
+    /// A client with a small receive buffer, so that few bytes are in flight when it does not read.
     pub fn connect_slow(port: u16) -> Self {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
@@ -428,13 +428,13 @@ impl Client {
         (head, self.read(length))
     }
 
-    /// What comes until the server closes its side.
+    /// The bytes that arrive until the server closes its side.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill() != 0 {}
         std::mem::take(&mut self.unread)
     }
 
-    /// The server closes, in whichever way, without sending anything more.
+    /// Expects that the server closes, with or without a reset, without sending anything more.
     pub fn expect_closed(&mut self) {
         assert!(self.unread.is_empty(), "unread: {:?}", String::from_utf8_lossy(&self.unread));
         match self.stream.read(&mut [0; 64]) {

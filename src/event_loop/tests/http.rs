@@ -53,7 +53,7 @@ fn pipelined_requests_are_answered_in_order() {
     for n in 0..50 {
         let parameter = n.to_string();
         if waiting.is_empty() {
-            // A bounded number is handed over before the first is answered; the rest waits unread.
+            // The loop hands over a bounded number before the first is answered; the rest waits unread.
             for ahead in n..50.min(n + 32) {
                 let request = harness.expect_request();
                 assert_eq!(request.matches(), [(3, vec![&ahead.to_string()[..]])]);
@@ -62,7 +62,7 @@ fn pipelined_requests_are_answered_in_order() {
             harness.expect_nothing();
         }
         let Some(request) = waiting.pop_front() else { panic!("no request waits") };
-        // Every other one streams, so that what is sent of two responses could mix.
+        // Every other response streams, so that bytes of two responses could mix.
         if n % 2 == 0 {
             harness.end(request.id, parameter.as_bytes());
         } else {
@@ -82,7 +82,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn what_no_route_takes_is_answered_by_the_loop_alone() {
+fn requests_without_a_route_are_answered_by_the_loop_alone() {
     let mut harness = Harness::start();
     let mut client = harness.connect();
     client.send(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nPOST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
@@ -102,7 +102,8 @@ fn what_no_route_takes_is_answered_by_the_loop_alone() {
     harness.expect_nothing();
 }
 
-/// The body of a request, with its head or as told by `Data` events, and how long it was said to be when it began.
+/// The body of a request, from its head's event or from `Data` events, and the length that was announced when
+/// it began.
 fn body(harness: &mut Harness, request: &Request) -> (Vec<u8>, u64) {
     if !request.body.is_empty() {
         return (request.body.clone(), request.body.len() as u64);
@@ -149,7 +150,7 @@ fn post(content: &[u8], fields: &str) -> Vec<u8> {
     [head.as_bytes(), content].concat()
 }
 
-/// What is handed over now, each with its body.
+/// The requests that are handed over now, each with its body.
 fn requests_in_hand(harness: &mut Harness) -> Vec<(ExchangeId, Vec<u8>)> {
     let mut requests = Vec::new();
     while let Some(event) = harness.event_within(MOMENT) {
@@ -165,7 +166,7 @@ fn requests_with_small_bodies_are_handed_over_ahead_of_answers() {
     let mut harness = Harness::start();
     let mut client = harness.connect();
     let large = vec![b'l'; (16 << 10) + 1];
-    // Content, and whether it waits until those before it are answered.
+    // Content, further header fields, and whether the request waits until those before it are answered.
     let table: [(&[u8], &str, bool); 6] = [
         (b"first", "", false),
         (b"second", "", false),
@@ -324,7 +325,7 @@ fn no_body_and_no_framing_leave_with_a_status_that_has_none() {
         &[(Op::Finish, 0)],
         &[(Op::Write, 0), (Op::Write, 0), (Op::Finish, 0)],
         &[(Op::TryEnd, 4)],
-        // Done after the first call, whose total is more than what it brings.
+        // The response is complete after the first call, although its total is larger than its chunk.
         &[(Op::TryEnd, 40)],
     ];
     for old in [false, true] {
@@ -395,7 +396,7 @@ fn a_connection_that_is_not_kept_is_closed_after_the_last_byte() {
     let body = vec![b'x'; 300_000];
     let cases = [
         (&old[..], 0, true),
-        // The client said so itself; like the original we do not repeat it.
+        // The client sent `Connection: close`; like the original we do not repeat it.
         (closing, 0, false),
         (HELLO, respond_flag::CLOSE, true),
     ];
@@ -439,7 +440,7 @@ fn a_request_that_has_its_answer_gets_no_second_one_for_a_faulty_body() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_refused() {
+fn malformed_requests_are_refused() {
     let mut harness = Harness::start();
     for (bytes, status) in [
         (&b"nonsense\r\n\r\n"[..], "400 "),
@@ -453,7 +454,7 @@ fn what_cannot_be_understood_is_refused() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
     harness.expect_nothing();
-    // In the middle of a body JavaScript holds an object, which is told.
+    // In the middle of a body JavaScript holds an object, and is told of the end.
     let mut client = harness.connect();
     client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n");
     let request = harness.expect_request();
@@ -500,7 +501,7 @@ fn a_response_before_the_end_of_the_body_leaves_the_connection_in_step() {
 }
 
 #[test]
-fn of_a_body_that_nobody_has_asked_for_one_read_is_taken() {
+fn one_read_is_taken_of_a_body_that_javascript_has_not_asked_for() {
     let mut harness = Harness::start();
     let mut client = harness.connect();
     let body: Vec<u8> = (0..2_000_000u32).map(|n| (n >> 4) as u8).collect();
@@ -521,7 +522,7 @@ fn of_a_body_that_nobody_has_asked_for_one_read_is_taken() {
     sender.join().expect("sender");
     harness.end(request.id, b"done");
     assert_eq!(client.response().1, b"done");
-    // An answer asks for nothing more: the rest is passed over, and the next request is served.
+    // After an answer the loop discards the rest of the body, and serves the next request.
     let (mut sending, sent) = (client.second(), body.clone());
     let sender = std::thread::spawn(move || {
         sending.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");

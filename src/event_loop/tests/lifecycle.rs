@@ -30,7 +30,7 @@ fn a_slot_is_kept_until_javascript_is_detached() {
     client.reset();
     let gone = harness.expect(EventKind::Gone);
     assert_eq!((gone.id, gone.args[0]), (first, 1006));
-    // Another connection must not share what JavaScript still reads of the first.
+    // Another connection must not use the state that JavaScript still reads for the first.
     let mut second = harness.connect();
     second.send(HELLO);
     let other = harness.expect_request().id;
@@ -81,7 +81,8 @@ fn nonsense_is_ignored() {
     for op in (0..=255).filter_map(Op::from_number).filter(|op| !matches!(op, Op::CloseApp | Op::Forget)) {
         harness.command(op, 0, far, 77, b"cut short");
     }
-    // WebSocket commands for a connection that is none, and an upgrade to a behaviour nobody has described.
+    // WebSocket commands for a connection that is not a WebSocket, and an upgrade to a behaviour that does
+    // not exist.
     for op in [Op::Send, Op::End, Op::Subscribe, Op::Unsubscribe, Op::Overflow] {
         harness.command(op, 0, id, 5, b"x");
     }
@@ -189,7 +190,7 @@ fn closing_an_app_closes_everything_and_then_it_is_quiet() {
     assert_eq!(harness.expect(EventKind::AppClosed).args[0], APP);
     harness.expect(EventKind::Quiet);
     harness.expect_nothing();
-    // And once more, to see that it is not for good.
+    // A new listener works afterwards.
     harness.port = harness.listen(1);
     let mut client = harness.connect();
     client.send(HELLO);
@@ -292,7 +293,7 @@ fn a_panic_is_reported_and_ends_the_loop() {
 }
 
 #[test]
-fn what_is_sent_to_a_loop_that_has_panicked_does_not_pile_up() {
+fn commands_for_a_loop_that_has_panicked_do_not_pile_up() {
     let mut harness = Harness::start();
     let mut client = harness.connect();
     client.send(HELLO);
@@ -317,7 +318,7 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
         let (stream, peer) = listener.accept().expect("accept");
         stream.set_nonblocking(true).expect("socket");
         client.send(HELLO);
-        // As a loop hands it over, but for the wake: the child has not seen it when it ends.
+        // Hand it over as a loop does, but without a wake: the child ends before it has seen the connection.
         child.settle();
         std::thread::sleep(MOMENT);
         let handed_over = child.event_loop.remote().control.send(Control::Adopt {
@@ -339,7 +340,7 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
 
 // ---- time
 
-/// All that has to wait, at the same time whatever the number of test threads.
+/// Runs all cases that have to wait at the same time, whatever the number of test threads.
 #[test]
 fn deadlines() {
     let cases: [fn(); 7] = [
@@ -369,7 +370,8 @@ fn deadlines_that_come_and_go_leave_no_entries() {
         due.iter().for_each(|_| {
             transport.is_due(&mut ctx);
         });
-        // Far away while the entry comes up, and then near, and far again: as of requests that begin and end.
+        // The deadline is far away while the entry comes up, then near, and far again, as for requests that
+        // begin and end.
         for seconds in [3, 60] {
             transport.set_timeout(&mut ctx, seconds);
         }
@@ -436,7 +438,7 @@ fn deadlines_come_though_more_connections_are_busy_than_one_poll_reports() {
     let mut harness = Harness::with_behaviour(Behaviour { idle_timeout: 1, ..behaviour() });
     let port = harness.port;
     let over = Arc::new(AtomicBool::new(false));
-    // Bodies for no route, which the loop discards: it has always more to read than it gets done.
+    // The loop discards bodies without a route, so it always has more to read than it manages to.
     let floods: Vec<_> = (0..4)
         .map(|_| {
             let over = over.clone();
@@ -508,7 +510,7 @@ fn websockets_live_no_longer_than_they_may() {
 
 const IN_CHILD: &str = "UWS_RS_TEST_FEW_FILES";
 
-/// Runs itself again in a process that may open few files.
+/// Runs this test again in a process that may open few files.
 #[test]
 fn without_file_descriptors_accepting_pauses_and_recovers() {
     if std::env::var_os(IN_CHILD).is_some() {
@@ -538,7 +540,7 @@ fn accept_with_few_files() {
         files.push(file);
     }
     assert!(files.len() < 48, "the limit holds");
-    // One descriptor for the client; the server's end of it has none.
+    // There is one descriptor for the client, and none for the server's end of the connection.
     files.pop();
     let mut client = harness.connect();
     client.send(HELLO);

@@ -71,7 +71,7 @@ fn open_slow(harness: &mut Harness) -> (Client, ExchangeId) {
 }
 
 #[test]
-fn a_publish_skips_who_is_too_slow_and_says_so() {
+fn a_publish_skips_slow_subscribers_and_javascript_is_told() {
     let mut harness = Harness::with_behaviour(behaviour());
     let (mut slow, slow_id) = open_slow(&mut harness);
     let mut healthy = harness.connect();
@@ -87,7 +87,7 @@ fn a_publish_skips_who_is_too_slow_and_says_so() {
     let dropped = harness.expect(EventKind::Dropped);
     assert_eq!((dropped.id, dropped.args[0], &dropped.payload[..]), (slow_id, 0, &b"news"[..]));
     assert_eq!(healthy.frame().2, b"news");
-    // What was sent is never dropped, however slow the peer.
+    // A message that was sent is never dropped, however slow the peer is.
     harness.command(Op::Send, 0, slow_id, 0, b"sent");
     let reader = std::thread::spawn(move || (slow.frame(), slow.frame()));
     let mut drains = 0;
@@ -134,9 +134,9 @@ fn without_limit_everything_is_delivered() {
     assert!(harness.event_within(MOMENT).is_none_or(|event| event.is(EventKind::Drain)));
 }
 
-/// More connections than one batch has room for; some read nothing, some are gone.
+/// More connections than fit into one batch; one of them reads nothing, one is gone.
 #[test]
-fn what_hundreds_send_in_one_turn_arrives_whole_and_in_order() {
+fn bytes_for_hundreds_of_peers_in_one_turn_arrive_whole_and_in_order() {
     const PEERS: usize = 300;
     let mut harness = Harness::with_behaviour(Behaviour { max_backpressure: 0, ..behaviour() });
     let mut peers: Vec<_> = (0..PEERS).map(|_| open_slow(&mut harness)).collect();
@@ -167,7 +167,8 @@ fn what_hundreds_send_in_one_turn_arrives_whole_and_in_order() {
     drop(slow);
 }
 
-/// `count` messages of 1 KiB that begin with their number. Made from one: masking each would take longer than the test.
+/// `count` messages of 1 KiB that begin with their number. They are copies of one frame: masking each would
+/// take longer than the test.
 fn numbered(count: u32) -> Vec<u8> {
     const PAYLOAD: usize = 1024;
     let first = masked(BINARY, true, &[0; PAYLOAD]);
@@ -188,7 +189,7 @@ fn when_javascript_does_not_keep_up_the_loop_stops_reading_and_loses_nothing() {
     const CLIENTS: usize = 4;
     const MESSAGES: u32 = 12_000;
     let mut harness = Harness::with_behaviour(behaviour());
-    // All before the first begins, whose messages would come between the others' opening.
+    // Open all before the first one sends: its messages would come between the others' `Open` events.
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let mut client = harness.connect();
@@ -205,7 +206,7 @@ fn when_javascript_does_not_keep_up_the_loop_stops_reading_and_loses_nothing() {
         })
         .collect();
     wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
-    // It has something else to do than to read, and does not turn in vain meanwhile.
+    // The loop does other work than reading, and makes no turns without work meanwhile.
     let mut most = 0;
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(20));
@@ -339,7 +340,7 @@ fn commands_that_never_end_keep_nobody_else_waiting() {
             }
         });
         scope.spawn(|| while subscriber.frame().2 != b"the end" {});
-        // Accepted, read, answered, again and again.
+        // Clients are still accepted, read and answered.
         for _ in 0..30 {
             let mut client = harness.connect();
             client.send(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -372,11 +373,11 @@ fn a_loop_that_waits_until_javascript_hears_of_drops_serves_others_and_sleeps() 
     assert!((DROPPED_QUEUE_ITEMS..DROPPED_QUEUE_ITEMS + 100).contains(&waiting), "{waiting} drops wait");
     std::thread::sleep(Duration::from_millis(300));
     assert!(harness.turns() - before < 5, "{} turns for nothing", harness.turns() - before);
-    // It goes on with everything else.
+    // The loop goes on with everything else.
     let mut other = harness.connect();
     other.send(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(other.response().0.starts_with("HTTP/1.1 404 "));
-    // A command behind those that wait has its turn once JavaScript has heard.
+    // A command behind those that wait is executed once JavaScript has taken the `Dropped` events.
     harness.command(Op::Publish, 0, nobody, 1, b"last");
     for n in 0..PUBLISHES {
         assert_eq!(harness.expect(EventKind::Dropped).payload, (n as u32).to_le_bytes());

@@ -136,7 +136,7 @@ fn the_loop_acknowledges_the_commands_it_has_executed() {
         harness.command(Op::Send, 0, id, 0, payload);
         assert_eq!(client.frame().2, payload);
     }
-    // The count follows the write, so the client may have read before it.
+    // The loop counts after it has written, so the client may have read before that.
     harness.settle();
     assert_eq!(acked().wrapping_sub(before), command_cost(3) + command_cost(0) + command_cost(2000));
     assert!(acked() < COMMAND_QUEUE_BYTES);
@@ -220,7 +220,7 @@ fn the_peer_closes() {
     {
         let (mut client, id) = open(&mut harness);
         client.send(&masked(CLOSE, true, &payload));
-        // What comes after a close frame is ignored.
+        // Frames after a close frame are ignored.
         client.send(&masked(TEXT, true, b"late"));
         let gone = harness.expect(EventKind::Gone);
         assert_eq!((gone.id, gone.args[0], &gone.payload[..]), (id, code, reason));
@@ -250,7 +250,7 @@ fn javascript_closes() {
 }
 
 #[test]
-fn who_breaks_the_protocol_is_told_and_closed() {
+fn peers_that_break_the_protocol_are_told_and_closed() {
     let mut harness = Harness::with_behaviour(Behaviour { max_payload: 100, ..behaviour() });
     let unmasked = [0x81, 1, b'a'];
     let cases = [
@@ -274,7 +274,7 @@ fn who_breaks_the_protocol_is_told_and_closed() {
 }
 
 #[test]
-fn what_came_before_the_end_is_answered_before_the_close_frame() {
+fn messages_before_the_end_are_answered_before_the_close_frame() {
     let invalid = [0x81, 1, b'a'].to_vec();
     let close = masked(CLOSE, true, &1000u16.to_be_bytes());
     for (last, code) in [(invalid, 1002u16), (close, 1000)] {
@@ -309,7 +309,7 @@ fn an_end_by_javascript_replaces_the_answer_to_that_of_the_peer() {
 }
 
 #[test]
-fn the_answer_to_who_closes_only_its_sending_side_arrives() {
+fn an_answer_reaches_a_peer_that_closed_only_its_sending_side() {
     let mut harness = Harness::with_behaviour(behaviour());
     let (mut client, id) = open(&mut harness);
     client.send(&masked(TEXT, true, b"a question"));
@@ -343,7 +343,7 @@ fn an_end_without_close_frame_is_abnormal() {
 }
 
 #[test]
-fn only_what_is_wanted_of_pings() {
+fn pings_are_answered_without_an_event_if_no_handler_wants_it() {
     let mut harness = Harness::with_behaviour(Behaviour { wants: wants::PONG, ..behaviour() });
     let (mut client, _) = open(&mut harness);
     client.send(&[masked(PING, true, b"a"), masked(PONG, true, b"b")].concat());

@@ -1,14 +1,15 @@
-//! `ssl_ciphers`: from OpenSSL's cipher lists, or names of the IANA registry, to the suites of rustls.
+//! `ssl_ciphers`: turns OpenSSL's cipher lists, or names of the IANA registry, into suites of rustls.
 //!
-//! Knows lists as `openssl ciphers` documents them: names, aliases joined by `+`, the signs `!`, `-` and `+`. A name
-//! OpenSSL knows and rustls has no suite for (CBC, DHE, RSA key exchange) selects nothing, so that common lists keep
-//! working; a name nobody knows is an error. As in OpenSSL a list without TLS 1.3 names leaves TLS 1.3 alone.
+//! Lists have the form that `openssl ciphers` documents: names, aliases joined by `+`, the signs `!`, `-` and
+//! `+`. A name that OpenSSL knows and rustls has no suite for (CBC, DHE, RSA key exchange) selects nothing,
+//! so that common lists keep working; an unknown name is an error. As in OpenSSL, a list without TLS 1.3
+//! names does not restrict TLS 1.3.
 
 use super::error::ConfigError;
 use rustls::crypto::aws_lc_rs::cipher_suite as suite;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
-/// A suite and what lists may call it.
+/// A suite and its names in lists.
 struct Known {
     suite: SupportedCipherSuite,
     openssl: &'static str,
@@ -128,7 +129,8 @@ const NONE: [&str; 58] = [
     "GOST",
 ];
 
-/// Words that stand in the names of suites OpenSSL has; a name made of these only is one we merely cannot offer.
+/// Parts of the names of OpenSSL's suites. A name made only of these is valid, although rustls has no such
+/// suite.
 const PARTS: [&str; 44] = [
     "ECDHE",
     "ECDH",
@@ -194,8 +196,9 @@ pub fn parse(list: &str) -> Result<Vec<SupportedCipherSuite>, ConfigError> {
     Ok(tls13.into_iter().chain(tls12).collect())
 }
 
-/// Our order: AES-128-GCM first. It is as safe as anybody needs, AES-256 costs more for each byte, and its SHA-384 much
-/// more for each handshake, because processors have instructions for SHA-256 only. Go's servers choose alike.
+/// Puts AES-128-GCM first. It is as safe as anybody needs. AES-256 takes more time for each byte, and its
+/// SHA-384 much more for each handshake, because processors have instructions for SHA-256 only. Go's servers
+/// have the same order.
 pub fn prefer_aes_128(suites: &mut [SupportedCipherSuite]) {
     const FIRST: [CipherSuite; 3] = [
         CipherSuite::TLS13_AES_128_GCM_SHA256,

@@ -1,6 +1,7 @@
-//! From the options of an SSLApp or a server name to what rustls needs: certificates, key, suites, client certificates.
+//! Turns the options of an SSLApp or a server name into configurations of rustls: certificates, key, suites,
+//! client certificates.
 //!
-//! Reads files, hence runs on the JavaScript thread, which also gets the errors.
+//! This reads files, so it runs on the JavaScript thread, which also gets the errors.
 
 use super::ciphers;
 use super::error::ConfigError;
@@ -15,19 +16,19 @@ use rustls::{RootCertStore, ServerConfig};
 use std::fs;
 use std::sync::Arc;
 
-/// The options as users name them; absent where they are empty.
+/// The options by the names that users give them; `None` if they are empty.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub key_file_name: Option<String>,
     pub cert_file_name: Option<String>,
     pub ca_file_name: Option<String>,
     pub passphrase: Option<String>,
-    /// Must be readable; rustls has no finite-field key exchange to use it for.
+    /// The file must be readable, but is not used: rustls has no finite-field key exchange.
     pub dh_params_file_name: Option<String>,
     pub ssl_ciphers: Option<String>,
 }
 
-/// What handshakes are carried out with.
+/// The configurations that handshakes use.
 #[derive(Debug)]
 pub struct Settings {
     usual: Arc<ServerConfig>,
@@ -35,8 +36,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The cipher is chosen by the list of the options, else in our order; a client that prefers ChaCha20, which is
-    /// one without hardware for AES, has its way.
+    /// The configuration for a client. The server's order of ciphers decides if the options have no list,
+    /// except for a client that prefers ChaCha20 because it has no hardware for AES.
     pub fn for_client(&self, prefers_chacha: bool) -> Arc<ServerConfig> {
         if prefers_chacha { self.for_chacha.clone() } else { self.usual.clone() }
     }
@@ -58,14 +59,14 @@ pub fn settings(options: &Options) -> Result<Option<Arc<Settings>>, ConfigError>
     let mut config = builder.with_cert_resolver(Arc::new(Always(Arc::new(certified))));
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    // The records of an established session are ours (`session`).
+    // `session` handles the records of an established session.
     config.enable_secret_extraction = true;
     let for_chacha = Arc::new(config.clone());
     config.ignore_client_order = options.ssl_ciphers.is_none();
     Ok(Some(Arc::new(Settings { usual: Arc::new(config), for_chacha })))
 }
 
-/// One certificate, whatever the client names: the settings were chosen by the name already.
+/// Always the same certificate: the settings were already chosen by the name that the client sent.
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
 
@@ -84,8 +85,8 @@ fn provider(options: &Options) -> Result<Arc<CryptoProvider>, ConfigError> {
     Ok(Arc::new(provider))
 }
 
-/// Clients are asked for a certificate; one that is given must be signed by an authority of the file. As in the
-/// original, a client without certificate is let in.
+/// The server asks clients for a certificate. An authority of the file must have signed a certificate that is
+/// sent; as in the original, a client without one is accepted.
 fn client_verifier(
     options: &Options,
     provider: &Arc<CryptoProvider>,
@@ -120,7 +121,7 @@ fn read(option: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
     fs::read(path).map_err(|error| ConfigError::Unreadable { option, path: path.to_owned(), error })
 }
 
-/// The certificates of a PEM file up to the first section that is damaged.
+/// The certificates of a PEM file, up to the first damaged section.
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem).map_while(Result::ok).collect()
 }

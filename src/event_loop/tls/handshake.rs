@@ -1,7 +1,9 @@
-//! The handshake, carried out by rustls over bytes that the caller owns: its messages in, ours out.
+//! The handshake, which rustls carries out over bytes that the caller owns: the client's messages in, ours
+//! out.
 //!
-//! rustls is given one whole record at a time. It would go on to those behind the last of the handshake, which are for the
-//! session, and renew its own key for one that asks for it; and it would look through an unfinished one with every read.
+//! rustls gets one whole record at a time. Given more, it would process records behind the last one of the
+//! handshake, which are for the session, and even renew its key if one of them asks for that. Given less, it
+//! would look through an unfinished record with every read.
 
 use super::record::{HANDSHAKE, HEADER};
 use rustls::Error;
@@ -10,27 +12,30 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 
 pub struct Handshake {
     rustls: UnbufferedServerConnection,
-    /// Bytes in front of the input that rustls has seen and still needs: the start of a message in several records.
+    /// Bytes in front of the input that rustls has seen and still needs: the start of a message in several
+    /// records.
     seen: usize,
 }
 
-/// What `advance` has come to.
+/// The result of `advance`.
 pub struct Advanced {
-    /// Bytes of the input that are not needed any more; the rest comes again, in front of what follows.
+    /// Bytes of the input that are not needed any more. The caller gives the rest again, in front of the next
+    /// bytes.
     pub used: usize,
-    /// True: the session is established, and what follows is not for the handshake. After an error rustls must not be
-    /// given anything more.
+    /// True: the session is established, and the next bytes are not for the handshake. After an error rustls
+    /// must not get any more bytes.
     pub result: Result<bool, Error>,
-    /// The peer has said that nothing follows.
+    /// The peer has sent a close_notify.
     pub ended: bool,
 }
 
-/// The kinds of record there are (RFC 8446 §5.1), with the heartbeat of RFC 6520.
+/// The content types of records (RFC 8446 §5.1), with the heartbeat of RFC 6520.
 const KINDS: std::ops::RangeInclusive<u8> = 20..=24;
 /// rustls refuses records whose content is as long as this or longer.
 const TOO_LONG: usize = (1 << 14) + 2048;
 
-/// How long the first record is; `None`: it is not complete. What cannot become one is all one, for rustls to refuse.
+/// The length of the first record; `None`: it is not complete. Bytes that cannot become a record count as
+/// one, which rustls then refuses.
 fn first_record(bytes: &[u8]) -> Option<usize> {
     let (&[kind, major, _, high, low], rest) = bytes.split_first_chunk::<HEADER>()?;
     let len = usize::from(u16::from_be_bytes([high, low]));
@@ -49,7 +54,8 @@ impl Handshake {
         self.rustls
     }
 
-    /// Goes on as far as `input` allows. `out` gets what is to be sent, also when it fails.
+    /// Advances the handshake as far as `input` allows. Appends the bytes to be sent to `out`, also when it
+    /// fails.
     pub fn advance(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Advanced {
         let mut advanced = Advanced { used: 0, result: Ok(false), ended: false };
         while let Some(len) = first_record(&input[advanced.used + self.seen..]) {
@@ -66,7 +72,7 @@ impl Handshake {
         advanced
     }
 
-    /// With one record more than before at the end of `input`.
+    /// Processes one more record, which is at the end of `input`.
     fn take_record(
         &mut self,
         input: &mut [u8],
@@ -98,8 +104,9 @@ impl Handshake {
         }
     }
 
-    /// Encodes the alert that rustls has for an error. It looks at its input again on the way, and must not find the record there
-    /// that it has refused (it would panic, or refuse it once more), but still as many bytes as it remembers.
+    /// Encodes the alert that rustls has for an error. rustls looks at its input again for that. It must not
+    /// find the record that it has refused, since it would panic or refuse it once more, but the input must
+    /// still have as many bytes as rustls remembers.
     fn last_words(&mut self, input: &[u8], refused: usize, out: &mut Vec<u8>) {
         let (mut input, refused) = (input.to_vec(), refused.min(input.len()));
         let start = input.len() - refused;
@@ -107,7 +114,8 @@ impl Handshake {
         for (place, byte) in input[start..].iter_mut().zip([HANDSHAKE, 3, 3, high, low]) {
             *place = byte;
         }
-        // A record that is as long as that is one it cannot remember, since it was too long for a message.
+        // rustls does not remember the bytes of a record of this length, since that was too long for a
+        // message.
         input.truncate(start + refused.min(TOO_LONG - 1));
         while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(message)), .. } =
             self.rustls.process_tls_records(&mut input)

@@ -1,16 +1,18 @@
-//! A look at the ClientHello before the handshake begins: what it asks for decides with which settings rustls reads it.
+//! Reads the ClientHello before the handshake begins: its server name and ciphers decide which settings
+//! rustls gets.
 //!
-//! Judges nothing: what is malformed counts as a hello that asks for nothing and is left to rustls, which knows the alert.
+//! This file refuses nothing: malformed bytes count as a hello without a name, and rustls, which knows the
+//! alert, refuses them.
 
 use rustls::pki_types::DnsName;
 use std::borrow::Cow;
 
-/// What a client wants to be served with.
+/// The parts of a ClientHello that the settings depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
     /// The server name (RFC 6066 §3), in lower case.
     pub name: Option<String>,
-    /// Of the ciphers we have it names ChaCha20 first: it has no hardware for AES.
+    /// Of the ciphers that we have, the client names ChaCha20 first, because it has no hardware for AES.
     pub prefers_chacha: bool,
 }
 
@@ -25,7 +27,7 @@ const HOST_NAME: u8 = 0;
 const CHACHA: [u16; 3] = [0x1303, 0xcca9, 0xcca8];
 const AES: [u16; 6] = [0x1301, 0x1302, 0xc02b, 0xc02c, 0xc02f, 0xc030];
 
-/// The ClientHello at the front of `records`; `None` while it is not complete.
+/// The ClientHello at the front of `records`; `None` as long as it is not complete.
 pub fn look(records: &[u8]) -> Option<ClientHello> {
     let (mut rest, mut message) = (records, Cow::Borrowed(&[][..]));
     loop {
@@ -35,7 +37,7 @@ pub fn look(records: &[u8]) -> Option<ClientHello> {
             return Some(ClientHello::default());
         }
         let (fragment, behind) = behind.split_at_checked(len)?;
-        // A hello in one record, the usual, is not copied.
+        // A hello in one record, which is the usual case, is not copied.
         match message.is_empty() {
             true => message = Cow::Borrowed(fragment),
             false => message.to_mut().extend_from_slice(fragment),
@@ -51,7 +53,7 @@ pub fn look(records: &[u8]) -> Option<ClientHello> {
 
 struct Malformed;
 
-/// The body of a ClientHello that has come whole.
+/// The body of a ClientHello; `None` as long as it is not complete.
 fn whole(message: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     match *message {
         [CLIENT_HELLO, 0, high, low, ref body @ ..] => {
@@ -86,7 +88,7 @@ fn prefers_chacha(suites: &[u8]) -> bool {
     suites.find(|suite| CHACHA.contains(suite) || AES.contains(suite)).is_some_and(|it| CHACHA.contains(&it))
 }
 
-/// Addresses, which some clients send against the RFC, count as none.
+/// The server name. IP addresses, which some clients send although RFC 6066 §3 forbids it, do not count.
 fn server_name(mut extension: &[u8]) -> Option<String> {
     let mut list = vec16(&mut extension)?;
     let &[HOST_NAME] = take(&mut list, 1)? else { return None };
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_what_is_no_name_count_as_none() {
+    fn addresses_and_invalid_names_count_as_none() {
         for name in ["", "..", "a b", "\u{e9}.example"] {
             assert_eq!(
                 look(&records(&hello(&[0x1301], name), 16384)).expect("complete").name,
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hello_is_left_to_rustls_at_once() {
+    fn bytes_that_are_no_hello_are_left_to_rustls_at_once() {
         for bytes in [
             &[22, 3, 1, 0, 4, 9, 9, 9, 9][..],
             &[22, 3, 1, 0, 0],

@@ -1,9 +1,11 @@
-//! TLS between a socket and its connection: bytes of records in, plain bytes out, and the reverse. Owns the state of
-//! one connection from the ClientHello on; neither the socket nor what the plain bytes mean.
+//! TLS between a socket and its connection: bytes of records in, plain bytes out, and the reverse. It owns
+//! the TLS state of one connection from the ClientHello on. It does not own the socket, and does not know the
+//! meaning of the plain bytes.
 //!
-//! Three stages: the ClientHello is looked at (`hello`) until settings are chosen by the name in it (`names`), for
-//! which JavaScript may have to be asked; rustls carries out the handshake (`handshake`); then records are opened and
-//! sealed here (`session`). What comes while JavaScript is asked stays in the kernel.
+//! There are three stages. The ClientHello is read (`hello`), and settings are chosen by the name in it
+//! (`names`), for which the loop may have to ask JavaScript. rustls carries out the handshake (`handshake`).
+//! Then the loop opens and seals records itself (`session`). While JavaScript is asked, further bytes stay in
+//! the kernel.
 
 mod ciphers;
 mod config;
@@ -41,7 +43,7 @@ pub struct Scratch {
 #[derive(Default)]
 pub struct Tls {
     state: State,
-    /// The start of a record or a message whose rest has not come.
+    /// The start of a record or a message whose rest has not arrived.
     rest: Vec<u8>,
     /// Records the kernel has refused or has not been offered, from `sent` on.
     pending: Vec<u8>,
@@ -49,9 +51,9 @@ pub struct Tls {
     /// The routes of the name the client asked for.
     router: Option<DomainRouter>,
     established: bool,
-    /// The peer has said that nothing follows.
+    /// The peer has sent a close_notify.
     peer_closed: bool,
-    /// Nothing more is to be said: close_notify or a fatal alert is on its way.
+    /// Nothing more may be sent: a close_notify or a fatal alert is queued already.
     closing: bool,
 }
 
@@ -60,21 +62,21 @@ enum State {
     /// The ClientHello is not complete.
     #[default]
     Hello,
-    /// It is, and no settings have been chosen.
+    /// The ClientHello is complete, and no settings have been chosen.
     Asking(ClientHello),
     Handshake(Box<Handshake>),
     Session(Box<Session>),
     Failed,
 }
 
-/// How far the ClientHello is.
+/// How far the ClientHello has been received.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Hello {
     Incomplete,
     Complete,
     /// The first byte is of a text protocol, most likely HTTP.
     PlainText,
-    /// The handshake is past it: the bytes are for `decrypt`.
+    /// The ClientHello was complete before: the bytes are for `decrypt`.
     Passed,
 }
 
@@ -91,11 +93,11 @@ pub enum Failure {
     Session(#[from] Violation),
 }
 
-/// The alerts of the handshake we send ourselves (RFC 8446 §6).
+/// The alert of the handshake that we send without rustls (RFC 8446 §6).
 const UNRECOGNIZED_NAME: u8 = 112;
-/// Bytes in which the ClientHello must end.
+/// The most bytes of a ClientHello that are read here.
 const MAX_HELLO: usize = 20 << 10;
-/// Bytes of an unfinished message that are kept during the handshake.
+/// The most bytes of an unfinished message that are kept during the handshake.
 const MAX_HANDSHAKE: usize = 80 << 10;
 
 impl Tls {
@@ -110,17 +112,17 @@ impl Tls {
         matches!(self.state, State::Asking(_))
     }
 
-    /// Looks at the ClientHello; all bytes so far are given each time.
+    /// Reads the ClientHello. The caller gives all bytes so far each time.
     pub fn read_hello(&mut self, bytes: &[u8]) -> Hello {
         if !matches!(self.state, State::Hello) {
             return Hello::Passed;
         }
-        // No record begins with a letter (RFC 8446 §5.1), and every HTTP request does.
+        // No record begins with a letter (RFC 8446 §5.1), but an HTTP request does.
         if bytes.first().is_some_and(u8::is_ascii_alphabetic) {
             return Hello::PlainText;
         }
         match hello::look(bytes) {
-            // One that is longer is not looked at again and again, but left to rustls.
+            // A longer one is left to rustls instead of being read again and again.
             None if bytes.len() <= MAX_HELLO => Hello::Incomplete,
             hello => {
                 self.state = State::Asking(hello.unwrap_or_default());
@@ -129,7 +131,7 @@ impl Tls {
         }
     }
 
-    /// What the client asks for, while settings are to be chosen.
+    /// The ClientHello, until settings are chosen.
     pub fn client_hello(&self) -> Option<&ClientHello> {
         match &self.state {
             State::Asking(hello) => Some(hello),
@@ -137,7 +139,7 @@ impl Tls {
         }
     }
 
-    /// Goes on with the settings chosen; the ClientHello itself is for `decrypt`, then.
+    /// Begins the handshake with the chosen settings. The caller then gives the ClientHello to `decrypt`.
     pub fn choose(&mut self, choice: names::Choice) -> Result<(), Failure> {
         let State::Asking(hello) = std::mem::replace(&mut self.state, State::Failed) else { return Ok(()) };
         self.router = choice.router;
@@ -156,7 +158,8 @@ impl Tls {
 
     // ---- receiving
 
-    /// What was kept of earlier reads; it stands in front of what is given to `read_hello` and `decrypt`.
+    /// The bytes kept from earlier reads. The caller puts them in front of the bytes for `read_hello` and
+    /// `decrypt`.
     pub fn rest(&self) -> &[u8] {
         &self.rest
     }
@@ -166,11 +169,11 @@ impl Tls {
     }
 
     pub fn keep_rest(&mut self, bytes: &[u8]) {
-        // In memory of its size: it may stay for as long as the peer likes.
+        // Keep them in memory of their size: the peer may leave a record incomplete for as long as it likes.
         self.rest = bytes.to_vec();
     }
 
-    /// Appends the plain bytes of `records` to `plain`. True: the peer has said that nothing follows.
+    /// Appends the plain bytes of `records` to `plain`. True: the peer has sent a close_notify.
     pub fn decrypt(&mut self, mut records: &mut [u8], plain: &mut Buffer) -> Result<bool, Failure> {
         if self.peer_closed || matches!(self.state, State::Failed) {
             return Ok(false);
@@ -204,8 +207,8 @@ impl Tls {
 
     // ---- sending
 
-    /// Appends what waits for `records`: first what the kernel was not offered yet, then `slices`, of which it returns
-    /// how many bytes it took. Nothing of them during the handshake.
+    /// Appends to `records` first the waiting records, then `slices` encrypted; returns how many bytes of
+    /// `slices` it took, which are none during the handshake.
     pub fn encrypt(&mut self, slices: &[IoSlice<'_>], records: &mut Buffer) -> Result<usize, Failure> {
         records.extend(&self.pending[self.sent..]);
         self.sent(self.unsent());
@@ -215,7 +218,7 @@ impl Tls {
         }
     }
 
-    /// Says that nothing follows.
+    /// Seals a close_notify, once.
     pub fn close(&mut self, records: &mut Buffer) {
         if !std::mem::replace(&mut self.closing, true)
             && let State::Session(session) = &mut self.state
@@ -226,7 +229,7 @@ impl Tls {
         }
     }
 
-    /// The session is over by an error, whose alert is the last to be sent.
+    /// Ends the session after an error, whose alert is the last to be sent.
     pub fn fail(&mut self) {
         self.closing = true;
         self.state = State::Failed;
@@ -249,7 +252,7 @@ impl Tls {
         self.pending.extend_from_slice(records);
     }
 
-    /// `n` bytes of `unsent_records` have gone.
+    /// Called when `n` bytes of `unsent_records` have been sent.
     pub fn sent(&mut self, n: usize) {
         self.sent += n;
         if self.sent >= self.pending.len() {
@@ -258,7 +261,7 @@ impl Tls {
         }
     }
 
-    /// Whether what is to be sent may wait for the next data: tickets do not hurry.
+    /// Whether waiting records may be sent with the next data: session tickets are not urgent.
     pub fn may_wait(&self) -> bool {
         matches!(&self.state, State::Session(session) if session.is_tls13()) && !self.closing
     }

@@ -1,7 +1,8 @@
-//! The server names of one SSLApp: which certificate a handshake gets, and which router its requests go to.
+//! The server names of one SSLApp. A name decides which certificate a handshake gets, and which router its
+//! requests go to.
 //!
-//! Owned by the loop thread. A change is for handshakes to come: connections keep the settings and the router they
-//! have.
+//! The loop thread owns the table. A change applies to later handshakes: connections keep the settings and
+//! the router they have.
 
 use super::config::Settings;
 use crate::routing::router::Router;
@@ -10,10 +11,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The routes of one name. Shared by its connections, and so kept for them when the name is removed.
+/// The routes of one name. Its connections share them, and keep them when the name is removed.
 pub type DomainRouter = Rc<RefCell<Router>>;
 
-/// What JavaScript asks to be changed.
+/// A change that JavaScript asks for.
 pub enum Change {
     /// Adds a name or replaces its certificate; without one the app's own is used.
     Add {
@@ -41,7 +42,7 @@ struct Name {
 
 pub struct Choice {
     pub settings: Option<Arc<Settings>>,
-    /// `None`: the app's own.
+    /// `None`: the app's own router.
     pub router: Option<DomainRouter>,
 }
 
@@ -70,12 +71,12 @@ impl Names {
         self.names.get(name).map(|name| &name.router)
     }
 
-    /// Whether JavaScript is to be asked before a handshake for this name goes on.
+    /// Whether the loop has to ask JavaScript before it goes on with a handshake for this name.
     pub fn asks_for(&self, name: &str) -> bool {
         self.asks && self.find(name).is_none()
     }
 
-    /// What a handshake gets that asks for `name`.
+    /// The settings and the router of a handshake that asks for `name`.
     pub fn choose(&self, name: Option<&str>) -> Choice {
         match name.and_then(|name| self.find(name)) {
             Some(found) => Choice {

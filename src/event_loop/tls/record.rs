@@ -1,5 +1,5 @@
-//! One direction of an established session: its key, and records sealed or opened with it (RFC 8446 §5.2 and §5.3,
-//! RFC 5246 §6.2.3.3, RFC 5288 §3, RFC 7905 §2). Knows nothing of what records mean.
+//! One direction of an established session: its key, and records sealed or opened with it (RFC 8446 §5.2
+//! and §5.3, RFC 5246 §6.2.3.3, RFC 5288 §3, RFC 7905 §2). This file does not know the meaning of records.
 
 use super::violation::Violation;
 use aws_lc_rs::aead::{
@@ -10,7 +10,7 @@ use rustls::ConnectionTrafficSecrets;
 /// Plain bytes of one record (RFC 8446 §5.1).
 pub const MAX_PLAIN: usize = 1 << 14;
 pub const HEADER: usize = 5;
-/// Bytes a record is longer than what it carries, at most: header, explicit nonce, kind and tag.
+/// The most bytes by which a record is longer than its content: header, explicit nonce, kind and tag.
 pub const MAX_OVERHEAD: usize = HEADER + EXPLICIT_NONCE + 1 + TAG;
 const TAG: usize = 16;
 const EXPLICIT_NONCE: usize = 8;
@@ -29,13 +29,13 @@ pub struct RecordKey {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Tls13,
-    /// With half of the nonce in front of each record.
+    /// The explicit part of the nonce is in front of each record.
     Tls12Gcm,
     Tls12Chacha,
 }
 
 impl RecordKey {
-    /// `None`: a cipher that rustls was not allowed to negotiate.
+    /// `None`: the cipher is not one that rustls may negotiate here.
     pub fn new(tls13: bool, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
         let (algorithm, key, iv, tls12) = match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv, Form::Tls12Gcm),
@@ -59,13 +59,13 @@ impl RecordKey {
         self.form == Form::Tls13
     }
 
-    /// Bytes of a header's length that no record exceeds.
+    /// The largest length that the header of a record may have.
     pub fn max_sealed(&self) -> usize {
         MAX_PLAIN + if self.is_tls13() { 256 } else { 2048 }
     }
 
-    /// Seals the `len` bytes that `fill` writes as one record at the front of `out`, which has room for them and
-    /// `MAX_OVERHEAD`; returns its size.
+    /// Seals the `len` bytes that `fill` writes as one record at the front of `out`, which has room for them
+    /// and `MAX_OVERHEAD`; returns its size.
     pub fn seal(
         &mut self,
         kind: u8,
@@ -100,8 +100,8 @@ impl RecordKey {
         Ok(start + inner + TAG)
     }
 
-    /// Opens the record with this kind and body into `out`, which has room for the body; returns what kind it really
-    /// is and how long.
+    /// Opens the record with this kind and body into `out`, which has room for the body; returns the kind and
+    /// the length of its content.
     pub fn open(&mut self, kind: u8, body: &[u8], out: &mut [u8]) -> Result<(u8, usize), Violation> {
         let mut nonce = self.nonce();
         let mut cipher = body;
@@ -157,7 +157,7 @@ fn header(kind: u8, len: usize) -> [u8; HEADER] {
     [kind, 3, 3, high, low]
 }
 
-/// The kind that stands behind the content, and where that ends (RFC 8446 §5.4).
+/// The kind, which stands behind the content, and the length of the content (RFC 8446 §5.4).
 fn unpad(plain: &[u8]) -> Result<(u8, usize), Violation> {
     let len = plain.iter().rposition(|byte| *byte != 0).ok_or(Violation::Unexpected)?;
     Ok((plain[len], len))
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_side_seals_the_other_opens_in_order() {
+    fn records_sealed_by_one_side_are_opened_by_the_other_in_order() {
         for [mut sealer, mut opener] in forms() {
             for len in [0, 1, 20, 16383, 16384] {
                 let plain: Vec<u8> = (0..len).map(|i| i as u8).collect();

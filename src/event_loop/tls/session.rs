@@ -1,6 +1,6 @@
-//! An established session: data in records, and the few other messages that may still come. rustls has carried out the
-//! handshake and keeps the secrets for new keys; the records are handled here, because it would copy their content
-//! once or twice more in each direction and allocate for each.
+//! An established session: data in records, and the few other messages that may still arrive. rustls has
+//! carried out the handshake and keeps the secrets for new keys. The records are handled here, because rustls
+//! would copy their content once or twice more in each direction and allocate for each.
 
 use super::record::{ALERT, DATA, HANDSHAKE, HEADER, MAX_OVERHEAD, MAX_PLAIN, RecordKey};
 use super::violation::Violation;
@@ -16,16 +16,16 @@ pub struct Session {
     sealer: RecordKey,
     /// Records that may be sealed with one key.
     limit: u64,
-    /// The peer has asked for a new key of ours; it gets it in front of the next data.
+    /// The peer has asked for a new key of ours, which is sent in front of the next data.
     update_asked: bool,
     /// Messages without data since the last one with some.
     idle: u8,
     renegotiation_refused: bool,
 }
 
-/// Messages without data in a row; as many as BoringSSL bears.
+/// The most messages without data in a row; BoringSSL has the same limit.
 const IDLE_LIMIT: u8 = 32;
-/// Of the records that may be sealed with one key these are left for the change of keys and alerts.
+/// So many of the records that may be sealed with one key are reserved for alerts and the change of keys.
 const RESERVE: u64 = 16;
 
 const CLIENT_HELLO: u8 = 1;
@@ -37,11 +37,11 @@ const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
 const NO_RENEGOTIATION: u8 = 100;
 
-/// What `open` has come to.
+/// The result of `open`.
 pub struct Opened {
-    /// Bytes of the records that were dealt with; what follows is the start of one.
+    /// Bytes of the records that were processed. The start of an incomplete record follows them.
     pub used: usize,
-    /// True: the peer has said that nothing follows.
+    /// True: the peer has sent a close_notify.
     pub result: Result<bool, Violation>,
 }
 
@@ -79,7 +79,8 @@ impl Session {
 
     // ---- receiving
 
-    /// Appends the data of the whole records in front to `plain`. `reply` gets what is to be answered.
+    /// Opens the complete records at the front and appends their data to `plain`. Appends records to be sent
+    /// in reply to `reply`.
     pub fn open(&mut self, records: &[u8], plain: &mut Buffer, reply: &mut Vec<u8>) -> Opened {
         let mut used = 0;
         while let Some((&[kind, major, minor, high, low], rest)) =
@@ -150,7 +151,7 @@ impl Session {
         Ok(false)
     }
 
-    /// Once; a client that goes on has to leave (RFC 5246 §7.2.2).
+    /// Refuses a renegotiation once; the session of a client that asks again ends (RFC 5246 §7.2.2).
     fn refuse_renegotiation(&mut self, kind: Option<&u8>, reply: &mut Vec<u8>) -> Result<bool, Violation> {
         if kind != Some(&CLIENT_HELLO) || std::mem::replace(&mut self.renegotiation_refused, true) {
             return Err(Violation::Unexpected);
@@ -177,7 +178,7 @@ impl Session {
         Ok(len)
     }
 
-    /// Takes the next key when the peer has asked for it or ours is worn out. TLS 1.2 has only one.
+    /// Takes the next key if the peer has asked for it or ours is worn out. TLS 1.2 has only one key.
     fn renew_sealer(&mut self, records: &mut Buffer) -> Result<(), Violation> {
         let worn_out = self.sealer.sequence() >= self.limit.saturating_sub(RESERVE);
         if !worn_out && !self.update_asked {
@@ -197,7 +198,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says that nothing follows.
+    /// Seals a close_notify.
     pub fn seal_close(&mut self, records: &mut Vec<u8>) {
         self.seal_alert(WARNING, CLOSE_NOTIFY, records);
     }
@@ -205,7 +206,7 @@ impl Session {
     fn seal_alert(&mut self, level: u8, description: u8, records: &mut Vec<u8>) {
         let mut record = [0; 2 + MAX_OVERHEAD];
         let fill = |to: &mut [u8]| to.copy_from_slice(&[level, description]);
-        // An alert that cannot be sealed is one the peer does not get.
+        // The peer does not get an alert that cannot be sealed.
         if let Ok(len) = self.sealer.seal(ALERT, 2, &mut record, fill) {
             records.extend_from_slice(&record[..len]);
         }
@@ -216,7 +217,7 @@ impl Session {
 fn on_alert(alert: &[u8], tls13: bool) -> Result<bool, Violation> {
     match *alert {
         [_, CLOSE_NOTIFY] => Ok(true),
-        // Whatever the level says (RFC 8446 §6).
+        // The level of the alert does not matter (RFC 8446 §6).
         [_, USER_CANCELED] if tls13 => Ok(false),
         [WARNING, _] if !tls13 => Ok(false),
         [_, description] => Err(Violation::Alert(description)),
@@ -224,8 +225,8 @@ fn on_alert(alert: &[u8], tls13: bool) -> Result<bool, Violation> {
     }
 }
 
-/// Whether a KeyUpdate asks for one in return. It must fill its record, since the next one has another key (RFC 8446
-/// §5.1); other messages do not come from a client behind its Finished.
+/// Whether a KeyUpdate asks for one in return. It must fill its record, since the next one has another key
+/// (RFC 8446 §5.1); a client sends no other messages after its Finished.
 fn asks_for_update(message: &[u8]) -> Result<bool, Violation> {
     match *message {
         [KEY_UPDATE, 0, 0, 1, request @ (0 | 1)] => Ok(request == 1),

@@ -1,4 +1,5 @@
-//! Whole sessions in memory: a client of rustls against ours, and one that seals whatever it likes.
+//! Whole sessions in memory: a client of rustls against our server, and a client that seals arbitrary
+//! records.
 
 mod client;
 
@@ -46,7 +47,8 @@ fn data_in_the_same_read_as_the_end_of_the_handshake_is_not_lost() {
     }
 }
 
-/// Cut at every byte: what is behind the Finished of the client is for the session, wherever a read ends.
+/// Cuts the flight at every byte: the records behind the client's Finished are for the session, wherever a
+/// read ends.
 #[test]
 fn a_change_of_keys_in_one_flight_with_the_end_of_the_handshake() {
     for asks in 0..3 {
@@ -103,7 +105,7 @@ fn a_handshake_in_small_records_is_put_together() {
     for (suite, part) in suites().into_iter().flat_map(|suite| [1, 3, 4, 5, 100].map(|part| (suite, part))) {
         for step in [1, 7, usize::MAX] {
             let mut pair = Pair::new(suite, step);
-            // The hello in records of so many bytes.
+            // The ClientHello in records of so many bytes.
             let hello = pair.client_records();
             let records: Vec<u8> = hello[HEADER..]
                 .chunks(part)
@@ -170,9 +172,9 @@ fn a_key_that_is_worn_out_is_changed_in_tls_1_3_and_ends_the_session_in_1_2() {
     assert!(matches!(failed, Some(Failure::Session(Violation::WornOut))));
 }
 
-// ---- a client that seals whatever it likes
+// ---- a client that seals arbitrary records
 
-/// The client's side of an established session as its bare keys.
+/// The client's side of an established session, with its bare keys.
 struct Forger {
     pair: Pair,
     sealer: RecordKey,
@@ -292,7 +294,7 @@ fn alerts_end_the_session_but_for_those_that_do_not() {
         let mut forger = Forger::new(version);
         assert!(!forger.sends(ALERT, &[1, 90]).expect("user_canceled"));
         assert!(forger.sends(ALERT, &[1, 0]).expect("close_notify"));
-        // What follows is not looked at, and our side may still send.
+        // Further bytes are ignored, and our side may still send.
         assert!(!forger.pair.give(b"anything").expect("ignored"));
         assert_eq!(forger.pair.take(b"data").expect("records")[0], DATA);
         let mut forger = Forger::new(version);
@@ -329,7 +331,7 @@ fn a_handshake_that_fails_leaves_the_alert_of_rustls() {
         ));
         assert!(server.is_handshaking());
         assert_eq!(server.unsent_records().first(), Some(&ALERT), "{bytes:?}");
-        // Nothing is looked at any more.
+        // Further bytes are ignored.
         let said = server.unsent();
         for more in [bytes, &[0; 100], b"GET / HTTP/1.1"] {
             assert!(!server.decrypt(&mut more.to_vec(), &mut Buffer::default()).expect("ignored"));
@@ -381,7 +383,7 @@ fn give_anything(server: &mut Tls, bytes: &[u8], step: usize) {
                     let choice = Choice { settings: Some(SETTINGS.clone()), router: None };
                     server.choose(choice).expect("settings");
                 }
-                // Also after a failure, which nobody should do.
+                // Call it also after a failure, which no caller should do.
                 let _ = server.decrypt(&mut all, &mut Buffer::default());
             }
         }

@@ -1,4 +1,4 @@
-//! What ends an established session, who is at fault, and the alert the peer is told it with (RFC 8446 §6.2).
+//! The faults that end an established session, and the alerts that tell the peer (RFC 8446 §6.2).
 
 use thiserror::Error;
 
@@ -25,7 +25,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// `None`: the peer is not told.
+    /// The alert for the peer; `None`: the peer is not told.
     pub fn alert(self) -> Option<u8> {
         Some(match self {
             Violation::BadRecord => 20,

@@ -1,17 +1,17 @@
-//! Bits of deflate, lowest first (RFC 1951 §3.1.1), appended to bytes.
+//! Appends the bits of deflate to bytes, lowest first (RFC 1951 §3.1.1).
 
 use super::huffman::Code;
 
 pub struct Bits<'a> {
     out: &'a mut Vec<u8>,
-    /// Where the next whole byte goes; `out` is longer than what is written.
+    /// The position of the next whole byte; `out` is longer than the written part.
     at: usize,
     held: u64,
-    /// Bits of `held`: 7 at most.
+    /// The number of bits in `held`, at most 7.
     count: u32,
 }
 
-/// What one `put` may touch beyond its bits.
+/// The bytes that one `put` may write, more than its bits need.
 const SLACK: usize = 8;
 
 impl<'a> Bits<'a> {
@@ -19,12 +19,12 @@ impl<'a> Bits<'a> {
         Bits { at: out.len(), out, held: 0, count: 0 }
     }
 
-    /// Makes room; nothing may be written without.
+    /// Makes room for so many bits. Nothing may be written without room.
     pub fn reserve(&mut self, bits: usize) {
         self.out.resize(self.at + bits.div_ceil(8) + 1 + SLACK, 0);
     }
 
-    /// At most 56 bits.
+    /// Appends bits, at most 56.
     #[inline]
     pub fn put(&mut self, bits: u64, count: u32) {
         self.held |= bits << self.count;
@@ -43,19 +43,19 @@ impl<'a> Bits<'a> {
         self.put(code.bits.into(), code.len.into());
     }
 
-    /// Zeroes up to the next byte.
+    /// Appends zeroes up to the next byte.
     pub fn pad(&mut self) {
         self.put(0, (8 - self.count) % 8);
     }
 
-    /// At the beginning of a byte.
+    /// Appends bytes. The position must be at the beginning of a byte.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         debug_assert_eq!(self.count, 0);
         self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
     }
 
-    /// Ends with what is left of a sync flush once its tail is removed (RFC 7692 §7.2.1): the beginning of an empty
+    /// Ends the message like a sync flush without its tail (RFC 7692 §7.2.1): with the beginning of an empty
     /// stored block.
     pub fn finish(mut self) {
         self.reserve(8);

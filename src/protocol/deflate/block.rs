@@ -1,14 +1,14 @@
-//! Blocks of deflate (RFC 1951 §3.2.3): tokens are gathered, then written in the shortest of the three forms.
+//! Blocks of deflate (RFC 1951 §3.2.3): collects tokens, then writes them in the shortest of the three forms.
 
 use super::bits::Bits;
 use super::huffman::{Code, MAX_BITS, code_lengths, codes};
 
-/// Tokens of one block at most.
+/// The most tokens of one block.
 const CAPACITY: usize = 16 * 1024;
 const LITERALS: usize = 286;
 const DISTANCES: usize = 30;
 const END_OF_BLOCK: usize = 256;
-/// RFC 1951 §3.2.3: the types of blocks, after a bit that says that others follow.
+/// RFC 1951 §3.2.3: the types of blocks, behind a bit that says that another block follows.
 const STORED: u64 = 0b000;
 const FIXED: u64 = 0b010;
 const DYNAMIC: u64 = 0b100;
@@ -19,17 +19,17 @@ const LENGTH_CODES: usize = 19;
 const LENGTH_CODE_ORDER: [u8; LENGTH_CODES] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 const MAX_LENGTH_CODE_BITS: usize = 7;
-/// Shorter than any dynamic block could be: its header alone takes so many bits.
+/// No dynamic block has fewer bits than this: its header alone takes so many.
 const NEVER_DYNAMIC: usize = 200;
 
-/// A block being gathered.
+/// A block that is being collected.
 pub struct Block {
     /// Length or literal above 16 bits of distance, which is 0 for a literal.
     tokens: Box<[u32; CAPACITY]>,
     len: usize,
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
-    /// Of text.
+    /// Bytes of text.
     bytes: usize,
     /// Bits of lengths and distances beyond their codes.
     extra_bits: usize,
@@ -72,7 +72,7 @@ impl Block {
         self.len == 0
     }
 
-    /// Of text.
+    /// Bytes of text.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -96,8 +96,8 @@ impl Block {
         self.extra_bits += (length.extra_bits + far.extra_bits) as usize;
     }
 
-    /// Writes what was gathered, which is `text`, and begins anew. A full block has room for one more token and is
-    /// written then.
+    /// Writes the collected tokens, which stand for `text`, and begins a new block. It must be called when
+    /// the block is full.
     pub fn write(&mut self, text: &[u8], bits: &mut Bits<'_>) {
         self.literals[END_OF_BLOCK] = 1;
         let stored = stored_bits(text.len());
@@ -235,7 +235,7 @@ fn cost(frequencies: &[u32], lengths: &[u8]) -> usize {
     frequencies.iter().zip(lengths).map(|(n, len)| n * u32::from(*len)).sum::<u32>() as usize
 }
 
-/// At most.
+/// The most bits of a stored block.
 fn stored_bits(len: usize) -> usize {
     8 * len + len.div_ceil(MAX_STORED) * (3 + 7 + 32)
 }
@@ -250,7 +250,7 @@ fn write_stored(text: &[u8], bits: &mut Bits<'_>) {
     }
 }
 
-/// Code lengths in the alphabet of RFC 1951 §3.2.7: 16 repeats the last, 17 and 18 are zeroes.
+/// Code lengths in the alphabet of RFC 1951 §3.2.7: 16 repeats the last length, 17 and 18 stand for zeroes.
 fn runs(lengths: &[u8]) -> Vec<(u8, u8)> {
     let mut runs = Vec::with_capacity(lengths.len());
     for run in lengths.chunk_by(|a, b| a == b) {

@@ -1,4 +1,4 @@
-//! The way out: a message to deflate, without its tail (RFC 7692 §7.2.1).
+//! Deflates messages, without their tail (RFC 7692 §7.2.1).
 
 use super::TAIL;
 use super::bits::Bits;
@@ -7,12 +7,12 @@ use super::matcher::{Matcher, Sink};
 use super::window::Window;
 use crate::protocol::websocket::handshake::{Compressor, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 
-/// From this window on, a compressor has its own tables.
+/// From this window size on, a compressor has tables of its own.
 const STREAM_WINDOW_BITS: u8 = 13;
-/// Texts longer than this are not kept room for.
+/// The buffer for a window and a message keeps at most this capacity.
 const KEPT_TEXT: usize = 64 * 1024;
 
-/// What the compressors of a loop have in common. Nothing in it outlives a message.
+/// The part that all compressors of a loop share. Nothing in it outlives a message.
 pub struct SharedDeflater {
     matcher: Matcher,
     block: Block,
@@ -33,7 +33,7 @@ impl SharedDeflater {
         writer.finish();
     }
 
-    /// As if the window were what the same stream compressed before.
+    /// Compresses `data` as if the window had been compressed before in the same stream.
     fn deflate_after(&mut self, window: &Window, data: &[u8], out: &mut Vec<u8>) {
         self.text.clear();
         self.text.extend_from_slice(&window.bytes);
@@ -76,8 +76,8 @@ impl Deflater {
         Self { context }
     }
 
-    /// The window's bits if there is no context: then what `SharedDeflater::deflate` made with them may be sent to this
-    /// connection as to any other.
+    /// The window bits, if there is no context. The output of `SharedDeflater::deflate` for them may then be
+    /// sent to this connection as well as to any other with the same.
     pub fn shared_window_bits(&self) -> Option<u8> {
         match self.context {
             Context::None { window_bits } => Some(window_bits),
@@ -95,7 +95,8 @@ impl Deflater {
         }
     }
 
-    /// Like `deflate`, for a message in parts: a part that others follow ends with what the whole ends without.
+    /// Like `deflate`, for a message in parts. Every part but the last ends with the tail, which the whole
+    /// message does not have.
     pub fn deflate_part(&mut self, shared: &mut SharedDeflater, data: &[u8], last: bool, out: &mut Vec<u8>) {
         if last {
             self.deflate(shared, data, out);
@@ -105,7 +106,7 @@ impl Deflater {
         }
     }
 
-    /// Appends `data` compressed. It has to be sent, or the peer's context no longer fits this one's.
+    /// Appends `data` compressed. The result has to be sent, or the peer's context no longer equals this one.
     pub fn deflate(&mut self, shared: &mut SharedDeflater, data: &[u8], out: &mut Vec<u8>) {
         match &mut self.context {
             Context::None { window_bits } => shared.deflate(*window_bits, data, out),
@@ -125,7 +126,7 @@ impl Deflater {
 struct Stream {
     matcher: Matcher,
     window_bits: u8,
-    /// The window, and up to as much again of what was before.
+    /// The window, and up to as many bytes again that precede it.
     text: Vec<u8>,
 }
 
@@ -154,7 +155,7 @@ impl Stream {
     }
 }
 
-/// Writes a block whenever one is full.
+/// Collects tokens, and writes a block whenever it is full.
 struct Writer<'a> {
     block: &'a mut Block,
     bits: Bits<'a>,

@@ -1,6 +1,6 @@
-//! The way in: a compressed message to its text, never more of it than is allowed.
+//! Inflates messages, never to more bytes than are allowed.
 //!
-//! The loop owns the one decoder, a connection its window, which the decoder is given as a dictionary.
+//! The loop owns the one decoder. Each connection owns its window, which the decoder gets as a dictionary.
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
@@ -53,7 +53,7 @@ impl SharedInflater {
         Ok(())
     }
 
-    /// The message's data is through; it has to stop at the end of a block.
+    /// Called after the data of a message, which has to end at the end of a block.
     fn finish(&mut self, output: &mut Bounded) -> Result<(), WsError> {
         match self.run(&TAIL_AND_END, output)? {
             ([], true) => Ok(()),
@@ -61,8 +61,8 @@ impl SharedInflater {
         }
     }
 
-    /// Inflates until the input is used up or a final block ends; returns what is left of the input and whether a final
-    /// block ended.
+    /// Inflates until the input is used up or a final block ends; returns the rest of the input and whether a
+    /// final block ended.
     fn run<'a>(&mut self, mut input: &'a [u8], output: &mut Bounded) -> Result<(&'a [u8], bool), WsError> {
         loop {
             let (consumed, produced) = (self.stream.total_in(), self.stream.total_out());
@@ -77,7 +77,8 @@ impl SharedInflater {
             if status == Status::StreamEnd {
                 return Ok((input, true));
             }
-            // A full buffer means that there may be more to come; nothing consumed is not expected, nor worth a hang.
+            // After a full buffer there may be more output. A step that consumes nothing is not expected;
+            // return then rather than loop for ever.
             if produced < self.scratch.len() && (input.is_empty() || consumed == 0) {
                 return Ok((input, false));
             }
@@ -93,7 +94,7 @@ impl Default for SharedInflater {
 
 /// A connection's decompressor.
 pub struct Inflater {
-    /// None: no context survives a message.
+    /// `None`: no context survives a message.
     window: Option<Window>,
 }
 
@@ -111,8 +112,8 @@ impl Inflater {
         self.window.as_ref().map_or(0, |window| window.bytes.capacity())
     }
 
-    /// Appends the inflated message to `out`. One of more than `max_payload` bytes is an error, found without holding
-    /// much more than that.
+    /// Appends the inflated message to `out`. One of more than `max_payload` bytes is an error, found without
+    /// holding much more than that.
     pub fn inflate(
         &mut self,
         shared: &mut SharedInflater,

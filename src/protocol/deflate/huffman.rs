@@ -4,18 +4,20 @@
 pub const MAX_BITS: usize = 15;
 const MAX_SYMBOLS: usize = 288;
 const SYMBOL_BITS: u32 = 9;
-/// A tree this deep has leaves of Fibonacci's numbers: more than a block has tokens.
+/// In a tree this deep the frequencies grow at least like the Fibonacci numbers: their sum is more than a
+/// block has tokens.
 const MAX_DEPTH: usize = 40;
 
-/// A code as it is written: its first bit is the lowest.
+/// A code in the form in which it is written: its first bit is the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Code {
     pub bits: u16,
     pub len: u8,
 }
 
-/// An optimal code for symbols of these frequencies, but for the limit to its length. Those that never occur have no
-/// code. Two at least have one, since some decoders refuse a code that is not complete.
+/// The lengths of an optimal code for symbols of these frequencies, except that lengths are limited. Symbols
+/// that never occur have no code. At least two symbols have one, since some decoders refuse an incomplete
+/// code.
 pub fn code_lengths<const N: usize>(frequencies: &[u32; N], max_bits: usize) -> [u8; N] {
     let mut sorted = [0_u32; MAX_SYMBOLS];
     let mut used = 0;
@@ -42,7 +44,7 @@ pub fn code_lengths<const N: usize>(frequencies: &[u32; N], max_bits: usize) -> 
     lengths
 }
 
-/// How many codes there are of each length. Frequencies stand in `sorted`, above the symbols.
+/// The number of codes of each length. `sorted` has the frequencies, above the symbols.
 fn lengths_of(sorted: &[u32], max_bits: usize) -> [usize; MAX_BITS + 1] {
     let (parents, root) = tree(sorted);
     let mut depths = [0_u8; MAX_SYMBOLS];
@@ -62,7 +64,8 @@ fn lengths_of(sorted: &[u32], max_bits: usize) -> [usize; MAX_BITS + 1] {
     counts
 }
 
-/// Joins the two lightest nodes until one is left (Huffman); returns the parent of each inner node, and the last.
+/// Joins the two lightest nodes until one is left (Huffman); returns the parent of each inner node, and the
+/// last node.
 fn tree(sorted: &[u32]) -> ([u16; MAX_SYMBOLS], usize) {
     let mut weights = [0_u32; MAX_SYMBOLS];
     let mut parents = [0_u16; MAX_SYMBOLS];
@@ -86,12 +89,14 @@ fn tree(sorted: &[u32]) -> ([u16; MAX_SYMBOLS], usize) {
     (parents, last)
 }
 
-/// Codes that were cut to `max_bits` are too many for that length: shorter ones give way until they fit.
+/// There are too many codes of length `max_bits`, since longer ones were cut to it: makes shorter codes
+/// longer until all fit.
 fn shorten(counts: &mut [usize; MAX_BITS + 1], max_bits: usize) {
     let room = 1 << max_bits;
     let mut taken: usize = (1..=max_bits).map(|len| counts[len] << (max_bits - len)).sum();
     while taken > room {
-        // A code of length `len` becomes two of the next one, of which a longest one takes the second.
+        // A code of length `len` becomes two codes of the next length; one of the longest codes takes the
+        // second.
         let Some(len) = (1..max_bits).rev().find(|len| counts[*len] > 0) else { return };
         counts[len] -= 1;
         counts[len + 1] += 2;
@@ -138,7 +143,8 @@ mod tests {
         cost
     }
 
-    /// What is used of all codes of the longest length: a complete code uses exactly this.
+    /// The number of codes of the longest length that these codes take the place of; a complete code takes
+    /// that of all.
     fn used_of_complete(lengths: &[u8]) -> u32 {
         lengths.iter().filter(|len| **len != 0).map(|len| 1 << (MAX_BITS - usize::from(*len))).sum()
     }

@@ -1,22 +1,24 @@
-//! Repetitions for deflate (RFC 1951 §4): for each place of a text, where the longest copy of what follows stands.
+//! Finds repetitions for deflate (RFC 1951 §4): for each position of a text, the longest earlier copy of the
+//! bytes that follow.
 //!
-//! Owns positions, not bytes. They count on from one text to the next, so that those of earlier texts lie before the
-//! beginning of this one and are passed over: nothing is cleared between messages, however short they are. Whatever the
-//! tables hold, a match is only what was found equal in the text itself.
+//! The matcher owns positions, not bytes. Positions count on from one text to the next, so those of earlier
+//! texts lie before the beginning of this one and are skipped: nothing is cleared between messages, however
+//! short they are. Whatever the tables hold, the matcher compares the bytes of the text itself before it
+//! reports a match.
 
 use super::MAX_WINDOW_BITS;
 
-/// Shorter ones are not looked for: their codes save next to nothing.
+/// Shorter matches are not searched: their codes save next to nothing.
 pub const MIN_MATCH: usize = 4;
 /// RFC 1951 §3.2.5.
 pub const MAX_MATCH: usize = 258;
 /// A match of this length is good enough to end the search.
 const NICE_MATCH: usize = 66;
-/// Up to here a text is short.
+/// A text up to this length is short.
 const SHORT_TEXT: usize = 2048;
 const MIN_HASH_BITS: u32 = 9;
 
-/// What tokens are given to.
+/// A receiver of tokens.
 pub trait Sink {
     fn literal(&mut self, byte: u8);
     fn copy(&mut self, len: usize, distance: usize);
@@ -25,13 +27,13 @@ pub trait Sink {
 pub struct Matcher {
     /// By hash of four bytes: the last position where they stood.
     heads: Box<[u32]>,
-    /// By position, as a ring: how far before it the previous one with the same hash is.
+    /// By position, as a ring: the distance to the previous position with the same hash.
     links: Box<[u16]>,
-    /// Position of what comes next.
+    /// The position of the next text.
     end: u32,
 }
 
-/// One text on its way.
+/// The search through one text.
 struct Search<'a> {
     heads: &'a mut [u32],
     links: &'a mut [u16],
@@ -43,12 +45,12 @@ struct Search<'a> {
     data: &'a [u8],
 }
 
-/// How hard matches are looked for. A short text has few places to look at, and little to win.
+/// The effort of a search. A short text has few positions to try, and little to gain.
 #[derive(Clone, Copy)]
 struct Effort {
-    /// How many places with the same hash are tried.
+    /// The number of positions with the same hash that are tried.
     depth: usize,
-    /// A match shorter than this may be bettered by one that begins a byte later.
+    /// For a match shorter than this, the matcher also tries the one that begins a byte later.
     lazy: usize,
 }
 
@@ -59,15 +61,15 @@ struct Found {
 }
 
 impl Matcher {
-    /// For windows of up to this size; takes six bytes for each of the window.
+    /// A matcher for windows of up to this size. It takes six bytes for each byte of the window.
     pub fn new(window_bits: u8) -> Self {
         let size = 1 << window_bits.min(MAX_WINDOW_BITS);
-        // Position 0 is that of nothing.
+        // Position 0 stands for "none".
         Matcher { heads: vec![0; size].into(), links: vec![0; size].into(), end: 1 }
     }
 
-    /// Turns `data[from..]` into tokens whose matches reach back no further than the window; what is before `from` can
-    /// be referred to.
+    /// Turns `data[from..]` into tokens whose matches reach back no further than the window; matches may
+    /// refer to the bytes before `from`.
     pub fn tokens(&mut self, data: &[u8], from: usize, window_bits: u8, sink: &mut impl Sink) {
         // A small table for a small text: it stays in the fastest cache.
         let hash_bits = ((data.len() | 1).ilog2() + 2).max(MIN_HASH_BITS).min(self.heads.len().ilog2());
@@ -77,11 +79,11 @@ impl Matcher {
         self.end = self.end.wrapping_add(data.len() as u32);
     }
 
-    /// Like `tokens`, where `data[..from]` is the end of what this matcher was given before.
+    /// Like `tokens`, where `data[..from]` is the end of the data that this matcher got before.
     pub fn more_tokens(&mut self, data: &[u8], from: usize, window_bits: u8, sink: &mut impl Sink) {
         let base = self.end.wrapping_sub(from as u32);
         let mut search = self.search(data, base, window_bits, self.heads.len().ilog2());
-        // Those whose hash was not known before.
+        // Enter the last positions, whose hashes were not known before.
         search.enter_all(from.saturating_sub(MIN_MATCH - 1), from);
         search.run(from, sink);
         self.end = base.wrapping_add(data.len() as u32);
@@ -148,7 +150,7 @@ impl Search<'_> {
         }
     }
 
-    /// Enters a position; returns how far before it the last one with the same hash is.
+    /// Enters a position; returns the distance to the last one with the same hash.
     #[inline]
     fn enter(&mut self, at: usize, bytes: u32) -> u32 {
         let position = self.base.wrapping_add(at as u32);
@@ -162,12 +164,12 @@ impl Search<'_> {
         distance
     }
 
-    /// The longest match that is longer than `beat`, beginning with that at `distance`.
+    /// The longest match that is longer than `beat`; the search begins at `distance`.
     #[inline(always)]
     fn longest(&self, at: usize, distance: u32, beat: usize, depth: usize) -> Option<Found> {
         let limit = at.min(self.window);
         let max = MAX_MATCH.min(self.data.len() - at);
-        // 0 is a position of four billion bytes ago.
+        // A distance of 0 is that of a position four billion bytes ago.
         if distance == 0 || distance as usize > limit || max <= beat {
             return None;
         }
@@ -183,7 +185,7 @@ impl Search<'_> {
         let mut end = load(here, best_len - 3);
         for _ in 0..depth {
             let candidate = at - distance;
-            // Most fail where they would have to be longer.
+            // Most candidates differ in the bytes that would make them longer, so compare these first.
             if load(data, candidate + best_len - 3) == end {
                 let len = common_prefix(&data[candidate..], here);
                 if len > best_len {
@@ -229,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    /// What the tokens say, after what was there before.
+    /// The text that the tokens make, behind the text before them.
     struct Text {
         bytes: Vec<u8>,
         window: usize,

@@ -1,16 +1,16 @@
 //! The codec of permessage-deflate (RFC 7692 §7.2): one message in, one message out.
 //!
-//! Each loop owns one `SharedDeflater` and one `SharedInflater`, each connection a `Deflater` and an `Inflater` for what
-//! its handshake negotiated. What a connection keeps between messages is its LZ77 window and nothing else, presented to
-//! the loop's codec as what came before. Only compressors with a large window have tables of their own, because there
-//! entering the window anew for each message would take longer than compressing.
+//! Each loop owns one `SharedDeflater` and one `SharedInflater`, each connection a `Deflater` and an
+//! `Inflater` with the parameters of its handshake. Between messages a connection keeps only its LZ77 window,
+//! which the loop's codec gets as the preceding data. Only compressors with a large window have tables of
+//! their own, because entering such a window again for each message would take longer than compressing.
 //!
-//! What a dedicated codec holds, from the first messages on: a decompressor its window (512 bytes to 32 KiB, as far as
-//! it has been filled); a compressor of up to "32KB" its window (512 bytes to 4 KiB); one of "64KB", "128KB" and "256KB"
-//! window and tables of these sizes. Shared ones hold nothing.
+//! From the first message on, dedicated codecs hold memory. A decompressor holds its window (512 bytes to 32
+//! KiB, as far as it has been filled), a compressor of up to "32KB" its window (512 bytes to 4 KiB), and one
+//! of "64KB", "128KB" or "256KB" a window and tables of these sizes. Shared codecs hold nothing.
 //!
-//! The compressor is our own: a general one clears tables of some 100 KiB before each message without context, which
-//! takes longer than compressing a short one.
+//! We have a compressor of our own, because a general one clears tables of some 100 KiB before each message
+//! without context, which takes longer than compressing a short message.
 
 mod bits;
 mod block;
@@ -25,15 +25,16 @@ pub use decompressor::{Inflater, SharedInflater};
 
 use super::websocket::handshake::MAX_WINDOW_BITS;
 
-/// What a flush ends with: removed after deflating, put back before inflating (RFC 7692 §7.2.1, §7.2.2).
+/// The end of a flush, which is removed after deflating and put back before inflating
+/// (RFC 7692 §7.2.1, §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// The tail and a last, empty block, whose end is only reached from the end of another block: not if a message was cut
-/// short.
+/// The tail and a last, empty block. The decoder reaches its end only from the end of another block, so not
+/// if a message was cut short.
 const TAIL_AND_END: [u8; 6] = [0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
-/// RFC 7692 §7.2.3.4 lets a message have final blocks with more blocks after them. Each costs a restart, so that many of
-/// them are an attack.
+/// RFC 7692 §7.2.3.4 lets a message have final blocks with more blocks after them. Each costs a restart, so
+/// that many of them are an attack.
 const MAX_FINAL_BLOCKS: usize = 16;
-/// Output is produced in steps of this size.
+/// The decoder produces output in steps of this size.
 const SCRATCH: usize = 32 * 1024;
 
 #[cfg(test)]
@@ -77,8 +78,8 @@ mod tests {
         deflate(Compressor::Shared { window_bits: 15 }, data)
     }
 
-    /// Another implementation's decoder, which reads one unbroken stream and has no more than the given window to copy
-    /// from: a longer distance gives wrong bytes or an error.
+    /// Another implementation's decoder, which reads one unbroken stream and has no more than the given
+    /// window to copy from: a longer distance gives wrong bytes or an error.
     struct Reference {
         decoder: Box<DecompressorOxide>,
         window: Vec<u8>,
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_after_a_final_one_see_what_was_before() {
+    fn blocks_after_a_final_one_may_refer_to_earlier_ones() {
         // "Hello" in a final block, then the second message of RFC 7692 §7.2.3.2, which copies it.
         let data = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0xf2, 0x00, 0x11, 0x00, 0x00];
         assert_eq!(inflate(SHARED, &data, 10).as_deref(), Ok(&b"HelloHello"[..]));
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn large_windows_hold_what_their_names_say() {
+    fn large_windows_hold_as_much_as_their_names_say() {
         for (window_bits, kib) in [(13, 64), (14, 128), (15, 256)] {
             let mut shared = SharedDeflater::new();
             let mut deflater =
@@ -382,7 +383,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_is_deflated_is_inflated(
+        fn deflated_messages_are_inflated_again(
             messages in proptest::collection::vec(any_message(), 1..12),
             compressor in proptest::sample::select(all_compressors()),
             roomier in 0u8..7,

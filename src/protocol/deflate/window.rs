@@ -1,4 +1,4 @@
-//! The last bytes of a stream, as many as a distance can reach back to.
+//! The last bytes of a stream, as many as a distance can refer back to.
 
 pub struct Window {
     pub bits: u8,

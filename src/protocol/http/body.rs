@@ -1,12 +1,12 @@
-//! Request bodies: from the bytes after a head to body data (RFC 9112, 6 and 7.1).
+//! Request bodies: decodes the bytes after a head to body data (RFC 9112 §6 and §7.1).
 //!
-//! Knows where a body ends, nothing of who reads it or how much of it is kept.
+//! The decoder knows where a body ends, but not who reads it or how much of it is kept.
 
 use super::error::HttpError;
 use super::request::{Framing, hex_digit};
 use std::ops::Range;
 
-/// Bytes of chunk extensions in one body; they carry nothing, so more of them is an attack.
+/// Bytes of chunk extensions in one body; they carry no information, so more of them is an attack.
 pub const MAX_EXTENSION_BYTES: u32 = 16 * 1024;
 /// Bytes of trailer fields after the last chunk; they are checked and discarded.
 pub const MAX_TRAILER_BYTES: u32 = 16 * 1024;
@@ -22,23 +22,23 @@ pub enum BodyDecoder {
     Chunked(Chunked),
 }
 
-/// What `decode` made of its input.
+/// The result of `decode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded<'a> {
     /// Body data, possibly none.
     pub data: &'a [u8],
     /// Bytes of input consumed, those of `data` included.
     pub used: usize,
-    /// The body is complete; what follows in the input is the next request.
+    /// The body is complete; the next request follows in the input.
     pub done: bool,
 }
 
-/// What `decode_in_place` made of its input.
+/// The result of `decode_in_place`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
     /// Bytes of input consumed.
     pub used: usize,
-    /// Where in the input the data is now.
+    /// The place of the data in the input.
     pub data: Range<usize>,
 }
 
@@ -51,8 +51,9 @@ impl BodyDecoder {
         }
     }
 
-    /// Consumes input and yields at most one slice of data. To be called again with the rest of the input while it
-    /// used any and the body is not done. Any cut of the input gives the same data.
+    /// Consumes input and yields at most one slice of data. The caller calls it again with the rest of the
+    /// input, as long as it consumes some and the body is not complete. Any cut of the input gives the same
+    /// data.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Decoded<'a>, HttpError> {
         match self {
             BodyDecoder::Done => Ok(Decoded { data: &[], used: 0, done: true }),
@@ -74,14 +75,14 @@ impl BodyDecoder {
         }
     }
 
-    /// Decodes as much of `bytes` as belongs to the body, moving its data together.
+    /// Decodes as much of `bytes` as belongs to the body, and moves its data into one range.
     pub fn decode_in_place(&mut self, bytes: &mut [u8]) -> Result<InPlace, HttpError> {
         let mut all = InPlace { used: 0, data: 0..0 };
         while all.used < bytes.len() && !self.is_done() {
             let decoded = self.decode(&bytes[all.used..])?;
             let len = decoded.data.len();
             all.used += decoded.used;
-            // The data is the last of what was used.
+            // The data is at the end of the consumed bytes.
             let from = all.used - len;
             if all.data.is_empty() {
                 all.data = from..from + len;
@@ -107,14 +108,14 @@ impl BodyDecoder {
     }
 }
 
-/// The front of `input`, at most `remaining` bytes, which are then no longer remaining.
+/// The front of `input`, at most `remaining` bytes; subtracts their number from `remaining`.
 fn take<'a>(input: &'a [u8], remaining: &mut u64) -> &'a [u8] {
     let length = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
     *remaining -= length as u64;
     &input[..length]
 }
 
-/// The machine behind a chunked body: a state per class of octet.
+/// The state machine of a chunked body, with a state for each class of octet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chunked {
     state: ChunkState,
@@ -240,12 +241,12 @@ fn size_digit(size: u64, digits: u8, byte: u8) -> Result<ChunkState, HttpError> 
     }
 }
 
-/// RFC 9110, 5.6.2.
+/// RFC 9110 §5.6.2.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 9110, 5.5: visible, space, tab or not ASCII.
+/// RFC 9110 §5.5: visible, space, tab or not ASCII.
 fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -484,7 +485,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_response_side_writes_is_read_back(
+        fn chunks_of_a_response_are_read_back(
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..6),
         ) {
             let mut body = Vec::new();

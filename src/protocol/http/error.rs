@@ -1,22 +1,22 @@
-//! What can be wrong with a request, and the whole response the client gets for it.
+//! The faults of a request, and the whole response that the client gets for each.
 //!
-//! Every error here ends the connection: after it nothing can be said about where the next request begins
-//! (RFC 9112, 2.2 and 6.3).
+//! Every error here ends the connection, since the loop cannot tell where the next request begins
+//! (RFC 9112 §2.2 and §6.3).
 
 use thiserror::Error;
 
-/// Mostly the client's fault. The reason is for logs; the client is told only the status.
+/// A fault, mostly of the client. The reason is for logs; the client gets only the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HttpError {
     #[error("bad request: {0}")]
     BadRequest(&'static str),
-    /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585, 5).
+    /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585 §5).
     #[error("request header fields too large")]
     HeaderFieldsTooLarge,
-    /// RFC 9110, 15.5.14.
+    /// RFC 9110 §15.5.14.
     #[error("content too large")]
     ContentTooLarge,
-    /// Nobody's fault: too much is being received already (RFC 9110, 15.6.4).
+    /// Nobody's fault: too much is being received already (RFC 9110 §15.6.4).
     #[error("service unavailable")]
     Unavailable,
     #[error("HTTP version not supported")]

@@ -1,6 +1,6 @@
-//! Multipart bodies (RFC 2046 §5.1) as forms send them (RFC 7578): what `getParts` answers with.
+//! Multipart bodies (RFC 2046 §5.1) as forms send them (RFC 7578), for `getParts`.
 //!
-//! Works on a whole body in memory and borrows from it.
+//! The parser works on a whole body in memory and borrows from it.
 
 use memchr::memmem;
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ pub struct Part<'a> {
     pub data: &'a [u8],
 }
 
-/// The boundary a `multipart/…` content type names; `None` for any other content type.
+/// The boundary that a `multipart/…` content type names; `None` for any other content type.
 pub fn boundary(content_type: &[u8]) -> Option<Cow<'_, [u8]>> {
     let (kind, rest) = content_type.split_at_checked(b"multipart/".len())?;
     if !kind.eq_ignore_ascii_case(b"multipart/") {
@@ -26,8 +26,8 @@ pub fn boundary(content_type: &[u8]) -> Option<Cow<'_, [u8]>> {
     (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
 }
 
-/// The parts between delimiters, in order. What comes before the first and after the last one is left out, and so is
-/// a part that has no end.
+/// The parts between delimiters, in order. The bytes before the first and after the last delimiter are left
+/// out, and so is a part that has no end.
 pub fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<Part<'a>> {
     let dashed = [b"--", boundary].concat();
     let mut delimiters = Delimiters { body, finder: memmem::Finder::new(&dashed), at: 0 };
@@ -287,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_put_together_comes_apart(data in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..5)) {
+        fn joined_parts_come_apart_again(data in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..5)) {
             let data: Vec<_> = data.into_iter().filter(|data| memmem::find(data, b"--bound").is_none()).collect();
             let mut body = Vec::new();
             for data in &data {

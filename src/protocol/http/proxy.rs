@@ -1,6 +1,8 @@
-//! PROXY protocol headers, binary (version 2) and text (version 1): the address of a client behind a balancer.
+//! PROXY protocol headers, binary (version 2) and text (version 1): the address of a client behind a
+//! balancer.
 //!
-//! Whether a connection may carry one is the caller's to know: who can send it can claim any address.
+//! The caller decides whether to accept one on a connection: anyone who can send such a header can claim any
+//! address.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -16,7 +18,7 @@ pub const MAX_PAYLOAD: usize = 16 * 1024;
 pub const MAX_LINE: usize = 107;
 const FIXED_PART: usize = 16;
 
-/// What a header says; both are `None` when the proxy speaks for itself or for an unknown protocol.
+/// The addresses in a header; both are `None` when the proxy speaks for itself or for an unknown protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProxyHeader {
     pub source: Option<SocketAddr>,
@@ -41,7 +43,7 @@ pub enum Likeness {
 }
 
 pub fn looks_like_proxy(buf: &[u8]) -> Likeness {
-    // A request of the method PROXY has a target that begins with none of these letters.
+    // No request with a method PROXY looks like these: its target does not begin with such letters.
     const STARTS: [&[u8]; 4] = [SIGNATURE, b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN"];
     if STARTS.iter().any(|start| buf.starts_with(start)) {
         Likeness::Yes
@@ -52,7 +54,8 @@ pub fn looks_like_proxy(buf: &[u8]) -> Likeness {
     }
 }
 
-/// Parses the header at the start of `buf`: `Ok(None)` when it is incomplete, else what it says and its length.
+/// Parses the header at the start of `buf`: `Ok(None)` if it is incomplete, else its addresses and its
+/// length.
 pub fn parse(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
     match looks_like_proxy(buf) {
         Likeness::No => Err(ProxyError::Malformed),
@@ -63,7 +66,7 @@ pub fn parse(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
 }
 
 fn parse_binary(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
-    // A wrong version or command is seen before the rest has come.
+    // Refuse a wrong version or command before the rest has arrived.
     let command = match buf.get(12) {
         None => return Ok(None),
         Some(0x20) => Command::Local,

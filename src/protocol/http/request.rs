@@ -1,7 +1,7 @@
 //! Request heads: syntax, the fields that frame the message, and bounds on all of it (RFC 9112).
 //!
-//! Owns no bytes: a head is a set of spans into the connection's read buffer. Bodies are `body.rs`'s business, the
-//! meaning of a route or an upgrade is the caller's.
+//! The parser owns no bytes: a head is a set of spans into the connection's read buffer. `body.rs` handles
+//! bodies, and the caller knows the meaning of routes and upgrades.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -14,7 +14,7 @@ use super::error::HttpError;
 pub const DEFAULT_MAX_HEAD: usize = 4096;
 /// More header fields than this are always refused.
 pub const MAX_FIELDS: usize = 100;
-/// RFC 6455, 4.1: 16 bytes in base64.
+/// RFC 6455 §4.1: 16 bytes in base64.
 const WEBSOCKET_KEY_LENGTH: usize = 24;
 
 /// A range of the head's bytes.
@@ -30,7 +30,7 @@ impl Span {
         Span { start: start as u32, end: end as u32 }
     }
 
-    /// The bytes meant; empty when the span does not lie in `buf`.
+    /// The bytes of the span; empty if it does not lie in `buf`.
     pub fn of<'a>(&self, buf: &'a [u8]) -> &'a [u8] {
         buf.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
@@ -55,7 +55,7 @@ pub struct HeaderSpan {
     pub value: Span,
 }
 
-/// How the body of a request is delimited (RFC 9112, 6.3).
+/// How the body of a request is delimited (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
     #[default]
@@ -65,13 +65,13 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// A chunked one may still turn out to be empty.
+    /// A chunked body may still turn out to be empty.
     pub fn has_body(self) -> bool {
         !matches!(self, Framing::None | Framing::Length(0))
     }
 }
 
-/// A parsed head. Made once per connection and filled again by each `parse`.
+/// A parsed head. Each `parse` fills it again; a loop has one for all its connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestHead {
     pub method: Span,
@@ -79,7 +79,8 @@ pub struct RequestHead {
     pub path: Span,
     /// The raw text after `?`.
     pub query: Option<Span>,
-    /// Of a target in absolute form. It is the value of `Host` then, whatever was sent (RFC 9112, 3.2.2).
+    /// The authority of a target in absolute form. It replaces the value of the `Host` field
+    /// (RFC 9112 §3.2.2).
     pub authority: Option<Span>,
     pub minor_version: u8,
     /// In order of arrival, names lower-cased, values without the white space around them.
@@ -108,9 +109,9 @@ impl RequestHead {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of request line and header fields together, blank line included.
+    /// The most bytes of a head: request line, header fields and blank line.
     pub max_head: usize,
-    /// At most `MAX_FIELDS`, larger values count as that.
+    /// The most header fields. Values above `MAX_FIELDS` count as `MAX_FIELDS`.
     pub max_fields: usize,
 }
 
@@ -122,9 +123,9 @@ impl Default for Limits {
 
 /// Parses the head of a request at the start of `buf`.
 ///
-/// `Ok(None)`: incomplete, nothing consumed, nothing changed. `Ok(Some(n))`: the head is `buf[..n]`, empty lines
-/// before it included, and its header names have been lower-cased in place. After an error the connection is over
-/// and `head` holds nothing of use.
+/// `Ok(None)`: incomplete, nothing consumed, nothing changed. `Ok(Some(n))`: the head is `buf[..n]`, empty
+/// lines before it included, and its header names have been lower-cased in place. After an error the
+/// connection has to end, and `head` holds nothing of use.
 ///
 /// The result depends on the bytes alone, never on how they were cut into reads.
 pub fn parse(buf: &mut [u8], limits: &Limits, head: &mut RequestHead) -> Result<Option<usize>, HttpError> {
@@ -181,7 +182,7 @@ pub(super) fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// Fills in where the parts are.
+/// Fills in the spans of the parts.
 fn tokenize(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Option<usize>, HttpError> {
     match locate(buf, buf, limits, head) {
         Err(error) => match with_plain_target(buf) {
@@ -192,8 +193,9 @@ fn tokenize(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Optio
     }
 }
 
-/// A copy with a letter for each byte above 127 of the request line, but for its method: httparse has targets be UTF-8,
-/// which they need not be, and cannot know of one that has not arrived in full. `None`: there is none.
+/// A copy with a letter in place of each byte above 127 in the request line behind the method. httparse
+/// refuses targets that are not UTF-8, although they need not be, and one that has not arrived completely may
+/// look like that. `None`: there is no such byte.
 fn with_plain_target(buf: &[u8]) -> Option<Vec<u8>> {
     let start = buf.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let end = memchr(b'\n', &buf[start..]).map_or(buf.len(), |length| start + length);
@@ -206,7 +208,7 @@ fn with_plain_target(buf: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Runs httparse on `plain`, which has its parts where `buf` has them.
+/// Runs httparse on `plain`, whose parts have the same positions as those of `buf`.
 fn locate(
     plain: &[u8],
     buf: &[u8],
@@ -254,7 +256,8 @@ fn syntax_error(error: httparse::Error, buf: &[u8]) -> HttpError {
     }
 }
 
-/// Whether the request line ends in something like `HTTP/2`, so that the version is at fault and not the syntax.
+/// Whether the request line ends in something like `HTTP/2`, so that the version is the fault and not the
+/// syntax.
 fn names_a_version(buf: &[u8]) -> bool {
     let line = buf.trim_ascii_start();
     line.split(|&byte| byte == b' ').nth(2).is_some_and(|version| {
@@ -262,7 +265,8 @@ fn names_a_version(buf: &[u8]) -> bool {
     })
 }
 
-/// httparse takes LF alone for a line end, which RFC 9112, 2.2 allows and request smuggling feeds on.
+/// Refuses a line that ends in LF alone: httparse accepts it, as RFC 9112 §2.2 allows, but it makes request
+/// smuggling possible.
 fn reject_bare_line_feeds(buf: &[u8], head: &RequestHead) -> Result<(), HttpError> {
     let before = &buf[..head.method.start as usize];
     let lines_end_well = buf.ends_with(b"\r\n\r\n")
@@ -271,7 +275,7 @@ fn reject_bare_line_feeds(buf: &[u8], head: &RequestHead) -> Result<(), HttpErro
     if lines_end_well { Ok(()) } else { Err(HttpError::BadRequest("bare line feed")) }
 }
 
-/// Splits a request target into its parts (RFC 9112, 3.2); the method is known.
+/// Splits a request target into its parts (RFC 9112 §3.2); the method is known.
 fn target(buf: &[u8], target: Span, head: &mut RequestHead) -> Result<(), HttpError> {
     let (method, text) = (head.method.of(buf), target.of(buf));
     if text.first() == Some(&b'/') {
@@ -295,7 +299,7 @@ fn target(buf: &[u8], target: Span, head: &mut RequestHead) -> Result<(), HttpEr
     head.authority = Some(named);
     let rest = Span::new(start + length, target.end as usize);
     let (path, query) = split_query(buf, rest);
-    // RFC 9112, 3.2.1: an empty path is sent as "/". The slash before the authority stands for it.
+    // RFC 9112 §3.2.1: an empty path is sent as "/". The slash before the authority stands for it.
     head.path = if path.is_empty() { Span::new(start - 1, start) } else { path };
     head.query = query;
     Ok(())
@@ -319,7 +323,7 @@ fn split_query(buf: &[u8], target: Span) -> (Span, Option<Span>) {
     }
 }
 
-/// What the fields that steer the connection say together.
+/// The values of the fields that frame the message and steer the connection.
 #[derive(Default)]
 struct Steering {
     hosts: u32,
@@ -364,7 +368,7 @@ impl Steering {
         }
     }
 
-    /// Nothing but one "chunked" is understood; a list of codings, even if it ends so, is refused.
+    /// Accepts only a single "chunked". A list of codings is refused, even if "chunked" is the last of them.
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HttpError> {
         if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
             return Err(HttpError::BadRequest("unknown transfer-encoding"));
@@ -388,7 +392,7 @@ impl Steering {
         }
         head.framing = match (self.length, self.chunked) {
             (Some(_), true) => return Err(HttpError::BadRequest("content-length and transfer-encoding")),
-            // RFC 9112, 6.1: the framing of such a message is faulty.
+            // RFC 9112 §6.1: the framing of such a message is faulty.
             (None, true) if !modern => return Err(HttpError::BadRequest("transfer-encoding in HTTP/1.0")),
             (None, true) => Framing::Chunked,
             (Some(length), false) => Framing::Length(length),
@@ -396,14 +400,14 @@ impl Steering {
         };
         head.connection_close = self.close;
         head.keep_alive = !self.close && (modern || self.keep_alive);
-        // RFC 9110, 10.1.1 and 7.8: an HTTP/1.0 client cannot mean either.
+        // RFC 9110 §10.1.1 and §7.8: an HTTP/1.0 client cannot mean either.
         head.expect_continue &= modern;
         head.websocket_key = head.websocket_key.filter(|_| modern);
         Ok(())
     }
 }
 
-/// A Content-Length value: digits only, no sign, no list (RFC 9110, 8.6).
+/// A Content-Length value: digits only, no sign, no list (RFC 9110 §8.6).
 pub fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -414,7 +418,7 @@ pub fn parse_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// RFC 9112, 3.2 wants an invalid Host refused; what may stand in one is RFC 3986, 3.2.2.
+/// Refuses an invalid Host (RFC 9112 §3.2). RFC 3986 §3.2.2 says which characters may be in one.
 fn check_host(value: &[u8]) -> Result<(), HttpError> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
     if value.iter().all(allowed) { Ok(()) } else { Err(HttpError::BadRequest("malformed host")) }
@@ -428,7 +432,7 @@ mod tests {
 
     type Outcome = Result<Option<(Vec<u8>, RequestHead)>, HttpError>;
 
-    /// What a connection sees whose reads end at the given places: the first result that is not "incomplete".
+    /// The first result that is not "incomplete", for a connection whose reads end at the given places.
     fn feed(bytes: &[u8], ends: impl Iterator<Item = usize>, limits: &Limits) -> Outcome {
         let mut head = RequestHead::default();
         let mut buf = Vec::new();
@@ -769,7 +773,7 @@ mod tests {
         assert_eq!(parse_every_way(&padded(300).as_bytes()[..199], &limits), Ok(None));
         assert_eq!(status("\r\n".repeat(100).as_bytes(), &limits), 431);
         assert_eq!(status(&[b'A'; 200], &limits), 431);
-        // What follows a head does not count.
+        // Bytes behind a head do not count.
         let mut followed = padded(200).into_bytes();
         followed.resize(1000, b'x');
         assert!(matches!(parse_every_way(&followed, &limits), Ok(Some(_))));

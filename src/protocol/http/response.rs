@@ -1,20 +1,20 @@
-//! Response heads and chunks, and what a program may write into them (RFC 9112, 4 and 7.1).
+//! Response heads and chunks, and checks of the parts that a program writes (RFC 9112 §4 and §7.1).
 //!
-//! Decides nothing about a response: status, framing and persistence come from the caller.
+//! This file decides nothing about a response: status, framing and persistence come from the caller.
 
 use thiserror::Error;
 
 use super::body::is_token_byte;
 
-/// The answer to `Expect: 100-continue` (RFC 9110, 10.1.1).
+/// The answer to `Expect: 100-continue` (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// How a response says where its body ends.
+/// The header field by which a response says where its body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFraming {
     Length(u64),
     Chunked,
-    /// Says nothing, for responses that have no body by their status or method.
+    /// None, for responses that have no body by their status or method.
     None,
 }
 
@@ -34,7 +34,7 @@ pub struct Head<'a> {
     pub keep_alive_10: bool,
 }
 
-/// What a program wrote that would break the response apart.
+/// A part, written by a program, that would make the response malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HeadError {
     #[error("malformed status")]
@@ -66,7 +66,7 @@ impl OwnHeader {
     }
 }
 
-/// Room for what `write_head` writes of its own.
+/// Room for the lines that `write_head` adds itself.
 const OWN_LINES: usize = 128;
 
 /// Appends a whole head, blank line included.
@@ -74,7 +74,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &Head) {
     out.reserve(head.status.len() + head.headers.len() + OWN_LINES);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status);
-    // RFC 9112, 4: the space stays when there is no reason phrase.
+    // RFC 9112 §4: the space stays when there is no reason phrase.
     out.extend_from_slice(if head.status.len() == 3 { b" \r\n" } else { b"\r\n" });
     out.extend_from_slice(head.headers);
     if let Some(date) = head.date {
@@ -91,7 +91,8 @@ pub fn write_head(out: &mut Vec<u8>, head: &Head) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// One line that says what becomes of the connection, with the program's own options in it.
+/// Writes one `Connection` line that says what happens to the connection, with the program's own options in
+/// it.
 fn write_connection(out: &mut Vec<u8>, head: &Head) {
     let (said, contrary): (&[u8], &[u8]) = match (head.connection_close, head.keep_alive_10) {
         (true, _) => (b"close", b"keep-alive"),
@@ -122,7 +123,8 @@ pub fn has_option(list: &[u8], wanted: &[u8]) -> bool {
     options(list).any(|option| option.eq_ignore_ascii_case(wanted))
 }
 
-/// Splits the program's `Connection`, which is the last of its header lines, off the others; the value is what is left of it.
+/// Splits off the program's `Connection` header, which is the last of its lines; returns the other lines and
+/// its value.
 pub fn split_connection(headers: &[u8]) -> (&[u8], &[u8]) {
     let Some(lines) = headers.strip_suffix(b"\r\n") else { return (headers, b"") };
     let start = memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1);
@@ -140,7 +142,7 @@ pub fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a chunk. No data is no chunk: an empty one would end the body.
+/// Appends a chunk, unless `data` is empty: an empty chunk would end the body.
 pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
     if data.is_empty() {
         return;
@@ -150,7 +152,7 @@ pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(CHUNK_END);
 }
 
-/// Appends what comes before the data of a chunk; `CHUNK_END` goes after. The length is not 0.
+/// Appends the line before the data of a chunk; `CHUNK_END` follows the data. The length must not be 0.
 pub fn write_chunk_prefix(out: &mut Vec<u8>, length: usize) {
     debug_assert_ne!(length, 0, "an empty chunk ends the body");
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -168,8 +170,8 @@ pub fn write_last_chunk(out: &mut Vec<u8>) {
 
 const NOT_FOUND: &str = "404 File Not Found";
 
-/// Appends the answer to a request that no route matched; to a HEAD request `omit_body` leaves out the body and keeps
-/// its length.
+/// Appends the answer to a request that no route matched; to a HEAD request `omit_body` leaves out the body
+/// and keeps its length.
 pub fn write_not_found(out: &mut Vec<u8>, date: Option<&[u8]>, connection_close: bool, omit_body: bool) {
     let body = format!("<!doctype html><html><title>{NOT_FOUND}</title><h1>{NOT_FOUND}</h1></html>");
     let head = Head {
@@ -200,18 +202,18 @@ pub fn check_status(status: &[u8]) -> Result<(), HeadError> {
     if well_formed { Ok(()) } else { Err(HeadError::Status) }
 }
 
-/// A token (RFC 9110, 5.6.2).
+/// A token (RFC 9110 §5.6.2).
 pub fn check_header_name(name: &[u8]) -> Result<(), HeadError> {
     let well_formed = !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte));
     if well_formed { Ok(()) } else { Err(HeadError::Name) }
 }
 
-/// Anything without control characters (RFC 9110, 5.5).
+/// Anything without control characters (RFC 9110 §5.5).
 pub fn check_header_value(value: &[u8]) -> Result<(), HeadError> {
     if has_control(value) { Err(HeadError::Value) } else { Ok(()) }
 }
 
-/// But for the tab.
+/// Whether the text has a control character other than the tab.
 fn has_control(text: &[u8]) -> bool {
     text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }

@@ -1,7 +1,7 @@
 //! WebSocket frames on the wire (RFC 6455 §5): header parsing and formatting, masking, close payloads.
 //!
-//! Stateless. It knows one frame at a time; how frames make up messages is `message.rs`, when to answer what is the
-//! connection's. Opcodes and close codes are tungstenite's.
+//! This file has no state and knows one frame at a time. `message.rs` makes messages of frames, and the
+//! connection decides what to answer. Opcodes and close codes are tungstenite's.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode}
 pub const MAX_CLIENT_HEADER: usize = 14;
 /// RFC 6455 §5.5: all control frames have a payload of 125 bytes or less.
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
-/// What remains of a control payload after the close code.
+/// The bytes of a control payload behind the close code.
 pub const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
 const FIN: u8 = 0x80;
@@ -21,7 +21,8 @@ const MASKED: u8 = 0x80;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
 
-/// What a peer did wrong. Each knows the close code the peer is sent and the reason the `close` handler sees.
+/// A fault of a peer. Each has the close code that the peer is sent and the reason that the `close` handler
+/// gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WsError {
     InvalidFrame,
@@ -46,7 +47,7 @@ impl WsError {
         code.into()
     }
 
-    /// The text JavaScript's `close` handler gets along with 1006.
+    /// The text that JavaScript's `close` handler gets along with 1006.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidFrame => "Received invalid WebSocket frame",
@@ -80,8 +81,8 @@ pub struct FrameHeader {
 
 /// Parses a client's frame header and returns it with its size; `None` while bytes are missing.
 ///
-/// What is wrong in the first two bytes is reported before the rest has arrived. A length in a longer form than needed
-/// is accepted, as uWebSockets does, although RFC 6455 §5.2 forbids sending it.
+/// Faults in the first two bytes are reported before the rest has arrived. A length in a longer form than
+/// needed is accepted, as uWebSockets does, although RFC 6455 §5.2 forbids sending it.
 pub fn parse_header(buf: &[u8]) -> Result<Option<(FrameHeader, usize)>, WsError> {
     let &[first, second, ref rest @ ..] = buf else { return Ok(None) };
     let opcode = OpCode::from(first & 0x0f);
@@ -106,8 +107,8 @@ pub fn parse_header(buf: &[u8]) -> Result<Option<(FrameHeader, usize)>, WsError>
     Ok(Some((header, 2 + extended + mask.len())))
 }
 
-/// RFC 6455 §5.1 (a client masks), §5.2 (reserved bits and opcodes), §5.5 (control frames are short and whole);
-/// RFC 7692 §6 (RSV1 is for data frames).
+/// RFC 6455 §5.1 (a client masks), §5.2 (reserved bits and opcodes), §5.5 (control frames are short and
+/// whole); RFC 7692 §6 (RSV1 is for data frames).
 fn check_flags(first: u8, second: u8, opcode: OpCode) -> Result<(), WsError> {
     let masked = second & MASKED != 0;
     let reserved = matches!(opcode, OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)));
@@ -139,7 +140,7 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// XORs `data` with the masking key; `offset` is how far into the frame's payload `data` begins.
+/// XORs `data` with the masking key; `offset` is the position of `data` in the frame's payload.
 pub fn unmask(data: &mut [u8], mask: [u8; 4], offset: usize) {
     let key: [u8; 8] = std::array::from_fn(|i| mask[(offset % 4 + i) % 4]);
     let word = u64::from_ne_bytes(key);
@@ -152,9 +153,9 @@ pub fn unmask(data: &mut [u8], mask: [u8; 4], offset: usize) {
     }
 }
 
-/// Appends a close frame. It is empty when there is no code, or one that only stands for the absence of a code on this
-/// side (0 as uWebSockets takes it; 1005, 1006 and 1015 of RFC 6455 §7.4.1).
-/// The reason is cut to what fits and is UTF-8.
+/// Appends a close frame. It is empty when there is no code, or one that only stands for the absence of a
+/// code on this side (0 as uWebSockets takes it; 1005, 1006 and 1015 of RFC 6455 §7.4.1). The reason is cut
+/// to the part that fits and is UTF-8.
 pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &[u8]) {
     let code = code.filter(|code| !matches!(code, 0 | 1005 | 1006 | 1015));
     let reason = if code.is_some() { sendable_reason(reason) } else { b"" };

@@ -1,21 +1,23 @@
-//! The opening handshake (RFC 6455 §4.2.2): the answer to an upgrade, the subprotocol, and permessage-deflate's
-//! negotiation (RFC 7692 §5, §7.1).
+//! The opening handshake (RFC 6455 §4.2.2): the answer to an upgrade, the subprotocol, and
+//! permessage-deflate's negotiation (RFC 7692 §5, §7.1).
 //!
-//! Whether a request is an upgrade is the router's business. `deflate.rs` builds codecs from what was negotiated here.
+//! The router decides whether a request is an upgrade. `protocol/deflate` makes codecs with the negotiated
+//! parameters.
 
 use std::borrow::Cow;
 
 use tungstenite::handshake::derive_accept_key;
 
 const PERMESSAGE_DEFLATE: &[u8] = b"permessage-deflate";
-/// LZ77 window when nothing smaller was agreed on (RFC 7692 §7.1.2).
+/// The LZ77 window, unless a smaller one was negotiated (RFC 7692 §7.1.2).
 pub const MAX_WINDOW_BITS: u8 = 15;
-/// Raw deflate cannot be produced with a window of 8 bits; it can be read with a larger one.
+/// The smallest window of a compressor, since zlib cannot produce raw deflate with 8 bits. A larger window
+/// can read data with a window of 8 bits.
 pub const MIN_WINDOW_BITS: u8 = 9;
 /// zlib's default.
 pub const DEFAULT_MEMORY_LEVEL: u8 = 8;
 
-/// What goes into the 101 response.
+/// The contents of the 101 response.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Upgrade<'a> {
     /// Status the user wrote before upgrading; the default is `101 Switching Protocols`.
@@ -30,8 +32,8 @@ pub struct Upgrade<'a> {
     pub date: Option<&'a [u8]>,
 }
 
-/// The `compression` option of a `ws` route: memory level in bits 0–3, window bits of the compressor in 4–7, window
-/// bits of the decompressor in 8–11, where a lone 1 is "shared".
+/// The `compression` option of a `ws` route: memory level in bits 0–3, window bits of the compressor in 4–7,
+/// window bits of the decompressor in 8–11, where a lone 1 is "shared".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompressOptions(pub u16);
 
@@ -58,7 +60,7 @@ pub struct Negotiated {
 impl CompressOptions {
     pub const DISABLED: Self = Self(0);
 
-    /// What was configured, before any peer had a say.
+    /// The configured parameters, before negotiation.
     pub fn wanted(self) -> Option<Negotiated> {
         if self == Self::DISABLED {
             return None;
@@ -84,7 +86,7 @@ pub fn accept_key(key: &[u8]) -> String {
     derive_accept_key(key)
 }
 
-/// Appends the 101 response. What the user wrote comes first, as it does in uWebSockets.
+/// Appends the 101 response. The user's headers come first, as in uWebSockets.
 pub fn write_response(out: &mut Vec<u8>, upgrade: &Upgrade) {
     let line = |out: &mut Vec<u8>, parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
     line(out, &[b"HTTP/1.1 ", upgrade.status.unwrap_or(b"101 Switching Protocols"), b"\r\n"]);
@@ -110,7 +112,8 @@ pub fn first_subprotocol(offered: &[u8]) -> &[u8] {
     if first.iter().any(u8::is_ascii_control) { b"" } else { first }
 }
 
-/// Picks the first acceptable offer of permessage-deflate: the answer's header value, and what it says.
+/// Picks the first acceptable offer of permessage-deflate; returns the header value of the answer and the
+/// parameters.
 ///
 /// An offer with an unknown, repeated or malformed parameter is declined (RFC 7692 §7). Offers are as in
 /// `Sec-WebSocket-Extensions`; several headers are joined by commas.
@@ -119,7 +122,8 @@ pub fn negotiate(offers: &[u8], options: CompressOptions) -> Option<(String, Neg
     Offers { rest: offers }.find_map(|offer| offer.accept(wanted))
 }
 
-/// Safari 15.0 to 15.3 promises `client_no_context_takeover` and does not keep it: nothing is negotiated with it.
+/// Whether the client is Safari 15.0 to 15.3, which accepts `client_no_context_takeover` and does not keep to
+/// it. No compression is negotiated with it.
 pub fn has_broken_compression(user_agent: &[u8]) -> bool {
     const VERSION: &[u8] = b" Version/15.";
     let Some(at) = memchr::memmem::find(user_agent, VERSION) else { return false };
@@ -176,14 +180,15 @@ impl Offer {
         if let Compressor::Shared { .. } = compressor {
             answer.push_str("; server_no_context_takeover");
         }
-        // RFC 7692 §7.1.2.1: who asks for a limit is answered, also when it is the default.
+        // RFC 7692 §7.1.2.1: a client that asks for a limit gets an answer to it, also when that is the
+        // default.
         if self.server_max_window_bits.is_some() || window_bits < MAX_WINDOW_BITS {
             answer.push_str(&format!("; server_max_window_bits={window_bits}"));
         }
         Some((answer, Negotiated { compressor, decompressor }))
     }
 
-    /// RFC 7692 §7.1.1.1, §7.1.2.1: what the client demands of the server is kept or the offer declined.
+    /// RFC 7692 §7.1.1.1, §7.1.2.1: the server keeps to the client's demands or declines the offer.
     fn compressor(&self, wanted: Compressor) -> Option<Compressor> {
         let limit = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         if limit < MIN_WINDOW_BITS {
@@ -199,8 +204,8 @@ impl Offer {
         })
     }
 
-    /// RFC 7692 §7.1.1.2, §7.1.2.2: a smaller window may be asked only of a client that says it can; one without
-    /// context takeover fits every client.
+    /// RFC 7692 §7.1.1.2, §7.1.2.2: a smaller window may be asked only of a client that says it can; one
+    /// without context takeover fits every client.
     fn decompressor(&self, wanted: Decompressor) -> Decompressor {
         let Decompressor::Dedicated { window_bits } = wanted else { return Decompressor::Shared };
         if self.client_no_context_takeover {
@@ -311,8 +316,8 @@ mod tests {
 
     use super::*;
 
-    /// Lines `options | offer | answer of uWebSockets 20.30 and 20.57 | our answer, or = | why it differs`, where `-` is
-    /// no extension at all. Gathered by asking both over a socket.
+    /// Lines `options | offer | answer of uWebSockets 20.30 and 20.57 | our answer, or = | why it differs`,
+    /// where `-` is no extension at all. Gathered by asking both over a socket.
     const GOLDEN: &str = include_str!("../../../testdata/handshake.txt");
 
     fn answer(options: u16, offers: &str) -> String {
@@ -359,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_negotiated_is_what_is_answered() {
+    fn the_parameters_are_those_of_the_answer() {
         let negotiated = |options, offer: &str| {
             negotiate(offer.as_bytes(), CompressOptions(options)).map(|(_, negotiated)| negotiated)
         };
@@ -383,7 +388,7 @@ mod tests {
                 decompressor: Decompressor::Shared
             })
         );
-        // The smaller window can be asked for only if the client says that it understands this.
+        // The server may ask for the smaller window only if the client says that it understands that.
         let Some(Negotiated { decompressor, .. }) = negotiated(1 | 3072, "permessage-deflate") else {
             panic!()
         };
@@ -420,7 +425,7 @@ mod tests {
 
     #[test]
     fn broken_safari_gets_no_compression() {
-        // As both versions of uWebSockets were seen to do.
+        // Both versions of uWebSockets do the same.
         let safari =
             |version| format!("Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 (KHTML, like Gecko) {version}");
         for (version, refused) in [

@@ -1,6 +1,6 @@
 //! From frames to messages (RFC 6455 §5.4, §8.1): fragments, control frames between them, UTF-8, size limits.
 //!
-//! `Receiver` holds what must survive between two reads of one connection. It does not inflate: a compressed message
+//! `Receiver` holds the state between two reads of one connection. It does not inflate: a compressed message
 //! comes out as it arrived. The event loop feeds it and acts on the events.
 
 use super::frame::{
@@ -8,15 +8,15 @@ use super::frame::{
     unmask,
 };
 
-/// First allocation for a payload that arrives in pieces, unless less is declared. From there on it doubles, so that
-/// the memory held is in proportion to what was received and not to what was announced.
+/// First allocation for a payload that arrives in pieces, unless less is declared. From there on it doubles,
+/// so that the memory is in proportion to the bytes received and not to those announced.
 const FIRST_RESERVATION: usize = 4 * 1024;
 
-/// Longest that `receive` leaves to the caller: one byte less than a control frame.
+/// The most bytes that `receive` leaves to the caller: one byte less than a control frame.
 pub const MAX_LEFT: usize = MAX_CONTROL_FRAME - 1;
 const MAX_CONTROL_FRAME: usize = 6 + MAX_CONTROL_PAYLOAD;
 
-/// Receiving side of one WebSocket. Idle, it holds no memory but itself.
+/// The receiving side of one WebSocket. It holds no memory but itself while it is idle.
 #[derive(Debug)]
 pub struct Receiver {
     max_payload: usize,
@@ -35,14 +35,14 @@ pub enum Event<'a> {
     },
     Ping(&'a [u8]),
     Pong(&'a [u8]),
-    /// Nothing after it may be looked at.
+    /// Bytes behind it must be ignored.
     Close {
         code: Option<u16>,
         reason: &'a [u8],
     },
 }
 
-/// A message's bytes: in the caller's buffer when they arrived together, or assembled.
+/// A message's bytes: in the caller's buffer if they arrived in one read, else assembled.
 #[derive(Debug)]
 pub enum Payload<'a> {
     Borrowed(&'a [u8]),
@@ -72,15 +72,17 @@ impl Eq for Payload<'_> {}
 type Received<'a> = (usize, Result<Option<Event<'a>>, WsError>);
 
 impl Receiver {
-    /// `max_payload` bounds a message as it is on the wire. `compression`: permessage-deflate was negotiated.
+    /// `max_payload` bounds a message in its form on the wire. `compression`: permessage-deflate was
+    /// negotiated.
     pub fn new(max_payload: usize, compression: bool) -> Self {
         Self { max_payload, compression, partial: None }
     }
 
     /// Takes bytes from the front of `input`: returns how many, and at most one event.
     ///
-    /// To be called again with the rest until it takes nothing. What it leaves is an incomplete header or control
-    /// frame, to be presented again with more behind it. After an error or a `Close` the connection is over.
+    /// The caller calls it again with the rest until it takes nothing. The bytes left are an incomplete
+    /// header or control frame, which the caller gives again with more behind them. After an error or a
+    /// `Close` the connection has to end.
     pub fn receive<'a>(&mut self, input: &'a mut [u8]) -> Received<'a> {
         if self.partial.as_ref().is_some_and(|partial| partial.frame.is_some()) {
             return self.payload(input, 0);
@@ -156,7 +158,7 @@ impl Receiver {
     }
 }
 
-/// A message of which not everything has arrived.
+/// A message that has not arrived completely.
 #[derive(Debug)]
 struct Partial {
     binary: bool,
@@ -190,7 +192,7 @@ impl Partial {
         }
     }
 
-    /// Takes what of `input` belongs to the open frame, and closes the frame with its last byte.
+    /// Takes the bytes of `input` that belong to the open frame, and closes the frame with its last byte.
     fn append(&mut self, input: &[u8]) -> Result<usize, WsError> {
         let Some(frame) = &mut self.frame else { return Ok(0) };
         let missing = frame.len - frame.received;
@@ -249,12 +251,13 @@ impl Utf8Checker {
         }
     }
 
-    /// To be asked at the end of the text: no character may be left unfinished.
+    /// Called at the end of the text: no character may be incomplete.
     pub fn finish(&self) -> Result<(), WsError> {
         if self.pending_len == 0 { Ok(()) } else { Err(WsError::InvalidUtf8) }
     }
 
-    /// Adds a byte to the unfinished character; `pending` has room, for no character is longer than four bytes.
+    /// Adds a byte to the incomplete character; `pending` has room, for no character is longer than four
+    /// bytes.
     fn push_pending(&mut self, byte: u8) -> Result<(), WsError> {
         let len = usize::from(self.pending_len);
         self.pending[len] = byte;
@@ -273,7 +276,7 @@ fn control_frame<'a>(
     header_len: usize,
     input: &'a mut [u8],
 ) -> Received<'a> {
-    // `parse_header` has seen to it that this fits: at most 125.
+    // `parse_header` has checked that this is at most 125.
     let frame_len = header_len + header.len as usize;
     let Some(payload) = input.get_mut(header_len..frame_len) else { return (0, Ok(None)) };
     unmask(payload, header.mask, 0);
@@ -286,8 +289,8 @@ fn control_frame<'a>(
     (frame_len, event.map(Some))
 }
 
-/// Makes room for `added` bytes of a frame that has `missing` to come. Grows by doubling; the last frame of a message
-/// is not given more than it still needs.
+/// Makes room for `added` bytes of a frame with `missing` bytes to come. The memory grows by doubling; for
+/// the last frame of a message it grows to no more than that still needs.
 fn reserve(data: &mut Vec<u8>, added: usize, missing: usize, last: bool) {
     if data.capacity() - data.len() >= added {
         return;
@@ -300,8 +303,8 @@ fn reserve(data: &mut Vec<u8>, added: usize, missing: usize, last: bool) {
     }
 }
 
-/// Fuzz target: receives a stream in pieces, with the limits and the cuts taken from `data`, and panics if the events
-/// are not those of the whole stream or more memory is held than received.
+/// Fuzz target: receives a stream in pieces, with the limits and the cuts taken from `data`, and panics if
+/// the events are not those of the whole stream or more memory is held than received.
 #[doc(hidden)]
 pub fn fuzz_receive(data: &[u8]) {
     let [flags, max_payload, cuts, data @ ..] = data else { return };
@@ -334,7 +337,7 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// Presents `stream` as reads of the given lengths would, the rest in one.
+/// Gives `stream` to the receiver in reads of the given lengths, and the rest in one.
 fn seen_in_pieces(
     mut receiver: Receiver,
     stream: &[u8],
@@ -550,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_follows_what_arrived() {
+    fn memory_grows_with_the_bytes_received() {
         let mut receiver = Receiver::new(1 << 30, false);
         let mut header = [FIN | BINARY, 0xff, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0xff, 1, 2, 3, 4];
         assert!(matches!(receiver.receive(&mut header), (14, Ok(None))));

@@ -14,7 +14,7 @@ use rustls::{
 use std::io::{IoSlice, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-/// Of nobody: made for these tests.
+/// A key that was made for these tests and is used nowhere else.
 const KEY: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyJQx+CLN/UZHThbj
@@ -118,9 +118,9 @@ pub fn suite_of(version: ProtocolVersion) -> SupportedCipherSuite {
 pub struct Pair {
     pub server: Tls,
     pub client: ClientConnection,
-    /// What the server has got.
+    /// The plain bytes that the server has received.
     pub plain: Buffer,
-    /// The server is given so many bytes at a time.
+    /// The server gets so many bytes at a time.
     pub step: usize,
 }
 
@@ -147,7 +147,7 @@ impl Pair {
         pair
     }
 
-    /// As the connection does it with what it reads.
+    /// Gives bytes to the server as a connection does.
     pub fn give(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
         let mut ended = false;
         for piece in bytes.chunks(self.step) {
@@ -169,7 +169,7 @@ impl Pair {
         Ok(ended)
     }
 
-    /// What the server has to send, with `data` behind it.
+    /// The records that the server has to send, with `data` behind them.
     pub fn take(&mut self, data: &[u8]) -> Result<Vec<u8>, Failure> {
         let mut records = Buffer::default();
         let (front, back) = data.split_at(data.len() / 3);
@@ -198,7 +198,7 @@ impl Pair {
         records
     }
 
-    /// Until neither side has anything to say.
+    /// Passes records until neither side has any to send.
     pub fn exchange(&mut self) -> Result<bool, Failure> {
         let mut ended = false;
         loop {
