@@ -64,7 +64,7 @@ impl Command<'_> {
 }
 
 impl CommandBatch {
-    /// Begins a record, whose payload is written through the result. Finishing that makes it one of the batch.
+    /// Begins a record, whose payload is written through the result; finishing that adds it to the batch.
     pub fn record(&mut self, op: Op, flags: u32, id: ExchangeId, arg: u32, extra: u32) -> RecordWriter<'_> {
         let start = self.bytes.len();
         let words = [op as u32 | flags << 8, id.slot, id.generation, arg, extra, 0, 0];
