@@ -40,6 +40,8 @@ pub struct Transport {
     pub peer_ended: bool,
     /// The kernel refused bytes; the next writable edge goes on.
     pub blocked: bool,
+    /// A write has failed: the peer takes nothing any more, and whatever is sent is discarded.
+    deaf: bool,
     /// In the context's list of those with bytes to write.
     pub dirty: bool,
     /// In the context's list of those with more to read.
@@ -94,6 +96,7 @@ impl Transport {
             readable: false,
             peer_ended: false,
             blocked: false,
+            deaf: false,
             dirty: false,
             queued: false,
             brief: false,
@@ -217,6 +220,10 @@ impl Transport {
             return;
         }
         self.dirty = false;
+        if self.deaf {
+            self.discard(ctx);
+            return self.note_flushed(ctx);
+        }
         let written = match self.tls {
             None => self.write_plain(ctx),
             Some(_) => self.write_sealed(ctx),
@@ -353,7 +360,7 @@ impl Transport {
     pub fn may_offer(&self, sealed_at_once: usize) -> bool {
         let unsent = self.unsent();
         let alone = unsent == 0 || self.tls.is_some() && unsent > sealed_at_once;
-        !alone && !self.blocked && self.stream.is_some()
+        !alone && !self.blocked && !self.deaf && self.stream.is_some()
     }
 
     /// Appends the records of the next write. False: it has none, and is to be done alone.
@@ -476,11 +483,20 @@ impl Transport {
 
     /// The peer takes nothing any more, but may have sent something before, which is still to be read.
     pub fn give_up_writing(&mut self, ctx: &mut Context) {
-        self.out.clear(&mut ctx.spare);
-        self.blocked = true;
+        self.deaf = true;
         self.readable = true;
         self.peer_ended = true;
+        self.discard(ctx);
         self.tell_account(ctx);
+    }
+
+    /// Nothing of what waits to be sent will be, records included: an end must not wait for it.
+    fn discard(&mut self, ctx: &mut Context) {
+        self.out.clear(&mut ctx.spare);
+        if let Some(tls) = &mut self.tls {
+            tls.sent(tls.unsent());
+        }
+        self.blocked = false;
     }
 
     /// The session is over; its alert is the last that is sent.
