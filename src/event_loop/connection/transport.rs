@@ -335,6 +335,10 @@ impl Transport {
         if self.says_goodbye && self.out.is_empty() {
             tls.close(records);
         }
+        if tls.is_closing() {
+            // Nothing follows an alert: what is sent behind it would be waited for in vain.
+            self.out.clear(&mut ctx.spare);
+        }
         Ok(())
     }
 
