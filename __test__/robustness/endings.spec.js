@@ -2,8 +2,8 @@
 // A connection ends after its last byte, however slowly the client reads it, and whatever the client still
 // sends.
 
-const { it, assert, serve, get, post, upgradeRequest, frame, uWS } = require('../support');
-const { Program } = require('./program');
+const { it, assert, serve, get, post, upgradeRequest, frame, uWS, until } = require('../support');
+const { Program, sleep } = require('./program');
 
 const SIZE = 24 << 20;
 const BODY = Buffer.alloc(SIZE, 'the last bytes count as much as the first');
@@ -128,6 +128,48 @@ it('a client that goes on sending gets the response that closes, whole', { timeo
     }),
   );
 });
+
+it(
+  'a reset while the kernel refuses bytes ends at once, whatever else is sent',
+  { timeout: 60000 },
+  async (t) => {
+    let gone = 0;
+    const sockets = [];
+    const closed = [];
+    const app = uWS.App();
+    app.filter((res, count) => count === -1 && gone++);
+    const server = serve(
+      t,
+      () =>
+        app.ws('/*', {
+          maxBackpressure: 0,
+          open(ws) {
+            ws.send(BODY, true);
+            sockets.push(ws);
+          },
+          close: (ws, code) => closed.push(code),
+        }),
+      { app },
+    );
+    // JavaScript does not know of the reset yet when it sends, ends, or does nothing.
+    const ways = [() => {}, (ws) => ws.send('more'), (ws) => ws.end(1000, 'bye')];
+    for (const way of ways) {
+      const peer = await server.ws('/');
+      peer.pause();
+      await until(() => sockets.at(-1)?.getBufferedAmount() > 0);
+      const ws = sockets.pop();
+      await sleep(50);
+      peer.raw.resetAndDestroy();
+      for (const end = Date.now() + 100; Date.now() < end;);
+      way(ws);
+    }
+    const began = Date.now();
+    await until(() => gone === ways.length, 15000);
+    // The response timeout, for peers that take no bytes, is 10 s.
+    assert.ok(Date.now() - began < 3000, `after ${Date.now() - began} ms`);
+    assert.deepEqual(closed, [1006, 1006, 1000]);
+  },
+);
 
 /** Ends every object in every way, with handlers that do everything in it; says what each object has seen. */
 const everyEnd = async (support) => {
