@@ -171,7 +171,7 @@ it(
   },
 );
 
-/** Ends every object in every way, with handlers that do everything in it; says what each object has seen. */
+/** Ends every object in every way, with handlers that do anything in it; prints what was called of them. */
 const everyEnd = async (support) => {
   const { uWS, Peer, WsPeer, get: head, request, frame: framed, until } = support;
   const topic = 'topic';
@@ -188,7 +188,7 @@ const everyEnd = async (support) => {
       }
     }
   };
-  /** What the handler of the end does, besides being counted. */
+  /** The deeds of the handler of the end, besides being counted. */
   const BEHAVIOURS = {
     'does nothing': () => {},
     throws: () => {
