@@ -7,6 +7,7 @@ const tls = require('node:tls');
 const net = require('node:net');
 const crypto = require('node:crypto');
 const { spawn } = require('node:child_process');
+const { Duplex } = require('node:stream');
 const {
   it,
   assert,
@@ -20,6 +21,9 @@ const {
   sClient,
   get,
   post,
+  frame,
+  upgradeRequest,
+  CLOSE,
 } = require('./support');
 
 const MIB = 1 << 20;
@@ -370,6 +374,43 @@ it('a record that has been tampered with ends the connection with an alert', asy
   await peer.text('tampered');
   assert.deepEqual(await events.count(2), ['open', 1006]);
   assert.equal(await failure, 'ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC');
+});
+
+it('a record that has been tampered with right behind a close frame: the end comes at once', async (t) => {
+  const events = new Events();
+  const server = secure(t, (app) =>
+    app
+      .filter((res, count) => count === -1 && events.push('gone'))
+      .ws('/*', {
+        close: (ws, code) => {
+          events.push(code);
+        },
+      }),
+  );
+  const tampered = Buffer.from(`1703030020${'00'.repeat(32)}`, 'hex');
+  const raw = net.connect(server.port, '127.0.0.1');
+  t.after(() => raw.destroy());
+  let isLast = false;
+  // Both records have to arrive in one read, so the client writes to the socket through this.
+  const between = new Duplex({
+    read() {},
+    write(chunk, encoding, done) {
+      raw.write(isLast ? Buffer.concat([chunk, tampered]) : chunk, done);
+    },
+  });
+  raw.on('data', (chunk) => between.push(chunk)).on('end', () => between.push(null));
+  const socket = tls.connect({ socket: between, rejectUnauthorized: false });
+  const failure = new Promise((resolve) => socket.once('error', (error) => resolve(error.code)));
+  await new Promise((resolve) => socket.once('secureConnect', resolve));
+  socket.write(upgradeRequest('/'));
+  await new Promise((resolve) => socket.once('data', resolve));
+  isLast = true;
+  const began = Date.now();
+  socket.write(frame({ opcode: CLOSE }));
+  assert.deepEqual(await events.count(2), [1005, 'gone']);
+  assert.equal(await failure, 'ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC');
+  // The response timeout is 10 s: it is the peer's to take bytes, but none are left for it.
+  assert.ok(Date.now() - began < 3000, `after ${Date.now() - began} ms`);
 });
 
 it('many connections at once', async (t) => {

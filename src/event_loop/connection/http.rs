@@ -596,7 +596,7 @@ impl Http {
             io.event(JsEvent::Writable { exchange: u32::from(self.exchange.number) }, b"");
         }
         let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
-        if io.transport.blocked && (before == 0 || now < before) {
+        if io.transport.is_blocked() && (before == 0 || now < before) {
             io.set_timeout(io.timeouts().response);
         } else if drained && waits_for_javascript {
             io.set_timeout(0);

@@ -138,8 +138,7 @@ impl Connection {
         if event.reset && !self.wants_bytes() {
             return self.end(ctx, Cause::Abort, 1006);
         }
-        if event.writable && self.transport.blocked {
-            self.transport.blocked = false;
+        if event.writable && self.transport.unblock() {
             self.flush(ctx);
         }
         self.transport.peer_ended |= event.ended;

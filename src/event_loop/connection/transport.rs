@@ -40,8 +40,7 @@ pub struct Transport {
     pub readable: bool,
     /// The peer has closed its sending side.
     pub peer_ended: bool,
-    /// The kernel refused bytes; the next writable event goes on.
-    pub blocked: bool,
+    writing: Writing,
     /// The connection is in the context's list of those with bytes to write.
     pub dirty: bool,
     /// The connection is in the context's list of those with more to read.
@@ -63,6 +62,16 @@ pub struct Transport {
     /// The tick of our entry in the wheel; 0: there is none. Entries at later ticks, for earlier deadlines,
     /// are ignored.
     wheel_at: Tick,
+}
+
+/// Whether the kernel takes bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Ready,
+    /// The kernel has refused bytes; the next writable event goes on.
+    Blocked,
+    /// A write has failed: the peer takes no bytes any more, and those to be sent are discarded.
+    GivenUp,
 }
 
 /// The outcome of writes.
@@ -102,7 +111,7 @@ impl Transport {
             out: Outbound::default(),
             readable: false,
             peer_ended: false,
-            blocked: false,
+            writing: Writing::Ready,
             dirty: false,
             queued: false,
             brief: false,
@@ -186,6 +195,20 @@ impl Transport {
         self.out.len() + self.tls.as_ref().map_or(0, |tls| tls.unsent())
     }
 
+    /// Whether the kernel has refused bytes.
+    pub fn is_blocked(&self) -> bool {
+        self.writing == Writing::Blocked
+    }
+
+    /// The kernel takes bytes again. True: it had refused some before.
+    pub fn unblock(&mut self) -> bool {
+        let was_blocked = self.is_blocked();
+        if was_blocked {
+            self.writing = Writing::Ready;
+        }
+        was_blocked
+    }
+
     pub fn mark_dirty(&mut self, ctx: &mut Context) {
         if !self.dirty {
             self.dirty = true;
@@ -214,7 +237,7 @@ impl Transport {
     /// Writes at once if much has been collected, so that it does not pile up until the end of the turn, and
     /// JavaScript learns what the kernel refuses before it adds more.
     pub fn flush_if_large(&mut self, ctx: &mut Context) {
-        if self.blocked {
+        if self.is_blocked() {
             self.tell_account(ctx);
         } else if self.out.len() >= EAGER_WRITE {
             self.flush(ctx);
@@ -227,6 +250,10 @@ impl Transport {
             return;
         }
         self.dirty = false;
+        if self.writing == Writing::GivenUp {
+            self.discard(ctx);
+            return self.note_flushed(ctx);
+        }
         let written = match self.tls {
             None => self.write_plain(ctx),
             Some(_) => self.write_sealed(ctx),
@@ -239,7 +266,7 @@ impl Transport {
 
     fn write_plain(&mut self, ctx: &mut Context) -> Result<(), Trouble> {
         let mut budget = WRITE_BUDGET;
-        while !self.out.is_empty() && !self.blocked {
+        while !self.out.is_empty() && !self.is_blocked() {
             if budget == 0 {
                 self.mark_dirty(ctx);
                 break;
@@ -260,7 +287,7 @@ impl Transport {
         match answer {
             Ok(n) => Ok(n),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.blocked = true;
+                self.writing = Writing::Blocked;
                 Ok(0)
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
@@ -307,7 +334,7 @@ impl Transport {
 
     fn write_records(&mut self, ctx: &mut Context, records: &mut Buffer) -> Result<(), Trouble> {
         let mut budget = WRITE_BUDGET;
-        while !self.blocked {
+        while !self.is_blocked() {
             if budget == 0 {
                 self.mark_dirty(ctx);
                 break;
@@ -339,6 +366,10 @@ impl Transport {
         if self.says_goodbye && self.out.is_empty() {
             tls.close(records);
         }
+        if tls.is_closing() {
+            // Nothing follows an alert: what is sent behind it would be waited for in vain.
+            self.out.clear(&mut ctx.spare);
+        }
         Ok(())
     }
 
@@ -365,7 +396,7 @@ impl Transport {
     pub fn may_offer(&self, sealed_at_once: usize) -> bool {
         let unsent = self.unsent();
         let alone = unsent == 0 || self.tls.is_some() && unsent > sealed_at_once;
-        !alone && !self.blocked && self.stream.is_some()
+        !alone && self.writing == Writing::Ready && self.stream.is_some()
     }
 
     /// Appends the records of the next write. False: there are none, and the connection writes alone.
@@ -405,7 +436,7 @@ impl Transport {
             None => self.out.consume(&mut ctx.spare, taken),
             Some(tls) => tls.keep(&records[taken..]),
         }
-        if self.blocked || self.unsent() == 0 { self.note_flushed(ctx) } else { self.flush(ctx) }
+        if self.is_blocked() || self.unsent() == 0 { self.note_flushed(ctx) } else { self.flush(ctx) }
     }
 
     // ---- accounts
@@ -491,11 +522,19 @@ impl Transport {
     /// Discards all bytes to be sent. The peer takes none any more, but may have sent some before, which are
     /// still to be read.
     pub fn give_up_writing(&mut self, ctx: &mut Context) {
-        self.out.clear(&mut ctx.spare);
-        self.blocked = true;
+        self.writing = Writing::GivenUp;
         self.readable = true;
         self.peer_ended = true;
+        self.discard(ctx);
         self.tell_account(ctx);
+    }
+
+    /// Nothing of what waits to be sent will be, records included: an end must not wait for it.
+    fn discard(&mut self, ctx: &mut Context) {
+        self.out.clear(&mut ctx.spare);
+        if let Some(tls) = &mut self.tls {
+            tls.sent(tls.unsent());
+        }
     }
 
     /// Ends the TLS session; its alert is the last that is sent.

@@ -277,7 +277,7 @@ impl WebSocket {
             return;
         }
         let behaviour = &self.behaviour;
-        let waiting = if io.transport.blocked { io.unsent() } else { 0 };
+        let waiting = if io.transport.is_blocked() { io.unsent() } else { 0 };
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
             if behaviour.wants & wants::DROPPED != 0 && *io.close == Close::Open {
                 publication.dropped(io.ctx, io.transport.id);

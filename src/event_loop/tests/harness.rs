@@ -464,7 +464,7 @@ impl Client {
 }
 
 /// Opcode, FIN and length of an unmasked frame, and the bytes of its header.
-fn parse_server_header(bytes: &[u8]) -> Option<((OpCode, bool, usize), usize)> {
+pub fn parse_server_header(bytes: &[u8]) -> Option<((OpCode, bool, usize), usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "servers do not mask");
     let (len, used) = match second {

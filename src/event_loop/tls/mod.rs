@@ -229,6 +229,11 @@ impl Tls {
         }
     }
 
+    /// Whether the last record of this side has been made.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Ends the session after an error, whose alert is the last to be sent.
     pub fn fail(&mut self) {
         self.closing = true;
