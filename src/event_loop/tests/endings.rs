@@ -2,9 +2,9 @@
 //!
 //! The table itself is in `connection/close.rs`. Each of its combinations that can come about is brought
 //! about here, many at once on one loop (`matrix`), and the same is asked of all: JavaScript has heard of the
-//! end as often as the rule says, the peer sees an end and nothing but whole messages before it, the slot is free
-//! once JavaScript has released it, and all accounts are at zero. Debug builds check the accounts at the end
-//! of each turn, too.
+//! end as often as the rule says, the peer sees an end and nothing but whole messages before it, the slot is
+//! free once JavaScript has released it, and all accounts are at zero. Debug builds check the accounts at the
+//! end of each turn, too.
 
 mod matrix;
 
