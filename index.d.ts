@@ -762,7 +762,8 @@ export interface TemplatedApp {
 
   /**
    * Adds a handler that is called with 1 for every connection that is accepted, and with -1 when it closes.
-   * `res` gives its addresses; nothing can be sent with it.
+   * `res` gives its addresses, and `res.close()` closes the connection at any time; nothing can be sent with
+   * it.
    */
   filter(cb: (res: HttpResponse, count: number) => void | Promise<void>): TemplatedApp;
 

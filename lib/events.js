@@ -134,7 +134,7 @@ receivers[EventKind.GONE] = (slot, generation, code, b, c, offset, length) => {
 receivers[EventKind.FILTER] = (slot, generation, app, accepted, c, offset, length) => {
   const { filters } = apps[app];
   const res = newResponse(slot, generation, RequestFlag.HAS_BODY, app);
-  responseInternals.keepAddresses(res, calls.payload(offset, length));
+  responseInternals.becomeFiltered(res, calls.payload(offset, length));
   // A filter may add other filters, which are called from the next connection on.
   for (const filter of [...filters]) {
     guarded(filter, res, accepted ? 1 : -1);
@@ -147,7 +147,10 @@ receivers[EventKind.FILTER] = (slot, generation, app, accepted, c, offset, lengt
 
 receivers[EventKind.OPEN] = (slot, generation, id) => {
   const behaviour = behaviourAt(id);
-  if (behaviour.app.closing === 0) openWebSocket(slot, generation, behaviour);
+  if (behaviour.app.closing > 0) return;
+  // A filter may have closed the connection.
+  if (pipeline.isConcerned(slot) && pipeline.isOver(slot, generation)) return;
+  openWebSocket(slot, generation, behaviour);
 };
 
 receivers[EventKind.MESSAGE] = (slot, generation, binary, b, c, offset, length) => {

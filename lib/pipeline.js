@@ -61,10 +61,19 @@ function handOver(line) {
   }
 }
 
-/** The connection ends or is upgraded: no request that waits or is still to come is given to a handler. */
+/** Whether a generation of a slot came before another one. They have 31 bits and wrap. */
+function isEarlier(generation, than) {
+  const behind = (than - generation) & 0x7fffffff;
+  return behind !== 0 && behind <= 0x3fffffff;
+}
+
+/**
+ * The connection ends or is upgraded: no request that waits or is still to come is given to a handler. A
+ * filter may close a connection that has ended long since, and whose slot has another one by now.
+ */
 function end(slot, generation) {
   reach(slot);
-  over[slot] = generation;
+  if (over[slot] === -1 || !isEarlier(generation, over[slot])) over[slot] = generation;
   if (!waits(slot, generation)) return;
   for (const event of lines[slot].events) calls.unpark(event[5]);
   lines[slot] = undefined;

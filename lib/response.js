@@ -7,6 +7,7 @@ const { connections, touched } = require('./engine');
 const {
   ANSWER,
   Answer,
+  NOBODY,
   Op,
   RequestFlag,
   RespondFlag,
@@ -38,7 +39,7 @@ const {
 } = require('./headers');
 const pipeline = require('./pipeline');
 const { Behaviour } = require('./behavior');
-const { readUserData, openWebSocket } = require('./websocket');
+const { readUserData, openWebSocket, websocketInternals } = require('./websocket');
 
 const INVALID =
   'uWS.HttpResponse must not be accessed after uWS.HttpResponse.onAborted callback, or after a successful response. See documentation for uWS.HttpResponse and consult the user manual.';
@@ -69,13 +70,24 @@ function addressText(ip) {
 }
 
 /**
- * The addresses of the responses that filters are given: their connections may be gone, so the event brings
- * the addresses.
+ * The connections of the responses that filters are given: { slot, generation, addresses }. Such a connection
+ * may be gone, so the event brings the addresses.
  */
-const keptAddresses = new WeakMap();
+const filtered = new WeakMap();
 
 /** Functions for other modules of lib/; the static block defines them. */
 let internals;
+
+/**
+ * Ends the object of a connection that a filter has closed. The loop says nothing of an end that JavaScript
+ * decided on.
+ */
+function endObject(slot, generation) {
+  const res = internals.at(slot, generation);
+  const ws = websocketInternals.at(slot, generation);
+  if (res !== undefined) internals.abort(res);
+  else if (ws !== undefined) websocketInternals.over(ws, 1006, new ArrayBuffer(0));
+}
 
 class HttpResponse {
   #slot;
@@ -133,21 +145,30 @@ class HttpResponse {
         const handler = res.#onWritable;
         if (handler !== null) handler(res.#offset);
       },
-      keepAddresses(res, bytes) {
-        keptAddresses.set(res, readAddresses(new Uint8Array(bytes)));
+      /**
+       * Makes a new response that of a filter. It names no exchange, so whatever a program does with it,
+       * at whatever time, the requests of the connection are answered by their own responses alone. Only
+       * `close` and the addresses are about the connection.
+       */
+      becomeFiltered(res, bytes) {
+        filtered.set(res, { ...res.#connectionName, addresses: readAddresses(new Uint8Array(bytes)) });
+        res.#slot = NOBODY;
       },
       /** The connection is gone: the loop has said so, or JavaScript has decided it. */
       abort(res) {
         if (!res.#open) return;
-        pipeline.end(res.#slot, res.#generation);
+        const { slot, generation } = res.#connectionName;
+        pipeline.end(slot, generation);
         res.#forget();
         if (res.#onAborted !== null) guarded(res.#onAborted);
       },
       /** Ends a response whose connection the loop still has. */
       abortAndClose(res) {
         if (!res.#open) return;
-        calls.command(Op.CLOSE, res.#slot, res.#generation, 0);
+        const { slot, generation } = res.#connectionName;
+        calls.command(Op.CLOSE, slot, generation, 0);
         internals.abort(res);
+        if (res.#slot === NOBODY) endObject(slot, generation);
         touched();
       },
       internalServerError(res) {
@@ -161,6 +182,11 @@ class HttpResponse {
 
   #check() {
     if (!this.#open) throw new Error(INVALID);
+  }
+
+  /** The name of the connection, which for the response of a filter is not that of an exchange. */
+  get #connectionName() {
+    return filtered.get(this) ?? { slot: this.#slot, generation: this.#generation };
   }
 
   /** The kind of content that the status allows. */
@@ -186,7 +212,9 @@ class HttpResponse {
   }
 
   #done(flags) {
-    if ((flags & RespondFlag.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
+    if ((flags & RespondFlag.CLOSE) !== 0 && this.#slot !== NOBODY) {
+      pipeline.end(this.#slot, this.#generation);
+    }
     this.#forget();
     pipeline.proceed(this.#slot, this.#generation);
   }
@@ -542,9 +570,9 @@ class HttpResponse {
 
   #address(what, proxied) {
     this.#check();
-    const addresses = keptAddresses.get(this);
-    if (addresses !== undefined) {
-      const kept = addresses[proxied][what];
+    const connection = filtered.get(this);
+    if (connection !== undefined) {
+      const kept = connection.addresses[proxied][what];
       return typeof kept === 'number' ? kept : kept.slice(0);
     }
     return calls[what](this.#slot, this.#generation, proxied);
@@ -590,6 +618,7 @@ class HttpResponse {
     });
     const properties = this.#readUserData(userData);
     this.#check();
+    if (this.#slot === NOBODY) throw new Error('The response of a filter cannot be upgraded.');
     if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
     if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
     const { upgrade } = calls;
