@@ -39,7 +39,11 @@ const waits = (slot, generation) => lines[slot] !== undefined && lines[slot].gen
 /** Queues a request, given by the arguments of its event. */
 function park(slot, generation, handler, flags, app, offset, length) {
   reach(slot);
-  if (!waits(slot, generation)) lines[slot] = { slot, generation, app, events: [] };
+  if (!waits(slot, generation)) {
+    // A line of an earlier connection would keep the copies of its requests.
+    if (lines[slot] !== undefined) end(slot, lines[slot].generation);
+    lines[slot] = { slot, generation, app, events: [] };
+  }
   // The block of the request is copied, since the batch of its event is gone before its turn comes.
   lines[slot].events.push([slot, generation, handler, flags, app, calls.park(offset, length), length]);
 }
