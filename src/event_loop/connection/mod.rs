@@ -392,10 +392,12 @@ impl Connection {
         self.settle(ctx);
     }
 
-    /// The peer has ended, and either nothing more is to be read for now or nothing more is there.
+    /// The peer has ended, and either nothing more is to be read for now or nothing more is there. Messages that wait
+    /// for their turn come first; `drive` notices the end behind them.
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        let Transport { peer_ended, readable, .. } = self.transport;
-        if !peer_ended || readable && self.wants_bytes() {
+        let Transport { peer_ended, readable, queued, .. } = self.transport;
+        let leaves_messages = queued && !self.unread.is_empty();
+        if !peer_ended || leaves_messages || readable && self.wants_bytes() {
             return;
         }
         if !self.is_closed() && !self.protocol.is_over_high_water(self.transport.unsent()) {
