@@ -244,6 +244,17 @@ it('the end is a close_notify, then FIN', async (t) => {
   assert.match(output, /<<< TLS 1\.3, Alert \[length 0002\], warning close_notify/);
 });
 
+it('close_notify follows a streamed body, however large its last part is', async (t) => {
+  const { port } = secure(t, (app) =>
+    app.get('/*', (res) => {
+      res.write('first');
+      res.end('x'.repeat(100_000), true);
+    }),
+  );
+  const { output } = await sClient(port, ['-msg']);
+  assert.match(output, /<<< TLS 1\.3, Alert \[length 0002\], warning close_notify/);
+});
+
 it('ws: the closing handshake over TLS, from either side', async (t) => {
   const closed = new Events();
   const { port } = secure(t, (app) =>

@@ -425,10 +425,10 @@ impl Connection {
                 News::Flushed | News::None => {}
             }
             if self.close != self.entered {
+                // What the kernel was offered before is nothing to the new state: more may have been queued since.
                 self.entered = self.close;
                 self.enter(ctx);
-            }
-            if news == News::Flushed {
+            } else if news == News::Flushed {
                 self.on_flushed(ctx, self.transport.flushed_from());
             }
         }
@@ -482,7 +482,7 @@ impl Connection {
                     self.resume(ctx);
                 }
             }
-            Close::Flushing if now == 0 => {
+            Close::Flushing if self.transport.unsent() == 0 => {
                 let peer_is_done = self.transport.peer_ended && !self.transport.readable;
                 let (_, mut io) = self.parts(ctx);
                 io.end(Cause::Sent { peer_is_done }, 0, b"");
