@@ -21,6 +21,7 @@ const {
   sClient,
   get,
   post,
+  uWS,
   frame,
   upgradeRequest,
   CLOSE,
@@ -244,6 +245,17 @@ it('the end is a close_notify, then FIN', async (t) => {
   assert.match(output, /<<< TLS 1\.3, Alert \[length 0002\], warning close_notify/);
 });
 
+it('close_notify follows a streamed body, however large its last part is', async (t) => {
+  const { port } = secure(t, (app) =>
+    app.get('/*', (res) => {
+      res.write('first');
+      res.end('x'.repeat(100_000), true);
+    }),
+  );
+  const { output } = await sClient(port, ['-msg']);
+  assert.match(output, /<<< TLS 1\.3, Alert \[length 0002\], warning close_notify/);
+});
+
 it('ws: the closing handshake over TLS, from either side', async (t) => {
   const closed = new Events();
   const { port } = secure(t, (app) =>
@@ -298,6 +310,61 @@ it('half-closed and reset connections end what they were about', async (t) => {
     }
   }
   assert.deepEqual(events.list, Array(3).fill(['open', 1006, 'request', 'aborted']).flat());
+});
+
+it('messages and requests in one write with the close_notify behind them are all seen to', async (t) => {
+  const events = new Events();
+  const server = secure(t, (app) => {
+    app.get('/large', new uWS.DeclarativeResponse().end('x'.repeat(100_000)));
+    app.ws('/*', {
+      message: (ws, message) => {
+        events.push(Buffer.from(message).toString());
+      },
+      close: (ws, code) => {
+        events.push(code);
+      },
+    });
+  });
+  /** A client that says `last` and that nothing follows in one write; returns what it receives. */
+  const say = async (first, last) => {
+    const raw = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    const held = [];
+    let holds = false;
+    const socket = new Duplex({
+      read() {},
+      write(chunk, encoding, done) {
+        if (holds) held.push(chunk);
+        else raw.write(chunk);
+        done();
+      },
+    });
+    raw.on('data', (chunk) => socket.push(chunk)).on('end', () => socket.push(null));
+    const received = [];
+    const client = tls.connect({ socket, rejectUnauthorized: false });
+    t.after(() => raw.destroy());
+    client.on('data', (chunk) => received.push(chunk));
+    const ended = new Promise((resolve) => raw.once('end', resolve));
+    await new Promise((resolve, reject) => client.once('secureConnect', resolve).once('error', reject));
+    if (first) {
+      client.write(first);
+      await new Promise((resolve) => client.once('data', resolve));
+    }
+    holds = true;
+    client.end(last);
+    await new Promise((resolve) => socket.once('finish', resolve));
+    raw.end(Buffer.concat(held));
+    await ended;
+    await turn();
+    return Buffer.concat(received).toString('latin1');
+  };
+  // More messages than a turn takes of one connection.
+  const messages = Array.from({ length: 500 }, (_, index) => `message ${index}`);
+  await say(upgradeRequest('/'), Buffer.concat(messages.map((payload) => frame({ payload }))));
+  await events.count(501);
+  assert.deepEqual(events.list, [...messages, 1006]);
+  // More answers than may wait for a connection before its next request is looked at.
+  const answers = await say('', get('/large').repeat(9));
+  assert.equal(answers.split('x'.repeat(100_000)).length, 10);
 });
 
 it('TCP cut without close_notify, in the middle of a record', async (t) => {

@@ -402,10 +402,11 @@ impl Connection {
     }
 
     /// Acts on the peer's end, once it has sent everything and the loop has read as much as it wants to for
-    /// now.
+    /// now. Messages that wait for their turn come first; `drive` notices the end behind them.
     fn notice_peer_end(&mut self, ctx: &mut Context) {
-        let Transport { peer_ended, readable, .. } = self.transport;
-        if !peer_ended || readable && self.wants_bytes() {
+        let Transport { peer_ended, readable, queued, .. } = self.transport;
+        let leaves_messages = queued && !self.unread.is_empty();
+        if !peer_ended || leaves_messages || readable && self.wants_bytes() {
             return;
         }
         if !self.is_closed() && !self.protocol.is_over_high_water(self.transport.unsent()) {
@@ -433,10 +434,10 @@ impl Connection {
                 News::Flushed | News::None => {}
             }
             if self.close != self.entered {
+                // News of a write before it says nothing of the new state: more may have been queued since.
                 self.entered = self.close;
                 self.enter(ctx);
-            }
-            if news == News::Flushed {
+            } else if news == News::Flushed {
                 self.on_flushed(ctx, self.transport.flushed_from());
             }
         }
@@ -491,7 +492,7 @@ impl Connection {
                     self.resume(ctx);
                 }
             }
-            Close::Flushing if now == 0 => {
+            Close::Flushing if self.transport.unsent() == 0 => {
                 let peer_is_done = self.transport.peer_ended && !self.transport.readable;
                 let (_, mut io) = self.parts(ctx);
                 io.end(Cause::Sent { peer_is_done }, 0, b"");

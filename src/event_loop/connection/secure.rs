@@ -62,8 +62,9 @@ impl Connection {
         ctx.tls.plain = plain.recycle(KEPT_SCRATCH);
         match result {
             Ok(true) if self.is_open() => {
+                // Of what came before it some may have been left for another turn.
                 self.transport.peer_ended = true;
-                self.on_peer_end(ctx);
+                self.notice_peer_end(ctx);
             }
             Ok(_) => {}
             Err(failure) => self.tls_failed(ctx, &failure),

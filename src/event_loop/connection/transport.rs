@@ -543,6 +543,8 @@ impl Transport {
             tls.fail();
         }
         self.out.clear(&mut ctx.spare);
+        // The alert leaves in any state, also where the failure does not bring the end.
+        self.mark_dirty(ctx);
     }
 
     /// Closes the socket; bytes that were not sent are lost. `is_cut`: a close_notify would look to the peer

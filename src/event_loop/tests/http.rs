@@ -389,6 +389,24 @@ fn a_streamed_answer_to_head_has_its_head_only() {
 }
 
 #[test]
+fn what_follows_a_large_last_chunk_is_sent_before_the_connection_ends() {
+    let mut harness = Harness::start();
+    // So large that it is written before the command that brings it has been carried out.
+    let body = vec![b'x'; 100_000];
+    for (request, flags) in [
+        (&b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..], 0),
+        (HELLO, respond_flag::CLOSE),
+    ] {
+        let mut client = harness.connect();
+        client.send(request);
+        let request = harness.expect_request();
+        harness.respond(Op::Finish, flags, request.id, 0, [b"", b"", &body]);
+        let response = client.read_to_end();
+        assert!(response.ends_with(b"xx\r\n0\r\n\r\n"), "{:?}", response.last_chunk::<12>());
+    }
+}
+
+#[test]
 fn a_connection_that_is_not_kept_is_closed_after_the_last_byte() {
     let mut harness = Harness::start();
     let old = b"GET /hello HTTP/1.0\r\n\r\n";
