@@ -17,10 +17,12 @@ const {
 } = require('./validate');
 const { Behaviour } = require('./behavior');
 const { DEFAULT_TIMEOUT_S, NOBODY, SendFlag } = require('./layout');
-const { tlsOptions } = require('./tls');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
 const { endAll } = require('./events');
+
+/** Loaded when it is needed: each file takes some tenths of a millisecond of a program's start. */
+const tlsOptions = (options) => require('./tls').tlsOptions(options);
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
 const MAX_TIMEOUT_S = 24 * 60 * 60;

@@ -5,8 +5,8 @@
 
 const threads = require('worker_threads');
 
-/** Other versions, and installations in other places, have native code of their own. */
-const KEY = Symbol.for(`uws-rs ${require('../package.json').version} ${__dirname}`);
+/** Installations in other places have native code of their own. */
+const KEY = Symbol.for(`uws-rs ${__dirname}`);
 
 /**
  * Returns the first result of `make` in this realm. Other realms, such as Jest creates for each test file,

@@ -26,7 +26,6 @@ const {
   requireArguments,
   requireFunction,
 } = require('./validate');
-const { RequestBody } = require('./request-body');
 const {
   Content,
   CONTROL,
@@ -89,6 +88,14 @@ function endObject(slot, generation) {
   else if (ws !== undefined) websocketInternals.over(ws, 1006, new ArrayBuffer(0));
 }
 
+let RequestBody;
+
+/** Loaded with the first body: each file takes some tenths of a millisecond of a program's start. */
+function newRequestBody(slot, generation, hasBody, announced, isAwaited) {
+  RequestBody ??= require('./request-body').RequestBody;
+  return new RequestBody(slot, generation, hasBody, announced, isAwaited);
+}
+
 class HttpResponse {
   #slot;
   #generation;
@@ -136,7 +143,7 @@ class HttpResponse {
        * @param {string} length the announced length; empty: unknown
        */
       expectBody(res, length) {
-        res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
+        res.#body = newRequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
       },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
@@ -220,7 +227,7 @@ class HttpResponse {
   }
 
   #requestBody() {
-    return (this.#body ??= new RequestBody(
+    return (this.#body ??= newRequestBody(
       this.#slot,
       this.#generation,
       (this.#request & RequestFlag.HAS_BODY) !== 0,
