@@ -53,7 +53,22 @@ impl Command<'_> {
                 ResponseParts::parse(self.payload).body.len()
             }
             Op::Send => self.payload.len(),
-            _ => return 0,
+            Op::Pause
+            | Op::Resume
+            | Op::Close
+            | Op::WantWritable
+            | Op::Release
+            | Op::ServerName
+            | Op::End
+            | Op::Subscribe
+            | Op::Unsubscribe
+            | Op::LeaveTopics
+            | Op::Publish
+            | Op::Overflow
+            | Op::CloseApp
+            | Op::CloseListener
+            | Op::Forget
+            | Op::Control => return 0,
         };
         command_cost(self.owned.as_ref().map_or(inline, Vec::len))
     }

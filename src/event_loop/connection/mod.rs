@@ -249,8 +249,25 @@ impl Connection {
             Op::Close => self.end(ctx, Cause::Close, 0),
             Op::ServerName => self.server_name_answered(ctx),
             Op::LeaveTopics => self.protocol.leave_topics(ctx, self.transport.id),
-            _ if self.close.takes_commands() => self.execute_in_protocol(ctx, command),
-            _ => {}
+            Op::Respond
+            | Op::Write
+            | Op::TryEnd
+            | Op::Finish
+            | Op::Pause
+            | Op::Resume
+            | Op::WantWritable
+            | Op::Upgrade
+            | Op::Send
+            | Op::End
+            | Op::Subscribe
+            | Op::Unsubscribe
+            | Op::Overflow => {
+                if self.close.takes_commands() {
+                    self.execute_in_protocol(ctx, command);
+                }
+            }
+            // The loop executes these itself.
+            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Forget | Op::Control => {}
         }
         self.settle(ctx);
     }
@@ -627,7 +644,10 @@ impl Protocol {
 
     /// Whether whole messages may be left in the unread bytes, by the bounds of a turn.
     fn leaves_messages(&self) -> bool {
-        matches!(self, Protocol::WebSocket(_))
+        match self {
+            Protocol::Http(_) => false,
+            Protocol::WebSocket(_) => true,
+        }
     }
 
     /// Sends the last bytes, after JavaScript has answered all messages it got.
