@@ -22,6 +22,11 @@ export class RedisPresence implements Presence {
   #own = new Map<string, Map<string, Person>>();
   /** The people in the rooms that were asked for here, as far as known. */
   #known = new Map<string, Map<string, Person>>();
+  /**
+   * By room, the people whose coming the clients of this instance were told. A list that was fetched says
+   * nothing of that: it may be here before the message of who is new in it.
+   */
+  #told = new Map<string, Set<string>>();
   /** The people who left while Redis was away. */
   #unsaid: { room: string; connection: string; person: Person }[] = [];
   /** Until then other instances may not have had the time to say that they are alive. */
@@ -99,8 +104,8 @@ export class RedisPresence implements Presence {
         () => undefined,
       );
       if (!now) return;
-      const before = this.#known.get(room) ?? new Map<string, Person>();
-      for (const key of before.keys()) {
+      const before = [...(this.#known.get(room)?.keys() ?? []), ...(this.#told.get(room) ?? [])];
+      for (const key of new Set(before)) {
         if (!now.has(key)) this.receive({ kind: 'presence', room, event: 'leave', data: { key } });
       }
       for (const person of now.values())
@@ -165,6 +170,15 @@ export class RedisPresence implements Presence {
     return found;
   }
 
+  /** Whether the clients have yet to be told that somebody has come; from now on they have been. */
+  #isNews(room: string, key: string): boolean {
+    const told = this.#told.get(room) ?? new Set();
+    this.#told.set(room, told);
+    const isNews = !told.has(key);
+    told.add(key);
+    return isNews;
+  }
+
   /** Publishes to the clients of this process, its other workers included. */
   #tellHere(message: PresenceMessage): void {
     this.#tell(message, undefined);
@@ -172,9 +186,14 @@ export class RedisPresence implements Presence {
 
   #tell(message: PresenceMessage, options: { relay: boolean } | undefined): void {
     const known = this.#known.get(message.room);
-    if (message.event === 'leave') known?.delete(message.data.key);
-    else if (known?.has(message.data.key)) return;
-    else known?.set(message.data.key, message.data);
+    const { key } = message.data;
+    if (message.event === 'leave') {
+      known?.delete(key);
+      this.#told.get(message.room)?.delete(key);
+    } else {
+      known?.set(key, message.data);
+      if (!this.#isNews(message.room, key)) return;
+    }
     this.#platform?.publish(presenceTopic(message.room), message.event, message.data, options);
   }
 }
