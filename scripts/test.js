@@ -33,6 +33,7 @@ const ROBUST_OVER_TLS = [
   'dropped',
   'endings',
   'exit',
+  'filters',
   'floods',
   'fuzz',
   'pipeline',
