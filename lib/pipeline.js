@@ -3,6 +3,7 @@
 // here, in order, and each is handled in an event of its own.
 
 const { calls } = require('./binding');
+const { NOBODY } = require('./layout');
 const { later } = require('./scheduling');
 
 /** The connections with requests that wait, by slot: { slot, generation, app, events }. */
@@ -76,6 +77,8 @@ function isEarlier(generation, than) {
  * filter may close a connection that has ended long since, and whose slot has another one by now.
  */
 function end(slot, generation) {
+  // The response of a filter names no exchange, and the tables have no place for it.
+  if (slot === NOBODY) return;
   reach(slot);
   if (over[slot] === -1 || !isEarlier(generation, over[slot])) over[slot] = generation;
   if (!waits(slot, generation)) return;

@@ -219,9 +219,7 @@ class HttpResponse {
   }
 
   #done(flags) {
-    if ((flags & RespondFlag.CLOSE) !== 0 && this.#slot !== NOBODY) {
-      pipeline.end(this.#slot, this.#generation);
-    }
+    if ((flags & RespondFlag.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
     this.#forget();
     pipeline.proceed(this.#slot, this.#generation);
   }
