@@ -84,10 +84,10 @@ it("a filter's response cannot be upgraded", async (t) => {
 
 it("close of a filter's response ends the object of its connection, once", async (t) => {
   const ends = [];
-  let asked = false;
+  let [isOpen, asked] = [false, false];
   const server = keeping(t, (app) =>
     app
-      .ws('/ws', { close: (ws, code) => ends.push(code) })
+      .ws('/ws', { open: () => (isOpen = true), close: (ws, code) => ends.push(code) })
       .get('/open', (res) => {
         asked = true;
         res.onAborted(() => ends.push('aborted'));
@@ -97,6 +97,8 @@ it("close of a filter's response ends the object of its connection, once", async
       }),
   );
   const socket = await server.ws('/ws');
+  // The loop upgrades by itself, so the client may know of it before this thread does.
+  await until(() => isOpen);
   server.kept[0].close();
   assert.deepEqual(ends, [1006]);
   await socket.gone();
