@@ -17,6 +17,8 @@ pub mod channel;
 pub mod event_loop;
 pub mod protocol;
 pub mod routing;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod store;
 
 // Tests are built without the feature: they test the parts of the bridge that know no N-API.

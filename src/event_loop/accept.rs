@@ -4,6 +4,7 @@
 use super::app::App;
 use super::connection::Connection;
 use super::control::Control;
+use super::net::clock;
 use super::net::socket::Stream;
 use super::registry;
 use super::turn::*;
@@ -51,7 +52,7 @@ impl EventLoop {
             }
             Some((_, pause)) => (pause * 2).clamp(ACCEPT_BACK_OFF.0, ACCEPT_BACK_OFF.1),
         };
-        listening.rest = Some((std::time::Instant::now() + pause, pause));
+        listening.rest = Some((clock::now() + pause, pause));
     }
 
     /// Hands a connection to the next child app, or to the accepting app itself if no child app is alive.

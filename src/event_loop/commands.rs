@@ -3,6 +3,7 @@
 use super::app;
 use super::connection::publication::Publication;
 use super::control::Control;
+use super::net::clock;
 use super::net::listener::{Bound, Listener};
 use super::tls;
 use super::turn::*;
@@ -45,7 +46,7 @@ impl Budget {
             return false;
         }
         self.since_look = 0;
-        Instant::now() >= self.until
+        clock::now() >= self.until
     }
 }
 
@@ -54,7 +55,7 @@ impl EventLoop {
     pub(super) fn execute_commands(&mut self) {
         let mut budget = Budget {
             batches: self.ctx.shared.commands.len(),
-            until: Instant::now() + TIME_FOR_COMMANDS,
+            until: clock::now() + TIME_FOR_COMMANDS,
             since_look: 0,
         };
         while !self.waits_for_javascript() && (self.resume_at.is_some() || self.take_commands(&mut budget)) {

@@ -12,6 +12,7 @@ use crate::channel::{
     DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch, ExchangeId,
     ForgottenStage, JsEvent, OWNED_EVENT, Shared, write_address,
 };
+use crate::event_loop::net::clock;
 use crate::event_loop::topics::Topics;
 use crate::protocol::http::request::{Limits, RequestHead};
 use crate::routing::declarative::Program;
@@ -19,7 +20,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 pub struct Context {
     pub shared: Arc<Shared>,
@@ -221,11 +222,11 @@ const TICK: Duration = Duration::from_secs(1);
 
 impl Clock {
     fn new() -> Self {
-        Clock { tick_began: Instant::now(), now: 0, date: httpdate::fmt_http_date(SystemTime::now()) }
+        Clock { tick_began: clock::now(), now: 0, date: httpdate::fmt_http_date(clock::date()) }
     }
 
     fn update(&mut self) -> bool {
-        self.pass(self.tick_began.elapsed())
+        self.pass(clock::now().saturating_duration_since(self.tick_began))
     }
 
     /// `elapsed` has passed since the tick began. True: a new tick begins.
@@ -235,7 +236,7 @@ impl Clock {
         }
         self.now += 1;
         self.tick_began += if elapsed < 2 * TICK { TICK } else { elapsed };
-        self.date = httpdate::fmt_http_date(SystemTime::now());
+        self.date = httpdate::fmt_http_date(clock::date());
         true
     }
 
@@ -246,7 +247,7 @@ impl Clock {
 
     fn until_next_tick(&self) -> Duration {
         // Never zero while the tick is still to come: rounding down would spin through the last millisecond.
-        (self.tick_began + TICK).saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+        (self.tick_began + TICK).saturating_duration_since(clock::now()) + Duration::from_millis(1)
     }
 }
 

@@ -15,6 +15,8 @@ mod control;
 mod handle;
 pub mod net;
 pub mod registry;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulated;
 mod sockets;
 mod timer;
 pub mod tls;

@@ -2,9 +2,9 @@
 
 use super::connection::outbound::MAX_SLICES;
 use super::net::batch::{Offer, Writes};
+use super::net::event::Event;
 use super::net::uring::{BATCH, Sends};
 use super::turn::*;
-use mio::event::Event;
 use std::io::IoSlice;
 
 /// A connection with more plain bytes to encrypt than this writes alone: the records of many such connections
@@ -15,14 +15,14 @@ const KEPT_RECORDS: usize = 1 << 20;
 
 impl EventLoop {
     /// Reads ahead from those of the next connections whose reads are likely to be short.
-    pub(super) fn read_ahead<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
+    pub(super) fn read_ahead(&mut self, events: impl Iterator<Item = Event>) {
         let EventLoop { slots, ctx, batch, .. } = self;
         if !batch.may_read_ahead() || !ctx.ready.is_empty() || ctx.overloaded() {
             return;
         }
-        let calm = events.filter(|event| event.is_readable() && !event.is_read_closed() && !event.is_error());
+        let calm = events.filter(|event| event.readable && !event.read_closed && !event.error);
         batch.read_ahead(calm.filter_map(|event| {
-            let Meaning::Connection(slot) = token_meaning(event.token()) else { return None };
+            let Meaning::Connection(slot) = token_meaning(event.token) else { return None };
             let connection = connection_at(slots, slot)?;
             Some((slot, connection.read_ahead_from()?))
         }));

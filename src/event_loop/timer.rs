@@ -33,7 +33,7 @@ impl Wheel {
         at
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub fn len(&self) -> usize {
         self.entries
     }

@@ -5,6 +5,8 @@ use super::connection::{Connection, Readiness};
 use super::context::Context;
 use super::control::{Control, Remote};
 use super::net::batch::{Batch as SocketBatch, Writes};
+use super::net::clock;
+use super::net::event::Event;
 use super::net::listener::Listener;
 use super::net::uring::BATCH;
 use crate::channel::buffers::Buffer;
@@ -16,7 +18,7 @@ use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) const WAKER: Token = Token(0);
 /// The most events that one poll takes from the kernel; few in tests, so that they have more busy connections
@@ -74,7 +76,7 @@ pub(super) struct Listening {
     pub(super) app: u32,
     pub(super) id: u32,
     /// Set while the process has no file descriptor for another connection.
-    pub(super) rest: Option<(std::time::Instant, Duration)>,
+    pub(super) rest: Option<(Instant, Duration)>,
 }
 
 impl EventLoop {
@@ -119,41 +121,48 @@ impl EventLoop {
                 Err(error) => panic!("poll failed: {error}"),
                 Ok(()) => {}
             }
-            self.ctx.shared.commands.awake();
             if self.ctx.shared.stop.load(Ordering::SeqCst) {
                 return;
             }
-            self.tick_due |= self.ctx.update_clock();
-            // Routes and child apps that were added before a client connected must be there before it is
-            // served.
-            if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
-                self.execute_commands();
-            }
-            self.execute_inbox();
-            for (index, event) in events.iter().enumerate() {
-                if index.is_multiple_of(BATCH) {
-                    self.read_ahead(events.iter().skip(index).take(BATCH));
-                }
-                self.dispatch(event);
-                if self.ctx.events.is_full() {
-                    // Write JavaScript's answers now: reading more would evict them from the CPU cache.
-                    self.exchange_batches();
-                }
-                if std::mem::take(&mut self.ctx.flush_soon) {
-                    // Write now: otherwise all peers of a burst of handshakes would wait until the last of
-                    // them is computed.
-                    self.flush();
-                }
-            }
-            self.catch_up();
-            self.tick_when_seen(events.iter().count());
-            self.exchange_batches();
-            self.reap();
-            self.publish_events();
-            self.check_accounts();
-            self.ctx.shared.settled.set(self.batches);
-            self.ctx.shared.counters.turns.fetch_add(1, Ordering::Relaxed);
+            self.turn(events.iter().map(Event::from));
         }
+    }
+
+    /// Does all that is to be done after a poll has reported `events`.
+    pub(super) fn turn(&mut self, events: impl Iterator<Item = Event> + Clone) {
+        self.ctx.shared.commands.awake();
+        self.tick_due |= self.ctx.update_clock();
+        // Routes and child apps that were added before a client connected must be there before it is served.
+        if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
+            self.execute_commands();
+        }
+        self.execute_inbox();
+        let (mut rest, mut reported) = (events, 0_usize);
+        loop {
+            if reported.is_multiple_of(BATCH) {
+                self.read_ahead(rest.clone().take(BATCH));
+            }
+            let Some(event) = rest.next() else { break };
+            reported += 1;
+            self.dispatch(event);
+            if self.ctx.events.is_full() {
+                // Write JavaScript's answers now: reading more would evict them from the CPU cache.
+                self.exchange_batches();
+            }
+            if std::mem::take(&mut self.ctx.flush_soon) {
+                // Write now: otherwise all peers of a burst of handshakes would wait until the last of them
+                // is computed.
+                self.flush();
+            }
+        }
+        self.catch_up();
+        self.tick_when_seen(reported);
+        self.exchange_batches();
+        self.reap();
+        self.publish_events();
+        self.check_accounts();
+        self.ctx.shared.settled.set(self.batches);
+        self.ctx.shared.counters.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How long the poll may wait; zero when there is work already.
@@ -178,16 +187,16 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn dispatch(&mut self, event: &mio::event::Event) {
-        match token_meaning(event.token()) {
+    pub(super) fn dispatch(&mut self, event: Event) {
+        match token_meaning(event.token) {
             Meaning::Waker => {}
             Meaning::Listener(index) => self.accept(index),
             Meaning::Connection(slot) => {
                 let readiness = Readiness {
-                    readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-                    writable: event.is_writable(),
-                    ended: event.is_read_closed(),
-                    reset: event.is_error(),
+                    readable: event.readable || event.read_closed || event.error,
+                    writable: event.writable,
+                    ended: event.read_closed,
+                    reset: event.error,
                 };
                 let EventLoop { slots, ctx, read_buffer, batch, .. } = self;
                 let ahead = batch.take_ahead(slot);
@@ -221,7 +230,7 @@ impl EventLoop {
         for index in std::mem::take(&mut self.accepting) {
             self.accept(index);
         }
-        let now = std::time::Instant::now();
+        let now = clock::now();
         for index in 0..self.listeners.len() {
             let due =
                 self.listeners[index].as_ref().and_then(|l| l.rest).is_some_and(|(until, _)| until <= now);

@@ -101,6 +101,12 @@ impl Unread {
         self.used == self.bytes.len()
     }
 
+    /// Its bytes, and the memory they are in.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn held(&self) -> (usize, usize) {
+        (self.bytes.len() - self.used, self.bytes.capacity())
+    }
+
     pub fn input(&mut self) -> Input<'_> {
         Input::kept(&mut self.bytes[self.used..])
     }

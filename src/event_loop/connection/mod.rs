@@ -547,6 +547,12 @@ impl Connection {
         self.protocol.subscriptions()
     }
 
+    /// Bytes that were received and are not parsed, and the memory they are in.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn unread(&self) -> (usize, usize) {
+        self.unread.held()
+    }
+
     pub fn is_open(&self) -> bool {
         !self.is_closed()
     }

@@ -1,6 +1,8 @@
 //! Batches of reads at the beginning of a turn and of writes at its end: io_uring does all of a batch with
 //! one system call. The batch knows sockets and slots, but no connections.
 
+#[cfg(any(test, feature = "simulation"))]
+use super::simulated;
 use super::uring::{BATCH, Sends, Uring};
 use crate::channel::buffers::Buffer;
 use std::collections::VecDeque;
@@ -11,10 +13,12 @@ use std::ops::Range;
 /// for one socket as well; those in JavaScript use both ways.
 const WORTH_IT: usize = if cfg!(test) { 1 } else { 4 };
 
+type Answers = Vec<io::Result<usize>>;
+
 /// The ring and the memory for batches, both of which are used again.
 pub struct Batch {
     uring: Ring,
-    answers: Vec<io::Result<usize>>,
+    answers: Answers,
     /// Reads that are done and whose bytes are not processed yet, in the order of the events.
     ahead: VecDeque<Ahead>,
     sockets: Vec<i32>,
@@ -36,16 +40,43 @@ enum Ring {
     Untried,
     Unable,
     Able(Box<Uring>),
+    /// That of the simulated kernel.
+    #[cfg(any(test, feature = "simulation"))]
+    Simulated(simulated::Ring),
 }
 
 impl Ring {
-    fn get(&mut self) -> Option<&mut Uring> {
+    fn is_able(&mut self) -> bool {
         if let Ring::Untried = self {
-            *self = Uring::new().map_or(Ring::Unable, |uring| Ring::Able(Box::new(uring)));
+            *self = Ring::new();
         }
+        !matches!(self, Ring::Unable)
+    }
+
+    fn new() -> Self {
+        #[cfg(any(test, feature = "simulation"))]
+        if let Some(able) = simulated::has_batches() {
+            return if able { Ring::Simulated(simulated::Ring) } else { Ring::Unable };
+        }
+        Uring::new().map_or(Ring::Unable, |uring| Ring::Able(Box::new(uring)))
+    }
+
+    /// Receives from each socket into the chunk of the memory with the same index.
+    fn receive(&mut self, sockets: &[i32], memory: &mut [u8], chunk: usize, answers: &mut Answers) {
         match self {
-            Ring::Able(uring) => Some(uring),
-            Ring::Untried | Ring::Unable => None,
+            Ring::Able(uring) => uring.receive(sockets, memory, chunk, answers),
+            #[cfg(any(test, feature = "simulation"))]
+            Ring::Simulated(ring) => ring.receive(sockets, memory, chunk, answers),
+            Ring::Untried | Ring::Unable => {}
+        }
+    }
+
+    fn send(&mut self, sends: &Sends<'_>, answers: &mut Answers) {
+        match self {
+            Ring::Able(uring) => uring.send(sends, answers),
+            #[cfg(any(test, feature = "simulation"))]
+            Ring::Simulated(ring) => ring.send(sends, answers),
+            Ring::Untried | Ring::Unable => {}
         }
     }
 }
@@ -78,13 +109,14 @@ impl Batch {
             self.ahead.push_back(Ahead { slot, chunk: self.sockets.len(), answer: Ok(0) });
             self.sockets.push(socket);
         }
-        let uring = if self.sockets.len() < WORTH_IT { None } else { self.uring.get() };
-        let Some(uring) = uring else { return self.ahead.clear() };
+        if self.sockets.len() < WORTH_IT || !self.uring.is_able() {
+            return self.ahead.clear();
+        }
         if self.chunks.is_empty() {
             // Pages of zeroed memory cost nothing until they are used; `resize` would write all of them.
             self.chunks = vec![0; BATCH * self.chunk];
         }
-        uring.receive(&self.sockets, &mut self.chunks, self.chunk, &mut self.answers);
+        self.uring.receive(&self.sockets, &mut self.chunks, self.chunk, &mut self.answers);
         for (ahead, answer) in self.ahead.iter_mut().zip(self.answers.drain(..)) {
             ahead.answer = answer;
         }
@@ -101,14 +133,12 @@ impl Batch {
 
     /// Whether a batch is faster for the writes of so many sockets.
     pub fn is_worth_it(&mut self, sockets: usize) -> bool {
-        sockets >= WORTH_IT && self.uring.get().is_some()
+        sockets >= WORTH_IT && self.uring.is_able()
     }
 
     /// Executes all sends; returns an answer for each, in their order.
     pub fn send(&mut self, sends: &Sends<'_>) -> std::vec::Drain<'_, io::Result<usize>> {
-        if let Some(uring) = self.uring.get() {
-            uring.send(sends, &mut self.answers);
-        }
+        self.uring.send(sends, &mut self.answers);
         self.answers.drain(..)
     }
 }

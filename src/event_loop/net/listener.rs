@@ -3,6 +3,8 @@
 //! Binding runs on the JavaScript thread, because `listen` answers before it returns; everything else runs in
 //! the loop.
 
+#[cfg(any(test, feature = "simulation"))]
+use super::simulated;
 use super::socket::Stream;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -18,10 +20,35 @@ const BACKLOG: i32 = 512;
 
 /// A bound, listening, non-blocking socket that the loop has not seen yet.
 pub struct Bound {
-    pub socket: Socket,
+    socket: Socketlike,
     /// `None` for a Unix socket.
     pub port: Option<u16>,
     file: Option<SocketFile>,
+}
+
+enum Socketlike {
+    Real(Socket),
+    #[cfg(any(test, feature = "simulation"))]
+    Simulated(simulated::Listener),
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Bound {
+    /// A listener of the simulated kernel of this thread.
+    pub fn simulated(listener: simulated::Listener) -> Self {
+        Bound { socket: Socketlike::Simulated(listener), port: Some(0), file: None }
+    }
+}
+
+#[cfg(test)]
+impl Bound {
+    /// The socket, of a listener that is not simulated.
+    pub fn socket(&self) -> &Socket {
+        match &self.socket {
+            Socketlike::Real(socket) => socket,
+            Socketlike::Simulated(_) => panic!("a simulated listener has no socket"),
+        }
+    }
 }
 
 /// Binds a TCP port. Without host: dual-stack, or IPv4 where there is no IPv6. Host names are resolved.
@@ -63,7 +90,7 @@ fn bind_address(address: SocketAddr, exclusive: bool) -> io::Result<Bound> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let port = socket.local_addr()?.as_socket().map(|a| a.port());
-    Ok(Bound { socket, port, file: None })
+    Ok(Bound { socket: Socketlike::Real(socket), port, file: None })
 }
 
 /// Binds a Unix socket. A stale socket of a process that is gone is replaced; a socket in use is not, nor is
@@ -79,7 +106,7 @@ pub fn bind_unix(path: &Path) -> io::Result<Bound> {
     }
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(Bound { socket, port: None, file: SocketFile::at(path) })
+    Ok(Bound { socket: Socketlike::Real(socket), port: None, file: SocketFile::at(path) })
 }
 
 /// Whether a process listens there. If its backlog is full, the connection is not refused but would have to
@@ -126,13 +153,17 @@ pub struct Listener {
 enum ListenerKind {
     Tcp(TcpListener),
     Unix(UnixListener),
+    #[cfg(any(test, feature = "simulation"))]
+    Simulated(simulated::Listener),
 }
 
 impl Listener {
     pub fn new(bound: Bound) -> Self {
-        let kind = match bound.port {
-            Some(_) => ListenerKind::Tcp(TcpListener::from_std(bound.socket.into())),
-            None => ListenerKind::Unix(UnixListener::from_std(bound.socket.into())),
+        let kind = match (bound.socket, bound.port) {
+            (Socketlike::Real(socket), Some(_)) => ListenerKind::Tcp(TcpListener::from_std(socket.into())),
+            (Socketlike::Real(socket), None) => ListenerKind::Unix(UnixListener::from_std(socket.into())),
+            #[cfg(any(test, feature = "simulation"))]
+            (Socketlike::Simulated(listener), _) => ListenerKind::Simulated(listener),
         };
         Listener { kind, file: bound.file }
     }
@@ -145,6 +176,10 @@ impl Listener {
                 (Stream::Tcp(stream), Some(peer))
             }),
             ListenerKind::Unix(listener) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            #[cfg(any(test, feature = "simulation"))]
+            ListenerKind::Simulated(listener) => {
+                listener.accept().map(|(stream, peer)| (Stream::Simulated(stream), peer))
+            }
         }
     }
 
@@ -152,6 +187,8 @@ impl Listener {
         match &mut self.kind {
             ListenerKind::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
             ListenerKind::Unix(listener) => listener.register(registry, token, Interest::READABLE),
+            #[cfg(any(test, feature = "simulation"))]
+            ListenerKind::Simulated(listener) => listener.register(token),
         }
     }
 }

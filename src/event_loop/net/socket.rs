@@ -1,5 +1,7 @@
 //! Connected sockets: one stream type over TCP and Unix sockets.
 
+#[cfg(any(test, feature = "simulation"))]
+use super::simulated;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -11,6 +13,8 @@ use std::os::fd::{AsRawFd, RawFd};
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(any(test, feature = "simulation"))]
+    Simulated(simulated::Socket),
 }
 
 impl Stream {
@@ -21,6 +25,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.register(registry, token, interest),
             Stream::Unix(stream) => stream.register(registry, token, interest),
+            #[cfg(any(test, feature = "simulation"))]
+            Stream::Simulated(socket) => socket.register(token),
         }
     }
 
@@ -28,6 +34,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
+            #[cfg(any(test, feature = "simulation"))]
+            Stream::Simulated(socket) => socket.read(buffer),
         }
     }
 
@@ -37,6 +45,8 @@ impl Stream {
             (Stream::Unix(stream), [one]) => stream.write(one),
             (Stream::Tcp(stream), many) => stream.write_vectored(many),
             (Stream::Unix(stream), many) => stream.write_vectored(many),
+            #[cfg(any(test, feature = "simulation"))]
+            (Stream::Simulated(socket), slices) => socket.write(slices),
         }
     }
 
@@ -44,6 +54,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
+            #[cfg(any(test, feature = "simulation"))]
+            Stream::Simulated(socket) => socket.descriptor(),
         }
     }
 
@@ -52,6 +64,8 @@ impl Stream {
         let _ = match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(any(test, feature = "simulation"))]
+            Stream::Simulated(socket) => socket.shutdown_write(),
         };
     }
 }

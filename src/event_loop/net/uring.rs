@@ -34,6 +34,12 @@ impl<'a> Sends<'a> {
     fn len(&self) -> usize {
         self.sockets.len()
     }
+
+    /// Each socket with its slices.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn iter(&self) -> impl Iterator<Item = (i32, &[IoSlice<'a>])> {
+        self.sockets.iter().map(|(socket, range)| (*socket, &self.slices[range.clone()]))
+    }
 }
 
 pub use ring::Uring;

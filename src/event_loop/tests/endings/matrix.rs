@@ -109,7 +109,7 @@ impl Matrix {
     /// Of sockets with so little room that the kernel soon refuses bytes.
     fn listen(&mut self) {
         let bound = listener::bind_tcp(Some("127.0.0.1"), 0, true).expect("bind");
-        bound.socket.set_send_buffer_size(SEND_BUFFER).expect("send buffer");
+        bound.socket().set_send_buffer_size(SEND_BUFFER).expect("send buffer");
         self.harness.port = bound.port.expect("port");
         self.harness.event_loop.control(Control::Listen { app: APP, listener: self.listeners, bound });
         self.listeners += 1;
