@@ -643,6 +643,24 @@ export const LIBUS_LISTEN_DEFAULT: ListenOptions.LIBUS_LISTEN_DEFAULT;
 /** See {@link ListenOptions.LIBUS_LISTEN_EXCLUSIVE_PORT}. */
 export const LIBUS_LISTEN_EXCLUSIVE_PORT: ListenOptions.LIBUS_LISTEN_EXCLUSIVE_PORT;
 
+/** Options of {@link TemplatedApp.shutdown}. */
+export interface ShutdownOptions {
+  /**
+   * Seconds until the connections that are left are closed: an integer from 0 to 86400. With 0, what the
+   * kernel does not take at once is lost. Default: 10.
+   */
+  timeout?: number;
+}
+
+/** The result of {@link TemplatedApp.shutdown}. */
+export interface ShutdownResult {
+  /**
+   * How many connections were closed, by the timeout or by `close`, before they had got all that was owed to
+   * them: a response, or a close frame and what was sent before it.
+   */
+  cut: number;
+}
+
 /**
  * A server with its routes, listen sockets and topics. {@link App} or {@link SSLApp} creates it.
  *
@@ -688,6 +706,29 @@ export interface TemplatedApp {
     options: ListenOptions,
     cb: (listenSocket: us_listen_socket | false) => void | Promise<void>,
   ): TemplatedApp;
+
+  /**
+   * Shuts the app down in good order, and resolves when its last connection is over and all handlers have
+   * heard of that. It works in the event loop, so it goes on while JavaScript is busy.
+   *
+   * - Nothing is accepted any more: listen sockets are closed, after the connections that the kernel had
+   *   accepted by then have been taken over. Other apps hand no connections to this one.
+   * - Connections between two requests end. A request that was received is answered, also one that arrives
+   *   on a connection that is still needed; the last response of a connection says `Connection: close`. A
+   *   client that has connected and not asked for anything has 2 s for its first request.
+   * - A WebSocket gets all that was sent to it, then a close frame with 1001; its `close` handler gets 1001
+   *   and an empty reason. Data that still arrives is ignored, and a peer that does not close within 4 s is
+   *   disconnected.
+   * - Whatever is left after the timeout is closed at once: `onAborted` and `close` (1006) are called.
+   *
+   * Called again, it returns the same promise, and the earlier of the deadlines counts. {@link close} ends it
+   * at once. While it lasts, `listen` calls back with false; afterwards the app may listen again. The process
+   * stays alive for it, and ends by itself afterwards if nothing else keeps it alive.
+   *
+   * @throws TypeError when options is not an object.
+   * @throws RangeError when the timeout is not an integer from 0 to 86400.
+   */
+  shutdown(options?: ShutdownOptions): Promise<ShutdownResult>;
 
   /** Listens on a unix socket at this path. `cb` is called as by `listen`. */
   listen_unix(

@@ -2,7 +2,16 @@
 // App: routes, listening, publishing.
 
 const { calls } = require('./binding');
-const { apps, listeners, start, touched, addListener, addHandler, forgetHandler } = require('./engine');
+const {
+  apps,
+  listeners,
+  start,
+  touched,
+  addListener,
+  addHandler,
+  forgetHandler,
+  countShutdowns,
+} = require('./engine');
 const {
   bytes,
   coerce,
@@ -19,13 +28,16 @@ const { Behaviour } = require('./behavior');
 const { DEFAULT_TIMEOUT_S, NOBODY, SendFlag } = require('./layout');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
-const { endAll } = require('./events');
+const { endAll, failShutdown } = require('./events');
+const { dismissGuests } = require('./websocket');
 
 /** Loaded when it is needed: each file takes some tenths of a millisecond of a program's start. */
 const tlsOptions = (options) => require('./tls').tlsOptions(options);
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
 const MAX_TIMEOUT_S = 24 * 60 * 60;
+/** Seconds that connections have to end when an app shuts down, unless the program says otherwise. */
+const SHUTDOWN_TIMEOUT_S = 10;
 
 /** The handler of a plain route and the names of its parameters, by which a handler id is resolved. */
 class Route {
@@ -101,6 +113,20 @@ function serverName(value) {
   return key(value, 'hostname').toLowerCase();
 }
 
+function shutdownTimeout(options) {
+  if (options === undefined) return SHUTDOWN_TIMEOUT_S;
+  if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object.');
+  const { timeout = SHUTDOWN_TIMEOUT_S } = options;
+  return integer(timeout, 'timeout', 0, MAX_TIMEOUT_S);
+}
+
+/** A promise with the functions that settle it. */
+function withResolvers() {
+  const result = {};
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  return result;
+}
+
 class TemplatedApp {
   #id;
   #engine;
@@ -130,6 +156,8 @@ class TemplatedApp {
        * connections that are closed.
        */
       closing: 0,
+      /** While the app shuts down: { promise, resolve, reject }. */
+      shutdown: null,
     };
     if (tls === null) this.#engine.addApp(this.#id);
     else this.#secure(tls);
@@ -211,9 +239,11 @@ class TemplatedApp {
     const id = nextListener++;
     let token = false;
     try {
+      if (this.#shared.shutdown !== null) throw new Error('The app shuts down.');
       token = new ListenSocket(id, this.#id, bind(id));
     } catch {
-      // The port is taken, forbidden or unknown: the callback gets false, as documented.
+      // The port is taken, forbidden or unknown, or the app shuts down: the callback gets false, as
+      // documented.
     }
     if (token !== false) addListener(token);
     callback(token);
@@ -243,10 +273,32 @@ class TemplatedApp {
     return this;
   }
 
-  close() {
+  /** The process does not stay alive for the listeners any more. */
+  #forgetListeners() {
     for (const [id, listener] of listeners) {
       if (listener.app === this.#id) listeners.delete(id);
     }
+  }
+
+  shutdown(options) {
+    const timeout = shutdownTimeout(options);
+    const shared = this.#shared;
+    const begins = shared.shutdown === null;
+    if (begins) {
+      this.#forgetListeners();
+      countShutdowns(1);
+      shared.shutdown = withResolvers();
+    }
+    const { promise } = shared.shutdown;
+    // It is sent at once, since the program may be busy from here on.
+    this.#engine.shutDown(this.#id, timeout, begins);
+    failShutdown(shared);
+    dismissGuests(shared);
+    return promise;
+  }
+
+  close() {
+    this.#forgetListeners();
     this.#shared.closing++;
     this.#engine.closeApp(this.#id);
     endAll(this.#shared);

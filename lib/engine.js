@@ -58,6 +58,7 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'removeChild',
   'closeListener',
   'closeApp',
+  'shutDown',
   'keepAlive',
   'panicForTest',
   'endForTest',
@@ -67,8 +68,8 @@ const handlers = [];
 /** The HttpResponse or WebSocket that JavaScript holds for a connection, by slot. */
 const connections = [];
 /**
- * The shared part of each app, by its id: { id, topics, secure, ownsDefault, filters, missing }; see
- * lib/app.js.
+ * The shared part of each app, by its id: { id, topics, secure, ownsDefault, filters, missing, closing,
+ * shutdown }; see lib/app.js.
  */
 const apps = [];
 /** Open listen sockets by their id. */
@@ -326,19 +327,37 @@ receivers[EventKind.FORGOTTEN] = (slot, generation, id, stage) => {
 
 // ---- the reasons for the process to stay alive
 
+/** Nothing listens and no connection is open, as far as the loop has said. */
+let quiet = true;
+/** Apps that shut down, whose promises the program may wait for. */
+let shuttingDown = 0;
+
+function keepAliveIfNeeded() {
+  engine.keepAlive(!quiet || shuttingDown > 0);
+}
+
 function addListener(listener) {
-  if (listeners.size === 0) engine.keepAlive(true);
+  quiet = false;
+  if (listeners.size === 0) keepAliveIfNeeded();
   listeners.set(listener.id, listener);
 }
 
 receivers[EventKind.QUIET] = () => {
-  if (listeners.size === 0) engine.keepAlive(false);
+  quiet = listeners.size === 0;
+  keepAliveIfNeeded();
 };
 
 /** A connection was adopted from another thread; nothing listens here. */
 receivers[EventKind.BUSY] = () => {
-  engine.keepAlive(true);
+  quiet = false;
+  keepAliveIfNeeded();
 };
+
+/** @param {number} more 1 when an app begins to shut down, -1 when it has */
+function countShutdowns(more) {
+  shuttingDown += more;
+  keepAliveIfNeeded();
+}
 
 receivers[EventKind.WARNING] = (slot, generation, a, b, c, offset, length) => {
   process.emitWarning(Buffer.from(calls.payload(offset, length)).toString(), 'UwsRsWarning');
@@ -355,6 +374,7 @@ module.exports = {
   lend,
   lendPayload,
   addListener,
+  countShutdowns,
   addHandler,
   forgetHandler,
 };

@@ -2,7 +2,7 @@
 // Receives the events: each is translated from numbers to objects and handlers of the program.
 
 const { calls } = require('./binding');
-const { handlers, connections, apps, receivers, lendPayload } = require('./engine');
+const { handlers, connections, apps, receivers, lendPayload, countShutdowns } = require('./engine');
 const { report, guarded } = require('./errors');
 const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
 const { drainNow } = require('./scheduling');
@@ -214,10 +214,32 @@ receivers[EventKind.APP_CLOSED] = (slot, generation, app) => {
   apps[app].closing--;
 };
 
-receivers[EventKind.PANIC] = (slot, generation, a, b, c, offset, length) => {
-  const message = Buffer.from(calls.payload(offset, length)).toString();
-  endAll();
-  throw new Error(`The event loop of uws-rs has stopped: ${message}`);
+/** The last connection of the app is over, and all ends of its objects were told before. */
+receivers[EventKind.SHUT_DOWN] = (slot, generation, app, cut) => {
+  const { shutdown } = apps[app];
+  apps[app].shutdown = null;
+  countShutdowns(-1);
+  shutdown.resolve({ cut });
 };
 
-module.exports = { endAll };
+/** The error of the loop that has stopped; null while it runs. */
+let stopped = null;
+
+receivers[EventKind.PANIC] = (slot, generation, a, b, c, offset, length) => {
+  const message = Buffer.from(calls.payload(offset, length)).toString();
+  stopped = new Error(`The event loop of uws-rs has stopped: ${message}`);
+  endAll();
+  for (const app of apps) failShutdown(app);
+  throw stopped;
+};
+
+/** A loop that has stopped says nothing more. */
+function failShutdown(app) {
+  const { shutdown } = app;
+  if (shutdown === null || stopped === null) return;
+  app.shutdown = null;
+  countShutdowns(-1);
+  shutdown.reject(stopped);
+}
+
+module.exports = { endAll, failShutdown };

@@ -89,10 +89,16 @@ const EventKind = Object.freeze({
    */
   APP_CLOSED: 18,
   /**
+   * The app has shut down: its last connection is over, and `cut` of them were closed before they were
+   * done.
+   * Arguments: app, cut.
+   */
+  SHUT_DOWN: 19,
+  /**
    * A handler whose route was replaced or removed; `stage` is one of `ForgottenStage`.
    * Arguments: handler, stage.
    */
-  FORGOTTEN: 19,
+  FORGOTTEN: 20,
 });
 
 /** How far the two sides have got with forgetting a handler. */
@@ -326,7 +332,7 @@ const MAX_DECLARED_BODY = 16777216;
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 2146614508;
+const LAYOUT = 572998594;
 
 module.exports = {
   EVENT_WORDS,

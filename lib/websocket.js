@@ -26,6 +26,16 @@ const INVALID = 'Invalid access of closed uWS.WebSocket/SSLWebSocket.';
  */
 const guests = new Map();
 
+/** The status code of servers that shut down (RFC 6455 §7.4.1). */
+const GOING_AWAY = 1001;
+
+/** Ends the sockets of an app that other apps have accepted, when it shuts down. */
+function dismissGuests(app) {
+  for (const ws of [...guests.keys()]) {
+    if (internals.behaviour(ws).app === app) ws.end(GOING_AWAY);
+  }
+}
+
 /** Functions for other modules of lib/; the static block defines them. */
 let internals;
 
@@ -325,4 +335,5 @@ module.exports = {
   websocketInternals: internals,
   readUserData,
   openWebSocket,
+  dismissGuests,
 };

@@ -38,6 +38,7 @@ const ROBUST_OVER_TLS = [
   'fuzz',
   'pipeline',
   'reentrancy',
+  'shutdown',
   'slots',
   'topics',
   'workers',

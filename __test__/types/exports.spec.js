@@ -34,7 +34,9 @@ const ONLY_OURS = {
     LIBUS_LISTEN_DEFAULT: "in the originals' types, not in their modules",
     ListenOptions: "in the originals' types, not in their modules",
   },
-  app: {},
+  app: {
+    shutdown: 'the originals can only close',
+  },
   res: {},
   req: {},
   ws: {},

@@ -157,6 +157,12 @@ app
   .missingServerName((hostname: string) => console.log(hostname))
   .domain('a.example')
   .close();
+const ended: Promise<uWS.ShutdownResult> = uWS.App().shutdown();
+void uWS
+  .SSLApp({})
+  .shutdown({ timeout: 5 })
+  .then(({ cut }): number => cut);
+void ended;
 const reached: boolean = app.publish('topic', 'message', false, true);
 const subscribers: number = app.numSubscribers('topic');
 const descriptor: uWS.AppDescriptor = uWS.App(null).getDescriptor();

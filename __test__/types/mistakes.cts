@@ -33,6 +33,8 @@ app.listen_unix('./socket', () => {});
 // @ts-expect-error a listen socket is given
 uWS.us_listen_socket_close(undefined);
 
+// @ts-expect-error options are an object
+app.shutdown(5);
 // @ts-expect-error a message is missing
 app.publish('topic');
 // @ts-expect-error a message is text or data

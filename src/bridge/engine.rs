@@ -232,6 +232,19 @@ pub fn close_app(engine: u32, app: u32) {
     close(engine, Op::CloseApp, app);
 }
 
+/// The app accepts nothing more, and ends within so many seconds. `begins`: JavaScript does not wait for the
+/// end of an earlier call.
+#[napi]
+pub fn shut_down(engine: u32, app: u32, seconds: u32, begins: bool) {
+    place::with(engine, |session| {
+        if !begins {
+            return session.control(Control::HurryUp { app, seconds });
+        }
+        registry::forget_app(&session.event_loop.remote(), app);
+        session.control(Control::ShutDown { app, seconds });
+    });
+}
+
 /// Sets whether this engine keeps the process alive: JavaScript has it do so while something listens or is
 /// open.
 #[napi]

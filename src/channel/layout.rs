@@ -64,6 +64,9 @@ layout! {
         ServerName { app: u32 },
         /// `CloseApp` is executed. Events of that app behind this one belong to connections that came later.
         AppClosed { app: u32 },
+        /// The app has shut down: its last connection is over, and `cut` of them were closed before they were
+        /// done.
+        ShutDown { app: u32, cut: u32 },
         /// A handler whose route was replaced or removed; `stage` is one of `ForgottenStage`.
         Forgotten { handler: u32, stage: u32 },
     }

@@ -84,6 +84,9 @@ impl EventLoop {
         connection.start_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;
+        if let Some(app) = self.ctx.apps.get_mut(app as usize) {
+            app.open += 1;
+        }
         if std::mem::replace(&mut self.quiet, false) {
             self.ctx.event(JsEvent::Busy, ExchangeId::default(), b"");
         }

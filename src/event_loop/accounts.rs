@@ -19,6 +19,12 @@ impl EventLoop {
         all().for_each(|connection| connection.check(&self.ctx));
         let sum = |count: fn(&Connection) -> usize| all().map(count).sum::<usize>();
         assert_eq!(self.ctx.connections, sum(|each| usize::from(each.is_open())), "connections");
+        for (number, app) in self.ctx.apps.iter().enumerate() {
+            let open = all().filter(|each| each.app() as usize == number && each.is_open()).count();
+            assert_eq!(app.open, open, "connections of app {number}");
+        }
+        let shutting_down = self.ctx.apps.iter().filter(|app| app.shutdown.is_some()).count();
+        assert_eq!(self.ctx.shutting_down, shutting_down, "apps that shut down");
         assert_eq!(self.ctx.topics.subscriptions(), sum(Connection::subscriptions), "subscriptions");
         let unsent = self.ctx.shared.counters.unsent.load(Ordering::SeqCst);
         assert_eq!(unsent, sum(|each| each.transport().backlog()), "bytes the kernel has refused");

@@ -17,6 +17,18 @@ pub struct App {
     /// Descriptors of the child apps that accepted connections go to in turn.
     children: Vec<u64>,
     next_child: usize,
+    /// Connections whose socket is open.
+    pub open: usize,
+    /// The app shuts down.
+    pub shutdown: Option<Shutdown>,
+}
+
+/// An app that shuts down.
+pub struct Shutdown {
+    /// The tick at which the connections that are left are cut.
+    pub cut_at: Tick,
+    /// Connections that were closed before they were done.
+    pub cut: u32,
 }
 
 impl App {

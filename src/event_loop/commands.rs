@@ -176,7 +176,11 @@ impl EventLoop {
             }
             Control::Adopt { app, stream, peer, .. } => self.adopt(stream, peer, app),
             Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
+            Control::ShutDown { app, seconds } => self.shut_down(app, seconds),
+            Control::HurryUp { app, seconds } => self.hurry_up(app, seconds),
             Control::Panic(message) => panic!("{message}"),
+            #[cfg(test)]
+            Control::Wait(busy) => assert!(busy.recv().is_err()),
         }
     }
 
@@ -292,6 +296,7 @@ impl EventLoop {
         let EventLoop { slots, ctx, .. } = self;
         for connection in slots.iter_mut().filter_map(|slot| slot.connection.as_mut()) {
             if connection.app() == app {
+                ctx.note_cut(app, connection.owes());
                 connection.close_with_app(ctx);
             }
         }

@@ -50,6 +50,8 @@ pub struct Context {
     pub matches: Vec<u32>,
     pub limits: Limits,
     pub connections: usize,
+    /// Apps that shut down.
+    pub shutting_down: usize,
     /// Bytes of bodies that declared answers wait for.
     pub collected: Rc<Cell<usize>>,
     /// The last tick in which JavaScript was so far behind that the loop did not read.
@@ -83,6 +85,7 @@ impl Context {
             head: RequestHead::default(),
             matches: Vec::new(),
             connections: 0,
+            shutting_down: 0,
             collected: Rc::default(),
             last_overload: Cell::new(0),
             flush_soon: false,
@@ -180,6 +183,18 @@ impl Context {
 
     pub fn timeouts(&self, app: u32) -> Timeouts {
         self.apps.get(app as usize).map(|app| app.timeouts).unwrap_or_default()
+    }
+
+    /// Whether an app shuts down.
+    pub fn is_shutting_down(&self, app: u32) -> bool {
+        self.shutting_down > 0 && self.apps.get(app as usize).is_some_and(|app| app.shutdown.is_some())
+    }
+
+    /// Counts a connection that is about to be closed, if its app shuts down and it `owes` something.
+    pub fn note_cut(&mut self, app: u32, owes: bool) {
+        if let Some(shutdown) = self.apps.get_mut(app as usize).and_then(|app| app.shutdown.as_mut()) {
+            shutdown.cut += u32::from(owes);
+        }
     }
 
     pub fn now(&self) -> Tick {

@@ -3,6 +3,7 @@
 use super::app::{Behaviour, Timeouts};
 use super::net::listener::Bound;
 use super::net::socket;
+use super::timer::Tick;
 use super::tls;
 use crate::channel::Shared;
 use crate::routing::declarative::Program;
@@ -59,6 +60,17 @@ pub enum Control {
         listener: u32,
         bound: Bound,
     },
+    /// The app accepts nothing more; what is left of it after so many seconds is cut.
+    ShutDown {
+        app: u32,
+        seconds: Tick,
+    },
+    /// A shorter time for an app that shuts down. Nothing if it has already, of which JavaScript is still to
+    /// hear.
+    HurryUp {
+        app: u32,
+        seconds: Tick,
+    },
     /// From now on `app` hands its accepted connections to the child app with this descriptor, too.
     AddChild {
         app: u32,
@@ -79,6 +91,9 @@ pub enum Control {
     /// For tests of the panic path.
     #[doc(hidden)]
     Panic(String),
+    /// The loop is busy until the other side is dropped.
+    #[cfg(test)]
+    Wait(crossbeam_channel::Receiver<()>),
 }
 
 /// A loop as other loops see it.

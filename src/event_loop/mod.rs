@@ -15,6 +15,7 @@ mod control;
 mod handle;
 pub mod net;
 pub mod registry;
+mod shutdown;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulated;
 mod sockets;

@@ -40,6 +40,11 @@ pub(super) fn hand_over(descriptor: u64, command: impl FnOnce(u32) -> Control) -
     }
 }
 
+/// Forgets an app that shuts down: nothing is handed over to it from here on.
+pub fn forget_app(remote: &Remote, app: u32) {
+    REGISTRY.lock().apps.retain(|_, (other, number)| *number != app || !other.is_same(remote));
+}
+
 /// Forgets the apps of a loop that stops.
 pub fn forget(remote: &Remote) {
     REGISTRY.lock().apps.retain(|_, (other, _)| !other.is_same(remote));

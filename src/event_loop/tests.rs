@@ -6,4 +6,5 @@ mod harness;
 mod http;
 mod lifecycle;
 mod pressure;
+mod shutdown;
 mod websocket;

@@ -180,7 +180,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());
-        match (self.ctx.wheel.is_empty(), resting) {
+        let untimed = self.ctx.wheel.is_empty() && self.ctx.shutting_down == 0;
+        match (untimed, resting) {
             (true, false) => None,
             (_, true) => Some(self.ctx.until_next_tick().min(ACCEPT_BACK_OFF.0)),
             (false, false) => Some(self.ctx.until_next_tick()),
@@ -270,6 +271,9 @@ impl EventLoop {
                 connection.on_deadline(ctx);
             }
         }
+        if self.ctx.shutting_down > 0 {
+            self.cut_due();
+        }
     }
 
     /// Hands the events to JavaScript, executes its commands and writes to the sockets.
@@ -288,6 +292,9 @@ impl EventLoop {
                 place.connection = None;
                 self.free.push(slot);
             }
+        }
+        if self.ctx.shutting_down > 0 {
+            self.finish_shutdowns();
         }
         if !self.quiet && self.ctx.connections == 0 && self.listeners.iter().all(Option::is_none) {
             self.quiet = true;

@@ -17,6 +17,9 @@
 //! | `Sent`: the kernel has all | – | – | `Lingering` ² | – | – |
 //! | `Release`: JavaScript has heard of the end | – | `Flushing` | – | – | – |
 //!
+//! An app that shuts down (`shutdown.rs`) ends idle connections by `Finish`, WebSockets by `Refuse`, and
+//! those that are left when the time is over by `Abort`.
+//!
 //! JavaScript is told only if it is `Attached`. `End` and `Close` detach it if it is; if it has been told
 //! already they change nothing about it, since its `Release` is still to come. `Release` detaches in every
 //! state.

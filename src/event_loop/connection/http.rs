@@ -13,6 +13,7 @@ use crate::channel::{
 };
 use crate::event_loop::app::Behaviour;
 use crate::event_loop::context::Context;
+use crate::event_loop::timer::Tick;
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::proxy::{self, Likeness};
@@ -27,6 +28,8 @@ use std::sync::Arc;
 const REQUESTS_AT_ONCE: usize = 32 << 10;
 /// Bytes of a body that must arrive for each second of the idle timeout.
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
+/// Seconds that a client has for its first request once the app shuts down.
+const FIRST_REQUEST: Tick = 2;
 /// JavaScript is told that a response may go on when less than this waits to be sent.
 const WRITABLE_BELOW: usize = 256 << 10;
 /// With more than this waiting to be sent, the next request of a connection is not read.
@@ -218,6 +221,35 @@ impl Http {
     /// The connection is ready for its first request.
     pub fn start(&mut self, io: &mut Io<'_>) {
         self.restart_timeout(io);
+        if io.is_shutting_down() {
+            self.shut_down(io);
+        }
+    }
+
+    /// The app shuts down. A client that has connected, and whose first request may be on its way, gets an
+    /// answer to it.
+    pub fn shut_down(&self, io: &mut Io<'_>) {
+        if let Phase::Fresh = self.phase {
+            io.set_timeout(FIRST_REQUEST);
+        }
+    }
+
+    /// Whether the client waits for nothing. It may be sending the rest of a body whose request is answered.
+    pub fn is_idle(&self) -> bool {
+        !self.pending && matches!(self.phase, Phase::Head | Phase::Body(_))
+    }
+
+    /// Whether a response is not complete.
+    pub fn owes(&self) -> bool {
+        self.pending
+    }
+
+    /// Called when the head of a response is about to be written: it is the connection's last if the app
+    /// shuts down and no other request has been received.
+    pub(super) fn close_behind_last(&mut self, io: &Io<'_>) {
+        if io.is_shutting_down() && !io.more && !io.transport.may_have_more() && self.ahead.is_empty() {
+            self.exchange.keep_alive = false;
+        }
     }
 
     /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
@@ -356,6 +388,7 @@ impl Http {
     fn dispatch(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], used: usize) -> Step {
         let (request, rest) = bytes.split_at(used);
         let has_body = head.framing.has_body();
+        io.more = !has_body && !rest.is_empty();
         let exchange = Exchange::new(head, request, &self.exchange);
         *self = Http {
             phase: if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding },
@@ -415,6 +448,7 @@ impl Http {
     }
 
     fn not_found(&mut self, io: &mut Io<'_>) {
+        self.close_behind_last(io);
         let Exchange { keep_alive, close_known, head_request: omit_body, .. } = self.exchange;
         let close = !keep_alive && !close_known;
         io.send_dated(|out, now| response::write_not_found(out, Some(now), close, omit_body));
@@ -451,6 +485,7 @@ impl Http {
             input.consume(used);
         }
         if last {
+            io.more = !input.is_empty();
             self.body_complete(io);
         }
     }

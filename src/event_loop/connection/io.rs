@@ -16,6 +16,8 @@ pub struct Io<'a> {
     pub js: &'a mut JsHandle,
     pub close: &'a mut Close,
     pub ctx: &'a mut Context,
+    /// Received bytes wait behind the ones that are being handled.
+    pub more: bool,
 }
 
 impl Io<'_> {
@@ -25,6 +27,11 @@ impl Io<'_> {
 
     pub fn timeouts(&self) -> Timeouts {
         self.ctx.timeouts(self.app)
+    }
+
+    /// Whether the app shuts down.
+    pub fn is_shutting_down(&self) -> bool {
+        self.ctx.is_shutting_down(self.app)
     }
 
     // ---- sending

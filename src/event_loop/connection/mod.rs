@@ -104,8 +104,9 @@ impl Connection {
     }
 
     fn parts<'a>(&'a mut self, ctx: &'a mut Context) -> (&'a mut Protocol, Io<'a>) {
-        let Connection { app, transport, protocol, js, close, .. } = self;
-        (protocol, Io { app: *app, transport, js, close, ctx })
+        let Connection { app, transport, protocol, js, close, unread, .. } = self;
+        let more = !unread.is_empty();
+        (protocol, Io { app: *app, transport, js, close, ctx, more })
     }
 
     // ---- events of the kernel
@@ -187,6 +188,9 @@ impl Connection {
         }
         self.notice_peer_end(ctx);
         self.settle(ctx);
+        if self.is_due_to_end(ctx) && !self.transport.readable {
+            self.end(ctx, Cause::Finish, 0);
+        }
     }
 
     /// The socket, if its next bytes may be read before its turn: the connection wants them, and they are
@@ -270,13 +274,14 @@ impl Connection {
             Op::Publish | Op::CloseApp | Op::CloseListener | Op::Forget | Op::Control => {}
         }
         self.settle(ctx);
+        self.look_for_more(ctx);
     }
 
     fn execute_in_protocol(&mut self, ctx: &mut Context, command: Command<'_>) {
         let wanted_bytes = self.wants_bytes();
         let (protocol, mut io) = self.parts(ctx);
         let became = protocol.execute(&mut io, command);
-        if self.become_next(became) || !wanted_bytes && self.wants_bytes() {
+        if self.become_next(ctx, became) || !wanted_bytes && self.wants_bytes() {
             self.resume(ctx);
         } else {
             self.notice_peer_end(ctx);
@@ -295,6 +300,53 @@ impl Connection {
     pub fn close_with_app(&mut self, ctx: &mut Context) {
         self.flush(ctx);
         self.end(ctx, Cause::Close, 0);
+    }
+
+    // ---- `app.shutdown()`
+
+    /// Ends as soon as nothing is owed to the peer, now or later.
+    pub fn shut_down(&mut self, ctx: &mut Context) {
+        if self.close != Close::Open {
+            return;
+        }
+        if !self.is_handshaking() {
+            let (protocol, mut io) = self.parts(ctx);
+            protocol.shut_down(&mut io);
+        }
+        self.settle(ctx);
+        self.look_for_more(ctx);
+    }
+
+    /// Whether the app shuts down and neither the peer nor JavaScript waits for anything here.
+    fn is_due_to_end(&self, ctx: &Context) -> bool {
+        ctx.is_shutting_down(self.app)
+            && self.close == Close::Open
+            && self.protocol.is_idle()
+            && self.unread.is_empty()
+            && !self.transport.queued
+    }
+
+    /// Has `drive` end the connection, unless the kernel has another request of it: the poll may not have
+    /// reported its bytes yet.
+    fn look_for_more(&mut self, ctx: &mut Context) {
+        if self.is_due_to_end(ctx) {
+            self.transport.readable = true;
+            self.transport.queue(ctx);
+        }
+    }
+
+    /// Whether its end, if it came now, would take something from the peer or from JavaScript.
+    pub fn owes(&self) -> bool {
+        match self.close {
+            Close::Open => self.js == JsHandle::Attached || self.protocol.owes() || !self.unread.is_empty(),
+            Close::AwaitingJs | Close::Flushing => true,
+            Close::Lingering | Close::Closed => false,
+        }
+    }
+
+    /// The time to shut down is over.
+    pub fn cut(&mut self, ctx: &mut Context) {
+        self.end(ctx, Cause::Abort, 1006);
     }
 
     // ---- sending
@@ -371,18 +423,21 @@ impl Connection {
         loop {
             let (protocol, mut io) = self.parts(ctx);
             let became = protocol.receive(&mut io, input);
-            if self.close != Close::Open || !self.become_next(became) {
+            if self.close != Close::Open || !self.become_next(ctx, became) {
                 return;
             }
         }
     }
 
-    fn become_next(&mut self, next: Option<Box<WebSocket>>) -> bool {
-        let becomes = next.is_some();
-        if let Some(websocket) = next {
-            self.protocol = Protocol::WebSocket(websocket);
+    /// True: the connection has become another one, whose bytes may follow.
+    fn become_next(&mut self, ctx: &mut Context, next: Option<Box<WebSocket>>) -> bool {
+        let Some(websocket) = next else { return false };
+        self.protocol = Protocol::WebSocket(websocket);
+        let (protocol, mut io) = self.parts(ctx);
+        if io.is_shutting_down() {
+            protocol.shut_down(&mut io);
         }
-        becomes
+        self.close == Close::Open
     }
 
     /// Parses messages that were left unread because JavaScript was too far behind. False: some are still
@@ -495,6 +550,9 @@ impl Connection {
         let is_cut = self.protocol.is_cut_by_an_end(!self.transport.out.is_empty());
         self.transport.close(ctx, is_cut);
         ctx.connections -= 1;
+        if let Some(app) = ctx.apps.get_mut(self.app as usize) {
+            app.open -= 1;
+        }
         ctx.filter_event(self.app, self.transport.id, false);
         ctx.reap.push(self.transport.id.slot);
     }
@@ -577,6 +635,30 @@ impl Protocol {
                 websocket.receive(io, input);
                 None
             }
+        }
+    }
+
+    /// The app shuts down: ends a WebSocket, and bounds the time for a first request.
+    fn shut_down(&mut self, io: &mut Io<'_>) {
+        match self {
+            Protocol::Http(http) => http.shut_down(io),
+            Protocol::WebSocket(websocket) => websocket.go_away(io),
+        }
+    }
+
+    /// Whether the connection is between two requests, so that its end takes nothing from anybody.
+    fn is_idle(&self) -> bool {
+        match self {
+            Protocol::Http(http) => http.is_idle(),
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// Whether a response is not complete.
+    fn owes(&self) -> bool {
+        match self {
+            Protocol::Http(http) => http.owes(),
+            Protocol::WebSocket(_) => true,
         }
     }
 

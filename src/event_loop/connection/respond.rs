@@ -75,6 +75,7 @@ impl Http {
         flags: u32,
         framing: BodyFraming,
     ) {
+        self.close_behind_last(io);
         // After a 1xx status no final response follows, which the client learns by the end of the connection.
         self.exchange.keep_alive &= !parts.status.starts_with(b"1") && flags & respond_flag::CLOSE == 0;
         let Exchange { keep_alive, http_1_0, close_known, .. } = self.exchange;

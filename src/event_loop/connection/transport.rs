@@ -179,6 +179,11 @@ impl Transport {
         self.stream.as_ref().filter(|_| fit).map(Stream::descriptor)
     }
 
+    /// Whether the peer may have sent more than has been handed over.
+    pub fn may_have_more(&self) -> bool {
+        self.readable || self.tls.as_ref().is_some_and(|tls| !tls.rest().is_empty())
+    }
+
     /// Puts the connection into the list of those with more to read or to parse in the next turn.
     pub fn queue(&mut self, ctx: &mut Context) {
         if !self.queued {

@@ -24,6 +24,9 @@ const FRAMES_PER_TURN: usize = 64;
 /// room (RFC 6455 §5.5.3). Otherwise a peer that sends pings and reads nothing would fill the memory.
 const PONGS_BELOW: usize = 16 << 10;
 
+/// The status code of servers that shut down.
+const GOING_AWAY: u16 = 1001;
+
 pub struct WebSocket {
     behaviour: Arc<Behaviour>,
     receiver: Receiver,
@@ -239,6 +242,13 @@ impl WebSocket {
             self.restart_idle_timeout(io);
         }
         io.flush_if_large();
+    }
+
+    /// The app shuts down: the close frame follows what is queued (RFC 6455 §7.4.1).
+    pub fn go_away(&mut self, io: &mut Io<'_>) {
+        self.pending_close_frame.clear();
+        frame::write_close(&mut self.pending_close_frame, Some(GOING_AWAY), b"");
+        io.end(Cause::Refuse, GOING_AWAY, b"");
     }
 
     /// `ws.end`: JavaScript has run its `close` handler already. It may not have known that the peer had sent

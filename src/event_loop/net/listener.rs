@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The backlog of connections that the kernel holds until we accept them; the same as that of uWebSockets.
-const BACKLOG: i32 = 512;
+pub const BACKLOG: i32 = 512;
 
 /// A bound, listening, non-blocking socket that the loop has not seen yet.
 pub struct Bound {

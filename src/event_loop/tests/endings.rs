@@ -73,6 +73,9 @@ causes! {
     Timeout ends_by_a_timeout,
     Violation ends_by_a_violation,
     CloseApp ends_by_the_close_of_the_app,
+    /// The app shuts down; some are left when the time is over.
+    ShutDown ends_by_a_shutdown_of_the_app,
+    ShutDownNow ends_by_a_shutdown_without_time,
     /// The environment ends.
     Stop ends_by_the_stop_of_the_loop,
     Panic ends_by_a_panic_of_the_loop,
@@ -242,7 +245,7 @@ impl Case {
                 (State::Closed, _) => Some("there is no socket any more"),
                 _ => None,
             },
-            Cause::CloseApp | Cause::Stop | Cause::Panic => None,
+            Cause::CloseApp | Cause::ShutDown | Cause::ShutDownNow | Cause::Stop | Cause::Panic => None,
         }
     }
 
@@ -305,6 +308,8 @@ impl Case {
             // The requests behind it will not be answered, of which JavaScript is told.
             Cause::End if self.ahead() > 0 => Told::Once,
             Cause::End => Told::Never,
+            Cause::ShutDown | Cause::ShutDownNow if self.held == Held::LetGoBefore => Told::Never,
+            Cause::ShutDown | Cause::ShutDownNow => Told::Once,
             Cause::PeerEnd | Cause::Reset | Cause::Timeout | Cause::Violation => {
                 match (self.ends_the_exchange(), self.held) {
                     (false, _) => Told::Never,
@@ -337,9 +342,14 @@ impl Case {
     fn is_orderly(self) -> bool {
         match self.cause {
             Cause::PeerEnd | Cause::End | Cause::Violation => true,
-            Cause::Reset | Cause::Close | Cause::Timeout | Cause::CloseApp | Cause::Stop | Cause::Panic => {
-                false
-            }
+            Cause::Reset
+            | Cause::Close
+            | Cause::Timeout
+            | Cause::CloseApp
+            | Cause::ShutDown
+            | Cause::ShutDownNow
+            | Cause::Stop
+            | Cause::Panic => false,
         }
     }
 }
@@ -360,5 +370,5 @@ fn run(cause: Cause) {
 #[test]
 fn there_are_so_many_combinations() {
     let all = Cause::ALL.iter().map(|cause| Case::all(*cause).len()).sum::<usize>();
-    assert_eq!(all, 663);
+    assert_eq!(all, 833);
 }

@@ -143,7 +143,7 @@ impl Matrix {
                     assert_eq!(self.cause, Cause::Panic, "{}", String::from_utf8_lossy(&event.payload));
                     self.panics += 1;
                 }
-                _ if event.is(EventKind::AppClosed) => self.apps_closed += 1,
+                _ if event.is(EventKind::AppClosed) || event.is(EventKind::ShutDown) => self.apps_closed += 1,
                 _ if event.is(EventKind::Quiet) || event.is(EventKind::Busy) => {}
                 _ if event.is(EventKind::Filter) && event.args[1] == 1 => {
                     self.heard.entry(heard()).or_default().opened += 1;
@@ -403,6 +403,12 @@ impl Matrix {
                 self.harness.command(Op::CloseApp, 0, ExchangeId::default(), APP, b"");
                 self.pump_until("the app is closed", |matrix| matrix.apps_closed > 0);
             }
+            Cause::ShutDown | Cause::ShutDownNow => {
+                self.for_each(Held::LetGoBefore, Matrix::let_go);
+                let seconds = u32::from(self.cause == Cause::ShutDown);
+                self.harness.event_loop.control(Control::ShutDown { app: APP, seconds });
+                self.pump_until("the app has shut down", |matrix| matrix.apps_closed > 0);
+            }
             Cause::Stop => {
                 self.for_each(Held::LetGoBefore, Matrix::let_go);
                 self.harness.event_loop.stop();
@@ -431,7 +437,12 @@ impl Matrix {
                 self.command(at, op, respond_flag::CLOSE, b"the last");
             }
             Cause::Close => self.command(at, Op::Close, 0, b""),
-            Cause::Timeout | Cause::CloseApp | Cause::Stop | Cause::Panic => unreachable!("of all at once"),
+            Cause::Timeout
+            | Cause::CloseApp
+            | Cause::ShutDown
+            | Cause::ShutDownNow
+            | Cause::Stop
+            | Cause::Panic => unreachable!("of all at once"),
         }
     }
 
@@ -449,7 +460,7 @@ impl Matrix {
         self.for_each(Held::Object, Matrix::answer);
         self.settle();
         let mut failures = self.unacknowledged();
-        if self.cause == Cause::CloseApp {
+        if matches!(self.cause, Cause::CloseApp | Cause::ShutDown | Cause::ShutDownNow) {
             self.listen();
         }
         let probes = self.probe(&mut failures);
