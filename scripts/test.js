@@ -17,6 +17,7 @@ const { stack } = require('../__test__/stack/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
+const { unsupported } = require('./fuzz.js');
 const layers = require('./layers.js');
 const prose = require('./prose.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
@@ -63,11 +64,15 @@ function rust() {
   const core = '--no-default-features';
   const strict = ['--all-targets', '--', '-D', 'warnings'];
   step('rustfmt', () => attempt('cargo', ['fmt', '--check']));
+  step('rustfmt of the fuzz targets', () =>
+    attempt('cargo', ['fmt', '--check', '--manifest-path', 'fuzz/Cargo.toml']),
+  );
   step('clippy', () => attempt('cargo', ['clippy', core, ...strict]));
   step('clippy, with the binding', () => attempt('cargo', ['clippy', ...strict]));
   step('layers', () => report(layers.offences()));
   const nextest = has('cargo', ['nextest', '--version']);
   step('Rust tests', () => attempt('cargo', nextest ? ['nextest', 'run', core] : ['test', core]));
+  step('fuzzing', () => unsupported() ?? attempt(process.execPath, ['scripts/fuzz.js']));
   step('Rust documentation', () =>
     attempt('cargo', ['doc', core, '--no-deps'], { env: { RUSTDOCFLAGS: '-D warnings' } }),
   );

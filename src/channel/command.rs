@@ -103,6 +103,12 @@ impl CommandBatch {
         self.push(Op::Control, ExchangeId::default(), index);
     }
 
+    /// A batch of any bytes, which nobody but the fuzz targets makes.
+    #[cfg(feature = "fuzzing")]
+    pub fn of_bytes(bytes: Vec<u8>, owned: Vec<Vec<u8>>) -> Self {
+        CommandBatch { bytes, owned, ..CommandBatch::default() }
+    }
+
     /// Empties the batch without executing it, and gives its buffers back.
     pub fn give_back(&mut self, blocks: &Blocks) {
         for buffer in self.owned.drain(..) {

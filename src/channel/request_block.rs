@@ -69,7 +69,8 @@ struct Match {
 impl<'a> RequestBlock<'a> {
     pub fn of(bytes: &'a [u8]) -> Self {
         let mut block = RequestBlock { words: bytes, head: &[], headers: 0 };
-        block.headers = block.word(HEADERS) as usize;
+        // Not more than there are bytes for: walks over them end soon, whatever the bytes say.
+        block.headers = (block.word(HEADERS) as usize).min(bytes.len() / (4 * HEADER));
         let words = FIXED + HEADER * block.headers + block.word(MATCH_WORDS) as usize;
         block.head = bytes.get(4 * words..).unwrap_or_default();
         block
@@ -114,7 +115,7 @@ impl<'a> RequestBlock<'a> {
 
     fn matched(&self, wanted: u32) -> Option<Match> {
         let mut at = FIXED + HEADER * self.headers;
-        let end = at + self.word(MATCH_WORDS) as usize;
+        let end = (at + self.word(MATCH_WORDS) as usize).min(self.words.len() / 4);
         let mut index = 0;
         while at + 1 < end {
             let (handler, parameters) = (self.word(at), self.word(at + 1));
@@ -165,6 +166,19 @@ mod tests {
         assert_eq!((block.parameter(0, 1), block.parameter(0, 2)), (Some(&b"p1"[..]), None));
         assert_eq!((block.parameter(1, 0), block.parameter(2, 0)), (None, None));
         assert_eq!((block.body(4), block.body(0)), (&b"body"[..], &b""[..]));
+    }
+
+    #[test]
+    fn walks_over_parts_that_are_not_there_end_soon() {
+        let begin = std::time::Instant::now();
+        let bytes = [0xff; 100];
+        let block = RequestBlock::of(&bytes);
+        assert_eq!(block.handler(u32::MAX), None);
+        assert!(block.header_fields().all(|(name, value)| name.is_empty() && value.is_empty()));
+        let mut bytes = [0; 100];
+        bytes[4 * MATCH_WORDS..][..4].fill(0xff);
+        assert_eq!(RequestBlock::of(&bytes).handler(u32::MAX), None);
+        assert!(begin.elapsed().as_secs() < 1);
     }
 
     #[test]

@@ -27,6 +27,13 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
+/// The parts of the loop that the targets in fuzz/ test and nobody else sees.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use super::timer::{BUCKETS, Wheel};
+    pub use super::tls::fuzzing::*;
+}
+
 pub use app::{Behaviour, Timeouts};
 pub use control::{Control, Remote};
 pub use handle::Loop;

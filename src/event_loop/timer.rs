@@ -9,7 +9,7 @@
 pub type Tick = u32;
 
 /// One more than the longest time, in ticks, before an entry comes up.
-const BUCKETS: usize = 128;
+pub const BUCKETS: usize = 128;
 
 #[derive(Debug)]
 pub struct Wheel {

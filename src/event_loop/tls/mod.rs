@@ -20,6 +20,14 @@ mod violation;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use super::hello::{ClientHello, look};
+    pub use super::names::Choice;
+    pub use super::record::{ALERT, DATA, HANDSHAKE, HEADER, MAX_OVERHEAD, MAX_PLAIN, RecordKey};
+    pub use super::violation::Violation;
+}
+
 pub use config::{Options, Settings, settings};
 pub use error::ConfigError;
 pub use names::{Change, DomainRouter, Names};
