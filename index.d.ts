@@ -713,9 +713,11 @@ export interface TemplatedApp {
    *
    * - Nothing is accepted any more: listen sockets are closed, after the connections that the kernel had
    *   accepted by then have been taken over. Other apps hand no connections to this one.
-   * - Connections between two requests end. A request that was received is answered, also one that arrives
-   *   on a connection that is still needed; the last response of a connection says `Connection: close`. A
-   *   client that has connected and not asked for anything has 2 s for its first request.
+   * - Connections between two requests end: at once, or, if the last response was less than a second ago,
+   *   behind the next request or after two seconds at most, since that may be on its way. A request that was
+   *   received is answered, also one that arrives on a connection that is still needed; the last response of
+   *   a connection says `Connection: close`. A client that has connected and not asked for anything has 2 s
+   *   for its first request.
    * - A WebSocket gets all that was sent to it, then a close frame with 1001; its `close` handler gets 1001
    *   and an empty reason. Data that still arrives is ignored, and a peer that does not close within 4 s is
    *   disconnected.

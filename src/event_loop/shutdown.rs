@@ -6,7 +6,8 @@
 //!
 //! | connection | ends |
 //! | --- | --- |
-//! | between two requests | at once, if the kernel has no bytes of it |
+//! | between two requests, for a second at least | at once, if the kernel has no bytes of it |
+//! | between two requests, for less | behind the next request, or after `NEXT_REQUEST` seconds |
 //! | with requests that were read | behind their responses, the last of which says `Connection: close` |
 //! | without a request so far | behind its first, or after `FIRST_REQUEST` seconds |
 //! | WebSocket | behind what is queued for it, by a close frame with 1001 |

@@ -30,6 +30,8 @@ const REQUESTS_AT_ONCE: usize = 32 << 10;
 const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
 /// Seconds that a client has for its first request once the app shuts down.
 const FIRST_REQUEST: Tick = 2;
+/// Seconds that a client has for its next request then, since it may have sent that before it could know.
+const NEXT_REQUEST: Tick = 1;
 /// JavaScript is told that a response may go on when less than this waits to be sent.
 const WRITABLE_BELOW: usize = 256 << 10;
 /// With more than this waiting to be sent, the next request of a connection is not read.
@@ -68,6 +70,8 @@ pub struct Http {
     head_started: bool,
     /// Body bytes since the current timeout window began.
     window_bytes: usize,
+    /// The tick in which the last response was complete.
+    idle_since: Tick,
 }
 
 /// The parts of a request that its response depends on.
@@ -234,9 +238,19 @@ impl Http {
         }
     }
 
+    /// The app shuts down, and the client waits for nothing.
+    pub fn wait_for_last(&self, io: &mut Io<'_>) {
+        io.set_timeout(NEXT_REQUEST);
+    }
+
     /// Whether the client waits for nothing. It may be sending the rest of a body whose request is answered.
     pub fn is_idle(&self) -> bool {
         !self.pending && matches!(self.phase, Phase::Head | Phase::Body(_))
+    }
+
+    /// Whether the last response is so recent that the next request may be on its way.
+    pub fn may_be_asked(&self, now: Tick) -> bool {
+        matches!(self.phase, Phase::Head) && now <= self.idle_since + NEXT_REQUEST
     }
 
     /// Whether a response is not complete.
@@ -504,7 +518,8 @@ impl Http {
     /// The connection waits for the next request.
     fn next(&mut self, io: &mut Io<'_>) {
         // Keep only the number of the last exchange.
-        *self = Http { phase: Phase::Head, exchange: self.exchange, ..Http::default() };
+        *self =
+            Http { phase: Phase::Head, exchange: self.exchange, idle_since: io.ctx.now(), ..Http::default() };
         io.set_timeout(io.timeouts().response);
     }
 
@@ -640,6 +655,9 @@ impl Http {
     }
 
     pub fn on_timeout(&mut self, io: &mut Io<'_>) {
+        if io.is_shutting_down() && self.is_idle() && !io.more {
+            return io.end(Cause::Finish, 0, b"");
+        }
         let window = io.timeouts().idle;
         if let Phase::Body(_) = self.phase {
             let expected = BODY_BYTES_PER_SECOND * window as usize;

@@ -188,7 +188,7 @@ impl Connection {
         }
         self.notice_peer_end(ctx);
         self.settle(ctx);
-        if self.is_due_to_end(ctx) && !self.transport.readable {
+        if self.is_due_to_end(ctx) && !self.transport.readable && !self.waits_for_last(ctx) {
             self.end(ctx, Cause::Finish, 0);
         }
     }
@@ -326,10 +326,17 @@ impl Connection {
             && !self.transport.queued
     }
 
+    /// True: the connection goes on for a moment, since it was busy until now and a request that is on its
+    /// way would be lost.
+    fn waits_for_last(&mut self, ctx: &mut Context) -> bool {
+        let (protocol, mut io) = self.parts(ctx);
+        protocol.waits_for_last(&mut io)
+    }
+
     /// Has `drive` end the connection, unless the kernel has another request of it: the poll may not have
     /// reported its bytes yet.
     fn look_for_more(&mut self, ctx: &mut Context) {
-        if self.is_due_to_end(ctx) {
+        if self.is_due_to_end(ctx) && !self.waits_for_last(ctx) {
             self.transport.readable = true;
             self.transport.queue(ctx);
         }
@@ -339,7 +346,8 @@ impl Connection {
     pub fn owes(&self) -> bool {
         match self.close {
             Close::Open => self.js == JsHandle::Attached || self.protocol.owes() || !self.unread.is_empty(),
-            Close::AwaitingJs | Close::Flushing => true,
+            Close::AwaitingJs => true,
+            Close::Flushing => self.transport.unsent() > 0,
             Close::Lingering | Close::Closed => false,
         }
     }
@@ -650,6 +658,20 @@ impl Protocol {
     fn is_idle(&self) -> bool {
         match self {
             Protocol::Http(http) => http.is_idle(),
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// True: another request may be on its way, and has a moment to arrive.
+    fn waits_for_last(&self, io: &mut Io<'_>) -> bool {
+        match self {
+            Protocol::Http(http) => {
+                let waits = http.may_be_asked(io.ctx.now());
+                if waits {
+                    http.wait_for_last(io);
+                }
+                waits
+            }
             Protocol::WebSocket(_) => false,
         }
     }

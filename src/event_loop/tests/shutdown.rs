@@ -135,6 +135,33 @@ fn a_request_on_a_kept_connection_is_answered_and_its_connection_closed() {
 }
 
 #[test]
+fn a_connection_that_was_busy_until_now_has_a_moment_for_the_next_request() {
+    let mut harness = Harness::start();
+    let (mut busy, mut idle) = (harness.connect(), harness.connect());
+    for client in [&mut busy, &mut idle] {
+        client.send(HELLO);
+        let id = harness.expect_request().id;
+        harness.end(id, b"kept");
+        client.response();
+    }
+    shut_down(&harness, LONG);
+    // This was sent before its client could know of the shutdown.
+    busy.send(HELLO);
+    let id = harness.expect_request().id;
+    harness.end(id, b"answered");
+    let (head, body) = busy.response();
+    assert!(closes(&head) && body == b"answered", "{head}");
+    busy.expect_closed();
+    let began = Instant::now();
+    idle.expect_closed();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // Its end is one in order, not a reset.
+    idle.end();
+    drop(busy);
+    assert_eq!(cut(&mut harness), 0);
+}
+
+#[test]
 fn connections_of_the_backlog_and_those_without_a_request_are_served() {
     let mut harness = Harness::start();
     let early = harness.connect();
