@@ -189,6 +189,7 @@ const CASES = [
     'served',
     { id: 'lenient-framing', ours: '400' },
   ],
+  ['a chunk size with many leading zeros', chunked(`${'0'.repeat(20)}3\r\nabc\r\n0\r\n\r\n`), 'served'],
   ['Transfer-Encoding: CHUNKED', framed(['Transfer-Encoding: CHUNKED'], '0\r\n\r\n'), 'served'],
   [
     'a chunk size of no digits',
