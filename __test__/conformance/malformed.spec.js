@@ -312,6 +312,14 @@ it('nothing is served behind a refused request', async (t) => {
   assert.doesNotMatch(await peer.rest(), /served/);
 });
 
+it('nothing is a request behind a CONNECT, whose client may take the bytes for a tunnel', async (t) => {
+  const server = counting(t);
+  const peer = await server.connect();
+  await peer.send(`CONNECT / HTTP/1.1\r\n${HOST}\r\n${get('/', ['Connection: close'])}`);
+  const statuses = (await peer.rest()).match(/(?<=HTTP\/1\.1 )\d\d\d/g);
+  assert.deepEqual(statuses, differs('connect', { original: ['200', '200'], ours: ['200'] }));
+});
+
 it('a good request before a bad one in one segment', answered, async (t) => {
   const server = counting(t);
   const peer = await server.connect();
