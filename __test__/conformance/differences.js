@@ -138,6 +138,12 @@ add(
 add('http-1.2', '§4.10', 'HTTP/1.2 gets 505', '505, or served as 1.1');
 add('bad-method', '§4.10', 'a method that is no token is passed on', '400');
 add('target-forms', '§4.10', 'absolute, authority and asterisk form get 505', 'served, or 400');
+add(
+  'connect',
+  '§4.10',
+  'the connection of a CONNECT takes further requests, which a proxy may take for the bytes of a tunnel',
+  'it is closed after the response (RFC 9110 §9.3.6)',
+);
 add('bare-line-feed', '§4.10', 'a bare line feed gets 505 or 400', '400, or taken for a line end');
 add('bare-cr', '§4.10', 'a bare CR in a header is left to the timeout', '400');
 add('empty-header-name', '§4.10', 'an empty header name is accepted', '400');

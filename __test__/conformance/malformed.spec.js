@@ -189,6 +189,7 @@ const CASES = [
     'served',
     { id: 'lenient-framing', ours: '400' },
   ],
+  ['a chunk size with many leading zeros', chunked(`${'0'.repeat(20)}3\r\nabc\r\n0\r\n\r\n`), 'served'],
   ['Transfer-Encoding: CHUNKED', framed(['Transfer-Encoding: CHUNKED'], '0\r\n\r\n'), 'served'],
   [
     'a chunk size of no digits',
@@ -309,6 +310,14 @@ it('nothing is served behind a refused request', async (t) => {
   const peer = await server.connect();
   await peer.send(framed(['Content-Length: x']) + get('/'));
   assert.doesNotMatch(await peer.rest(), /served/);
+});
+
+it('nothing is a request behind a CONNECT, whose client may take the bytes for a tunnel', async (t) => {
+  const server = counting(t);
+  const peer = await server.connect();
+  await peer.send(`CONNECT / HTTP/1.1\r\n${HOST}\r\n${get('/', ['Connection: close'])}`);
+  const statuses = (await peer.rest()).match(/(?<=HTTP\/1\.1 )\d\d\d/g);
+  assert.deepEqual(statuses, differs('connect', { original: ['200', '200'], ours: ['200'] }));
 });
 
 it('a good request before a bad one in one segment', answered, async (t) => {

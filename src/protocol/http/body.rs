@@ -10,8 +10,9 @@ use std::ops::Range;
 pub const MAX_EXTENSION_BYTES: u32 = 16 * 1024;
 /// Bytes of trailer fields after the last chunk; they are checked and discarded.
 pub const MAX_TRAILER_BYTES: u32 = 16 * 1024;
-/// Hexadecimal digits of a chunk size: 64 bits, leading zeros included.
-const MAX_SIZE_DIGITS: u8 = 16;
+/// Hexadecimal digits of a chunk size, leading zeros included. RFC 9112 §7.1 has no bound for these; the
+/// value has to fit into 64 bits.
+const MAX_SIZE_DIGITS: u8 = 128;
 
 /// A body being received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,7 +234,7 @@ impl Chunked {
 
 fn size_digit(size: u64, digits: u8, byte: u8) -> Result<ChunkState, HttpError> {
     match hex_digit(byte) {
-        Some(digit) if digits < MAX_SIZE_DIGITS => {
+        Some(digit) if digits < MAX_SIZE_DIGITS && size >> 60 == 0 => {
             Ok(ChunkState::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
         }
         Some(_) => Err(HttpError::BadRequest("chunk size too large")),
@@ -324,6 +325,7 @@ mod tests {
             (b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", b"hello world"),
             (b"a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n", b"01234567890123456789"),
             (b"0000000000000001\r\nx\r\n0\r\n\r\n", b"x"),
+            (b"00000000000000000000001\r\nx\r\n00000000000000000000\r\n\r\n", b"x"),
             (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n"),
             (b"1;a\r\nx\r\n0\r\n\r\n", b"x"),
             (b"1;a=b;c=\"d; e\"\r\nx\r\n0;last\r\n\r\n", b"x"),
@@ -383,7 +385,8 @@ mod tests {
             b"0\r\nA: b\0\r\n\r\n",
             b"0\r\nA: b\r\n c\r\n\r\n",
             b"10000000000000000\r\n",
-            b"00000000000000005\r\nhello\r\n",
+            b"10000000000000005\r\nhello\r\n",
+            b"000ffffffffffffffff0\r\nhello\r\n",
             b"ffffffffffffffffffffffff\r\n",
         ];
         for bytes in table {
@@ -399,6 +402,14 @@ mod tests {
         decoder.decode(b"ffffffffffffffff\r\n").unwrap();
         let decoded = decoder.decode(b"abc").unwrap();
         assert_eq!(decoded, Decoded { data: b"abc", used: 3, done: false });
+    }
+
+    #[test]
+    fn leading_zeros_of_a_chunk_size_are_bounded() {
+        let sized = |zeros: usize| format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(zeros));
+        let most = usize::from(MAX_SIZE_DIGITS) - 1;
+        assert_eq!(one_piece(sized(most).as_bytes()), Ok((b"x".to_vec(), Some(sized(most).len()))));
+        assert_eq!(one_piece(sized(most + 1).as_bytes()).unwrap_err().status(), 400);
     }
 
     fn one_piece(bytes: &[u8]) -> Outcome {

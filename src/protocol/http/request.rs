@@ -356,7 +356,11 @@ fn interpret(buf: &[u8], head: &mut RequestHead) -> Result<(), HttpError> {
             _ => {}
         }
     }
-    steering.apply(head)
+    steering.apply(head)?;
+    // RFC 9110 §9.3.6: after a CONNECT its sender, or a proxy between, may take the bytes for those of a
+    // tunnel. They must not be requests here.
+    head.keep_alive &= head.method.of(buf) != b"CONNECT";
+    Ok(())
 }
 
 impl Steering {
@@ -737,6 +741,22 @@ mod tests {
                 (*keep_alive, *close, *expects),
                 "{version} {fields}"
             );
+        }
+    }
+
+    #[test]
+    fn no_request_follows_a_connect() {
+        for (line, keep_alive) in [
+            ("CONNECT host:80 HTTP/1.1", false),
+            ("CONNECT / HTTP/1.1", false),
+            ("CONNECT host:80 HTTP/1.0", false),
+            ("connect / HTTP/1.1", true),
+        ] {
+            let fields = "Host: x\r\nConnection: keep-alive\r\nContent-Length: 3";
+            let (_, head) = parsed(format!("{line}\r\n{fields}\r\n\r\n").as_bytes());
+            assert_eq!(head.keep_alive, keep_alive, "{line}");
+            assert!(!head.connection_close, "the client has not said so");
+            assert_eq!(head.framing, Framing::Length(3));
         }
     }
 
