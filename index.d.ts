@@ -661,6 +661,283 @@ export interface ShutdownResult {
   cut: number;
 }
 
+/** Handshakes by the TLS alert that ended them (RFC 8446 §6.2); `other` are those of all other numbers. */
+export interface HandshakeAlerts {
+  /** Alert 0, close_notify. */
+  closeNotify: number;
+  /** Alert 10, unexpected_message. */
+  unexpectedMessage: number;
+  /** Alert 20, bad_record_mac. */
+  badRecordMac: number;
+  /** Alert 22, record_overflow. */
+  recordOverflow: number;
+  /** Alert 40, handshake_failure. */
+  handshakeFailure: number;
+  /** Alert 42, bad_certificate. */
+  badCertificate: number;
+  /** Alert 43, unsupported_certificate. */
+  unsupportedCertificate: number;
+  /** Alert 44, certificate_revoked. */
+  certificateRevoked: number;
+  /** Alert 45, certificate_expired. */
+  certificateExpired: number;
+  /** Alert 46, certificate_unknown. */
+  certificateUnknown: number;
+  /** Alert 47, illegal_parameter. */
+  illegalParameter: number;
+  /** Alert 48, unknown_ca. */
+  unknownCa: number;
+  /** Alert 49, access_denied. */
+  accessDenied: number;
+  /** Alert 50, decode_error. */
+  decodeError: number;
+  /** Alert 51, decrypt_error. */
+  decryptError: number;
+  /** Alert 70, protocol_version. */
+  protocolVersion: number;
+  /** Alert 71, insufficient_security. */
+  insufficientSecurity: number;
+  /** Alert 80, internal_error. */
+  internalError: number;
+  /** Alert 86, inappropriate_fallback. */
+  inappropriateFallback: number;
+  /** Alert 90, user_canceled. */
+  userCanceled: number;
+  /** Alert 109, missing_extension. */
+  missingExtension: number;
+  /** Alert 110, unsupported_extension. */
+  unsupportedExtension: number;
+  /** Alert 112, unrecognized_name. */
+  unrecognizedName: number;
+  /** Alert 116, certificate_required. */
+  certificateRequired: number;
+  /** Alert 120, no_application_protocol. */
+  noApplicationProtocol: number;
+  /** All other alerts. */
+  other: number;
+}
+
+/**
+ * The figures of an app: counters since it was made, which only increase, and gauges. A number above 2^53 is
+ * rounded. docs/observability.md says what each means exactly, and its name in the texts of
+ * {@link TemplatedApp.metrics}.
+ */
+export interface AppStats {
+  /** Bytes on the sockets. */
+  bytes: {
+    /** Bytes read from sockets, those of TLS included. */
+    received: number;
+    /** Bytes that the kernel has taken for sending, those of TLS included. */
+    sent: number;
+  };
+  /** Requests and responses. */
+  http: {
+    /** Requests whose head was read and well-formed, upgrades included. */
+    requests: number;
+    /** Responses whose head was handed over for sending, by the class of their status. */
+    responses: {
+      /** Status 1xx, mostly upgrades. */
+      informational: number;
+      /** Status 2xx. */
+      success: number;
+      /** Status 3xx. */
+      redirection: number;
+      /** Status 4xx. */
+      clientError: number;
+      /** Status 5xx. */
+      serverError: number;
+    };
+    /** Requests that could not be understood or were refused, and what was wrong with them. */
+    errors: {
+      /** Answered with 400. */
+      badRequest: number;
+      /** A head that is too long or has too many fields; answered with 431. */
+      headerFieldsTooLarge: number;
+      /** Answered with 413. */
+      contentTooLarge: number;
+      /** Too many bodies for declared responses at once; answered with 503. */
+      unavailable: number;
+      /** Answered with 505. */
+      versionNotSupported: number;
+      /** A malformed header of the PROXY protocol; the connection is closed. */
+      badProxyHeader: number;
+    };
+  };
+  /** WebSockets. */
+  webSocket: {
+    /** Messages, not control frames. */
+    messages: {
+      /** Messages that WebSockets received, before any handler. */
+      received: number;
+      /**
+       * Messages of ws.send() and its like that were handed over for sending; a fragmented one counts once.
+       */
+      sent: number;
+      /**
+       * Messages that were dropped because of maxBackpressure: of ws.send(), or for a subscriber of a
+       * publish.
+       */
+      dropped: {
+        /** Those to which `send` and its like answered 2. */
+        send: number;
+        /** One for each subscriber that did not get a publish. */
+        publish: number;
+      };
+    };
+    /** Publishes of topics that had subscribers. */
+    publishes: number;
+    /** Messages of publishes that were handed over for sending to a subscriber. */
+    deliveries: number;
+    /** Connections that became WebSockets. */
+    upgrades: number;
+    /** WebSockets that were closed because of what they sent. */
+    errors: {
+      /** A frame that RFC 6455 does not allow; closed with 1002. */
+      invalidFrame: number;
+      /** A message above `maxPayloadLength`; closed with 1009. */
+      tooBigMessage: number;
+      /** A text that is not UTF-8; closed with 1007. */
+      invalidUtf8: number;
+      /** A close frame with an invalid code; closed with 1002. */
+      invalidClosePayload: number;
+      /** A close frame whose reason is not UTF-8; closed with 1007. */
+      invalidCloseReason: number;
+      /** A compressed message above `maxPayloadLength`; closed with 1009. */
+      tooBigInflation: number;
+      /** Data that is not compressed as negotiated; closed with 1007. */
+      invalidDeflate: number;
+    };
+  };
+  /** Connections. One is counted as HTTP until it is upgraded. */
+  connections: {
+    /** Connections that the app took over from its listeners or from another app. */
+    accepted: number;
+    /** Connections without TLS. */
+    plain: {
+      /** HTTP. */
+      http: number;
+      /** WebSockets. */
+      webSocket: number;
+    };
+    /** Connections of an SSLApp. */
+    tls: {
+      /** The handshake is not complete. */
+      handshaking: number;
+      /** HTTP. */
+      http: number;
+      /** WebSockets. */
+      webSocket: number;
+    };
+  };
+  /** Connections that ran into a timeout. */
+  timeouts: {
+    /** A TLS handshake that took more than 10 s. */
+    handshake: number;
+    /** A first request, or the rest of a head, that did not come. */
+    request: number;
+    /** A body that came too slowly. */
+    body: number;
+    /** A client that took nothing of a response. */
+    response: number;
+    /** No further request came, which is the usual end of a connection. */
+    keepAlive: number;
+    /** A WebSocket that was silent for `idleTimeout`. */
+    webSocketIdle: number;
+    /** A WebSocket that reached its `maxLifetime`. */
+    webSocketLifetime: number;
+    /** A peer that did not take the last bytes, or did not close its side. */
+    end: number;
+  };
+  /** Breaches of limits, each with the consequence that belongs to the limit. */
+  limits: {
+    /** The process had no file descriptor left: accepting paused. */
+    descriptors: number;
+    /** The loop has as many connections as it can have: the new one was closed. */
+    connections: number;
+    /** A WebSocket was closed by `closeOnBackpressureLimit`. */
+    backpressure: number;
+  };
+  /** Handshakes of an SSLApp. */
+  tls: {
+    /** TLS handshakes that were completed. */
+    handshakes: number;
+    /** TLS handshakes that did not come about, by the alert that ended them, or by another reason. */
+    failures: {
+      /** Plain text, such as HTTP without TLS. */
+      noTls: number;
+      /** Not complete after 10 s. */
+      timeout: number;
+      /** The client left without an alert, as port scanners do. */
+      abandoned: number;
+      /** The server refused. */
+      alertSent: HandshakeAlerts;
+      /** The client refused, for instance an unknown authority. */
+      alertReceived: HandshakeAlerts;
+    };
+  };
+}
+
+/**
+ * The figures of the process: those of all apps of all threads, ended ones included, and those of the loops.
+ * Times are in seconds, memory is in bytes.
+ */
+export interface ProcessStats extends AppStats {
+  /** The loops: the threads that own the sockets. */
+  loop: {
+    /** Loops, one for each thread that made an App. */
+    count: number;
+    /** Turns of the loops. */
+    turns: number;
+    /** Time in which the loops worked; the rest they slept. */
+    busySeconds: number;
+    /** The longest turn of a loop in the last 15 to 30 s: so long a ready socket waited for the loop. */
+    lagSeconds: number;
+  };
+  /** The threads of JavaScript that made an App. */
+  javaScript: {
+    /** Events that JavaScript has taken from the loops. */
+    events: number;
+    /** The longest that events waited for JavaScript in the last 15 to 30 s, or wait now. */
+    lagSeconds: number;
+  };
+  /** The queues between the loops and JavaScript. */
+  queues: {
+    /** Events that wait for JavaScript. From 2048 of a loop on its sockets are not read. */
+    events: number;
+    /** Batches of commands that wait for the loops. */
+    commandBatches: number;
+  };
+  /** Memory by its purpose. */
+  memory: {
+    /** Bytes that the kernel has refused, of all connections. */
+    unsent: number;
+    /** Events that wait for JavaScript. */
+    events: number;
+    /** Messages that were dropped, of which `dropped` handlers have not heard. */
+    dropped: number;
+    /** Commands that wait for the loops. */
+    commands: number;
+    /** Pipelined requests that wait for their turn in JavaScript. */
+    parked: number;
+    /** Bodies for declared responses. */
+    collected: number;
+    /** Small buffers of the loops for their next use. */
+    spare: number;
+    /** Large buffers for their next use. */
+    pool: number;
+  };
+}
+
+/** Options of {@link TemplatedApp.metrics}. */
+export interface MetricsOptions {
+  /**
+   * Whose figures are shown: `'process'`, those of all apps of all threads with the loops, as {@link stats}
+   * returns them; or `'app'`, those of this app alone, as {@link TemplatedApp.stats} does. Default
+   * `'process'`. Anything else throws a TypeError.
+   */
+  scope?: 'process' | 'app';
+}
+
 /**
  * A server with its routes, listen sockets and topics. {@link App} or {@link SSLApp} creates it.
  *
@@ -817,6 +1094,23 @@ export interface TemplatedApp {
    * yet. The app may {@link listen} again.
    */
   close(): TemplatedApp;
+
+  /**
+   * Has the loop answer GET and HEAD requests for this pattern with the figures of the process or of the
+   * app, for Prometheus and the like: in the text format 0.0.4, in OpenMetrics 1.0 or as JSON, as the
+   * `Accept` header asks. The loop answers also while JavaScript is busy, as for a {@link
+   * DeclarativeResponse}; once 2048 events wait for JavaScript the loop reads no more requests, these
+   * included. The route has the place among others that `get` would have, and `get(pattern, null)` and
+   * `head(pattern, null)` remove it. Whoever reaches the app can read the figures: give them an app of their
+   * own that listens on an address that only the scraper reaches.
+   */
+  metrics(pattern: RecognizedString, options?: MetricsOptions): TemplatedApp;
+
+  /**
+   * Returns the figures of this app. They are counted always; this call takes some 20 µs. The figures of an
+   * app of another thread are those of that thread. After the end of the environment they are 0.
+   */
+  stats(): AppStats;
 
   /**
    * Sets the time in seconds in which a connection must send a whole request head, and the next 16 KiB/s of a
@@ -1007,6 +1301,12 @@ export function deleteIntegerCollection(collection: RecognizedString): void;
 export function lock(): void;
 /** Ends a {@link lock}. */
 export function unlock(): void;
+
+/**
+ * Returns the figures of all apps of the process, those of other threads and of threads that have ended
+ * included. They are all 0 before the first App. The call takes some 20 µs.
+ */
+export function stats(): ProcessStats;
 
 /** Is accepted and ignored; internal to the original. */
 export function _cfg(key: RecognizedString): void;

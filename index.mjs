@@ -44,6 +44,7 @@ export const {
   deleteIntegerCollection,
   lock,
   unlock,
+  stats,
   _cfg,
   H3App,
 } = uWS;

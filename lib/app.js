@@ -127,6 +127,17 @@ function withResolvers() {
   return result;
 }
 
+/** Reads the option `scope` of `metrics`. */
+function isOfAppAlone(options) {
+  if (options === undefined || options === null) return false;
+  if (typeof options !== 'object') throw new TypeError('options must be an object.');
+  const { scope = 'process' } = options;
+  if (scope !== 'process' && scope !== 'app') {
+    throw new TypeError(`scope must be 'process' or 'app'; got ${String(scope)}.`);
+  }
+  return scope === 'app';
+}
+
 class TemplatedApp {
   #id;
   #engine;
@@ -204,6 +215,37 @@ class TemplatedApp {
       touched();
       throw error;
     }
+  }
+
+  /**
+   * The loop answers for the route with figures, also while JavaScript is busy. The handlers run only where a
+   * handler before them has yielded.
+   */
+  metrics(pattern, options) {
+    requireArguments(arguments.length, 1);
+    const path = patternOf(pattern);
+    const appAlone = isOfAppAlone(options);
+    for (const method of ['get', 'head']) {
+      const id = addHandler(new Route(this.#answerMetrics(appAlone), parameterNames(path)));
+      this.#engine.declareMetrics(id, appAlone);
+      this.#engine.addRoute(this.#id, this.#domain, method, path, id);
+    }
+    return this;
+  }
+
+  #answerMetrics(appAlone) {
+    return (res, req) => {
+      const [type, text] = this.#engine.metricsAnswer(
+        req.getHeader('accept'),
+        appAlone ? this.#id : undefined,
+      );
+      res.writeHeader('Content-Type', type).writeHeader('Cache-Control', 'no-store');
+      res.writeHeader('Vary', 'Accept').end(text);
+    };
+  }
+
+  stats() {
+    return JSON.parse(this.#engine.appStats(this.#id));
   }
 
   ws(pattern, behavior) {

@@ -73,6 +73,11 @@ function unlock() {
   load().storeUnlock();
 }
 
+/** The figures of all loops of the process; index.d.ts and docs/observability.md describe them. */
+function stats() {
+  return JSON.parse(load().processStats());
+}
+
 /** The original has internal settings here; there is nothing to set. */
 function _cfg() {}
 
@@ -101,6 +106,7 @@ const extras = {
   deleteIntegerCollection,
   lock,
   unlock,
+  stats,
   _cfg,
   H3App: absent('H3App', 'HTTP/3 is out of its scope.'),
 };

@@ -114,6 +114,7 @@ class WebSocket {
 
   #drop(message, flags) {
     const { dropped, closeOnBackpressureLimit } = this.#behaviour;
+    calls.countDropped(this.#behaviour.app.id);
     if (closeOnBackpressureLimit) {
       calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
     }

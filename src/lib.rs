@@ -15,6 +15,7 @@ compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptor
 
 pub mod channel;
 pub mod event_loop;
+pub mod metrics;
 pub mod protocol;
 pub mod routing;
 #[cfg(any(test, feature = "simulation"))]

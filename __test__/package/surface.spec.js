@@ -31,8 +31,8 @@ const LESS = {
 };
 /** Additional members of this module: from the types of the original, or from newer versions. */
 const MORE = {
-  exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions'],
-  app: ['shutdown'],
+  exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions', 'stats'],
+  app: ['metrics', 'shutdown', 'stats'],
   res: [
     'beginWrite',
     'collectBody',

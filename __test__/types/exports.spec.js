@@ -33,9 +33,12 @@ const ONLY_OURS = {
   exports: {
     LIBUS_LISTEN_DEFAULT: "in the originals' types, not in their modules",
     ListenOptions: "in the originals' types, not in their modules",
+    stats: 'figures of the process',
   },
   app: {
+    metrics: 'figures for scrapers',
     shutdown: 'the originals can only close',
+    stats: 'figures of the app',
   },
   res: {},
   req: {},

@@ -168,6 +168,13 @@ const subscribers: number = app.numSubscribers('topic');
 const descriptor: uWS.AppDescriptor = uWS.App(null).getDescriptor();
 app.addChildAppDescriptor(descriptor).removeChildAppDescriptor(descriptor);
 
+const scope: uWS.MetricsOptions = { scope: 'app' };
+app.metrics('/metrics').metrics('/own', scope);
+const own: uWS.AppStats = app.stats();
+const all: uWS.ProcessStats = uWS.stats();
+const alerts: uWS.HandshakeAlerts = all.tls.failures.alertSent;
+console.log(own.http.requests, all.loop.lagSeconds, alerts.unknownCa);
+
 const parts: uWS.MultipartField[] | undefined = uWS.getParts('body', 'type');
 for (const { name, type, filename, data } of parts ?? [])
   console.log(name, type, filename, data.byteLength, anyData);

@@ -65,7 +65,7 @@ test('the sample uses every value, member and option', () => {
   const sample = fs.readFileSync(path.join(__dirname, 'members.cts'), 'utf8');
   const names = [
     ...declaredValues(),
-    ...['AppOptions', 'MultipartField', 'WebSocketBehavior'].flatMap(declaredMembers),
+    ...['AppOptions', 'MetricsOptions', 'MultipartField', 'WebSocketBehavior'].flatMap(declaredMembers),
   ];
   for (const type of Object.keys(OBJECTS)) names.push(...declaredMembers(type));
   assert.deepEqual(

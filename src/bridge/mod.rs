@@ -32,6 +32,8 @@ mod place;
 #[cfg(feature = "binding")]
 mod session;
 #[cfg(feature = "binding")]
+mod stats;
+#[cfg(feature = "binding")]
 mod tls;
 #[cfg(feature = "binding")]
 mod value;

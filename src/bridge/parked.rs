@@ -15,6 +15,8 @@ pub struct ParkedBlocks {
     numbers: BTreeSet<u64>,
     /// How many blocks have been parked, all in all: the number of the next one.
     so_far: u64,
+    /// Bytes of all blocks that are parked.
+    bytes: usize,
 }
 
 struct Block {
@@ -28,6 +30,7 @@ impl ParkedBlocks {
         let number = self.so_far;
         self.so_far += 1;
         self.numbers.insert(number);
+        self.bytes += bytes.len();
         self.blocks.insert(Block { number, bytes })
     }
 
@@ -39,7 +42,13 @@ impl ParkedBlocks {
     pub fn unpark(&mut self, key: usize) {
         if let Some(block) = self.blocks.try_remove(key) {
             self.numbers.remove(&block.number);
+            self.bytes -= block.bytes.len();
         }
+    }
+
+    /// Bytes of all blocks that are parked.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many blocks have been parked.
@@ -64,6 +73,8 @@ impl ParkedBlocks {
         if self.blocks.len() <= FEW {
             let known = self.blocks.iter().all(|(_, block)| self.numbers.contains(&block.number));
             assert!(known, "a block without its number");
+            let bytes = self.blocks.iter().map(|(_, block)| block.bytes.len()).sum::<usize>();
+            assert_eq!(self.bytes, bytes, "bytes of blocks");
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::channel::{
     RecordWriter,
 };
 use crate::event_loop::{Control, Loop};
+use crate::metrics::Metric;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
@@ -78,6 +79,8 @@ impl Session {
             self.keep_buffers();
             let events = &self.event_loop.shared.events;
             if events.take(&mut self.batch) {
+                let counters = &self.event_loop.shared.counters;
+                counters.by_javascript.takes(&counters.by_loop, self.batch.headers.len());
                 self.wake_stalled_loop();
             } else if events.may_sleep() {
                 let count = self.take_dropped();
@@ -107,6 +110,8 @@ impl Session {
             if !self.event_loop.shared.dropped.take(batch) {
                 return 0;
             }
+            let taken = batch.headers.len() as u64;
+            self.event_loop.shared.counters.by_javascript.counts.add(Metric::EventsTaken, taken);
             self.wake_stalled_loop();
         }
         let (batch, cursor) = &mut self.dropped;
@@ -172,13 +177,28 @@ impl Session {
     /// Copies a payload out of its batch; returns the offset that stands for the copy until `unpark`.
     pub fn park(&mut self, offset: u32, len: u32) -> u32 {
         let block = self.payload(offset, len).to_vec();
-        self.parked.park(block) as u32 | PARKED
+        let key = self.parked.park(block) as u32;
+        self.count_parked();
+        key | PARKED
     }
 
     /// Forgets a copy. Offsets that `park` has not returned are left alone.
     pub fn unpark(&mut self, offset: u32) {
         if offset & PARKED != 0 {
             self.parked.unpark((offset & !PARKED) as usize);
+            self.count_parked();
+        }
+    }
+
+    fn count_parked(&self) {
+        let counts = &self.event_loop.shared.counters.by_javascript.counts;
+        counts.set(Metric::ParkedBytes, self.parked.bytes() as u64);
+    }
+
+    /// Counts a message of an app for which `send` has answered that it is dropped.
+    pub fn count_dropped(&self, app: u32) {
+        if let Some(app) = self.event_loop.shared.counters.app(app) {
+            app.by_javascript.one(Metric::SendsDropped);
         }
     }
 

@@ -6,7 +6,6 @@ use crate::event_loop::{Control, tls};
 use napi::Result;
 use napi_derive::napi;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The options of an SSLApp or a server name, as text.
 #[napi(object)]
@@ -61,8 +60,6 @@ pub fn ask_for_missing_names(engine: u32, app: u32) {
 /// How many TLS handshakes have failed.
 #[napi]
 pub fn failed_handshakes(engine: u32) -> f64 {
-    place::with(engine, |session| {
-        session.event_loop.shared.counters.failed_handshakes.load(Ordering::Relaxed) as f64
-    })
-    .unwrap_or_default()
+    place::with(engine, |session| session.event_loop.shared.counters.failed_handshakes() as f64)
+        .unwrap_or_default()
 }

@@ -12,6 +12,7 @@
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The smallest size of the pool; sizes are powers of two. Smaller buffers are left to the allocator.
 const SMALLEST: usize = 8 << 10;
@@ -23,6 +24,8 @@ const KEPT: usize = 4 << 20;
 #[derive(Default)]
 pub struct Blocks {
     free: Mutex<Free>,
+    /// The bytes in `free`, to be read without the lock that both threads write it under.
+    kept: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -62,7 +65,13 @@ impl Blocks {
         if free.bytes + buffer.capacity() <= KEPT {
             free.bytes += buffer.capacity();
             free.classes[class].push(buffer);
+            self.kept.store(free.bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Bytes of memory that wait for their next user.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
     }
 
     fn reuse(&self, len: usize) -> Option<Vec<u8>> {
@@ -70,6 +79,7 @@ impl Blocks {
         let mut free = self.free.lock();
         let buffer = free.classes[class].pop()?;
         free.bytes -= buffer.capacity();
+        self.kept.store(free.bytes, Ordering::Relaxed);
         Some(buffer)
     }
 }
@@ -115,6 +125,11 @@ impl Spare {
     #[cfg(test)]
     pub fn kept(&self) -> usize {
         self.buffers.len()
+    }
+
+    /// The capacity of all buffers that wait for their next user.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn take(&mut self) -> Vec<u8> {
@@ -312,7 +327,7 @@ mod tests {
         let many: Vec<_> = (0..100).map(|_| blocks.take(1 << 20)).collect();
         many.into_iter().for_each(|buffer| blocks.give(buffer));
         let free = blocks.free.lock();
-        assert_eq!(free.bytes, KEPT);
+        assert_eq!((free.bytes, blocks.kept()), (KEPT, KEPT));
         assert_eq!(free.classes.iter().flatten().map(Vec::capacity).sum::<usize>(), KEPT);
     }
 

@@ -4,8 +4,9 @@ use super::buffers::Blocks;
 use super::command::CommandBatch;
 use super::counters::Counters;
 use super::event::EventBatch;
-use super::mailbox::Mailbox;
+use super::mailbox::{Batch, Mailbox};
 use super::slots::SlotTable;
+use crate::metrics::{Metric, Reading};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,6 +55,22 @@ impl Default for Shared {
             settled: Settled::default(),
             counters: Counters::default(),
         }
+    }
+}
+
+impl Shared {
+    /// Adds the figures of this loop and its JavaScript to `reading`. Any thread may ask.
+    pub fn read(&self, reading: &mut Reading) {
+        fn bytes<T: Batch>(queue: &Mailbox<T>) -> u64 {
+            queue.bytes() as u64
+        }
+        self.counters.read(&self.events, reading);
+        reading.add(Metric::QueuedEvents, (self.events.items() + self.dropped.items()) as u64);
+        reading.add(Metric::QueuedCommands, self.commands.len() as u64);
+        reading.add(Metric::EventBytes, bytes(&self.events));
+        reading.add(Metric::DroppedBytes, bytes(&self.dropped));
+        reading.add(Metric::CommandBytes, bytes(&self.commands));
+        reading.add(Metric::PoolBytes, self.blocks.kept() as u64);
     }
 }
 

@@ -9,6 +9,7 @@ use super::net::socket::Stream;
 use super::registry;
 use super::turn::*;
 use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
+use crate::metrics::Metric;
 use std::io;
 use std::time::Duration;
 
@@ -44,6 +45,9 @@ impl EventLoop {
     /// There is no file descriptor or memory for another connection: the listener rests, longer each time.
     pub(super) fn rest(&mut self, index: usize, error: &io::Error) {
         let Some(Some(listening)) = self.listeners.get_mut(index) else { return };
+        if let Some(app) = self.ctx.apps.get(listening.app as usize) {
+            app.counts.by_loop.one(Metric::DescriptorLimit);
+        }
         let pause = match listening.rest {
             None => {
                 let text = format!("uws-rs: accepting connections is paused: {error}");
@@ -69,7 +73,8 @@ impl EventLoop {
     }
 
     pub(super) fn adopt(&mut self, mut stream: Stream, peer: Option<std::net::SocketAddr>, app: u32) {
-        let Some(slot) = self.free_slot() else { return };
+        let counts = self.ctx.apps.get(app as usize).map(|app| app.counts.clone()).unwrap_or_default();
+        let Some(slot) = self.free_slot() else { return counts.by_loop.one(Metric::ConnectionLimit) };
         if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
             self.free.push(slot);
             return;
@@ -80,7 +85,7 @@ impl EventLoop {
         self.ctx.shared.slots.get(slot).begin(id.generation, peer);
         let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
         let tls = secure.then(Box::default);
-        let mut connection = Box::new(Connection::new(id, app, stream, tls));
+        let mut connection = Box::new(Connection::new(id, app, stream, tls, counts));
         connection.start_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;

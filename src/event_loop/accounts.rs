@@ -2,12 +2,22 @@
 
 use super::connection::Connection;
 use super::turn::EventLoop;
+use crate::metrics::Metric;
 use std::sync::atomic::Ordering;
 
 /// With more slots than this, only some turns are checked.
 const EACH_TURN: usize = 256;
 /// One of so many turns is checked then.
 const TURNS: usize = 64;
+
+/// The gauges of connections.
+const KINDS: [Metric; 5] = [
+    Metric::PlainHttp,
+    Metric::PlainWebSocket,
+    Metric::TlsHandshaking,
+    Metric::TlsHttp,
+    Metric::TlsWebSocket,
+];
 
 impl EventLoop {
     pub(super) fn check_accounts(&self) {
@@ -30,6 +40,14 @@ impl EventLoop {
         assert_eq!(unsent, sum(|each| each.transport().backlog()), "bytes the kernel has refused");
         assert!(self.ctx.dirty.len() >= sum(|each| usize::from(each.transport().dirty)), "to be written");
         assert!(self.ctx.ready.len() >= sum(|each| usize::from(each.transport().queued)), "to be read");
+        for app in &self.ctx.apps {
+            for kind in KINDS {
+                let counted = |each: &&Connection| {
+                    std::ptr::eq(each.counts(), &app.counts.by_loop) && each.kind() == Some(kind)
+                };
+                assert_eq!(app.counts.by_loop.get(kind), all().filter(counted).count() as u64, "{kind:?}");
+            }
+        }
         assert_eq!(self.slots.len(), self.free.len() + all().count(), "slots");
         assert!(self.free.iter().all(|slot| self.slots[*slot as usize].connection.is_none()), "free slots");
     }

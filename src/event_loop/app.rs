@@ -2,8 +2,9 @@
 
 use super::timer::Tick;
 use super::tls;
-use crate::channel::DEFAULT_TIMEOUT_S;
+use crate::channel::{AppCounts, DEFAULT_TIMEOUT_S};
 use crate::routing::router::Router;
+use std::sync::Arc;
 
 /// The routes and settings of one App.
 #[derive(Default)]
@@ -14,6 +15,8 @@ pub struct App {
     /// The server names of an SSLApp.
     pub names: Option<tls::Names>,
     pub timeouts: Timeouts,
+    /// Its connections have them as well, which may outlive it.
+    pub counts: Arc<AppCounts>,
     /// Descriptors of the child apps that accepted connections go to in turn.
     children: Vec<u64>,
     next_child: usize,

@@ -2,6 +2,7 @@
 
 use super::app;
 use super::connection::publication::Publication;
+use super::context::Answerer;
 use super::control::Control;
 use super::net::clock;
 use super::net::listener::{Bound, Listener};
@@ -10,6 +11,7 @@ use super::turn::*;
 use crate::channel::mailbox::Batch;
 use crate::channel::{Boxed, ForgottenStage};
 use crate::channel::{Command, ExchangeId, JsEvent, Op, send_flag};
+use crate::metrics::Metric;
 use crate::routing::router::Method;
 use crate::routing::router::{HandlerId, Router};
 use smallvec::SmallVec;
@@ -125,8 +127,11 @@ impl EventLoop {
     fn execute_control(&mut self, control: Control) {
         match control {
             Control::AddApp { app } => {
-                let apps = &mut self.ctx.apps;
-                apps.resize_with(apps.len().max(app as usize + 1), Default::default);
+                while self.ctx.apps.len() <= app as usize {
+                    let added = app::App::default();
+                    self.ctx.shared.counters.add_app(added.counts.clone());
+                    self.ctx.apps.push(added);
+                }
             }
             Control::Secure { app, settings } => {
                 if let Some(app) = self.app(app) {
@@ -153,7 +158,10 @@ impl EventLoop {
                 behaviours.resize_with(behaviours.len().max(id + 1), || None);
                 behaviours[id] = Some(Arc::new(behaviour));
             }
-            Control::Declared { handler, program } => self.ctx.declare(handler, program),
+            Control::Declared { handler, program } => {
+                self.ctx.declare(handler, Answerer::Program(Arc::new(program)));
+            }
+            Control::Metrics { handler, scope } => self.ctx.declare(handler, Answerer::Metrics(scope)),
             Control::Timeouts { app, timeouts } => {
                 if let Some(app) = self.app(app) {
                     app.timeouts = timeouts;
@@ -273,6 +281,12 @@ impl EventLoop {
         self.ctx.topics.list(command.arg, &mut subscribers);
         let (binary, compress) = (flag(send_flag::BINARY), flag(send_flag::COMPRESS));
         let mut publication = Publication::new(binary, compress, payload, subscribers.len());
+        if let Some(first) = subscribers.first()
+            && let Some(connection) = connection_at(&mut self.slots, *first as usize)
+        {
+            // All subscribers of a topic are of one app.
+            connection.counts().one(Metric::Publishes);
+        }
         for &slot in subscribers.iter().filter(|slot| Some(**slot) != sender) {
             let EventLoop { slots, ctx, .. } = self;
             if let Some(connection) = connection_at(slots, slot as usize) {

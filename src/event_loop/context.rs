@@ -14,6 +14,7 @@ use crate::channel::{
 };
 use crate::event_loop::net::clock;
 use crate::event_loop::topics::Topics;
+use crate::metrics::Scope;
 use crate::protocol::http::request::{Limits, RequestHead};
 use crate::routing::declarative::Program;
 use std::cell::Cell;
@@ -21,6 +22,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
+
+/// A way in which the loop answers requests by itself.
+#[derive(Clone)]
+pub enum Answerer {
+    Program(Arc<Program>),
+    /// With the figures of this scope.
+    Metrics(Scope),
+}
 
 pub struct Context {
     pub shared: Arc<Shared>,
@@ -30,7 +39,7 @@ pub struct Context {
     pub apps: Vec<App>,
     pub behaviours: Vec<Option<Arc<Behaviour>>>,
     /// By handler id.
-    programs: Vec<Option<Arc<Program>>>,
+    answerers: Vec<Option<Answerer>>,
     pub topics: Topics,
     /// Scratch: the slots a publish goes to.
     pub subscribers: Vec<u32>,
@@ -73,7 +82,7 @@ impl Context {
             dropped: EventBatch::default(),
             apps: Vec::new(),
             behaviours: Vec::new(),
-            programs: Vec::new(),
+            answerers: Vec::new(),
             topics: Topics::default(),
             subscribers: Vec::new(),
             piled_up: 0,
@@ -158,24 +167,24 @@ impl Context {
         self.behaviours.get(id as usize)?.clone()
     }
 
-    pub fn declare(&mut self, handler: u32, program: Program) {
+    pub fn declare(&mut self, handler: u32, answerer: Answerer) {
         let handler = handler as usize;
-        self.programs.resize_with(self.programs.len().max(handler + 1), || None);
-        self.programs[handler] = Some(Arc::new(program));
+        self.answerers.resize_with(self.answerers.len().max(handler + 1), || None);
+        self.answerers[handler] = Some(answerer);
     }
 
-    /// The program that answers in place of a handler of JavaScript, if there is one.
-    pub fn program(&self, handler: u32) -> Option<Arc<Program>> {
-        self.programs.get(handler as usize)?.clone()
+    /// By what the loop answers in place of a handler of JavaScript, if it does.
+    pub fn answerer(&self, handler: u32) -> Option<Answerer> {
+        self.answerers.get(handler as usize)?.clone()
     }
 
-    /// Forgets the behaviour or program of a handler, whose id may be used for another.
+    /// Forgets the behaviour or answerer of a handler, whose id may be used for another.
     pub fn forget(&mut self, handler: u32) {
         if let Some(behaviour) = self.behaviours.get_mut(handler as usize) {
             *behaviour = None;
         }
-        if let Some(program) = self.programs.get_mut(handler as usize) {
-            *program = None;
+        if let Some(answerer) = self.answerers.get_mut(handler as usize) {
+            *answerer = None;
         }
         let event = JsEvent::Forgotten { handler, stage: ForgottenStage::Free as u32 };
         self.event(event, ExchangeId::default(), b"");

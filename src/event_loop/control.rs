@@ -6,6 +6,7 @@ use super::net::socket;
 use super::timer::Tick;
 use super::tls;
 use crate::channel::Shared;
+use crate::metrics::Scope;
 use crate::routing::declarative::Program;
 use crate::routing::router::{Method, Priority};
 use crossbeam_channel::Sender;
@@ -47,6 +48,11 @@ pub enum Control {
     Declared {
         handler: u32,
         program: Program,
+    },
+    /// The routes with this handler are answered by the loop, with its figures.
+    Metrics {
+        handler: u32,
+        scope: Scope,
     },
     Filter {
         app: u32,

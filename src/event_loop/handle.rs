@@ -44,6 +44,7 @@ impl Loop {
                 report_panic(&report.0, &*report.1, &*panic);
             }
         })?;
+        registry::enter(&shared);
         Ok(Loop { shared, control, waker, wake_js: ring, thread: Some(thread) })
     }
 
@@ -98,6 +99,7 @@ impl Loop {
         self.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+            registry::leave(&self.shared);
         }
     }
 

@@ -1,20 +1,50 @@
-//! Apps by descriptor, for the whole process: an accepting app in one thread finds its child apps in others
-//! by it.
+//! The loops of the process, for the figures of all of them, and apps by descriptor: an accepting app in one
+//! thread finds its child apps in others by it.
 //!
 //! All environments of the process share the registry on purpose, as they do the key-value helpers
 //! (`store.rs`). A descriptor is a number, so that it can cross `postMessage`; it stands for an app until
 //! that app's loop stops.
 
 use super::control::{Control, Remote};
+use crate::channel::Shared;
+use crate::metrics::Reading;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 struct Registry {
     next: u64,
     apps: BTreeMap<u64, (Remote, u32)>,
+    loops: Vec<Arc<Shared>>,
+    /// The counters of loops that have ended.
+    ended: Option<Box<Reading>>,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { next: 1, apps: BTreeMap::new() });
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { next: 1, apps: BTreeMap::new(), loops: Vec::new(), ended: None });
+
+/// Counts a loop that starts among those of the process.
+pub(super) fn enter(shared: &Arc<Shared>) {
+    REGISTRY.lock().loops.push(shared.clone());
+}
+
+/// Called when the thread of a loop has ended. Its counters are added to those of the loops before it.
+pub(super) fn leave(shared: &Arc<Shared>) {
+    let mut registry = REGISTRY.lock();
+    let Some(place) = registry.loops.iter().position(|other| Arc::ptr_eq(other, shared)) else { return };
+    let mut last = Reading::default();
+    registry.loops.swap_remove(place).read(&mut last);
+    registry.ended.get_or_insert_default().add_reading(&last.without_gauges());
+}
+
+/// The figures of the whole process, those of ended loops included. Any thread may ask. The lock keeps loops
+/// from starting and ending, not from counting.
+pub fn reading() -> Reading {
+    let registry = REGISTRY.lock();
+    let mut reading = registry.ended.as_deref().cloned().unwrap_or_default();
+    registry.loops.iter().for_each(|shared| shared.read(&mut reading));
+    reading
+}
 
 /// The descriptor of an app; the same one each time.
 pub fn descriptor(remote: Remote, app: u32) -> u64 {

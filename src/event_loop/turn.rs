@@ -12,6 +12,7 @@ use super::net::uring::BATCH;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
 use crate::channel::{CommandBatch, ExchangeId, JsEvent, WakeJs};
+use crate::metrics::{self, Metric};
 use crate::protocol::http::request::Limits;
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
@@ -130,6 +131,7 @@ impl EventLoop {
 
     /// Does all that is to be done after a poll has reported `events`.
     pub(super) fn turn(&mut self, events: impl Iterator<Item = Event> + Clone) {
+        self.ctx.shared.counters.by_loop.turn_begins(metrics::now());
         self.ctx.shared.commands.awake();
         self.tick_due |= self.ctx.update_clock();
         // Routes and child apps that were added before a client connected must be there before it is served.
@@ -162,7 +164,7 @@ impl EventLoop {
         self.publish_events();
         self.check_accounts();
         self.ctx.shared.settled.set(self.batches);
-        self.ctx.shared.counters.turns.fetch_add(1, Ordering::Relaxed);
+        self.count_turn();
     }
 
     /// How long the poll may wait; zero when there is work already.
@@ -231,17 +233,23 @@ impl EventLoop {
         for index in std::mem::take(&mut self.accepting) {
             self.accept(index);
         }
-        let now = clock::now();
         for index in 0..self.listeners.len() {
-            let due =
-                self.listeners[index].as_ref().and_then(|l| l.rest).is_some_and(|(until, _)| until <= now);
-            if due {
+            let rest = self.listeners[index].as_ref().and_then(|listening| listening.rest);
+            if rest.is_some_and(|(until, _)| until <= clock::now()) {
                 self.accept(index);
             }
         }
     }
 
     // ---- ends of a turn
+
+    fn count_turn(&self) {
+        let counters = &self.ctx.shared.counters;
+        counters.by_loop.counts.set(Metric::SpareBytes, self.ctx.spare.bytes() as u64);
+        counters.by_loop.counts.set(Metric::CollectedBytes, self.ctx.collected.get() as u64);
+        counters.by_loop.turn_ends(metrics::now());
+        counters.turns.fetch_add(1, Ordering::Relaxed);
+    }
 
     /// Looks at deadlines once the bytes that were there when the tick began have been read. `reported`:
     /// events of this turn's poll. All sockets that were ready have been reported if the poll had room for
@@ -312,6 +320,7 @@ impl EventLoop {
             wake = shared.events.needs_wake();
         }
         if !events.is_empty() {
+            shared.counters.by_loop.hands_over(&shared.events);
             wake |= shared.events.put(events);
         }
         if wake {

@@ -128,6 +128,11 @@ impl Program {
         Some(())
     }
 
+    /// The head of an answer whose body is made elsewhere. `headers`: lines made by `write_header`.
+    pub fn of_headers(headers: Vec<u8>) -> Self {
+        Program { status: b"200 OK".to_vec(), headers, ..Program::default() }
+    }
+
     pub fn wants_body(&self) -> bool {
         self.steps.contains(&Step::Body)
     }

@@ -110,6 +110,12 @@ pub fn publish(call: Call<'_>) -> Value {
     value::integer(env, if done { 0 } else { REFUSED })
 }
 
+/// `countDropped(app)`: a message that `send` dropped
+pub fn count_dropped(call: Call<'_>) -> Value {
+    call.session.count_dropped(call.args.u32(0));
+    value::undefined()
+}
+
 /// `buffered(slot, generation) → bytes`
 pub fn buffered(call: Call<'_>) -> Value {
     let id = call.id(0);

@@ -18,7 +18,9 @@ use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::REFUSED;
 use address::{address, address_text, port};
 use call::Call;
-use commands::{buffered, command, drain, end, flush, flush_due, publish, ring, send, start_stretch};
+use commands::{
+    buffered, command, count_dropped, drain, end, flush, flush_due, publish, ring, send, start_stretch,
+};
 use events::{
     lend_payload, park, parked_so_far, payload, relieve, take, take_dropped, unpark, unparked_so_far,
 };
@@ -89,6 +91,7 @@ calls! {
     "send" (1) => send as send_callback,
     "end" => end as end_callback,
     "publish" => publish as publish_callback,
+    "countDropped" (1) => count_dropped as count_dropped_callback,
     "buffered" => buffered as buffered_callback,
     "respond" (1) => respond as respond_callback,
     "respondWithHead" (3) => respond_with_head as respond_with_head_callback,

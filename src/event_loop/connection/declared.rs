@@ -1,10 +1,12 @@
-//! Routes that are answered by a declared program (`DeclarativeResponse`) in the loop, without waking
-//! JavaScript.
+//! Routes that are answered in the loop, without waking JavaScript: by a declared program
+//! (`DeclarativeResponse`), or with figures (`metrics`).
 
 use super::collect::Collecting;
 use super::http::Http;
 use super::io::Io;
 use crate::channel::{MAX_DECLARED_BODY, ResponseParts, respond_flag};
+use crate::event_loop::registry;
+use crate::metrics::{Format, Reading, Scope, render};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::request::{RequestHead, Span};
 use crate::protocol::http::response::{self, BodyFraming, is_bodiless};
@@ -25,11 +27,7 @@ impl Http {
         let answer = program.evaluate(&Request { head, bytes, parameters: &parameters });
         let announced = self.body_announced();
         if announced.is_none() || !program.wants_body() {
-            if announced.is_some() && head.expect_continue {
-                // A client that was not asked for its body may send it or not, so the loop cannot tell where
-                // the next request begins.
-                self.exchange.keep_alive = false;
-            }
+            self.leave_body(head);
             return self.send_declared(io, &program, answer.with_body(b""));
         }
         // The client waits for an answer: until that is there, `refuse` answers every fault.
@@ -41,6 +39,27 @@ impl Http {
             io.send(|out| out.extend_from_slice(response::CONTINUE));
         }
         self.restart_timeout(io);
+    }
+
+    /// The answer does not need the request's body, if there is one.
+    fn leave_body(&mut self, head: &RequestHead) {
+        if self.body_announced().is_some() && head.expect_continue {
+            // A client that was not asked for its body may send it or not, so the loop cannot tell where the
+            // next request begins.
+            self.exchange.keep_alive = false;
+        }
+    }
+
+    /// Answers with the figures of now, in the format that the client accepts.
+    pub(super) fn answer_metrics(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], scope: Scope) {
+        self.leave_body(head);
+        let format = Format::accepted(head.header(bytes, b"accept").unwrap_or_default());
+        let mut headers = Vec::new();
+        response::write_header(&mut headers, b"Content-Type", format.content_type().as_bytes());
+        response::write_header(&mut headers, b"Cache-Control", b"no-store");
+        response::write_header(&mut headers, b"Vary", b"Accept");
+        let body = render(format, scope, &reading(io, scope));
+        self.send_declared(io, &Program::of_headers(headers), body.into_bytes());
     }
 
     /// Sends the answer that waited for the body, which is complete.
@@ -63,6 +82,19 @@ impl Http {
             io.send_payload(b"", Some(body));
         }
         self.done(io);
+    }
+}
+
+fn reading(io: &Io<'_>, scope: Scope) -> Reading {
+    match scope {
+        Scope::Process => registry::reading(),
+        Scope::App => {
+            let mut reading = Reading::default();
+            if let Some(app) = io.ctx.apps.get(io.app as usize) {
+                app.counts.read(&mut reading);
+            }
+            reading
+        }
     }
 }
 

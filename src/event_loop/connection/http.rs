@@ -12,8 +12,9 @@ use crate::channel::{
     BODY_LAST, Command, JsEvent, Op, ResponseParts, UNKNOWN_LENGTH, request_flag, write_request_block,
 };
 use crate::event_loop::app::Behaviour;
-use crate::event_loop::context::Context;
+use crate::event_loop::context::{Answerer, Context};
 use crate::event_loop::timer::Tick;
+use crate::metrics::Metric;
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
 use crate::protocol::http::proxy::{self, Likeness};
@@ -308,6 +309,7 @@ impl Http {
                     used
                 }
                 Err(_) => {
+                    io.count(Metric::BadProxyHeader);
                     io.end(Cause::Abort, 0, b"");
                     return Step::Used(0);
                 }
@@ -368,10 +370,12 @@ impl Http {
         if self.ahead_bytes + body.len() > BODIES_AHEAD {
             return None;
         }
-        let (handler, _) = match_routes(io, head, request).filter(|(id, _)| io.ctx.program(*id).is_none())?;
+        let (handler, _) =
+            match_routes(io, head, request).filter(|(id, _)| io.ctx.answerer(*id).is_none())?;
         let exchange = Exchange::new(head, request, self.last_exchange());
         self.ahead_bytes += body.len();
         self.ahead.push_back(exchange);
+        io.count(Metric::Requests);
         request_event(io, head, request, body, exchange, handler);
         Some(used + body.len())
     }
@@ -391,9 +395,11 @@ impl Http {
     /// connection.
     pub(super) fn refuse(&mut self, io: &mut Io<'_>, error: HttpError) {
         log::debug!("connection {}: {error}", io.id().slot);
+        io.count(metric_of(error));
         io.end(Cause::Refuse, 0, b"");
         self.collecting = None;
         if !self.has_begun_response() && !self.is_answered() {
+            io.count(Metric::responses(error.status().to_string().as_bytes()));
             io.send(|out| out.extend_from_slice(error.response()));
         }
     }
@@ -404,6 +410,7 @@ impl Http {
         let has_body = head.framing.has_body();
         io.more = !has_body && !rest.is_empty();
         let exchange = Exchange::new(head, request, &self.exchange);
+        io.count(Metric::Requests);
         *self = Http {
             phase: if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding },
             exchange,
@@ -426,14 +433,27 @@ impl Http {
                 id
             }
             Some((id, _)) => {
-                if let Some(program) = io.ctx.program(id) {
-                    self.answer_declared(io, head, request, program);
+                if let Some(answerer) = io.ctx.answerer(id) {
+                    self.answer_without_javascript(io, head, request, answerer);
                     return Step::Used(used);
                 }
                 id
             }
         };
         Step::Used(used + self.hand_over(io, head, request, rest, handler))
+    }
+
+    fn answer_without_javascript(
+        &mut self,
+        io: &mut Io<'_>,
+        head: &RequestHead,
+        request: &[u8],
+        answerer: Answerer,
+    ) {
+        match answerer {
+            Answerer::Program(program) => self.answer_declared(io, head, request, program),
+            Answerer::Metrics(scope) => self.answer_metrics(io, head, request, scope),
+        }
     }
 
     /// Hands a request to JavaScript; returns how many bytes of its body are handed over with it.
@@ -465,6 +485,7 @@ impl Http {
         self.close_behind_last(io);
         let Exchange { keep_alive, close_known, head_request: omit_body, .. } = self.exchange;
         let close = !keep_alive && !close_known;
+        io.count(Metric::Responses4xx);
         io.send_dated(|out, now| response::write_not_found(out, Some(now), close, omit_body));
         self.done(io);
     }
@@ -666,6 +687,14 @@ impl Http {
                 return self.restart_timeout(io);
             }
         }
+        io.count(match self.phase {
+            Phase::Body(_) => Metric::BodyTimeout,
+            Phase::Responding => Metric::ResponseTimeout,
+            // The response has been handed over, and the peer takes none of it.
+            Phase::Head if io.transport.is_blocked() => Metric::ResponseTimeout,
+            Phase::Head if !self.head_started => Metric::KeepAliveTimeout,
+            Phase::Fresh | Phase::Head => Metric::RequestTimeout,
+        });
         io.end(Cause::Abort, 0, b"");
     }
 
@@ -684,6 +713,16 @@ impl Http {
             }
             _ => io.end(Cause::Refuse, 0, b""),
         }
+    }
+}
+
+fn metric_of(error: HttpError) -> Metric {
+    match error {
+        HttpError::BadRequest(_) => Metric::BadRequest,
+        HttpError::HeaderFieldsTooLarge => Metric::HeaderFieldsTooLarge,
+        HttpError::ContentTooLarge => Metric::ContentTooLarge,
+        HttpError::Unavailable => Metric::Unavailable,
+        HttpError::VersionNotSupported => Metric::VersionNotSupported,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::channel::{ExchangeId, JsEvent};
 use crate::event_loop::app::Timeouts;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
+use crate::metrics::Metric;
 
 /// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics,
 /// deadline, socket) when the protocol returns; that it has been decided is visible here at once.
@@ -32,6 +33,11 @@ impl Io<'_> {
     /// Whether the app shuts down.
     pub fn is_shutting_down(&self) -> bool {
         self.ctx.is_shutting_down(self.app)
+    }
+
+    /// Counts one in the metrics of the app.
+    pub fn count(&self, metric: Metric) {
+        self.transport.counts().one(metric);
     }
 
     // ---- sending

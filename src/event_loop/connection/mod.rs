@@ -24,16 +24,18 @@ pub mod transport;
 mod websocket;
 
 use crate::channel::buffers::Buffer;
-use crate::channel::{Command, ExchangeId, Op};
+use crate::channel::{AppCounts, Command, ExchangeId, Op};
 use crate::event_loop::context::Context;
 use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::Tls;
+use crate::metrics::{Counts, Metric};
 use close::{Cause, Close, JsHandle};
 use http::Http;
 use input::{Input, Unread};
 use io::Io;
 use publication::Publication;
+use std::sync::Arc;
 use transport::{News, Read, Transport, Trouble};
 use websocket::WebSocket;
 
@@ -52,6 +54,8 @@ pub struct Connection {
     entered: Close,
     /// Received and not yet parsed.
     unread: Unread,
+    /// The gauge in which the connection is counted until it is closed.
+    kind: Metric,
 }
 
 /// The meaning of the bytes. Both are boxed, since each connection would otherwise take the memory of the
@@ -73,10 +77,20 @@ pub struct Readiness {
 }
 
 impl Connection {
-    pub fn new(id: ExchangeId, app: u32, stream: Stream, tls: Option<Box<Tls>>) -> Self {
+    pub fn new(
+        id: ExchangeId,
+        app: u32,
+        stream: Stream,
+        tls: Option<Box<Tls>>,
+        counts: Arc<AppCounts>,
+    ) -> Self {
+        let kind = if tls.is_some() { Metric::TlsHandshaking } else { Metric::PlainHttp };
+        counts.by_loop.one(Metric::Accepted);
+        counts.by_loop.one(kind);
         Connection {
             app,
-            transport: Transport::new(id, stream, tls),
+            kind,
+            transport: Transport::new(id, stream, tls, counts),
             protocol: Protocol::Http(Box::default()),
             js: JsHandle::Detached,
             close: Close::Open,
@@ -101,6 +115,18 @@ impl Connection {
 
     fn is_closed(&self) -> bool {
         self.close == Close::Closed
+    }
+
+    /// The counters of the app.
+    pub fn counts(&self) -> &Counts {
+        self.transport.counts()
+    }
+
+    /// Counts the connection in another gauge.
+    fn turn_into(&mut self, kind: Metric) {
+        self.counts().less(self.kind);
+        self.counts().one(kind);
+        self.kind = kind;
     }
 
     fn parts<'a>(&'a mut self, ctx: &'a mut Context) -> (&'a mut Protocol, Io<'a>) {
@@ -227,7 +253,8 @@ impl Connection {
             return self.transport.set_timeout(ctx, 1);
         }
         if self.close == Close::Open && self.is_handshaking() {
-            self.note_failed_handshake(ctx, "timed out");
+            self.counts().one(Metric::HandshakeTimeout);
+            self.note_failed_handshake(Metric::HandshakeTimedOut, "timed out");
             return self.end(ctx, Cause::Abort, 1006);
         }
         if self.close == Close::Open {
@@ -235,6 +262,7 @@ impl Connection {
             protocol.on_timeout(&mut io);
             return self.settle(ctx);
         }
+        self.counts().one(Metric::EndTimeout);
         self.end(ctx, Cause::Timeout, 1006);
     }
 
@@ -441,6 +469,9 @@ impl Connection {
     fn become_next(&mut self, ctx: &mut Context, next: Option<Box<WebSocket>>) -> bool {
         let Some(websocket) = next else { return false };
         self.protocol = Protocol::WebSocket(websocket);
+        self.counts().one(Metric::Upgrades);
+        let plain = self.transport.tls.is_none();
+        self.turn_into(if plain { Metric::PlainWebSocket } else { Metric::TlsWebSocket });
         let (protocol, mut io) = self.parts(ctx);
         if io.is_shutting_down() {
             protocol.shut_down(&mut io);
@@ -557,6 +588,10 @@ impl Connection {
         self.protocol.leave_topics(ctx, self.transport.id);
         let is_cut = self.protocol.is_cut_by_an_end(!self.transport.out.is_empty());
         self.transport.close(ctx, is_cut);
+        self.counts().less(self.kind);
+        if self.kind == Metric::TlsHandshaking && !self.transport.handshake_failed {
+            self.counts().one(Metric::HandshakeAbandoned);
+        }
         ctx.connections -= 1;
         if let Some(app) = ctx.apps.get_mut(self.app as usize) {
             app.open -= 1;
@@ -617,6 +652,11 @@ impl Connection {
     #[cfg(any(test, feature = "simulation"))]
     pub fn unread(&self) -> (usize, usize) {
         self.unread.held()
+    }
+
+    /// The gauge that the connection counts in; `None`: it is closed.
+    pub fn kind(&self) -> Option<Metric> {
+        self.is_open().then_some(self.kind)
     }
 
     pub fn is_open(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::http::{Exchange, Http, Sending};
 use super::io::Io;
 use crate::channel::{Command, ResponseParts, respond_flag};
+use crate::metrics::Metric;
 use crate::protocol::http::response::{self, BodyFraming, Head, is_bodiless};
 
 impl Http {
@@ -88,6 +89,7 @@ impl Http {
         // The program's `Connection` header must not contradict what happens to the connection.
         let close = !keep_alive && (own_connection || !close_known);
         let keep_alive_10 = http_1_0 && keep_alive;
+        io.count(Metric::responses(parts.status));
         io.send_dated(|out, now| {
             let head = Head {
                 status: if parts.status.is_empty() { b"200 OK" } else { parts.status },

@@ -7,10 +7,10 @@ use super::transport::KEPT_SCRATCH;
 use crate::channel::JsEvent;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
-use crate::event_loop::tls::{Failure, Hello};
+use crate::event_loop::tls::{Alert, Failure, Hello};
+use crate::metrics::Metric;
 use crate::protocol::http::error::HttpError;
 use std::fmt::Display;
-use std::sync::atomic::Ordering;
 
 /// Seconds a handshake may take.
 const HANDSHAKE_TIMEOUT: Tick = 10;
@@ -53,8 +53,12 @@ impl Connection {
         if tls.unsent() > 0 && !waits {
             self.transport.mark_dirty(ctx);
         }
-        if is_established && self.close == Close::Open {
-            self.protocol_starts(ctx);
+        if is_established {
+            self.counts().one(Metric::Handshakes);
+            self.turn_into(Metric::TlsHttp);
+            if self.close == Close::Open {
+                self.protocol_starts(ctx);
+            }
         }
         if !plain.is_empty() {
             self.receive(ctx, Input::read(&mut plain));
@@ -73,7 +77,8 @@ impl Connection {
 
     /// Answers HTTP without TLS with HTTP without TLS.
     fn refuse_plain_text(&mut self, ctx: &mut Context) {
-        self.note_failed_handshake(ctx, "no TLS, but text");
+        self.note_failed_handshake(Metric::NoTls, "no TLS, but text");
+        self.counts().one(Metric::Responses4xx);
         self.transport.tls = None;
         let answer = HttpError::BadRequest("plain HTTP on a TLS port").response();
         self.transport.send(ctx, |out| out.extend_from_slice(answer));
@@ -119,21 +124,26 @@ impl Connection {
     // ---- failures
 
     /// Counts and logs a failed handshake. JavaScript has no object for the connection, and is not told.
-    pub(super) fn note_failed_handshake(&self, ctx: &Context, reason: impl Display) {
-        count_failed_handshake(ctx);
+    pub(super) fn note_failed_handshake(&mut self, metric: Metric, reason: impl Display) {
+        self.counts().one(metric);
+        self.transport.handshake_failed = true;
         log::debug!("connection {}: TLS handshake failed: {reason}", self.transport.id.slot);
     }
 
     fn tls_failed(&mut self, ctx: &mut Context, failure: &Failure) {
-        log::debug!("connection {}: TLS: {failure}", self.transport.id.slot);
+        if self.is_handshaking() {
+            self.note_failed_handshake(metric_of(failure), failure);
+        } else {
+            log::debug!("connection {}: TLS: {failure}", self.transport.id.slot);
+        }
         self.on_session_failed(ctx);
         self.settle(ctx);
     }
 
     /// Ends the connection behind the alert that waits to be sent.
     pub(super) fn on_session_failed(&mut self, ctx: &mut Context) {
-        if self.is_handshaking() {
-            count_failed_handshake(ctx);
+        if self.is_handshaking() && !self.transport.handshake_failed {
+            self.note_failed_handshake(Metric::alert_sent(INTERNAL_ERROR), "it could not be sent");
         }
         self.transport.fail_session(ctx);
         let (_, mut io) = self.parts(ctx);
@@ -141,6 +151,12 @@ impl Connection {
     }
 }
 
-fn count_failed_handshake(ctx: &Context) {
-    ctx.shared.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+/// RFC 8446 §6.2.
+const INTERNAL_ERROR: u8 = 80;
+
+fn metric_of(failure: &Failure) -> Metric {
+    match failure.alert() {
+        Alert::Sent(alert) => Metric::alert_sent(alert),
+        Alert::Received(alert) => Metric::alert_received(alert),
+    }
 }

@@ -5,13 +5,15 @@
 //! belongs to the generation of `id`.
 
 use super::outbound::{MAX_SLICES, Outbound};
-use crate::channel::ExchangeId;
 use crate::channel::buffers::Buffer;
+use crate::channel::{AppCounts, ExchangeId};
 use crate::event_loop::context::Context;
 use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::{DomainRouter, Failure, Tls};
+use crate::metrics::{Counts, Metric};
 use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The most bytes written to one connection in one turn.
@@ -33,6 +35,8 @@ pub struct Transport {
     pub id: ExchangeId,
     /// `None`: closed.
     stream: Option<Stream>,
+    /// Those of the app. The loop thread alone writes its part of them.
+    counts: Arc<AppCounts>,
     /// The TLS of an SSLApp, between the socket and the plain bytes.
     pub tls: Option<Box<Tls>>,
     pub out: Outbound,
@@ -47,6 +51,8 @@ pub struct Transport {
     pub queued: bool,
     /// The last read brought few bytes, so the next is likely to as well.
     pub brief: bool,
+    /// The handshake has failed, and is counted among those that did.
+    pub handshake_failed: bool,
     /// All bytes have been queued, and a close_notify follows them.
     pub says_goodbye: bool,
     /// Of this the connection has yet to hear.
@@ -103,10 +109,12 @@ pub enum Read {
 }
 
 impl Transport {
-    pub fn new(id: ExchangeId, stream: Stream, tls: Option<Box<Tls>>) -> Self {
+    pub fn new(id: ExchangeId, stream: Stream, tls: Option<Box<Tls>>, counts: Arc<AppCounts>) -> Self {
         Transport {
             id,
             stream: Some(stream),
+            counts,
+            handshake_failed: false,
             tls,
             out: Outbound::default(),
             readable: false,
@@ -123,6 +131,11 @@ impl Transport {
             deadline: 0,
             wheel_at: 0,
         }
+    }
+
+    /// The counters of the app.
+    pub fn counts(&self) -> &Counts {
+        &self.counts.by_loop
     }
 
     /// The routes of the server name the client asked for, if it has some of its own.
@@ -162,6 +175,7 @@ impl Transport {
                 // then.
                 self.readable = n == room || self.peer_ended;
                 self.brief = n < READ_AHEAD;
+                self.counts().add(Metric::BytesReceived, n as u64);
                 Read::Bytes(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -290,7 +304,10 @@ impl Transport {
     /// The number of bytes that the kernel took in a write.
     fn take_write(&mut self, answer: io::Result<usize>) -> Result<usize, Trouble> {
         match answer {
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                self.counts().add(Metric::BytesSent, n as u64);
+                Ok(n)
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.writing = Writing::Blocked;
                 Ok(0)

@@ -11,6 +11,7 @@ use crate::event_loop::app::Behaviour;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::topics::Subscriptions;
+use crate::metrics::Metric;
 use crate::protocol::websocket::frame::{self, WsError};
 use crate::protocol::websocket::handshake::{self, CompressOptions};
 use crate::protocol::websocket::message::{Event, Payload as Message, Receiver};
@@ -72,6 +73,7 @@ impl WebSocket {
         let options = if request.may_compress { behaviour.compression } else { 0 };
         let (extensions, negotiated) =
             handshake::negotiate(request.extensions, CompressOptions(options)).unzip();
+        io.count(Metric::responses(if parts.status.is_empty() { b"101" } else { parts.status }));
         io.send_dated(|out, now| {
             let upgrade = handshake::Upgrade {
                 status: (!parts.status.is_empty()).then_some(parts.status),
@@ -125,6 +127,9 @@ impl WebSocket {
     fn receive_frame(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Next {
         let wanted = self.behaviour.wants;
         let (n, result) = self.receiver.receive(input.bytes());
+        if let Ok(Some(Event::Message { .. })) = result {
+            io.count(Metric::MessagesReceived);
+        }
         match result {
             Ok(None) => {
                 input.consume(n);
@@ -185,6 +190,7 @@ impl WebSocket {
     /// The peer broke the protocol or a limit: tells it so in a close frame with the code of RFC 6455 §7.4.1,
     /// then closes. The `close` handler gets 1006 and the reason.
     fn fail(&mut self, io: &mut Io<'_>, error: WsError) -> Next {
+        io.count(metric_of(error));
         let (code, reason) = (error.close_code(), error.reason().as_bytes());
         if code != 1006 {
             frame::write_close(&mut self.pending_close_frame, Some(code), reason);
@@ -213,7 +219,7 @@ impl WebSocket {
             Op::Subscribe => self.subscribe(io, command.arg),
             Op::Unsubscribe => self.unsubscribe(io, command.arg),
             // Over `maxBackpressure` with `closeOnBackpressureLimit`.
-            Op::Overflow => io.end(Cause::Abort, 1006, b""),
+            Op::Overflow => overflow(io),
             _ => {}
         }
     }
@@ -221,6 +227,9 @@ impl WebSocket {
     fn send(&mut self, io: &mut Io<'_>, command: Command<'_>) {
         let len = command.owned.as_ref().map_or(command.payload.len(), Vec::len);
         let (opcode, fin) = opcode(command.flags);
+        if fin && matches!(opcode, OpCode::Data(_)) {
+            io.count(Metric::MessagesSent);
+        }
         let mut deflated = Vec::new();
         let outgoing = match &mut self.compression {
             None => Outgoing::Plain,
@@ -289,14 +298,16 @@ impl WebSocket {
         let behaviour = &self.behaviour;
         let waiting = if io.transport.is_blocked() { io.unsent() } else { 0 };
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
+            io.count(Metric::DeliveriesDropped);
             if behaviour.wants & wants::DROPPED != 0 && *io.close == Close::Open {
                 publication.dropped(io.ctx, io.transport.id);
             }
             if behaviour.close_on_backpressure_limit {
-                io.end(Cause::Abort, 1006, b"");
+                overflow(io);
             }
             return;
         }
+        io.count(Metric::Deliveries);
         let before = io.transport.out.own_bytes();
         self.queue_publication(io, publication);
         io.ctx.piled_up += io.transport.out.own_bytes().saturating_sub(before);
@@ -343,6 +354,7 @@ impl WebSocket {
         let now = io.ctx.now();
         if self.lives_until != 0 && now >= self.lives_until {
             frame::write_close(&mut self.pending_close_frame, Some(1000), b"please reconnect");
+            io.count(Metric::LifetimeTimeout);
             return io.end(Cause::Finish, 1000, b"please reconnect");
         }
         let Behaviour { idle_timeout, send_pings, .. } = *self.behaviour;
@@ -354,6 +366,7 @@ impl WebSocket {
             // This tick has just begun, so the sum of the two waits is at most the idle timeout and a tick.
             return self.set_deadline(io, now + ping_margin(idle_timeout));
         }
+        io.count(Metric::IdleTimeout);
         io.end(Cause::Abort, 1006, b"WebSocket timed out from inactivity");
     }
 
@@ -377,6 +390,24 @@ impl WebSocket {
             (deadline, lives_until) => deadline.min(lives_until),
         };
         io.set_deadline(deadline);
+    }
+}
+
+/// More waits for the peer than `maxBackpressure`, with `closeOnBackpressureLimit`.
+fn overflow(io: &mut Io<'_>) {
+    io.count(Metric::BackpressureLimit);
+    io.end(Cause::Abort, 1006, b"");
+}
+
+fn metric_of(error: WsError) -> Metric {
+    match error {
+        WsError::InvalidFrame => Metric::InvalidFrame,
+        WsError::TooBigMessage => Metric::TooBigMessage,
+        WsError::InvalidUtf8 => Metric::InvalidUtf8,
+        WsError::InvalidClosePayload => Metric::InvalidClosePayload,
+        WsError::InvalidCloseReason => Metric::InvalidCloseReason,
+        WsError::TooBigInflation => Metric::TooBigInflation,
+        WsError::InvalidDeflate => Metric::InvalidDeflate,
     }
 }
 

@@ -362,7 +362,7 @@ fn deadlines_that_come_and_go_leave_no_entries() {
     let (mut ctx, (end, _other)) =
         (Context::new(Arc::default(), Limits::default()), UnixStream::pair().expect("a pair"));
     let id = ExchangeId { slot: 0, generation: 1 };
-    let mut transport = Transport::new(id, socket::Stream::Unix(end), None);
+    let mut transport = Transport::new(id, socket::Stream::Unix(end), None, Default::default());
     for tick in 1..=300 {
         ctx.clock.pass(Duration::from_secs(1));
         let mut due = Vec::new();

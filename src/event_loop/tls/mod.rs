@@ -95,12 +95,72 @@ pub enum Failure {
     NoCertificate,
     #[error("a handshake that is too long")]
     TooLong,
-    #[error("{0}")]
-    Handshake(#[from] rustls::Error),
+    #[error("{error}")]
+    Handshake {
+        error: rustls::Error,
+        /// The alert that tells the peer, unless it is encrypted.
+        alert: Option<u8>,
+    },
     #[error("{0}")]
     Session(#[from] Violation),
 }
 
+impl From<rustls::Error> for Failure {
+    fn from(error: rustls::Error) -> Self {
+        Failure::Handshake { error, alert: None }
+    }
+}
+
+/// The alert that ended a handshake.
+pub enum Alert {
+    Sent(u8),
+    Received(u8),
+}
+
+impl Failure {
+    pub fn alert(&self) -> Alert {
+        match self {
+            Failure::NoCertificate => Alert::Sent(UNRECOGNIZED_NAME),
+            Failure::Handshake { error: rustls::Error::AlertReceived(alert), .. } => {
+                Alert::Received(u8::from(*alert))
+            }
+            Failure::Handshake { error, alert } => Alert::Sent(alert.unwrap_or_else(|| alert_for(error))),
+            Failure::Session(Violation::Alert(alert)) => Alert::Received(*alert),
+            Failure::Session(violation) => Alert::Sent(violation.alert().unwrap_or(NO_ALERT)),
+            Failure::TooLong => Alert::Sent(NO_ALERT),
+        }
+    }
+}
+
+/// The alert that rustls has for an error. It is asked for only where the alert itself is encrypted.
+fn alert_for(error: &rustls::Error) -> u8 {
+    use rustls::{AlertDescription as Description, Error};
+    u8::from(match error {
+        Error::InvalidCertificate(error) => Description::from(error.clone()),
+        Error::InvalidMessage(error) => Description::from(*error),
+        Error::NoCertificatesPresented => Description::CertificateRequired,
+        Error::DecryptError => Description::BadRecordMac,
+        Error::PeerSentOversizedRecord => Description::RecordOverflow,
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            Description::UnexpectedMessage
+        }
+        Error::PeerIncompatible(_) => Description::HandshakeFailure,
+        Error::PeerMisbehaved(_) => Description::IllegalParameter,
+        _ => Description::InternalError,
+    })
+}
+
+/// The description in the alert at the end of `records`, unless that is encrypted.
+fn plain_alert(records: &[u8]) -> Option<u8> {
+    match records.last_chunk::<7>() {
+        Some([ALERT_RECORD, 3, _, 0, 2, _, description]) => Some(*description),
+        _ => None,
+    }
+}
+
+const ALERT_RECORD: u8 = 21;
+/// No alert has this number.
+const NO_ALERT: u8 = u8::MAX;
 /// The alert of the handshake that we send without rustls (RFC 8446 §6).
 const UNRECOGNIZED_NAME: u8 = 112;
 /// The most bytes of a ClientHello that are read here.
@@ -152,7 +212,7 @@ impl Tls {
         let State::Asking(hello) = std::mem::replace(&mut self.state, State::Failed) else { return Ok(()) };
         self.router = choice.router;
         let Some(settings) = choice.settings else {
-            self.pending.extend_from_slice(&[21, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME]);
+            self.pending.extend_from_slice(&[ALERT_RECORD, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME]);
             return Err(Failure::NoCertificate);
         };
         let handshake = UnbufferedServerConnection::new(settings.for_client(hello.prefers_chacha))?;
@@ -190,7 +250,12 @@ impl Tls {
             let advanced = handshake.advance(records, &mut self.pending);
             records = &mut records[advanced.used..];
             self.peer_closed = advanced.ended;
-            if advanced.result.inspect_err(|_| self.fail())? {
+            let established = advanced.result.map_err(|error| {
+                let alert = plain_alert(&self.pending);
+                self.fail();
+                Failure::Handshake { error, alert }
+            })?;
+            if established {
                 self.establish()?;
             } else if records.len() > MAX_HANDSHAKE {
                 return Err(Failure::TooLong);

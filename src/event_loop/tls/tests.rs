@@ -327,7 +327,7 @@ fn a_handshake_that_fails_leaves_the_alert_of_rustls() {
         server.choose(Choice { settings: Some(SETTINGS.clone()), router: None }).expect("settings");
         assert!(matches!(
             server.decrypt(&mut bytes.to_vec(), &mut Buffer::default()),
-            Err(Failure::Handshake(_))
+            Err(Failure::Handshake { .. })
         ));
         assert!(server.is_handshaking());
         assert_eq!(server.unsent_records().first(), Some(&ALERT), "{bytes:?}");
