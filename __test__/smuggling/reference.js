@@ -1,0 +1,183 @@
+'use strict';
+// Where a request ends, as RFC 9112 has it: a second, slow and plain reading of the rules, which shares
+// nothing with the parsers of src/protocol/http. Where the RFC leaves a choice it takes the strict one, and
+// so does uws-rs. The mutator compares it with the server: both must see the same requests in any stream of
+// bytes.
+
+const crypto = require('crypto');
+
+const MAX_HEAD = 4096;
+const MAX_FIELDS = 100;
+const MAX_DISCARDED = 16 * 1024;
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
+const HOST = /^[A-Za-z0-9\-._~%!$&'()*+,;=:[\]]*$/;
+const ABSOLUTE = /^(?:https?|wss?):\/\/([^/?]+)(.*)$/i;
+
+/** The stream breaks a rule, so nothing behind this point is a request. */
+class Malformed extends Error {}
+/** The stream ends before the request does. */
+class Incomplete extends Error {}
+
+const demand = (condition, text) => {
+  if (!condition) throw new Malformed(text);
+};
+
+/**
+ * Returns the requests in a stream, { method, target, body } each, and how it ends: `refused`, `waits` for
+ * the rest of a request, `closed` behind a request that is the last, or `open` for the next one.
+ * @param {string} stream its bytes, one a character
+ */
+function readStream(stream) {
+  const requests = [];
+  let at = skipProxyLine(stream);
+  try {
+    while (at < stream.length) {
+      const head = readHead(stream, at);
+      if (head === null) return { requests, end: 'open' };
+      const body = readBody(stream, head);
+      requests.push({ method: head.method, target: head.target, body: summary(body.data) });
+      if (!head.keepAlive) return { requests, end: 'closed' };
+      at = body.end;
+    }
+    return { requests, end: 'open' };
+  } catch (error) {
+    if (error instanceof Malformed) return { requests, end: 'refused', why: error.message };
+    if (error instanceof Incomplete) return { requests, end: 'waits' };
+    throw error;
+  }
+}
+
+/** A balancer may say before the first request whom it speaks for. */
+function skipProxyLine(stream) {
+  const line =
+    /^PROXY (?:UNKNOWN(?: [^\r\n]*)?|TCP4 [\d.]+ [\d.]+ \d+ \d+|TCP6 [\da-f:.]+ [\da-f:.]+ \d+ \d+)\r\n/i;
+  return line.exec(stream)?.[0].length ?? 0;
+}
+
+function readHead(stream, from) {
+  let at = from;
+  while (stream.startsWith('\r\n', at)) at += 2;
+  if (at === stream.length) return null;
+  const end = stream.indexOf('\r\n\r\n', at);
+  // The end may be that of a head without fields, whose request line is followed by an empty one.
+  const text = end < 0 ? stream.slice(at) : stream.slice(at, end);
+  if (end < 0 || end + 4 - from > MAX_HEAD) {
+    demand(stream.length - from < MAX_HEAD, 'head too large');
+    throw new Incomplete();
+  }
+  const [line, ...fields] = text.split('\r\n');
+  const match = REQUEST_LINE.exec(line);
+  demand(match, 'request line');
+  demand(fields.length <= MAX_FIELDS, 'too many fields');
+  const [, method, target, minor] = match;
+  const head = { method, target: originForm(method, target), minor: Number(minor), end: end + 4 };
+  return Object.assign(head, framing(fields.map(readField), head));
+}
+
+function readField(line) {
+  const colon = line.indexOf(':');
+  const [name, value] = [line.slice(0, colon), line.slice(colon + 1)];
+  demand(colon > 0 && TOKEN.test(name), 'field name');
+  demand(VALUE.test(value), 'field value');
+  return [name.toLowerCase(), value.replace(/^[ \t]+|[ \t]+$/g, '')];
+}
+
+/** RFC 9112 §3.2. */
+function originForm(method, target) {
+  if (target.startsWith('/') || method === 'CONNECT' || (method === 'OPTIONS' && target === '*'))
+    return target;
+  const [, authority, rest] = ABSOLUTE.exec(target) ?? [];
+  demand(authority !== undefined && HOST.test(authority), 'request target');
+  return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+/** RFC 9112 §3.2, §6.1 to §6.3 and §9.3. */
+function framing(fields, { method, minor }) {
+  const all = (name) => fields.filter(([key]) => key === name).map(([, value]) => value);
+  const [hosts, lengths, codings] = ['host', 'content-length', 'transfer-encoding'].map(all);
+  demand(hosts.length <= 1 && (minor === 0 || hosts.length === 1), 'one host');
+  demand(
+    hosts.every((host) => HOST.test(host)),
+    'host',
+  );
+  demand(
+    lengths.every((value) => /^[0-9]+$/.test(value) && BigInt(value) < 1n << 64n),
+    'length',
+  );
+  demand(new Set(lengths.map(BigInt)).size <= 1, 'differing lengths');
+  demand(codings.length <= 1 && codings.every((coding) => coding.toLowerCase() === 'chunked'), 'coding');
+  demand(!(lengths.length && codings.length), 'two framings');
+  demand(!(codings.length && minor === 0), 'coding in HTTP/1.0');
+  const options = all('connection').flatMap((value) =>
+    value.split(',').map((one) => one.trim().toLowerCase()),
+  );
+  const keepAlive =
+    method !== 'CONNECT' && !options.includes('close') && (minor === 1 || options.includes('keep-alive'));
+  return { keepAlive, chunked: codings.length > 0, length: BigInt(lengths[0] ?? 0) };
+}
+
+function readBody(stream, head) {
+  if (head.chunked) return readChunks(stream, head.end);
+  const rest = stream.length - head.end;
+  if (head.length > BigInt(rest)) throw new Incomplete();
+  const end = head.end + Number(head.length);
+  return { data: stream.slice(head.end, end), end };
+}
+
+/** RFC 9112 §7.1. */
+function readChunks(stream, from) {
+  let [at, data, extensions] = [from, '', 0];
+  for (;;) {
+    const line = readLine(stream, at);
+    const match = /^([0-9A-Fa-f]{1,128})(|[ \t]*;[\t\x20-\x7e\x80-\xff]*)$/.exec(line);
+    demand(match, 'chunk size');
+    extensions += match[2].length;
+    demand(extensions <= MAX_DISCARDED, 'extensions too large');
+    at += line.length + 2;
+    const size = BigInt(`0x${match[1]}`);
+    demand(size < 1n << 64n, 'chunk size too large');
+    if (size === 0n) return { data, end: skipTrailers(stream, at) };
+    if (size > BigInt(stream.length - at)) throw new Incomplete();
+    data += stream.slice(at, at + Number(size));
+    at += Number(size);
+    expectLineEnd(stream, at);
+    at += 2;
+  }
+}
+
+function skipTrailers(stream, from) {
+  let at = from;
+  for (;;) {
+    const line = readLine(stream, at);
+    at += line.length + 2;
+    if (line === '') return at;
+    readField(line);
+    demand(at - from <= MAX_DISCARDED, 'trailers too large');
+  }
+}
+
+/** The line that begins at `at`; only CRLF ends it. */
+function readLine(stream, at) {
+  const end = stream.indexOf('\r\n', at);
+  const line = end < 0 ? stream.slice(at).replace(/\r$/, '') : stream.slice(at, end);
+  demand(!/[\r\n]/.test(line), 'bare CR or LF');
+  if (end < 0) throw new Incomplete();
+  return line;
+}
+
+function expectLineEnd(stream, at) {
+  const end = stream.slice(at, at + 2);
+  demand('\r\n'.startsWith(end), 'data without its CRLF');
+  if (end.length < 2) throw new Incomplete();
+}
+
+/** A body as the servers of these tests report it: long ones by length and hash. */
+function summary(body) {
+  if (body.length <= 200) return body;
+  return `${body.length} bytes, ${crypto.createHash('sha1').update(body, 'latin1').digest('hex')}`;
+}
+
+module.exports = { readStream, summary };
