@@ -93,7 +93,9 @@ async function through(way, pieces, options = { quiet: 100 }) {
   way.probes = (way.probes ?? 0) + 1;
   const target = `/probe/${way.probes}`;
   const probe = `GET ${target} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n`;
-  const answer = await observe(way, [probe], { quiet: 5000 });
+  let answer = await observe(way, [probe], { quiet: 5000 });
+  // Silence may mean that the machine is busy.
+  if (!answer.responses.length) answer = await observe(way, [probe], { quiet: 20000 });
   if (answer.requests[0]?.target !== target) faults.push(`a probe got ${JSON.stringify(answer.responses)}`);
   for (const { sent, seen: own } of [...outcome.responses, ...answer.responses]) {
     if (own && own.mark !== sent && !(way.pipes && sent === undefined)) {

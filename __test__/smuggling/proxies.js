@@ -165,11 +165,17 @@ async function startProxy(name, backends) {
   const end = new Promise((resolve) =>
     child.once('close', (code, signal) => resolve((ended = { code, signal }))),
   );
+  const abandon = () => {
+    child.kill('SIGKILL');
+    fs.rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', abandon);
   const stop = async () => {
     child.kill('SIGTERM');
     const kill = setTimeout(() => child.kill('SIGKILL'), 3000);
     await end;
     clearTimeout(kill);
+    process.removeListener('exit', abandon);
     fs.rmSync(folder, { recursive: true, force: true });
   };
   try {

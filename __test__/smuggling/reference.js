@@ -5,10 +5,12 @@
 // bytes.
 
 const crypto = require('crypto');
+const net = require('net');
 
 const MAX_HEAD = 4096;
 const MAX_FIELDS = 100;
 const MAX_DISCARDED = 16 * 1024;
+const MAX_PROXY_LINE = 107;
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -32,13 +34,14 @@ const demand = (condition, text) => {
  */
 function readStream(stream) {
   const requests = [];
-  let at = skipProxyLine(stream);
   try {
+    let at = skipProxyLine(stream);
     while (at < stream.length) {
       const head = readHead(stream, at);
       if (head === null) return { requests, end: 'open' };
       const body = readBody(stream, head);
-      requests.push({ method: head.method, target: head.target, body: summary(body.data) });
+      const target = summary(plain(head.target));
+      requests.push({ method: head.method, target, body: summary(body.data), emptyLine: head.emptyLine });
       if (!head.keepAlive) return { requests, end: 'closed' };
       at = body.end;
     }
@@ -50,11 +53,19 @@ function readStream(stream) {
   }
 }
 
-/** A balancer may say before the first request whom it speaks for. */
+/** A balancer may say before the first request whom it speaks for. A bad line ends the connection. */
 function skipProxyLine(stream) {
-  const line =
-    /^PROXY (?:UNKNOWN(?: [^\r\n]*)?|TCP4 [\d.]+ [\d.]+ \d+ \d+|TCP6 [\da-f:.]+ [\da-f:.]+ \d+ \d+)\r\n/i;
-  return line.exec(stream)?.[0].length ?? 0;
+  if (!/^PROXY (?:TCP[46] |UNKNOWN)/.test(stream)) return 0;
+  const end = stream.indexOf('\n') + 1;
+  if (end === 0 && stream.length < MAX_PROXY_LINE) throw new Incomplete();
+  demand(end > 0 && end <= MAX_PROXY_LINE && stream[end - 2] === '\r', 'PROXY line');
+  const [, family, ...addresses] = stream.slice(0, end - 2).split(' ');
+  if (family === 'UNKNOWN') return end;
+  const isAddress = { TCP4: net.isIPv4, TCP6: net.isIPv6 }[family];
+  const [from, to, ...ports] = addresses;
+  demand(isAddress && isAddress(from) && isAddress(to), 'PROXY addresses');
+  demand(ports.length === 2 && ports.every((port) => /^\d+$/.test(port) && port < 65536), 'PROXY ports');
+  return end;
 }
 
 function readHead(stream, from) {
@@ -74,6 +85,7 @@ function readHead(stream, from) {
   demand(fields.length <= MAX_FIELDS, 'too many fields');
   const [, method, target, minor] = match;
   const head = { method, target: originForm(method, target), minor: Number(minor), end: end + 4 };
+  head.emptyLine = at > from;
   return Object.assign(head, framing(fields.map(readField), head));
 }
 
@@ -180,4 +192,9 @@ function summary(body) {
   return `${body.length} bytes, ${crypto.createHash('sha1').update(body, 'latin1').digest('hex')}`;
 }
 
-module.exports = { readStream, summary };
+/** A target without bytes above 127, which programs decode in ways of their own. */
+function plain(target) {
+  return target.replace(/[^\0-\x7f]+/g, '?');
+}
+
+module.exports = { plain, readStream, summary };

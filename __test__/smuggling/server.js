@@ -7,7 +7,7 @@
 
 const http = require('http');
 const path = require('path');
-const { summary } = require('./reference');
+const { plain, summary } = require('./reference');
 
 const encode = (seen) => Buffer.from(JSON.stringify(seen)).toString('base64url');
 /** An absolute form names the same resource as its origin form. */
@@ -15,7 +15,7 @@ const origin = (target) => target.replace(/^(?:https?|wss?):\/\/[^/?]*\/?/i, '/'
 
 function describe(method, target, mark, chunks) {
   const body = summary(Buffer.concat(chunks).toString('latin1'));
-  return { method, target: summary(origin(target)), mark, body };
+  return { method, target: summary(plain(origin(target))), mark, body };
 }
 
 /** Lets an app of uWebSockets.js's API answer every request; `report` is told of each, too. */
@@ -68,8 +68,7 @@ function answer(request, response) {
   const chunks = [];
   request.on('data', (chunk) => chunks.push(chunk));
   request.on('end', () => {
-    const target = Buffer.from(request.url, 'utf8').toString('latin1');
-    response.setHeader('X-Seen', encode(describe(request.method, target, '', chunks)));
+    response.setHeader('X-Seen', encode(describe(request.method, request.url, '', chunks)));
     response.end();
   });
   request.on('error', () => {});
