@@ -13,10 +13,12 @@ const os = require('node:os');
 const path = require('node:path');
 const { python: findPython } = require('../__test__/autobahn/suite.js');
 const { ecosystem } = require('../__test__/ecosystem/run.js');
+const { missing: missingProxies } = require('../__test__/smuggling/proxies.js');
 const { stack } = require('../__test__/stack/run.js');
 const { buildWith } = require('./adapter.js');
 const { build } = require('./build.js');
 const differences = require('./differences.js');
+const disagreements = require('./disagreements.js');
 const { unsupported } = require('./fuzz.js');
 const layers = require('./layers.js');
 const prose = require('./prose.js');
@@ -84,6 +86,7 @@ function javascript() {
   step('types', () => tool('tsc', '--project', '__test__/types'));
   step('comments', () => report(prose.offences()));
   step('tables of differences', () => report(differences.offences()));
+  step('table of disagreements', () => report(disagreements.offences()));
 }
 
 /** The assertions of debug builds: all accounts balance after each turn, no buffer shows old bytes. */
@@ -102,11 +105,34 @@ function behaviour(peers) {
     step('conformance over TLS', () => overTls(() => specs('ours', '__test__/conformance')));
     step('robustness over TLS', () => overTls(() => run('ours', ROBUST_OVER_TLS)));
     step('ecosystem', ecosystem);
+    smuggling();
   }
   if (!peers) step('Autobahn', autobahn);
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));
   }
+}
+
+/** Where a request ends: as the cases say, as other servers see it, and as the proxies in front see it. */
+function smuggling() {
+  const spec = (name) => `__test__/smuggling/${name}.spec.js`;
+  const mutated = (part) => attempt(process.execPath, ['__test__/smuggling/run.js', part, '--seconds', '20']);
+  const all = (...checks) => checks.reduce((code, check) => check() || code, 0);
+  step('smuggling', () =>
+    all(
+      () => run('ours', [spec('cases'), spec('differential'), spec('mutate')]),
+      () => mutated('--direct'),
+    ),
+  );
+  step('smuggling over TLS', () => overTls(() => run('ours', [spec('cases')])));
+  const lacking = missingProxies();
+  step('smuggling through proxies', () => {
+    if (lacking.length) return process.env.CI ? 1 : `there is no ${lacking.join(', ')}`;
+    return all(
+      () => run('ours', [spec('proxies')]),
+      () => mutated('--proxies'),
+    );
+  });
 }
 
 function browser(peers) {
