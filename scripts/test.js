@@ -101,6 +101,8 @@ function assertions() {
 function behaviour(peers) {
   if (!peers) {
     step('Node tests', () => specs('ours', ...OURS));
+    step('overload', () => attempt(process.execPath, ['__test__/overload/run.js', '--small']));
+    step('soak', () => attempt(process.execPath, ['__test__/overload/soak.js', '--seconds', '60']));
     step('conformance', () => specs('ours', '__test__/conformance'));
     step('conformance over TLS', () => overTls(() => specs('ours', '__test__/conformance')));
     step('robustness over TLS', () => overTls(() => run('ours', ROBUST_OVER_TLS)));
