@@ -712,6 +712,14 @@ export interface AppOptions {
    * for a certificate.
    */
   ca_file_name?: RecognizedString;
+  /**
+   * Whether clients must have a certificate of one of these authorities. Handshakes without one fail with
+   * the alert `certificate_required` (`handshake_failure` with TLS 1.2), and no handler but those of `filter`
+   * hears of them. Default false, as in the original: a client may have none, but a wrong one is refused. It
+   * is an Error without {@link AppOptions.ca_file_name}. Server names with a certificate of their own have
+   * options of their own.
+   */
+  requireClientCertificate?: boolean;
   /** The passphrase of an encrypted private key. */
   passphrase?: RecognizedString;
   /**

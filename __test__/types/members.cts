@@ -135,6 +135,7 @@ const everyOption: Required<uWS.AppOptions> = {
   key_file_name: 'key',
   cert_file_name: 'cert',
   ca_file_name: 'ca',
+  requireClientCertificate: true,
   passphrase: 'secret',
   dh_params_file_name: 'dh',
   ssl_ciphers: 'ECDHE',
