@@ -168,8 +168,8 @@ export interface WebSocket<UserData> {
 
   /**
    * Subscribes to a topic: a plain string without wildcards, in one name space per app. Returns true, also
-   * when the connection is subscribed already; false in a `subscription` handler that runs because the
-   * connection ends.
+   * when the connection is subscribed already; false beyond a limit of {@link AppLimits}, and in a
+   * `subscription` handler that runs because the connection ends.
    */
   subscribe(topic: RecognizedString): boolean;
 
@@ -412,8 +412,9 @@ export interface HttpResponse {
   getRemotePort(): number;
 
   /**
-   * Returns the client's address as given by a proxy (PROXY protocol v2, which is recognized by itself);
-   * empty without one.
+   * Returns the client's address as given by a proxy (PROXY protocol v1 or v2, which is recognized by
+   * itself); empty without one. Anybody can send such a header, unless the app has {@link
+   * AppOptions.trustedProxies}.
    */
   getProxiedRemoteAddress(): ArrayBuffer;
 
@@ -469,6 +470,16 @@ export interface HttpRequest {
    * query as sent.
    */
   getQuery(key: RecognizedString): string | undefined;
+
+  /**
+   * Returns the address of the client as text (IPv6 in its short form, IPv4 never as IPv6), `''` for a peer
+   * of a unix socket. It is the address of the socket, unless that is one of {@link
+   * AppOptions.trustedProxies}: then it is the client that the proxy names, in a PROXY header, in `Forwarded`
+   * (RFC 7239) or in `X-Forwarded-For`. Of several hops it is the right-most that is no trusted proxy, since
+   * only trusted ones can be believed; where they name nobody, or where the two fields disagree, it is the
+   * last trusted hop.
+   */
+  getClientAddress(): string;
 
   /** Calls `cb` with every header in order, with names in lower case. */
   forEach(cb: (key: string, value: string) => void): void;
@@ -602,8 +613,96 @@ export interface WebSocketBehavior<UserData> {
     ((ws: WebSocket<UserData>, topic: ArrayBuffer, newCount: number, oldCount: number) => void) | null;
 }
 
-/** TLS settings of an {@link SSLApp} or of one of its server names. {@link App} ignores them. */
+/** So many in so many seconds. They may come all at once, and then one each `seconds / count`. */
+export interface RateLimit {
+  /** 1 to 2^32 - 1. */
+  count: number;
+  /** 1 to 86400. */
+  seconds: number;
+}
+
+/**
+ * Limits of an app, which the event loop enforces, also while JavaScript is busy. All are optional; without
+ * one its default holds. `Infinity` means no limit. docs/limits.md explains each of them.
+ *
+ * A wrong type throws a TypeError, a number out of bounds a RangeError, and an unknown name a TypeError that
+ * lists the known ones. Addresses of IPv6 count by their network of 64 bits, those of IPv4 also where a
+ * socket of IPv6 tells them as `::ffff:a.b.c.d`. Peers of unix sockets have no address, and no limits by
+ * address.
+ */
+export interface AppLimits {
+  /**
+   * Connections that are open at a time, those served by child apps included. Another one is closed right
+   * after it was accepted, and no handler hears of it. Default: no limit.
+   */
+  maxConnections?: number;
+  /** The same for the connections of each address. Those of trusted proxies count with the client's. */
+  maxConnectionsPerAddress?: number;
+  /** Requests of each address; others are answered with 429 and `Retry-After`. Default: no limit. */
+  maxRequestsPerAddress?: RateLimit;
+  /** Requests of each address for `ws` routes, which also count as requests. Default: no limit. */
+  maxUpgradesPerAddress?: RateLimit;
+  /**
+   * Seconds for a request head, from its first byte on, and for the first byte of a connection: 0 (no limit)
+   * to 86400. A late head is answered with 408. Default: {@link TemplatedApp.setIdleTimeout}, 10 s, after
+   * which the connection is closed without an answer, as in the original.
+   */
+  headTimeout?: number;
+  /**
+   * Seconds for a whole request, head and body, in which the program reads it: 0 (default, no limit) to
+   * 86400. A late one is answered with 408, or closed if its response has begun.
+   */
+  requestTimeout?: number;
+  /**
+   * Seconds for which a connection is kept for its next request: 0 (no limit) to 86400. Default:
+   * {@link TemplatedApp.setResponseTimeout}, 10 s.
+   */
+  keepAliveTimeout?: number;
+  /**
+   * Bytes per second that a request body must bring, on average over {@link TemplatedApp.setIdleTimeout}, 10
+   * s. Default 16384, as in the original, which closes the connection; with this option the answer is 408.
+   * With 0 a byte in that time is enough.
+   */
+  minBodyRate?: number;
+  /**
+   * Bytes of a request body; more are answered with 413, or closed if the response has begun. Default: no
+   * limit.
+   */
+  maxBodyLength?: number;
+  /** Requests of one connection; the last response closes it, and says so. Default: no limit. */
+  maxRequestsPerConnection?: number;
+  /**
+   * Bytes of responses that may wait to be sent on a connection when its next request is read or handled,
+   * from 16384 on. Default 1 MiB.
+   */
+  maxUnsentBytes?: number;
+  /** Topics of one WebSocket; beyond it `subscribe` returns false. Default: no limit. */
+  maxTopicsPerConnection?: number;
+  /** Bytes of a topic; `subscribe` returns false for a longer one. Default: no limit. */
+  maxTopicLength?: number;
+  /**
+   * Subscriptions of all WebSockets of the app together; beyond it `subscribe` returns false. Default: no
+   * limit.
+   */
+  maxSubscriptions?: number;
+}
+
+/**
+ * Settings of an {@link App} or {@link SSLApp}. Those of TLS are for an SSLApp and for its server names; an
+ * App ignores them. `limits` and `trustedProxies` are for apps, and hold for all of their server names.
+ */
 export interface AppOptions {
+  /** See {@link AppLimits}. */
+  limits?: AppLimits;
+  /**
+   * The proxies in front of the app, as addresses (`'::1'`), networks (`'10.0.0.0/8'`) or `'unix'` for all
+   * peers of unix sockets. Only these may send a PROXY header (from others it is a bad request), and only
+   * these are believed about the addresses of clients; see {@link HttpRequest.getClientAddress}. Default:
+   * anybody may send a PROXY header, as in the original, and nobody is believed.
+   *
+   * @throws TypeError for anything else.
+   */
+  trustedProxies?: readonly string[];
   /** The path of the private key (PEM). */
   key_file_name?: RecognizedString;
   /** The path of the certificate with its chain (PEM). */
@@ -613,6 +712,14 @@ export interface AppOptions {
    * for a certificate.
    */
   ca_file_name?: RecognizedString;
+  /**
+   * Whether clients must have a certificate of one of these authorities. Handshakes without one fail with
+   * the alert `certificate_required` (`handshake_failure` with TLS 1.2), and no handler but those of `filter`
+   * hears of them. Default false, as in the original: a client may have none, but a wrong one is refused. It
+   * is an Error without {@link AppOptions.ca_file_name}. Server names with a certificate of their own have
+   * options of their own.
+   */
+  requireClientCertificate?: boolean;
   /** The passphrase of an encrypted private key. */
   passphrase?: RecognizedString;
   /**
@@ -753,6 +860,8 @@ export interface AppStats {
       badRequest: number;
       /** A head that is too long or has too many fields; answered with 431. */
       headerFieldsTooLarge: number;
+      /** A request that was too slow for a limit of the app; answered with 408. */
+      requestTimeout: number;
       /** Answered with 413. */
       contentTooLarge: number;
       /** Too many bodies for declared responses at once; answered with 503. */
@@ -856,6 +965,34 @@ export interface AppStats {
     connections: number;
     /** A WebSocket was closed by `closeOnBackpressureLimit`. */
     backpressure: number;
+    /** See {@link AppLimits.maxConnections}; the connection was closed. */
+    maxConnections: number;
+    /** See {@link AppLimits.maxConnectionsPerAddress}; the connection was closed. */
+    maxConnectionsPerAddress: number;
+    /** See {@link AppLimits.maxRequestsPerAddress}; the answer was 429. */
+    maxRequestsPerAddress: number;
+    /** See {@link AppLimits.maxUpgradesPerAddress}; the answer was 429. */
+    maxUpgradesPerAddress: number;
+    /** See {@link AppLimits.headTimeout}; the answer was 408 if a head had begun. */
+    headTimeout: number;
+    /** See {@link AppLimits.requestTimeout}; the answer was 408 if no response had begun. */
+    requestTimeout: number;
+    /** See {@link AppLimits.keepAliveTimeout}; the connection was closed, where the limit is set. */
+    keepAliveTimeout: number;
+    /** See {@link AppLimits.minBodyRate}; the answer was 408 if no response had begun. */
+    minBodyRate: number;
+    /** See {@link AppLimits.maxBodyLength}; the answer was 413 if no response had begun. */
+    maxBodyLength: number;
+    /** See {@link AppLimits.maxRequestsPerConnection}; the response closed the connection. */
+    maxRequestsPerConnection: number;
+    /** See {@link AppLimits.maxUnsentBytes}; the next request waited. */
+    maxUnsentBytes: number;
+    /** See {@link AppLimits.maxTopicsPerConnection}; `subscribe` returned false. */
+    maxTopicsPerConnection: number;
+    /** See {@link AppLimits.maxTopicLength}; `subscribe` returned false. */
+    maxTopicLength: number;
+    /** See {@link AppLimits.maxSubscriptions}; `subscribe` returned false. */
+    maxSubscriptions: number;
   };
   /** Handshakes of an SSLApp. */
   tls: {

@@ -25,7 +25,7 @@ const {
   requireFunction,
 } = require('./validate');
 const { Behaviour } = require('./behavior');
-const { DEFAULT_TIMEOUT_S, NOBODY, SendFlag } = require('./layout');
+const { DEFAULT_TIMEOUT_S, MAX_UNSENT, NOBODY, SendFlag } = require('./layout');
 const { isProgram, handlerOf } = require('./declarative');
 const { Topics } = require('./topics');
 const { endAll, failShutdown } = require('./events');
@@ -33,6 +33,9 @@ const { dismissGuests } = require('./websocket');
 
 /** Loaded when it is needed: each file takes some tenths of a millisecond of a program's start. */
 const tlsOptions = (options) => require('./tls').tlsOptions(options);
+
+/** The options of an app that sets none of those that have nothing to do with TLS. */
+const NO_OPTIONS = Object.freeze({});
 
 const LIBUS_LISTEN_EXCLUSIVE_PORT = 1;
 const MAX_TIMEOUT_S = 24 * 60 * 60;
@@ -150,9 +153,14 @@ class TemplatedApp {
   #idleTimeout = DEFAULT_TIMEOUT_S;
   #responseTimeout = DEFAULT_TIMEOUT_S;
 
-  /** @param {object | null} tls the options of an SSLApp */
-  constructor(tls) {
+  /**
+   * @param {object | null} tls the options of an SSLApp
+   * @param {object} options those that every app has, checked
+   */
+  constructor(tls, { limits, trustedProxies }) {
     this.#engine = start();
+    // This comes first: an app that cannot be made must leave nothing behind for the next one of its number.
+    if (trustedProxies !== undefined) this.#checkProxies(trustedProxies);
     this.#id = apps.length;
     this.#shared = {
       id: this.#id,
@@ -162,6 +170,9 @@ class TemplatedApp {
       ownsDefault: false,
       filters: [],
       missing: null,
+      /** Of subscriptions; null: none. */
+      topicLimits: limits?.topics ?? null,
+      maxUnsent: limits?.maxUnsentBytes ?? MAX_UNSENT,
       /**
        * How many calls of `close` the loop has not confirmed yet. Until it has, events of this app belong to
        * connections that are closed.
@@ -172,6 +183,8 @@ class TemplatedApp {
     };
     if (tls === null) this.#engine.addApp(this.#id);
     else this.#secure(tls);
+    if (limits !== undefined) this.#engine.limits(this.#id, limits);
+    if (trustedProxies !== undefined) this.#engine.trustProxies(this.#id, trustedProxies);
     apps.push(this.#shared);
   }
 
@@ -181,6 +194,14 @@ class TemplatedApp {
     } catch (error) {
       throw new Error(`App construction failed: ${error.message}`, { cause: error });
     }
+  }
+
+  #checkProxies(list) {
+    const wrong = this.#engine.unusableProxy(list);
+    if (wrong === null) return;
+    throw new TypeError(
+      `trustedProxies has ${JSON.stringify(wrong)}, which is no address, network ('10.0.0.0/8') or 'unix'.`,
+    );
   }
 
   #route(method, given) {
@@ -467,17 +488,25 @@ class SSLTemplatedApp extends TemplatedApp {}
 
 Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
 
+/** Reads the options that have nothing to do with TLS. */
+function appOptions(options) {
+  const { limits, trustedProxies } = options ?? NO_OPTIONS;
+  if (limits === undefined && trustedProxies === undefined) return NO_OPTIONS;
+  const { checkedLimits, checkedProxies } = require('./limits');
+  return { limits: checkedLimits(limits), trustedProxies: checkedProxies(trustedProxies) };
+}
+
 /** Creates an HTTP and WebSocket server. It can be called with and without `new`. */
 function App(options) {
   if (options !== undefined && options !== null && typeof options !== 'object') {
     throw new TypeError('options must be an object.');
   }
-  return new TemplatedApp(null);
+  return new TemplatedApp(null, appOptions(options));
 }
 
 /** Creates a server over TLS. Without a certificate it serves only the names that are added later. */
 function SSLApp(options) {
-  return new SSLTemplatedApp(tlsOptions(options));
+  return new SSLTemplatedApp(tlsOptions(options), appOptions(options));
 }
 
 function us_listen_socket_close(token) {

@@ -26,6 +26,9 @@ receivers[EventKind.REQUEST] = (slot, generation, handler, flags, app, offset, l
       return;
     }
   }
+  if ((flags & RequestFlag.AHEAD) !== 0 && pipeline.isFull(slot, generation, app)) {
+    return void pipeline.parkHeld(slot, generation, handler, flags, app, offset, length);
+  }
   return takeRequest(slot, generation, handler, flags, app, offset, length);
 };
 
@@ -33,7 +36,7 @@ pipeline.taker.take = takeRequest;
 
 function takeRequest(slot, generation, handler, flags, app, offset, length) {
   const res = newResponse(slot, generation, flags, app);
-  const req = new HttpRequest(offset, length);
+  const req = new HttpRequest(offset, length, res);
   const body = bodyLengthOf(flags);
   if ((flags & RequestFlag.HAS_BODY) !== 0 && body === 0) {
     responseInternals.expectBody(res, calls.requestHeader(offset, length, 'content-length'));
@@ -112,6 +115,7 @@ receivers[EventKind.DATA] = (slot, generation, flags, low, high, offset, length)
 receivers[EventKind.WRITABLE] = (slot, generation, exchange) => {
   const res = responseInternals.at(slot, generation);
   if (res !== undefined) responseInternals.writable(res, exchange);
+  else pipeline.goOn(slot, generation);
 };
 
 receivers[EventKind.PEER_END] = (slot, generation) => {

@@ -117,11 +117,13 @@ const RequestFlag = Object.freeze({
   HAS_BODY: 1,
   /** A HEAD request: the response has no body. */
   HEAD: 2,
+  /** An earlier request of its connection was still being answered when it was handed over. */
+  AHEAD: 4,
 });
 
 /** The length of the body, if the request block has all of it. */
 function bodyLengthOf(flags) {
-  return (flags >>> 2) & 0xffff;
+  return (flags >>> 3) & 0xffff;
 }
 
 /**
@@ -129,7 +131,7 @@ function bodyLengthOf(flags) {
  * at once that two of them have the same.
  */
 function exchangeOf(flags) {
-  return (flags >>> 18) & 0x7f;
+  return (flags >>> 19) & 0x7f;
 }
 
 /** A flag of a `Data` event. */
@@ -328,11 +330,35 @@ const Instruction = Object.freeze({
  */
 const MAX_DECLARED_BODY = 16777216;
 
+/** The limits of an app, by whose numbers breaches are counted. */
+const Limit = Object.freeze({
+  MAX_CONNECTIONS: 0,
+  MAX_CONNECTIONS_PER_ADDRESS: 1,
+  MAX_REQUESTS_PER_ADDRESS: 2,
+  MAX_UPGRADES_PER_ADDRESS: 3,
+  HEAD_TIMEOUT: 4,
+  REQUEST_TIMEOUT: 5,
+  KEEP_ALIVE_TIMEOUT: 6,
+  MIN_BODY_RATE: 7,
+  MAX_BODY_LENGTH: 8,
+  MAX_REQUESTS_PER_CONNECTION: 9,
+  MAX_UNSENT_BYTES: 10,
+  MAX_TOPICS_PER_CONNECTION: 11,
+  MAX_TOPIC_LENGTH: 12,
+  MAX_SUBSCRIPTIONS: 13,
+});
+
+/**
+ * With more bytes of responses than this waiting to be sent on a connection, its next request is neither
+ * read nor handled, unless the App says otherwise.
+ */
+const MAX_UNSENT = 1048576;
+
 /** Seconds an App gives the connections of HTTP, unless it says otherwise. */
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 572998594;
+const LAYOUT = 671521042;
 
 module.exports = {
   EVENT_WORDS,
@@ -362,6 +388,8 @@ module.exports = {
   Wants,
   Instruction,
   MAX_DECLARED_BODY,
+  Limit,
+  MAX_UNSENT,
   DEFAULT_TIMEOUT_S,
   LAYOUT,
 };

@@ -3,10 +3,11 @@
 // here, in order, and each is handled in an event of its own.
 
 const { calls } = require('./binding');
-const { NOBODY } = require('./layout');
+const { apps, start } = require('./engine');
+const { Limit, NOBODY, Op } = require('./layout');
 const { later } = require('./scheduling');
 
-/** The connections with requests that wait, by slot: { slot, generation, app, events }. */
+/** The connections with requests that wait, by slot: { slot, generation, app, events, held }. */
 const lines = [];
 /** The generation of the last connection whose further requests are ignored, by slot; -1: none. */
 const over = [];
@@ -43,7 +44,7 @@ function park(slot, generation, handler, flags, app, offset, length) {
   if (!waits(slot, generation)) {
     // A line of an earlier connection would keep the copies of its requests.
     if (lines[slot] !== undefined) end(slot, lines[slot].generation);
-    lines[slot] = { slot, generation, app, events: [] };
+    lines[slot] = { slot, generation, app, events: [], held: false };
   }
   // The block of the request is copied, since the batch of its event is gone before its turn comes.
   lines[slot].events.push([slot, generation, handler, flags, app, calls.park(offset, length), length]);
@@ -51,7 +52,41 @@ function park(slot, generation, handler, flags, app, offset, length) {
 
 /** The response is complete, so the next request has its turn. */
 function proceed(slot, generation) {
-  if (lines[slot] !== undefined && waits(slot, generation)) later(handOver, lines[slot]);
+  if (lines[slot] === undefined || !waits(slot, generation)) return;
+  if (isFull(slot, generation, lines[slot].app)) hold(lines[slot]);
+  else later(handOver, lines[slot]);
+}
+
+/**
+ * Whether so much of earlier responses waits to be sent that no other request of the connection is handled.
+ * A client that reads none of them would otherwise have all of them kept in memory.
+ */
+function isFull(slot, generation, app) {
+  return calls.unsent(slot, generation) > apps[app].maxUnsent;
+}
+
+/** The next request of the line waits until `goOn`. */
+function hold(line) {
+  line.held = true;
+  start().countBreach(line.app, Limit.MAX_UNSENT_BYTES);
+  calls.command(Op.WANT_WRITABLE, line.slot, line.generation, 0);
+}
+
+/**
+ * Queues a request behind a response that is complete but for the most part not sent; its arguments are those
+ * of its event.
+ */
+function parkHeld(slot, generation, ...more) {
+  park(slot, generation, ...more);
+  hold(lines[slot]);
+}
+
+/** There is room for the response to the next request. */
+function goOn(slot, generation) {
+  const line = lines[slot];
+  if (line === undefined || !waits(slot, generation) || !line.held) return;
+  line.held = false;
+  handOver(line);
 }
 
 function handOver(line) {
@@ -93,4 +128,4 @@ function endAll(app) {
   }
 }
 
-module.exports = { taker, isConcerned, isOver, waits, park, proceed, end, endAll };
+module.exports = { taker, isConcerned, isOver, waits, park, parkHeld, isFull, proceed, goOn, end, endAll };

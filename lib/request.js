@@ -3,6 +3,7 @@
 
 const { calls } = require('./binding');
 const { RequestPart } = require('./layout');
+const { responseInternals } = require('./response');
 const { coerce, key, requireFunction } = require('./validate');
 
 const INVALID =
@@ -14,14 +15,17 @@ let internals;
 class HttpRequest {
   #offset;
   #length;
+  /** The response to it, which knows the connection. */
+  #response;
   #match = 0;
   #route = null;
   #valid = true;
   #yielded = false;
 
-  constructor(offset, length) {
+  constructor(offset, length, response) {
     this.#offset = offset;
     this.#length = length;
+    this.#response = response;
   }
 
   static {
@@ -92,6 +96,11 @@ class HttpRequest {
     if (name === undefined) return this.#part(RequestPart.QUERY);
     this.#check();
     return calls.requestQuery(this.#offset, this.#length, coerce(name, 'key'));
+  }
+
+  getClientAddress() {
+    this.#check();
+    return responseInternals.clientAddress(this.#response, this.#offset, this.#length);
   }
 
   forEach(callback) {

@@ -135,6 +135,9 @@ class HttpResponse {
       },
       is: (object) => #slot in object,
       isOpen: (res) => res.#open,
+      /** The address of the client of a request, whose block is at this place. */
+      clientAddress: (res, offset, length) =>
+        calls.clientAddress(res.#slot, res.#generation, res.#app, offset, length),
       hasAbortHandler: (res) => res.#onAborted !== null,
       /** Whether the object ends when the app is closed, or, without an app, when the loop stops. */
       isOf: (res, app) => app === undefined || res.#app === app.id,

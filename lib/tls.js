@@ -25,6 +25,13 @@ function tlsOptions(options) {
     const value = options[name] === null ? '' : text(options[name], name);
     if (value !== '') native[nativeName] = value;
   }
+  const { requireClientCertificate = false } = options;
+  if (typeof requireClientCertificate !== 'boolean') {
+    throw new TypeError(
+      `requireClientCertificate must be true or false; got ${String(requireClientCertificate)}.`,
+    );
+  }
+  native.requireClientCertificate = requireClientCertificate;
   return native;
 }
 

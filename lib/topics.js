@@ -9,6 +9,8 @@ let nextId = 0;
 
 class Topics {
   #byName = new Map();
+  /** Of all connections together. */
+  subscriptions = 0;
 
   /** @returns {{id: number, name: string, count: number} | undefined} */
   get(name) {
@@ -26,10 +28,12 @@ class Topics {
       this.#byName.set(name, topic);
     }
     topic.count++;
+    this.subscriptions++;
     return topic;
   }
 
   leave(topic) {
+    this.subscriptions--;
     if (--topic.count > 0) return;
     this.#byName.delete(topic.name);
     freeIds.push(topic.id);

@@ -144,6 +144,18 @@ function integer(value, name, min, max) {
   return value;
 }
 
+/**
+ * Checks an optional quantity: an integer within bounds, or Infinity. Throws a TypeError or RangeError that
+ * names it.
+ */
+function quantity(value, name, min, max) {
+  if (value === undefined || value === Infinity) return value;
+  if (typeof value !== 'number') {
+    throw new TypeError(`${name} must be a number; got ${value === null ? 'null' : typeof value}.`);
+  }
+  return integer(value, name, min, max);
+}
+
 module.exports = {
   requireArguments,
   callbackError,
@@ -160,4 +172,5 @@ module.exports = {
   whole,
   size,
   integer,
+  quantity,
 };

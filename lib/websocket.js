@@ -2,8 +2,8 @@
 // WebSocket. The object is also its own user data, as in uWebSockets.js, so all state is private.
 
 const { calls, callArgs } = require('./binding');
-const { connections, touched } = require('./engine');
-const { ANSWER, Answer, Op, SendFlag, putSendArgs } = require('./layout');
+const { connections, start, touched } = require('./engine');
+const { ANSWER, Answer, Limit, Op, SendFlag, putSendArgs } = require('./layout');
 const { guarded } = require('./errors');
 const { Subscriptions } = require('./topics');
 const {
@@ -198,7 +198,9 @@ class WebSocket {
     if (this.#closing) return false;
     this.#topics ??= new Subscriptions();
     if (this.#topics.has(name)) return true;
-    const joined = this.#behaviour.app.topics.join(name);
+    const { app } = this.#behaviour;
+    if (app.topicLimits !== null && !mayJoin(app, this.#topics.size, name)) return false;
+    const joined = app.topics.join(name);
     this.#topics.add(joined);
     calls.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);
     this.#tellSubscription(joined, joined.count, joined.count - 1);
@@ -288,6 +290,21 @@ class WebSocket {
   getRemotePort() {
     return this.#address('port');
   }
+}
+
+/** Whether a connection with so many topics may have this one as well. A breach of a limit is counted. */
+function mayJoin({ id, topics, topicLimits }, size, name) {
+  const breached = breachedLimit(topicLimits, topics, size, name);
+  if (breached === undefined) return true;
+  start().countBreach(id, breached);
+  return false;
+}
+
+function breachedLimit({ perConnection, maxTopicLength, maxSubscriptions }, topics, size, name) {
+  if (Buffer.byteLength(ofKey(name)) > maxTopicLength) return Limit.MAX_TOPIC_LENGTH;
+  if (size >= perConnection) return Limit.MAX_TOPICS_PER_CONNECTION;
+  if (topics.subscriptions >= maxSubscriptions) return Limit.MAX_SUBSCRIPTIONS;
+  return undefined;
 }
 
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });

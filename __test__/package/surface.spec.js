@@ -41,7 +41,7 @@ const MORE = {
     'maxRemainingBodyLength',
     'onDataV2',
   ],
-  req: [],
+  req: ['getClientAddress'],
   ws: ['getRemotePort'],
 };
 const list = (text) => text.split(/\s+/).sort();

@@ -7,6 +7,7 @@ const path = require('node:path');
 const tls = require('node:tls');
 const {
   uWS,
+  ours,
   differs,
   it,
   assert,
@@ -174,6 +175,62 @@ it('client certificates are requested and verified; as in the original none is f
   assert.match(output, /Acceptable client certificate CA names\n.*authority/);
   assert.match(output, /hello/);
 });
+
+it(
+  'with requireClientCertificate nobody comes in without one of an authority',
+  { skip: !ours },
+  async (t) => {
+    const authority = certificate('authority');
+    const client = certificates.signedBy(directory, authority, 'client');
+    const required = { ca_file_name: authority.cert_file_name, requireClientCertificate: true };
+    const server = secure(
+      t,
+      (app) => {
+        hello(app);
+        app.addServerName('one.example', { ...certificate('one.example'), ...required });
+        // A name without a certificate of its own has the settings of the app.
+        app.addServerName('two.example', {});
+        app.addServerName('open.example', certificate('open.example'));
+      },
+      { ...certificate('localhost'), ...required },
+    );
+    const files = ({ key_file_name, cert_file_name }) => ({
+      key: fs.readFileSync(key_file_name),
+      cert: fs.readFileSync(cert_file_name),
+    });
+    const ask = (options) => httpsGet(server.port, '/', options);
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
+      for (const servername of [undefined, 'one.example', 'two.example', 'unknown.example']) {
+        const failed = failedHandshakes();
+        assert.ok((await ask({ maxVersion, servername })).error);
+        assert.ok((await ask({ maxVersion, servername, ...files(certificate('stranger')) })).error);
+        await until(() => failedHandshakes() - failed === 2);
+        assert.equal((await ask({ maxVersion, servername, ...files(client) })).body, 'hello');
+      }
+      // Each server name has settings of its own.
+      assert.equal((await ask({ maxVersion, servername: 'open.example' })).body, 'hello');
+    }
+    const { output } = await sClient(server.port, ['-tls1_3']);
+    assert.match(output, /alert certificate required|tlsv13 alert/i);
+    // A session is resumed with the certificate that it began with.
+    const request = (options) =>
+      new Promise((resolve, reject) => {
+        const socket = tls.connect({ port: server.port, rejectUnauthorized: false, ...options });
+        const got = { text: '', session: undefined, reused: false };
+        socket.on('session', (session) => Object.assign(got, { session }));
+        socket.on('data', (data) => Object.assign(got, { text: got.text + data }));
+        socket.once('error', reject);
+        socket.once('end', () => resolve(got));
+        socket.once('secureConnect', () => {
+          got.reused = socket.isSessionReused();
+          socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+        });
+      });
+    const { session } = await request(files(client));
+    const resumed = await request({ session });
+    assert.ok(resumed.reused && resumed.text.endsWith('hello'), resumed.text);
+  },
+);
 
 it('an app without certificate refuses handshakes until it has one for the name', async (t) => {
   const server = secure(t, hello, {});

@@ -5,6 +5,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const {
   uWS,
+  ours,
   it,
   differs,
   assert,
@@ -154,6 +155,23 @@ it('files that are missing or are not what they should be', () => {
     assert.ok(message.startsWith(start), message);
     assert.match(message.slice(start.length), differs('ssl-app-cause', { original: /^$/, ours: cause }));
   }
+});
+
+it('requireClientCertificate is a flag, and needs authorities', { skip: !ours }, () => {
+  const options = certificate('localhost');
+  for (const requireClientCertificate of [1, 'true', null, {}]) {
+    assert.throws(() => uWS.SSLApp({ ...options, requireClientCertificate }), {
+      name: 'TypeError',
+      message: /^requireClientCertificate must be true or false; got /,
+    });
+  }
+  assert.equal(
+    failure({ ...options, requireClientCertificate: true }),
+    'App construction failed: requireClientCertificate needs ca_file_name, which says whose certificates are good',
+  );
+  assert.equal(failure({ ...options, requireClientCertificate: false }), 'none');
+  const authorities = { ca_file_name: options.cert_file_name };
+  assert.equal(failure({ ...options, ...authorities, requireClientCertificate: true }), 'none');
 });
 
 it('options of the wrong type, and options that change nothing', () => {

@@ -41,7 +41,7 @@ const ONLY_OURS = {
     stats: 'figures of the app',
   },
   res: {},
-  req: {},
+  req: { getClientAddress: 'needs trustedProxies, which the originals do not have' },
   ws: {},
   declarative: {},
 };

@@ -23,7 +23,8 @@ function request(req: uWS.HttpRequest): string {
   const parameter: string | undefined = req.getParameter('id') ?? req.getParameter(0);
   const query: string | undefined = req.getQuery('key');
   const yielded: uWS.HttpRequest = req.setYield(true).setYield(false);
-  return `${req.getCaseSensitiveMethod()} ${req.getMethod()} ${req.getUrl()} ${req.getQuery()} ${yielded.getHeader('host')} ${parameter} ${query}`;
+  const client: string = req.getClientAddress();
+  return `${client} ${req.getCaseSensitiveMethod()} ${req.getMethod()} ${req.getUrl()} ${req.getQuery()} ${yielded.getHeader('host')} ${parameter} ${query}`;
 }
 
 function response(res: uWS.HttpResponse, data: uWS.RecognizedString): void {
@@ -113,14 +114,34 @@ const declared: ArrayBuffer = new uWS.DeclarativeResponse()
   .write('text')
   .end('end');
 
+const everyLimit: Required<uWS.AppLimits> = {
+  maxConnections: 1000,
+  maxConnectionsPerAddress: 100,
+  maxRequestsPerAddress: { count: 100, seconds: 10 },
+  maxUpgradesPerAddress: { count: 10, seconds: 10 },
+  headTimeout: 5,
+  requestTimeout: 30,
+  keepAliveTimeout: 20,
+  minBodyRate: 1000,
+  maxBodyLength: 1e6,
+  maxRequestsPerConnection: 100,
+  maxUnsentBytes: 1e5,
+  maxTopicsPerConnection: 10,
+  maxTopicLength: 100,
+  maxSubscriptions: Infinity,
+};
+
 const everyOption: Required<uWS.AppOptions> = {
   key_file_name: 'key',
   cert_file_name: 'cert',
   ca_file_name: 'ca',
+  requireClientCertificate: true,
   passphrase: 'secret',
   dh_params_file_name: 'dh',
   ssl_ciphers: 'ECDHE',
   ssl_prefer_low_memory_usage: true,
+  limits: everyLimit,
+  trustedProxies: ['10.0.0.0/8', '::1', 'unix'],
 };
 
 const onListen = (token: uWS.us_listen_socket | false): void => {

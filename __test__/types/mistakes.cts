@@ -12,6 +12,12 @@ uWS.SSLApp();
 uWS.SSLApp({ key_file_name: 1 });
 // @ts-expect-error no such option
 uWS.SSLApp({ key: 'key.pem' });
+// @ts-expect-error no such limit
+uWS.App({ limits: { maxConnection: 1 } });
+// @ts-expect-error a rate has two numbers
+uWS.App({ limits: { maxRequestsPerAddress: 100 } });
+// @ts-expect-error a list
+uWS.App({ trustedProxies: '10.0.0.0/8' });
 
 // @ts-expect-error a handler is missing
 app.get('/');

@@ -26,6 +26,8 @@ mod exit;
 #[cfg(feature = "binding")]
 mod extras;
 mod flush;
+#[cfg(feature = "binding")]
+mod limits;
 mod parked;
 #[cfg(feature = "binding")]
 mod place;

@@ -14,6 +14,8 @@ use crate::channel::{
 };
 use crate::event_loop::{Control, Loop};
 use crate::metrics::Metric;
+use crate::protocol::http::forwarded::Trusted;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
@@ -40,6 +42,8 @@ pub struct Session {
     /// The same from before [`relieve`](Self::relieve), to be continued after it.
     interrupted: Option<(EventBatch, usize)>,
     parked: ParkedBlocks,
+    /// The proxies that may name the addresses of their clients, by app.
+    pub trusted: HashMap<u32, Arc<Trusted>>,
     ledgers: Ledgers,
 }
 
@@ -66,6 +70,7 @@ impl Session {
             dropped: Default::default(),
             interrupted: None,
             parked: ParkedBlocks::default(),
+            trusted: HashMap::new(),
             ledgers: Ledgers::default(),
         }
     }

@@ -7,7 +7,7 @@ use napi::Result;
 use napi_derive::napi;
 use std::sync::Arc;
 
-/// The options of an SSLApp or a server name, as text.
+/// The options of an SSLApp or a server name, most of them text.
 #[napi(object)]
 pub struct TlsOptions {
     pub key_file_name: Option<String>,
@@ -16,6 +16,7 @@ pub struct TlsOptions {
     pub passphrase: Option<String>,
     pub dh_params_file_name: Option<String>,
     pub ssl_ciphers: Option<String>,
+    pub require_client_certificate: Option<bool>,
 }
 
 fn settings(options: TlsOptions) -> Result<Option<Arc<tls::Settings>>> {
@@ -26,6 +27,7 @@ fn settings(options: TlsOptions) -> Result<Option<Arc<tls::Settings>>> {
         passphrase: options.passphrase,
         dh_params_file_name: options.dh_params_file_name,
         ssl_ciphers: options.ssl_ciphers,
+        require_client_certificate: options.require_client_certificate.unwrap_or_default(),
     };
     tls::settings(&options).map_err(|error| napi::Error::from_reason(error.to_string()))
 }

@@ -1,6 +1,7 @@
 //! The counters of one loop and of its JavaScript. Each part has one thread that writes it, and cache lines
 //! of its own; every thread may read all of them (`metrics`).
 
+use super::layout::Limit;
 use super::mailbox::{Batch, Mailbox};
 use crate::metrics::{Counts, Longest, Metric, Reading, now};
 use parking_lot::Mutex;
@@ -140,7 +141,35 @@ impl Counters {
     }
 }
 
+impl Limit {
+    /// The counter of its breaches.
+    pub fn metric(self) -> Metric {
+        match self {
+            Limit::MaxConnections => Metric::MaxConnections,
+            Limit::MaxConnectionsPerAddress => Metric::MaxConnectionsPerAddress,
+            Limit::MaxRequestsPerAddress => Metric::MaxRequestsPerAddress,
+            Limit::MaxUpgradesPerAddress => Metric::MaxUpgradesPerAddress,
+            Limit::HeadTimeout => Metric::HeadTimeout,
+            Limit::RequestTimeout => Metric::WholeRequestTimeout,
+            Limit::KeepAliveTimeout => Metric::KeptTooLong,
+            Limit::MinBodyRate => Metric::MinBodyRate,
+            Limit::MaxBodyLength => Metric::MaxBodyLength,
+            Limit::MaxRequestsPerConnection => Metric::MaxRequestsPerConnection,
+            Limit::MaxUnsentBytes => Metric::MaxUnsentBytes,
+            Limit::MaxTopicsPerConnection => Metric::MaxTopicsPerConnection,
+            Limit::MaxTopicLength => Metric::MaxTopicLength,
+            Limit::MaxSubscriptions => Metric::MaxSubscriptions,
+        }
+    }
+}
+
 impl AppCounts {
+    /// How often a limit was breached. The loop counts the breaches of its peers, JavaScript those of the
+    /// limits that it enforces.
+    pub fn breaches(&self, limit: Limit) -> u64 {
+        self.by_loop.get(limit.metric()) + self.by_javascript.get(limit.metric())
+    }
+
     pub fn read(&self, reading: &mut Reading) {
         reading.add_counts(&self.by_loop);
         reading.add_counts(&self.by_javascript);

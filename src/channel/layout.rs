@@ -85,6 +85,8 @@ layout! {
         HAS_BODY,
         /// A HEAD request: the response has no body.
         HEAD,
+        /// An earlier request of its connection was still being answered when it was handed over.
+        AHEAD,
         ;
         /// The length of the body, if the request block has all of it.
         BODY_LENGTH: 16 bits,
@@ -257,6 +259,28 @@ layout! {
     /// answer can begin, since clients may read nothing before they have sent everything; a larger one is
     /// refused with 413.
     const MAX_DECLARED_BODY: usize = 16 << 20;
+
+    /// The limits of an app, by whose numbers breaches are counted.
+    enum Limit: u32 = 0 {
+        MaxConnections,
+        MaxConnectionsPerAddress,
+        MaxRequestsPerAddress,
+        MaxUpgradesPerAddress,
+        HeadTimeout,
+        RequestTimeout,
+        KeepAliveTimeout,
+        MinBodyRate,
+        MaxBodyLength,
+        MaxRequestsPerConnection,
+        MaxUnsentBytes,
+        MaxTopicsPerConnection,
+        MaxTopicLength,
+        MaxSubscriptions,
+    }
+
+    /// With more bytes of responses than this waiting to be sent on a connection, its next request is neither
+    /// read nor handled, unless the App says otherwise.
+    const MAX_UNSENT: usize = 1 << 20;
 
     /// Seconds an App gives the connections of HTTP, unless it says otherwise.
     const DEFAULT_TIMEOUT_S: u32 = 10;

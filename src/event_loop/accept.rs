@@ -4,6 +4,7 @@
 use super::app::App;
 use super::connection::Connection;
 use super::control::Control;
+use super::limits::{Address, Admission, Permit};
 use super::net::clock;
 use super::net::socket::Stream;
 use super::registry;
@@ -11,6 +12,7 @@ use super::turn::*;
 use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
 use crate::metrics::Metric;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The number of this loop: an environment has one.
@@ -26,7 +28,7 @@ impl EventLoop {
                     // may be warned of again, once no connection waits.
                     listening.rest = listening.rest.map(|(until, _)| (until, Duration::ZERO));
                     let app = listening.app;
-                    self.hand_out(stream, peer, app);
+                    self.let_in(stream, peer, app);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listening.rest = None;
@@ -59,20 +61,66 @@ impl EventLoop {
         listening.rest = Some((clock::now() + pause, pause));
     }
 
+    /// Takes a connection that was just accepted, or closes it if there are too many, before anybody hears of
+    /// it.
+    pub(super) fn let_in(&mut self, stream: Stream, peer: Option<SocketAddr>, app: u32) {
+        if let Ok(permit) = self.permit(app, peer) {
+            self.hand_out(stream, peer, app, permit);
+        }
+    }
+
     /// Hands a connection to the next child app, or to the accepting app itself if no child app is alive.
-    pub(super) fn hand_out(&mut self, mut stream: Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+    fn hand_out(
+        &mut self,
+        mut stream: Stream,
+        peer: Option<SocketAddr>,
+        app: u32,
+        mut permit: Option<Permit>,
+    ) {
         while let Some(child) = self.ctx.apps.get_mut(app as usize).and_then(App::next_child) {
             let home = Some((self.myself.clone(), app));
-            match registry::hand_over(child, |app| Control::Adopt { app, stream, peer, home }) {
-                Err(Control::Adopt { stream: back, .. }) => stream = back,
+            match registry::hand_over(child, |app| Control::Adopt { app, stream, peer, home, permit }) {
+                Err(Control::Adopt { stream: back, permit: unused, .. }) => (stream, permit) = (back, unused),
                 _ => return,
             }
             self.ctx.apps[app as usize].remove_child(child);
         }
-        self.adopt(stream, peer, app);
+        self.adopt(stream, peer, app, Admission { own: permit, home: None });
     }
 
-    pub(super) fn adopt(&mut self, mut stream: Stream, peer: Option<std::net::SocketAddr>, app: u32) {
+    /// A place among the connections of an app; `None` where they are not counted. An error: there is none
+    /// left.
+    fn permit(&self, app: u32, peer: Option<SocketAddr>) -> Result<Option<Permit>, ()> {
+        let Some(app) = self.ctx.apps.get(app as usize) else { return Ok(None) };
+        let Some(doors) = app.guard.as_ref().and_then(|guard| guard.doors.as_ref()) else { return Ok(None) };
+        let ip = peer.map(|peer| peer.ip());
+        // A proxy has many clients; a PROXY header will tell which one this is.
+        let is_proxy = app.trusted.as_ref().is_some_and(|trusted| trusted.includes(ip));
+        let address = ip.filter(|_| !is_proxy).map(Address::from);
+        let entered = doors.enter(address).map(Some);
+        entered.map_err(|limit| app.counts.by_loop.one(limit.metric()))
+    }
+
+    /// Adopts a connection that another app accepted (`handed_over`), or that a child app gives back to this
+    /// one.
+    pub(super) fn adopt_from(
+        &mut self,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        app: u32,
+        handed_over: bool,
+        permit: Option<Permit>,
+    ) {
+        let admission = match handed_over {
+            true => self.permit(app, peer).map(|own| Admission { own, home: permit }),
+            false => Ok(Admission { own: permit, home: None }),
+        };
+        if let Ok(admission) = admission {
+            self.adopt(stream, peer, app, admission);
+        }
+    }
+
+    fn adopt(&mut self, mut stream: Stream, peer: Option<SocketAddr>, app: u32, admission: Admission) {
         let counts = self.ctx.apps.get(app as usize).map(|app| app.counts.clone()).unwrap_or_default();
         let Some(slot) = self.free_slot() else { return counts.by_loop.one(Metric::ConnectionLimit) };
         if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
@@ -85,7 +133,7 @@ impl EventLoop {
         self.ctx.shared.slots.get(slot).begin(id.generation, peer);
         let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
         let tls = secure.then(Box::default);
-        let mut connection = Box::new(Connection::new(id, app, stream, tls, counts));
+        let mut connection = Box::new(Connection::new(id, app, stream, tls, counts, admission));
         connection.start_timeout(&mut self.ctx);
         place.connection = Some(connection);
         self.ctx.connections += 1;

@@ -48,6 +48,9 @@ impl EventLoop {
                 assert_eq!(app.counts.by_loop.get(kind), all().filter(counted).count() as u64, "{kind:?}");
             }
         }
+        for doors in self.ctx.apps.iter().filter_map(|app| app.guard.as_ref()?.doors.as_ref()) {
+            doors.check(all().filter(|each| each.is_counted_by(doors)).count());
+        }
         assert_eq!(self.slots.len(), self.free.len() + all().count(), "slots");
         assert!(self.free.iter().all(|slot| self.slots[*slot as usize].connection.is_none()), "free slots");
     }

@@ -1,8 +1,10 @@
 //! The routes and settings of Apps.
 
+use super::limits::Guard;
 use super::timer::Tick;
 use super::tls;
 use crate::channel::{AppCounts, DEFAULT_TIMEOUT_S};
+use crate::protocol::http::forwarded::Trusted;
 use crate::routing::router::Router;
 use std::sync::Arc;
 
@@ -17,6 +19,11 @@ pub struct App {
     pub timeouts: Timeouts,
     /// Its connections have them as well, which may outlive it.
     pub counts: Arc<AppCounts>,
+    /// Its limits; `None`: none but those that every app has.
+    pub guard: Option<Box<Guard>>,
+    /// The proxies that may name the addresses of their clients. `None`: anybody may send a PROXY header, but
+    /// what it says counts for nothing here.
+    pub trusted: Option<Arc<Trusted>>,
     /// Descriptors of the child apps that accepted connections go to in turn.
     children: Vec<u64>,
     next_child: usize,

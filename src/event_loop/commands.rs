@@ -4,6 +4,7 @@ use super::app;
 use super::connection::publication::Publication;
 use super::context::Answerer;
 use super::control::Control;
+use super::limits::Guard;
 use super::net::clock;
 use super::net::listener::{Bound, Listener};
 use super::tls;
@@ -167,6 +168,16 @@ impl EventLoop {
                     app.timeouts = timeouts;
                 }
             }
+            Control::Limits { app, limits } => {
+                if let Some(app) = self.app(app) {
+                    app.guard = Some(Box::new(Guard::new(*limits)));
+                }
+            }
+            Control::Trust { app, proxies } => {
+                if let Some(app) = self.app(app) {
+                    app.trusted = Some(proxies);
+                }
+            }
             Control::Filter { app } => {
                 if let Some(app) = self.app(app) {
                     app.filter = true;
@@ -182,7 +193,9 @@ impl EventLoop {
                     app.remove_child(descriptor);
                 }
             }
-            Control::Adopt { app, stream, peer, .. } => self.adopt(stream, peer, app),
+            Control::Adopt { app, stream, peer, home, permit } => {
+                self.adopt_from(stream, peer, app, home.is_some(), permit);
+            }
             Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
             Control::ShutDown { app, seconds } => self.shut_down(app, seconds),
             Control::HurryUp { app, seconds } => self.hurry_up(app, seconds),

@@ -3,6 +3,7 @@
 
 use super::app::{App, Behaviour, Timeouts};
 use super::connection::compression::Codecs;
+use super::limits::Guard;
 use super::timer::{Tick, Wheel};
 use super::tls::Scratch;
 use crate::channel::buffers::Payload;
@@ -65,6 +66,8 @@ pub struct Context {
     pub collected: Rc<Cell<usize>>,
     /// The last tick in which JavaScript was so far behind that the loop did not read.
     last_overload: Cell<Tick>,
+    /// How many such ticks there were.
+    overloads: Cell<Tick>,
     /// The last step took long (a signature, a key exchange): the loop should write before it goes on, since
     /// other peers are waiting.
     pub flush_soon: bool,
@@ -97,6 +100,7 @@ impl Context {
             shutting_down: 0,
             collected: Rc::default(),
             last_overload: Cell::new(0),
+            overloads: Cell::new(0),
             flush_soon: false,
             tls: Scratch::default(),
             clock: Clock::new(),
@@ -141,8 +145,8 @@ impl Context {
             waiting.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
                 || waiting.items() + self.events.items() >= EVENT_QUEUE_ITEMS
         });
-        if overloaded {
-            self.last_overload.set(self.now());
+        if overloaded && self.last_overload.replace(self.now()) != self.now() {
+            self.overloads.set(self.overloads.get() + 1);
         }
         overloaded
     }
@@ -206,6 +210,22 @@ impl Context {
         }
     }
 
+    /// The limits of an app, if it has any of its own.
+    pub fn guard(&self, app: u32) -> Option<&Guard> {
+        self.apps.get(app as usize)?.guard.as_deref()
+    }
+
+    /// Ticks in which the loop could read from its sockets, for deadlines of peers who send as fast as they
+    /// are read.
+    pub fn reading(&self) -> Tick {
+        self.now() - self.overloads.get()
+    }
+
+    /// The time since the start of the loop in nanoseconds, for rates.
+    pub fn nanos(&self) -> u64 {
+        self.clock.nanos()
+    }
+
     pub fn now(&self) -> Tick {
         self.clock.now
     }
@@ -237,6 +257,7 @@ fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
 /// before took long or the process was stopped, one tick passes, however late the turn is. Deadlines are
 /// ticks of this time.
 pub(super) struct Clock {
+    started: Instant,
     tick_began: Instant,
     now: Tick,
     date: String,
@@ -246,7 +267,13 @@ const TICK: Duration = Duration::from_secs(1);
 
 impl Clock {
     fn new() -> Self {
-        Clock { tick_began: clock::now(), now: 0, date: httpdate::fmt_http_date(clock::date()) }
+        let started = clock::now();
+        Clock { started, tick_began: started, now: 0, date: httpdate::fmt_http_date(clock::date()) }
+    }
+
+    /// The time since the start of the loop, without regard to turns.
+    fn nanos(&self) -> u64 {
+        clock::now().saturating_duration_since(self.started).as_nanos() as u64
     }
 
     fn update(&mut self) -> bool {

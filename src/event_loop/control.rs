@@ -1,12 +1,14 @@
 //! Rare commands, and the handle by which other loops hand connections over.
 
 use super::app::{Behaviour, Timeouts};
+use super::limits::{AppLimits, Permit};
 use super::net::listener::Bound;
 use super::net::socket;
 use super::timer::Tick;
 use super::tls;
 use crate::channel::Shared;
 use crate::metrics::Scope;
+use crate::protocol::http::forwarded::Trusted;
 use crate::routing::declarative::Program;
 use crate::routing::router::{Method, Priority};
 use crossbeam_channel::Sender;
@@ -61,6 +63,17 @@ pub enum Control {
         app: u32,
         timeouts: Timeouts,
     },
+    /// Sent before the app listens, so that its connections have the same limits from their first to their
+    /// last moment.
+    Limits {
+        app: u32,
+        limits: Box<AppLimits>,
+    },
+    /// Nobody else may name the addresses of clients from now on. Sent before the app listens.
+    Trust {
+        app: u32,
+        proxies: Arc<Trusted>,
+    },
     Listen {
         app: u32,
         listener: u32,
@@ -93,6 +106,8 @@ pub enum Control {
         stream: socket::Stream,
         peer: Option<std::net::SocketAddr>,
         home: Option<(Remote, u32)>,
+        /// Its place among the connections of the app that accepted it.
+        permit: Option<Permit>,
     },
     /// For tests of the panic path.
     #[doc(hidden)]

@@ -13,6 +13,7 @@ mod connection;
 mod context;
 mod control;
 mod handle;
+mod limits;
 pub mod net;
 pub mod registry;
 mod shutdown;
@@ -37,4 +38,5 @@ pub mod fuzzing {
 pub use app::{Behaviour, Timeouts};
 pub use control::{Control, Remote};
 pub use handle::Loop;
+pub use limits::{AppLimits, Rate};
 pub use timer::Tick;

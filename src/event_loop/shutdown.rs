@@ -60,7 +60,7 @@ impl EventLoop {
                     break;
                 }
                 match listening.socket.accept() {
-                    Ok((stream, peer)) => self.hand_out(stream, peer, app),
+                    Ok((stream, peer)) => self.let_in(stream, peer, app),
                     Err(error) if is_transient(&error) => {}
                     Err(error) => {
                         if error.kind() != ErrorKind::WouldBlock {

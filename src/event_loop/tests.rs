@@ -5,6 +5,7 @@ mod endings;
 mod harness;
 mod http;
 mod lifecycle;
+mod limits;
 mod pressure;
 mod shutdown;
 mod websocket;

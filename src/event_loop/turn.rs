@@ -364,9 +364,9 @@ impl Drop for EventLoop {
     /// accepted them.
     fn drop(&mut self) {
         while let Ok(control) = self.inbox.try_recv() {
-            if let Control::Adopt { stream, peer, home: Some((home, app)), .. } = control {
+            if let Control::Adopt { stream, peer, home: Some((home, app)), permit, .. } = control {
                 // A connection whose home has ended as well is closed.
-                let _ = home.control(Control::Adopt { app, stream, peer, home: None });
+                let _ = home.control(Control::Adopt { app, stream, peer, home: None, permit });
             }
         }
     }

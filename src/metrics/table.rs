@@ -132,6 +132,7 @@ metrics! {
     App Counter "uws_http_errors" {
         BadRequest "http.errors.badRequest" [error = "bad_request"],
         HeaderFieldsTooLarge "http.errors.headerFieldsTooLarge" [error = "header_fields_too_large"],
+        LateRequest "http.errors.requestTimeout" [error = "request_timeout"],
         ContentTooLarge "http.errors.contentTooLarge" [error = "content_too_large"],
         Unavailable "http.errors.unavailable" [error = "unavailable"],
         VersionNotSupported "http.errors.versionNotSupported" [error = "version_not_supported"],
@@ -163,6 +164,20 @@ metrics! {
         DescriptorLimit "limits.descriptors" [limit = "descriptors"],
         ConnectionLimit "limits.connections" [limit = "connections"],
         BackpressureLimit "limits.backpressure" [limit = "backpressure"],
+        MaxConnections "limits.maxConnections" [limit = "max_connections"],
+        MaxConnectionsPerAddress "limits.maxConnectionsPerAddress" [limit = "max_connections_per_address"],
+        MaxRequestsPerAddress "limits.maxRequestsPerAddress" [limit = "max_requests_per_address"],
+        MaxUpgradesPerAddress "limits.maxUpgradesPerAddress" [limit = "max_upgrades_per_address"],
+        HeadTimeout "limits.headTimeout" [limit = "head_timeout"],
+        WholeRequestTimeout "limits.requestTimeout" [limit = "request_timeout"],
+        KeptTooLong "limits.keepAliveTimeout" [limit = "keep_alive_timeout"],
+        MinBodyRate "limits.minBodyRate" [limit = "min_body_rate"],
+        MaxBodyLength "limits.maxBodyLength" [limit = "max_body_length"],
+        MaxRequestsPerConnection "limits.maxRequestsPerConnection" [limit = "max_requests_per_connection"],
+        MaxUnsentBytes "limits.maxUnsentBytes" [limit = "max_unsent_bytes"],
+        MaxTopicsPerConnection "limits.maxTopicsPerConnection" [limit = "max_topics_per_connection"],
+        MaxTopicLength "limits.maxTopicLength" [limit = "max_topic_length"],
+        MaxSubscriptions "limits.maxSubscriptions" [limit = "max_subscriptions"],
     }
     /// TLS handshakes that were completed.
     App Counter "uws_tls_handshakes" {

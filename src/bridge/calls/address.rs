@@ -2,7 +2,8 @@
 
 use super::call::Call;
 use crate::bridge::value::{self, Value};
-use crate::channel::ExchangeId;
+use crate::channel::{ExchangeId, RequestBlock};
+use crate::protocol::http::forwarded::{self, Speaker};
 use std::net::{IpAddr, SocketAddr};
 
 fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
@@ -33,4 +34,27 @@ pub fn address_text(call: Call<'_>) -> Value {
 /// `port(slot, generation, proxied) → number`
 pub fn port(call: Call<'_>) -> Value {
     value::integer(call.env(), address_of(&call).map_or(0, |address| i32::from(address.port())))
+}
+
+/// `clientAddress(slot, generation, app, offset, length) → string`: the address of the client whose request
+/// has its block at that place, by the word of trusted proxies if it came by some; empty for one without an
+/// address
+pub fn client_address(call: Call<'_>) -> Value {
+    let id = call.id(0);
+    let slots = &call.session.event_loop.shared.slots;
+    let ip = |address: Option<SocketAddr>| address.map(|address| address.ip());
+    let slot = slots.get(id.slot);
+    let (peer, proxied) = (ip(slot.peer(id.generation)), ip(slot.proxied(id.generation)));
+    let address = match call.session.trusted.get(&call.args.u32(2)) {
+        None => peer,
+        Some(trusted) => {
+            let block = RequestBlock::of(call.session.payload(call.args.u32(3), call.args.u32(4)));
+            match forwarded::speaker(trusted, peer, proxied, block.header_fields()) {
+                Speaker::Peer | Speaker::Proxy => peer,
+                Speaker::Client(address) => address,
+            }
+        }
+    };
+    let text = address.map_or(String::new(), |address| address.to_canonical().to_string());
+    value::latin1(call.env(), text.as_bytes())
 }

@@ -116,6 +116,13 @@ pub fn count_dropped(call: Call<'_>) -> Value {
     value::undefined()
 }
 
+/// `unsent(slot, generation) → bytes` on their way to a connection, with those that the kernel has refused
+pub fn unsent(call: Call<'_>) -> Value {
+    let id = call.id(0);
+    let (backlog, flight) = call.session.backlog_and_flight(id);
+    value::number(call.env(), (backlog + flight) as f64)
+}
+
 /// `buffered(slot, generation) → bytes`
 pub fn buffered(call: Call<'_>) -> Value {
     let id = call.id(0);

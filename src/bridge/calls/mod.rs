@@ -16,10 +16,11 @@ mod respond;
 use super::place::Place;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::REFUSED;
-use address::{address, address_text, port};
+use address::{address, address_text, client_address, port};
 use call::Call;
 use commands::{
     buffered, command, count_dropped, drain, end, flush, flush_due, publish, ring, send, start_stretch,
+    unsent,
 };
 use events::{
     lend_payload, park, parked_so_far, payload, relieve, take, take_dropped, unpark, unparked_so_far,
@@ -93,6 +94,7 @@ calls! {
     "publish" => publish as publish_callback,
     "countDropped" (1) => count_dropped as count_dropped_callback,
     "buffered" => buffered as buffered_callback,
+    "unsent" => unsent as unsent_callback,
     "respond" (1) => respond as respond_callback,
     "respondWithHead" (3) => respond_with_head as respond_with_head_callback,
     "tryEnd" => try_end as try_end_callback,
@@ -105,6 +107,7 @@ calls! {
     "requestMatch" => request_match as request_match_callback,
     "requestParameter" => request_parameter as request_parameter_callback,
     "address" => address as address_callback,
+    "clientAddress" => client_address as client_address_callback,
     "addressText" => address_text as address_text_callback,
     "port" => port as port_callback,
 }

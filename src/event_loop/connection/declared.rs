@@ -38,7 +38,7 @@ impl Http {
         if head.expect_continue {
             io.send(|out| out.extend_from_slice(response::CONTINUE));
         }
-        self.restart_timeout(io);
+        self.restart_window(io);
     }
 
     /// The answer does not need the request's body, if there is one.

@@ -9,7 +9,8 @@ use super::input::Input;
 use super::io::Io;
 use super::websocket::{UpgradeRequest, WebSocket};
 use crate::channel::{
-    BODY_LAST, Command, JsEvent, Op, ResponseParts, UNKNOWN_LENGTH, request_flag, write_request_block,
+    BODY_LAST, Command, JsEvent, Limit, MAX_UNSENT, Op, ResponseParts, UNKNOWN_LENGTH, request_flag,
+    write_request_block,
 };
 use crate::event_loop::app::Behaviour;
 use crate::event_loop::context::{Answerer, Context};
@@ -27,16 +28,12 @@ use std::sync::Arc;
 
 /// The most bytes that one read takes while they may be pipelined requests.
 const REQUESTS_AT_ONCE: usize = 32 << 10;
-/// Bytes of a body that must arrive for each second of the idle timeout.
-const BODY_BYTES_PER_SECOND: usize = 16 * 1024;
 /// Seconds that a client has for its first request once the app shuts down.
 const FIRST_REQUEST: Tick = 2;
 /// Seconds that a client has for its next request then, since it may have sent that before it could know.
 const NEXT_REQUEST: Tick = 1;
 /// JavaScript is told that a response may go on when less than this waits to be sent.
 const WRITABLE_BELOW: usize = 256 << 10;
-/// With more than this waiting to be sent, the next request of a connection is not read.
-const HIGH_WATER: usize = 256 << 10;
 
 /// Requests handed to JavaScript behind the one that is being answered; the rest of a pipeline waits
 /// unparsed.
@@ -49,7 +46,7 @@ const BODIES_AHEAD: usize = 64 << 10;
 
 #[derive(Default)]
 pub struct Http {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// A request was handed to JavaScript and its response is not complete.
     pending: bool,
     pub(super) sending: Sending,
@@ -61,16 +58,29 @@ pub struct Http {
     /// Body bytes handed over since `ahead` was last empty.
     ahead_bytes: usize,
     /// JavaScript has paused the body, or has not asked for more of it than the first bytes.
-    paused: bool,
+    pub(super) paused: bool,
     /// JavaScript has asked for more of the body than the first bytes.
     body_wanted: bool,
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
     peer_end_told: bool,
     /// The first part of a head has arrived, and its timeout is running.
-    head_started: bool,
+    pub(super) head_started: bool,
     /// Body bytes since the current timeout window began.
-    window_bytes: usize,
+    pub(super) window_bytes: usize,
+    /// The tick until which the next bytes have time, if those of the whole request does not end before;
+    /// `Tick::MAX`: as long as they like.
+    pub(super) waits_until: Tick,
+    /// Bytes of the body's data so far.
+    pub(super) received: u64,
+    /// The deadline of the whole request, in ticks in which the loop could read (`Context::reading`); 0:
+    /// none.
+    pub(super) request_until: Tick,
+    /// The same clock when the body was paused.
+    paused_at: Tick,
+    /// With more bytes than this waiting to be sent, the next request is not read. It is set when the
+    /// connection starts.
+    max_unsent: usize,
     /// The tick in which the last response was complete.
     idle_since: Tick,
 }
@@ -89,11 +99,13 @@ pub(super) struct Exchange {
     may_upgrade: bool,
     /// The number of this exchange on its connection, wrapping.
     number: u8,
+    /// How many requests the connection has brought with this one.
+    pub(super) nth: u32,
 }
 
 /// How far the request has been received.
 #[derive(Default)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing received yet: a PROXY protocol header may come first.
     #[default]
     Fresh,
@@ -174,7 +186,7 @@ impl Http {
 
     /// Whether so much waits to be sent that the next request has to wait.
     pub fn is_over_high_water(&self, unsent: usize) -> bool {
-        unsent > HIGH_WATER && self.is_between_requests()
+        unsent > self.max_unsent && self.is_between_requests()
     }
 
     /// Whether the next bytes are those of a request. Earlier responses may still be on their way.
@@ -198,6 +210,7 @@ impl Exchange {
     fn new(head: &RequestHead, bytes: &[u8], last: &Exchange) -> Self {
         Exchange {
             number: last.number.wrapping_add(1) & request_flag::EXCHANGE.max() as u8,
+            nth: last.nth.saturating_add(1),
             may_upgrade: head.websocket_key.is_some(),
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
@@ -225,7 +238,8 @@ type ResponseCommand = fn(&mut Http, &mut Io<'_>, Command<'_>);
 impl Http {
     /// The connection is ready for its first request.
     pub fn start(&mut self, io: &mut Io<'_>) {
-        self.restart_timeout(io);
+        self.max_unsent = io.limits().and_then(|limits| limits.max_unsent_bytes).unwrap_or(MAX_UNSENT);
+        self.wait_for_head(io);
         if io.is_shutting_down() {
             self.shut_down(io);
         }
@@ -267,20 +281,32 @@ impl Http {
         }
     }
 
+    /// The state behind a request: it keeps only what is of the connection.
+    fn after(&self, phase: Phase, exchange: Exchange) -> Self {
+        Http { phase, exchange, max_unsent: self.max_unsent, ..Http::default() }
+    }
+
     /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
     /// upgrade.
     pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Option<Box<WebSocket>> {
         loop {
             let step = match &self.phase {
                 Phase::Fresh => self.proxy_header(io, input.bytes()),
-                Phase::Head if self.is_over_high_water(io.unsent()) => Step::Wait,
+                Phase::Head if self.is_over_high_water(io.unsent()) => {
+                    if !input.is_empty() {
+                        io.breach(Limit::MaxUnsentBytes);
+                    }
+                    Step::Wait
+                }
                 Phase::Head => self.head(io, input.bytes()),
                 Phase::Body(_) if self.paused || input.is_empty() => Step::Wait,
                 Phase::Body(_) => {
                     self.body(io, input);
                     Step::Used(0)
                 }
-                Phase::Responding if self.may_look_ahead() => self.head_ahead(io, input.bytes()),
+                Phase::Responding if self.may_look_ahead() && io.unsent() <= self.max_unsent => {
+                    self.head_ahead(io, input.bytes())
+                }
                 Phase::Responding => Step::Wait,
             };
             match step {
@@ -299,6 +325,11 @@ impl Http {
     }
 
     fn proxy_header(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Step {
+        if !io.may_say_proxy() {
+            // A PROXY header is the beginning of a request then, and of none that is well formed.
+            self.phase = Phase::Head;
+            return Step::Used(0);
+        }
         let used = match proxy::looks_like_proxy(bytes) {
             Likeness::Maybe => return Step::Wait,
             Likeness::No => 0,
@@ -306,6 +337,10 @@ impl Http {
                 Ok(None) => return Step::Wait,
                 Ok(Some((header, used))) => {
                     io.ctx.shared.slots.get(io.id().slot).set_proxied(header.source);
+                    if !io.name_client(header.source) {
+                        io.end(Cause::Abort, 0, b"");
+                        return Step::Used(0);
+                    }
                     used
                 }
                 Err(_) => {
@@ -372,23 +407,23 @@ impl Http {
         }
         let (handler, _) =
             match_routes(io, head, request).filter(|(id, _)| io.ctx.answerer(*id).is_none())?;
-        let exchange = Exchange::new(head, request, self.last_exchange());
+        let mut exchange = Exchange::new(head, request, self.last_exchange());
+        if !io.may_pass_ahead(head, request) {
+            return None;
+        }
+        io.note_last(&mut exchange);
         self.ahead_bytes += body.len();
         self.ahead.push_back(exchange);
         io.count(Metric::Requests);
-        request_event(io, head, request, body, exchange, handler);
+        request_event(io, head, request, body, exchange, handler, request_flag::AHEAD);
         Some(used + body.len())
     }
 
     fn head_is_partial(&mut self, io: &mut Io<'_>) {
         if !std::mem::replace(&mut self.head_started, true) {
-            self.restart_timeout(io);
+            self.begin_request_timeout(io);
+            self.wait_for_head(io);
         }
-    }
-
-    /// The idle timeout begins anew.
-    pub(super) fn restart_timeout(&self, io: &mut Io<'_>) {
-        io.set_timeout(io.timeouts().idle);
     }
 
     /// Answers a request that is malformed or refused, unless it has an answer already, and ends the
@@ -409,14 +444,25 @@ impl Http {
         let (request, rest) = bytes.split_at(used);
         let has_body = head.framing.has_body();
         io.more = !has_body && !rest.is_empty();
-        let exchange = Exchange::new(head, request, &self.exchange);
+        let mut exchange = Exchange::new(head, request, &self.exchange);
+        io.note_last(&mut exchange);
         io.count(Metric::Requests);
-        *self = Http {
-            phase: if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding },
-            exchange,
-            ..Http::default()
-        };
-        let handler = match match_routes(io, head, request) {
+        let phase = if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding };
+        let request_until = self.request_until;
+        *self = self.after(phase, exchange);
+        if has_body {
+            self.request_until = request_until;
+            self.begin_request_timeout(io);
+            self.restart_window(io);
+        }
+        if self.is_over_limits(io, head, request) {
+            return Step::Used(used);
+        }
+        let matched = match_routes(io, head, request);
+        if matches!(matched, Some((_, RouteKind::WebSocket))) && self.is_over_upgrades(io, head, request) {
+            return Step::Used(used);
+        }
+        let handler = match matched {
             None => {
                 if has_body && head.expect_continue {
                     // Ask for the body: a client that waits for this response would otherwise send its next
@@ -467,7 +513,7 @@ impl Http {
     ) -> usize {
         let whole = body_with_head(head, rest);
         let body = whole.unwrap_or_default();
-        request_event(io, head, request, body, self.exchange, handler);
+        request_event(io, head, request, body, self.exchange, handler, 0);
         io.attach();
         self.pending = true;
         if whole.is_some() {
@@ -476,8 +522,9 @@ impl Http {
         if head.framing.has_body() && head.expect_continue {
             io.send(|out| out.extend_from_slice(response::CONTINUE));
         }
-        let timeout = if whole.is_some() { 0 } else { io.timeouts().idle };
-        io.set_timeout(timeout);
+        if whole.is_some() {
+            io.set_timeout(0);
+        }
         body.len()
     }
 
@@ -502,6 +549,12 @@ impl Http {
             }
         };
         self.window_bytes += used;
+        self.received += data.len() as u64;
+        if io.limits().and_then(|limits| limits.max_body_length).is_some_and(|most| self.received > most) {
+            input.consume_all();
+            io.breach(Limit::MaxBodyLength);
+            return self.refuse(io, HttpError::ContentTooLarge);
+        }
         if let Some(collecting) = &mut self.collecting {
             let collected = collecting.append(&input.bytes()[data]);
             input.consume(used);
@@ -515,7 +568,9 @@ impl Http {
             io.payload_event(event, payload);
             // Pause until JavaScript asks for more: otherwise all that a turn reads would wait in JavaScript
             // for a handler that may never be set.
-            self.paused |= !self.body_wanted && !last;
+            if !self.body_wanted && !last {
+                self.pause(io);
+            }
         } else {
             input.consume(used);
         }
@@ -539,9 +594,9 @@ impl Http {
     /// The connection waits for the next request.
     fn next(&mut self, io: &mut Io<'_>) {
         // Keep only the number of the last exchange.
-        *self =
-            Http { phase: Phase::Head, exchange: self.exchange, idle_since: io.ctx.now(), ..Http::default() };
-        io.set_timeout(io.timeouts().response);
+        *self = self.after(Phase::Head, self.exchange);
+        self.idle_since = io.ctx.now();
+        self.wait_for_request(io);
     }
 
     /// The response is complete.
@@ -566,7 +621,7 @@ impl Http {
             return io.end(Cause::Refuse, 0, b"");
         }
         self.pending = false;
-        self.paused = false;
+        self.end_pause(io);
         io.detach();
         if !self.exchange.keep_alive {
             return io.end(Cause::End, 0, b"");
@@ -586,7 +641,7 @@ impl Http {
             Op::TryEnd => self.execute_response(io, command, Http::try_end),
             Op::Finish => self.execute_response(io, command, Http::finish),
             Op::Upgrade if self.pending => return self.upgrade(io, &command),
-            Op::Pause => self.paused = true,
+            Op::Pause => self.pause(io),
             Op::Resume => self.unpause(io),
             Op::WantWritable => {
                 self.want_writable = true;
@@ -604,13 +659,27 @@ impl Http {
         }
     }
 
+    fn pause(&mut self, io: &Io<'_>) {
+        if !std::mem::replace(&mut self.paused, true) {
+            self.paused_at = io.ctx.reading();
+        }
+    }
+
+    /// Returns whether the body was paused. The time in which nobody read it does not count against the peer.
+    fn end_pause(&mut self, io: &Io<'_>) -> bool {
+        let was_paused = std::mem::replace(&mut self.paused, false);
+        if was_paused && self.request_until != 0 {
+            self.request_until += io.ctx.reading() - self.paused_at;
+        }
+        was_paused
+    }
+
     fn unpause(&mut self, io: &mut Io<'_>) {
         self.body_wanted = true;
-        if std::mem::replace(&mut self.paused, false) {
-            self.window_bytes = 0;
-            if let Phase::Body(_) = self.phase {
-                self.restart_timeout(io);
-            }
+        if self.end_pause(io)
+            && let Phase::Body(_) = self.phase
+        {
+            self.restart_window(io);
         }
     }
 
@@ -662,40 +731,19 @@ impl Http {
     /// True: the next request may be parsed, if there is one.
     pub fn on_flushed(&mut self, io: &mut Io<'_>, before: usize, now: usize) -> bool {
         let drained = before > 0 && now == 0;
-        if self.pending && self.want_writable && now < WRITABLE_BELOW {
+        if self.pending && self.want_writable && now < WRITABLE_BELOW && now <= self.max_unsent {
             self.want_writable = false;
             io.event(JsEvent::Writable { exchange: u32::from(self.exchange.number) }, b"");
         }
         let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
         if io.transport.is_blocked() && (before == 0 || now < before) {
-            io.set_timeout(io.timeouts().response);
+            self.wait(io, io.timeouts().response);
         } else if drained && waits_for_javascript {
             io.set_timeout(0);
+        } else if drained && self.is_between_requests() && !self.head_started {
+            self.restart_wait_for_request(io);
         }
-        now <= HIGH_WATER && self.is_between_requests()
-    }
-
-    pub fn on_timeout(&mut self, io: &mut Io<'_>) {
-        if io.is_shutting_down() && self.is_idle() && !io.more {
-            return io.end(Cause::Finish, 0, b"");
-        }
-        let window = io.timeouts().idle;
-        if let Phase::Body(_) = self.phase {
-            let expected = BODY_BYTES_PER_SECOND * window as usize;
-            let enough = std::mem::take(&mut self.window_bytes) >= expected;
-            if self.paused || enough || io.ctx.was_overloaded(window) {
-                return self.restart_timeout(io);
-            }
-        }
-        io.count(match self.phase {
-            Phase::Body(_) => Metric::BodyTimeout,
-            Phase::Responding => Metric::ResponseTimeout,
-            // The response has been handed over, and the peer takes none of it.
-            Phase::Head if io.transport.is_blocked() => Metric::ResponseTimeout,
-            Phase::Head if !self.head_started => Metric::KeepAliveTimeout,
-            Phase::Fresh | Phase::Head => Metric::RequestTimeout,
-        });
-        io.end(Cause::Abort, 0, b"");
+        now <= self.max_unsent && self.is_between_requests()
     }
 
     pub fn on_peer_end(&mut self, io: &mut Io<'_>) {
@@ -720,6 +768,7 @@ fn metric_of(error: HttpError) -> Metric {
     match error {
         HttpError::BadRequest(_) => Metric::BadRequest,
         HttpError::HeaderFieldsTooLarge => Metric::HeaderFieldsTooLarge,
+        HttpError::RequestTimeout => Metric::LateRequest,
         HttpError::ContentTooLarge => Metric::ContentTooLarge,
         HttpError::Unavailable => Metric::Unavailable,
         HttpError::VersionNotSupported => Metric::VersionNotSupported,
@@ -733,9 +782,11 @@ fn request_event(
     body: &[u8],
     exchange: Exchange,
     handler: u32,
+    flags: u32,
 ) {
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-    let flags = flag(head.framing.has_body(), request_flag::HAS_BODY)
+    let flags = flags
+        | flag(head.framing.has_body(), request_flag::HAS_BODY)
         | flag(exchange.head_request, request_flag::HEAD)
         | request_flag::BODY_LENGTH.put(body.len() as u32)
         | request_flag::EXCHANGE.put(u32::from(exchange.number));

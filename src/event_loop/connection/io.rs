@@ -3,9 +3,10 @@
 use super::close::{Cause, Close, JsHandle};
 use super::transport::Transport;
 use crate::channel::buffers::Payload;
-use crate::channel::{ExchangeId, JsEvent};
+use crate::channel::{ExchangeId, JsEvent, Limit};
 use crate::event_loop::app::Timeouts;
 use crate::event_loop::context::Context;
+use crate::event_loop::limits::{Admission, AppLimits};
 use crate::event_loop::timer::Tick;
 use crate::metrics::Metric;
 
@@ -15,6 +16,7 @@ pub struct Io<'a> {
     pub app: u32,
     pub transport: &'a mut Transport,
     pub js: &'a mut JsHandle,
+    pub admission: &'a mut Option<Box<Admission>>,
     pub close: &'a mut Close,
     pub ctx: &'a mut Context,
     /// Received bytes wait behind the ones that are being handled.
@@ -38,6 +40,15 @@ impl Io<'_> {
     /// Counts one in the metrics of the app.
     pub fn count(&self, metric: Metric) {
         self.transport.counts().one(metric);
+    }
+
+    /// The limits of the app, if it has any of its own.
+    pub fn limits(&self) -> Option<&AppLimits> {
+        self.ctx.guard(self.app).map(|guard| &guard.limits)
+    }
+
+    pub fn breach(&self, limit: Limit) {
+        self.count(limit.metric());
     }
 
     // ---- sending

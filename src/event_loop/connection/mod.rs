@@ -16,6 +16,7 @@ mod declared;
 pub mod http;
 pub mod input;
 pub mod io;
+mod limited;
 pub mod outbound;
 pub mod publication;
 mod respond;
@@ -26,6 +27,7 @@ mod websocket;
 use crate::channel::buffers::Buffer;
 use crate::channel::{AppCounts, Command, ExchangeId, Op};
 use crate::event_loop::context::Context;
+use crate::event_loop::limits::{Admission, Doors, Guard};
 use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::Tls;
@@ -49,6 +51,8 @@ pub struct Connection {
     transport: Transport,
     protocol: Protocol,
     js: JsHandle,
+    /// Its places among the connections that are counted, until the socket is closed.
+    admission: Option<Box<Admission>>,
     close: Close,
     /// The state whose effects have been applied.
     entered: Close,
@@ -83,6 +87,7 @@ impl Connection {
         stream: Stream,
         tls: Option<Box<Tls>>,
         counts: Arc<AppCounts>,
+        admission: Admission,
     ) -> Self {
         let kind = if tls.is_some() { Metric::TlsHandshaking } else { Metric::PlainHttp };
         counts.by_loop.one(Metric::Accepted);
@@ -93,6 +98,7 @@ impl Connection {
             transport: Transport::new(id, stream, tls, counts),
             protocol: Protocol::Http(Box::default()),
             js: JsHandle::Detached,
+            admission: admission.counts().then(|| Box::new(admission)),
             close: Close::Open,
             entered: Close::Open,
             unread: Unread::default(),
@@ -130,9 +136,9 @@ impl Connection {
     }
 
     fn parts<'a>(&'a mut self, ctx: &'a mut Context) -> (&'a mut Protocol, Io<'a>) {
-        let Connection { app, transport, protocol, js, close, unread, .. } = self;
+        let Connection { app, transport, protocol, js, admission, close, unread, .. } = self;
         let more = !unread.is_empty();
-        (protocol, Io { app: *app, transport, js, close, ctx, more })
+        (protocol, Io { app: *app, transport, js, admission, close, ctx, more })
     }
 
     // ---- events of the kernel
@@ -151,6 +157,30 @@ impl Connection {
 
     /// `ahead`: the answer of a first read that the loop has done already, and the memory it read into.
     pub fn on_event(
+        &mut self,
+        ctx: &mut Context,
+        buffer: &mut Buffer,
+        event: Readiness,
+        ahead: Option<(std::io::Result<usize>, &mut [u8])>,
+    ) {
+        self.react(ctx, buffer, event, ahead);
+        self.note_waiting(ctx);
+    }
+
+    /// Notes since when bytes of the peer wait for the loop or for JavaScript, for the app's rates.
+    fn note_waiting(&mut self, ctx: &Context) {
+        if !ctx.guard(self.app).is_some_and(Guard::has_rates) {
+            return;
+        }
+        let is_left = self.transport.readable || !self.unread.is_empty();
+        if !is_left {
+            self.transport.waits_since = None;
+        } else if self.close == Close::Open && (self.transport.queued || !self.wants_bytes()) {
+            self.transport.waits_since.get_or_insert_with(|| ctx.nanos());
+        }
+    }
+
+    fn react(
         &mut self,
         ctx: &mut Context,
         buffer: &mut Buffer,
@@ -588,6 +618,7 @@ impl Connection {
         self.protocol.leave_topics(ctx, self.transport.id);
         let is_cut = self.protocol.is_cut_by_an_end(!self.transport.out.is_empty());
         self.transport.close(ctx, is_cut);
+        self.admission = None;
         self.counts().less(self.kind);
         if self.kind == Metric::TlsHandshaking && !self.transport.handshake_failed {
             self.counts().one(Metric::HandshakeAbandoned);
@@ -641,6 +672,11 @@ impl Connection {
         debug_assert!(self.close == Close::Open || self.js != JsHandle::Attached, "JavaScript was not told");
         debug_assert!(self.close.takes_commands() || self.protocol.subscriptions() == 0);
         self.transport.check(ctx);
+    }
+
+    /// Whether the connection has a place among those that `doors` counts.
+    pub fn is_counted_by(&self, doors: &Arc<Doors>) -> bool {
+        self.admission.as_ref().is_some_and(|admission| admission.is_counted_by(doors))
     }
 
     /// Topics the connection is subscribed to.

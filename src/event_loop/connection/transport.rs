@@ -49,6 +49,10 @@ pub struct Transport {
     pub dirty: bool,
     /// The connection is in the context's list of those with more to read.
     pub queued: bool,
+    /// The moment (`Context::nanos`) since which bytes of the peer may have waited, because the connection
+    /// was not read or not parsed: the peer is not to blame that they come all at once. It is noted only
+    /// where the app limits rates.
+    pub waits_since: Option<u64>,
     /// The last read brought few bytes, so the next is likely to as well.
     pub brief: bool,
     /// The handshake has failed, and is counted among those that did.
@@ -122,6 +126,7 @@ impl Transport {
             writing: Writing::Ready,
             dirty: false,
             queued: false,
+            waits_since: None,
             brief: false,
             says_goodbye: false,
             news: News::None,

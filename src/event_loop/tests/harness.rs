@@ -1,11 +1,11 @@
 //! The JavaScript side of the crossing, and raw clients.
 
 use crate::channel::{
-    Account, CommandBatch, EventBatch, EventKind, ExchangeId, OF_DROPPED, OWNED, Op, RequestBlock, Shared,
-    WakeJs, begin_parts, request_flag, set_part, wants,
+    Account, CommandBatch, EventBatch, EventKind, ExchangeId, Limit, OF_DROPPED, OWNED, Op, RequestBlock,
+    Shared, WakeJs, begin_parts, request_flag, set_part, wants,
 };
 use crate::event_loop::net::listener;
-use crate::event_loop::{Behaviour, Control, Loop};
+use crate::event_loop::{AppLimits, Behaviour, Control, Loop};
 use crate::protocol::http::request::Limits;
 use crate::protocol::websocket::frame;
 use crate::routing::router::{Method, Priority};
@@ -66,6 +66,21 @@ impl Harness {
         harness.route(Method::Post, "/post", 2);
         harness.port = harness.listen(0);
         harness
+    }
+
+    /// Like `start`, with limits.
+    pub fn limited(limits: AppLimits) -> Self {
+        let mut harness = Self::without_listener();
+        harness.event_loop.control(Control::Limits { app: APP, limits: Box::new(limits) });
+        harness.route(Method::Get, "/hello", 1);
+        harness.route(Method::Post, "/post", 2);
+        harness.port = harness.listen(0);
+        harness
+    }
+
+    /// How often a limit of the app was breached.
+    pub fn breaches(&self, limit: Limit) -> u64 {
+        self.shared().counters.app(APP).map_or(0, |app| app.breaches(limit))
     }
 
     /// Like `start`, with a `ws` route `/ws` that upgrades by itself unless `behaviour` says otherwise.
@@ -360,6 +375,18 @@ impl Client {
         Client { stream, unread: Vec::new() }
     }
 
+    /// A client with another address of the loopback network.
+    pub fn connect_from(address: &str, port: u16) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+        let from: Ipv4Addr = address.parse().expect("address");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("bind");
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).expect("connect");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        Client { stream, unread: Vec::new() }
+    }
+
     /// A client with a small receive buffer, so that few bytes are in flight when it does not read.
     pub fn connect_slow(port: u16) -> Self {
         let socket =
@@ -378,6 +405,24 @@ impl Client {
 
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("write");
+    }
+
+    /// Whether the other side has taken the bytes so far.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Whether bytes have arrived, or the end.
+    pub fn has_bytes(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("non-blocking");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("blocking");
+        !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Whether the server answers, and does not close.
+    pub fn is_answered(&mut self) -> bool {
+        self.stream.read(&mut [0; 64]).is_ok_and(|n| n > 0)
     }
 
     /// Every byte in a segment of its own, as far as the kernel lets us.

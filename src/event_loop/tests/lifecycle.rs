@@ -326,6 +326,7 @@ fn a_connection_handed_to_a_loop_that_ends_goes_back_to_the_one_that_accepted_it
             stream: socket::Stream::Tcp(mio::net::TcpStream::from_std(stream)),
             peer: Some(peer),
             home: Some((parent.event_loop.remote(), APP)),
+            permit: None,
         });
         assert!(handed_over.is_ok());
         if panics {

@@ -26,6 +26,8 @@ pub struct Options {
     /// The file must be readable, but is not used: rustls has no finite-field key exchange.
     pub dh_params_file_name: Option<String>,
     pub ssl_ciphers: Option<String>,
+    /// A client without a certificate of an authority in `ca_file_name` is refused.
+    pub require_client_certificate: bool,
 }
 
 /// The configurations that handshakes use.
@@ -86,12 +88,14 @@ fn provider(options: &Options) -> Result<Arc<CryptoProvider>, ConfigError> {
 }
 
 /// The server asks clients for a certificate. An authority of the file must have signed a certificate that is
-/// sent; as in the original, a client without one is accepted.
+/// sent. As in the original, a client without one is accepted, unless the options require one.
 fn client_verifier(
     options: &Options,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, ConfigError> {
-    let Some(path) = &options.ca_file_name else { return Ok(None) };
+    let Some(path) = &options.ca_file_name else {
+        return if options.require_client_certificate { Err(ConfigError::NobodyToRequire) } else { Ok(None) };
+    };
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates(&read("ca_file_name", path)?));
     let unusable = || ConfigError::NoAuthority(path.clone());
@@ -99,7 +103,8 @@ fn client_verifier(
         return Err(unusable());
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    builder.allow_unauthenticated().build().map(Some).map_err(|_| unusable())
+    let builder = if options.require_client_certificate { builder } else { builder.allow_unauthenticated() };
+    builder.build().map(Some).map_err(|_| unusable())
 }
 
 fn certified_key(options: &Options, provider: &CryptoProvider) -> Result<Option<CertifiedKey>, ConfigError> {

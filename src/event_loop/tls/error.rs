@@ -14,6 +14,8 @@ pub enum ConfigError {
     NoCertificate(String),
     #[error("ca_file_name '{0}' holds no usable certificate in PEM form")]
     NoAuthority(String),
+    #[error("requireClientCertificate needs ca_file_name, which says whose certificates are good")]
+    NobodyToRequire,
     #[error("key_file_name '{0}' holds no private key in PEM form")]
     NoKey(String),
     #[error("key_file_name '{0}' is encrypted and there is no passphrase")]

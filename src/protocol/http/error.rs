@@ -13,6 +13,9 @@ pub enum HttpError {
     /// The head or the trailers are longer, or have more fields, than the limits allow (RFC 6585 §5).
     #[error("request header fields too large")]
     HeaderFieldsTooLarge,
+    /// RFC 9110 §15.5.9.
+    #[error("request timeout")]
+    RequestTimeout,
     /// RFC 9110 §15.5.14.
     #[error("content too large")]
     ContentTooLarge,
@@ -28,6 +31,7 @@ impl HttpError {
         match self {
             HttpError::BadRequest(_) => 400,
             HttpError::HeaderFieldsTooLarge => 431,
+            HttpError::RequestTimeout => 408,
             HttpError::ContentTooLarge => 413,
             HttpError::Unavailable => 503,
             HttpError::VersionNotSupported => 505,
@@ -39,6 +43,7 @@ impl HttpError {
         match self {
             HttpError::BadRequest(_) => BAD_REQUEST,
             HttpError::HeaderFieldsTooLarge => HEADER_FIELDS_TOO_LARGE,
+            HttpError::RequestTimeout => REQUEST_TIMEOUT,
             HttpError::ContentTooLarge => CONTENT_TOO_LARGE,
             HttpError::Unavailable => UNAVAILABLE,
             HttpError::VersionNotSupported => VERSION_NOT_SUPPORTED,
@@ -65,6 +70,7 @@ macro_rules! page {
 
 const BAD_REQUEST: &[u8] = page!("400 Bad Request", "69");
 const HEADER_FIELDS_TOO_LARGE: &[u8] = page!("431 Request Header Fields Too Large", "109");
+const REQUEST_TIMEOUT: &[u8] = page!("408 Request Timeout", "77");
 const CONTENT_TOO_LARGE: &[u8] = page!("413 Content Too Large", "81");
 const UNAVAILABLE: &[u8] = page!("503 Service Unavailable", "85");
 const VERSION_NOT_SUPPORTED: &[u8] = page!("505 HTTP Version Not Supported", "99");
@@ -78,6 +84,7 @@ mod tests {
         for error in [
             HttpError::BadRequest("x"),
             HttpError::HeaderFieldsTooLarge,
+            HttpError::RequestTimeout,
             HttpError::ContentTooLarge,
             HttpError::Unavailable,
             HttpError::VersionNotSupported,

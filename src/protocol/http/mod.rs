@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod error;
+pub mod forwarded;
 pub mod multipart;
 pub mod proxy;
 pub mod request;

@@ -1,0 +1,630 @@
+//! The limits of an app: at each one, beyond it, and back below it, while the connections of others go on.
+
+use super::harness::*;
+use crate::channel::{EventKind, Limit, Op};
+use crate::event_loop::{AppLimits, Control, Rate, Timeouts, registry};
+use crate::protocol::http::forwarded::Trusted;
+use crate::routing::router::Method;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Proves that a connection is served.
+fn say_hello(harness: &mut Harness, client: &mut Client) {
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    harness.end(id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+}
+
+#[test]
+fn no_more_connections_than_allowed_and_those_beyond_are_closed_at_once() {
+    let mut harness = Harness::limited(AppLimits { max_connections: Some(3), ..AppLimits::default() });
+    let mut inside: Vec<_> = (0..3).map(|_| harness.connect()).collect();
+    inside.iter_mut().for_each(|client| say_hello(&mut harness, client));
+    for _ in 0..20 {
+        harness.connect().expect_closed();
+    }
+    assert_eq!(harness.breaches(Limit::MaxConnections), 20);
+    inside.iter_mut().for_each(|client| say_hello(&mut harness, client));
+    // Every way in which a connection can end gives its place back.
+    for round in 0..30 {
+        let client = inside.remove(0);
+        match round % 3 {
+            0 => drop(client),
+            1 => client.reset(),
+            _ => {
+                let mut client = client;
+                client.send(b"what\r\n\r\n");
+                assert!(client.read_to_end().starts_with(b"HTTP/1.1 400 "));
+            }
+        }
+        let mut next = wait_for_place(&harness);
+        say_hello(&mut harness, &mut next);
+        inside.push(next);
+    }
+    harness.expect_nothing();
+}
+
+/// Connects again and again until the server keeps a connection.
+fn wait_for_place(harness: &Harness) -> Client {
+    let before = harness.breaches(Limit::MaxConnections) + harness.breaches(Limit::MaxConnectionsPerAddress);
+    let mut refused = 0;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let client = harness.connect();
+        harness.settle();
+        let now = harness.breaches(Limit::MaxConnections) + harness.breaches(Limit::MaxConnectionsPerAddress);
+        if now == before + refused {
+            return client;
+        }
+        refused += 1;
+        assert!(Instant::now() < end, "no place became free");
+        std::thread::sleep(MOMENT / 20);
+    }
+}
+
+#[test]
+fn an_address_has_its_share_and_others_have_theirs() {
+    let limits = AppLimits { max_connections_per_address: Some(2), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut inside: Vec<_> = (0..2).map(|_| harness.connect()).collect();
+    inside.iter_mut().for_each(|client| say_hello(&mut harness, client));
+    harness.connect().expect_closed();
+    let mut other = Client::connect_from("127.0.0.2", harness.port);
+    say_hello(&mut harness, &mut other);
+    assert_eq!(harness.breaches(Limit::MaxConnectionsPerAddress), 1);
+    inside.pop();
+    let mut next = wait_for_place(&harness);
+    say_hello(&mut harness, &mut next);
+    say_hello(&mut harness, &mut inside[0]);
+    harness.expect_nothing();
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_while_javascript_does_nothing() {
+    let mut harness = Harness::limited(AppLimits { max_connections: Some(5), ..AppLimits::default() });
+    harness.event_loop.control(Control::Filter { app: APP });
+    let mut clients: Vec<_> = (0..300).map(|_| harness.connect()).collect();
+    clients[5..].iter_mut().for_each(Client::expect_closed);
+    assert_eq!(harness.breaches(Limit::MaxConnections), 295);
+    // A filter hears of those that came in, and of no other.
+    for accepted in 0..5 {
+        assert_eq!(harness.expect(EventKind::Filter).args[1], 1, "{accepted}");
+    }
+    drop(clients);
+    for _ in 0..5 {
+        assert_eq!(harness.expect(EventKind::Filter).args[1], 0);
+    }
+    harness.expect_nothing();
+}
+
+#[test]
+fn connections_of_child_apps_count_with_the_app_that_accepted_them() {
+    let parent = Harness::limited(AppLimits { max_connections: Some(2), ..AppLimits::default() });
+    let mut child = Harness::start();
+    let descriptor = registry::descriptor(child.event_loop.remote(), APP);
+    parent.event_loop.control(Control::AddChild { app: APP, descriptor });
+    parent.settle();
+    let mut inside: Vec<_> = (0..2).map(|_| parent.connect()).collect();
+    inside.iter_mut().for_each(|client| say_hello(&mut child, client));
+    parent.connect().expect_closed();
+    inside.pop();
+    let mut next = wait_for_place(&parent);
+    say_hello(&mut child, &mut next);
+    // With the loop of the child its connections end, and so does what they counted.
+    drop(child);
+    parent.event_loop.control(Control::RemoveChild { app: APP, descriptor });
+    inside[0].expect_closed();
+    let mut parent = parent;
+    let mut both = [wait_for_place(&parent), parent.connect()];
+    both.iter_mut().for_each(|client| say_hello(&mut parent, client));
+}
+
+// ---- bodies
+
+fn post(length: usize) -> String {
+    format!("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+}
+
+const CHUNKED: &[u8] = b"POST /post HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Expects a whole response with this status, and the end of the connection behind it.
+fn expect_refused(client: &mut Client, status: &str) {
+    let (head, _) = client.response();
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    assert_eq!(client.read_to_end(), b"");
+}
+
+#[test]
+fn a_body_that_is_announced_too_long_is_refused_before_anybody_sees_it() {
+    let mut harness = Harness::limited(AppLimits { max_body_length: Some(1000), ..AppLimits::default() });
+    let mut other = harness.connect();
+    let mut client = harness.connect();
+    client.send(&[post(1000).as_bytes(), &[b'x'; 1000]].concat());
+    let request = harness.expect_request();
+    assert_eq!(request.body.len(), 1000);
+    harness.end(request.id, b"");
+    assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+    client.send(post(1001).as_bytes());
+    expect_refused(&mut client, "413");
+    let mut client = harness.connect();
+    client.send(&[post(1001).as_bytes(), &vec![b'x'; 100_000]].concat());
+    expect_refused(&mut client, "413");
+    // A client that waits for 100 (Continue) is not asked for the body.
+    let mut client = harness.connect();
+    client.send(
+        b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999\r\nExpect: 100-continue\r\n\r\n",
+    );
+    expect_refused(&mut client, "413");
+    let mut client = harness.connect();
+    client.send(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n");
+    expect_refused(&mut client, "413");
+    assert_eq!(harness.breaches(Limit::MaxBodyLength), 4);
+    say_hello(&mut harness, &mut other);
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_pipelined_body_that_is_too_long_is_refused_in_its_turn() {
+    let mut harness = Harness::limited(AppLimits { max_body_length: Some(10), ..AppLimits::default() });
+    let mut client = harness.connect();
+    client.send(&[HELLO, HELLO, post(11).as_bytes(), b"01234567890", HELLO].concat());
+    let ids: Vec<_> = (0..2).map(|_| harness.expect_request().id).collect();
+    harness.expect_nothing();
+    ids.iter().for_each(|id| harness.end(*id, b"hi"));
+    assert_eq!((client.response().1, client.response().1), (b"hi".to_vec(), b"hi".to_vec()));
+    expect_refused(&mut client, "413");
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_chunked_body_is_refused_where_it_becomes_too_long() {
+    let mut harness = Harness::limited(AppLimits { max_body_length: Some(10), ..AppLimits::default() });
+    let mut client = harness.connect();
+    client.send(&[CHUNKED, b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"].concat());
+    let request = harness.expect_request();
+    let data = harness.expect(EventKind::Data);
+    assert_eq!(data.payload, b"helloworld");
+    harness.end(request.id, b"");
+    client.response();
+    client.send(&[CHUNKED, b"5\r\nhello\r\n"].concat());
+    harness.expect_request();
+    assert_eq!(harness.expect(EventKind::Data).payload, b"hello");
+    client.send(b"6\r\nworlds\r\n0\r\n\r\n");
+    let gone = harness.expect(EventKind::Gone);
+    expect_refused(&mut client, "413");
+    harness.command(Op::Release, 0, gone.id, 0, b"");
+    // Behind a response that has begun there is no place for another.
+    let mut client = harness.connect();
+    client.send(CHUNKED);
+    let id = harness.expect_request().id;
+    harness.respond(Op::Write, 0, id, 0, [b"", b"", b"begun"]);
+    client.read_through(b"begun\r\n");
+    client.send(b"b\r\n01234567890\r\n");
+    assert_eq!(harness.expect(EventKind::Gone).id, id);
+    assert_eq!(client.read_to_end(), b"");
+    harness.command(Op::Release, 0, id, 0, b"");
+    assert_eq!(harness.breaches(Limit::MaxBodyLength), 2);
+    let mut other = harness.connect();
+    say_hello(&mut harness, &mut other);
+}
+
+#[test]
+fn the_last_request_of_a_connection_closes_it() {
+    let limits = AppLimits { max_requests_per_connection: Some(3), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    for nth in 1..=3 {
+        client.send(HELLO);
+        let id = harness.expect_request().id;
+        harness.end(id, b"hi");
+        let (head, body) = client.response();
+        assert_eq!((head.contains("Connection: close"), &body[..]), (nth == 3, &b"hi"[..]), "{nth}: {head}");
+    }
+    assert_eq!(client.read_to_end(), b"");
+    // Those of a pipeline behind the last one are not handled.
+    let mut client = harness.connect();
+    client.send(&HELLO.repeat(9));
+    let ids: Vec<_> = (0..3).map(|_| harness.expect_request().id).collect();
+    harness.expect_nothing();
+    ids.iter().for_each(|id| harness.end(*id, b"hi"));
+    let answers = String::from_utf8(client.read_to_end()).expect("text");
+    assert_eq!((answers.matches("HTTP/1.1 200 OK").count(), answers.matches("close").count()), (3, 1));
+    assert_eq!(harness.breaches(Limit::MaxRequestsPerConnection), 2);
+    harness.expect_nothing();
+}
+
+// ---- rates
+
+fn expect_too_many(client: &mut Client) -> u32 {
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{head}");
+    assert!(!head.contains("Connection: close") && body.starts_with(b"<!doctype html>"), "{head}");
+    let seconds = head.lines().find_map(|line| line.strip_prefix("Retry-After: ")).expect("Retry-After");
+    seconds.parse().expect("seconds")
+}
+
+#[test]
+fn requests_beyond_the_rate_of_an_address_get_429_and_the_connection_stays() {
+    let rate = Rate { count: 3, seconds: 60 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    (0..3).for_each(|_| say_hello(&mut harness, &mut client));
+    client.send(HELLO);
+    assert_eq!(expect_too_many(&mut client), 20);
+    // The body of a refused request is read, so that the next request is found behind it.
+    client.send(&[post(100_000).as_bytes(), &[b'x'; 100_000], HELLO].concat());
+    expect_too_many(&mut client);
+    expect_too_many(&mut client);
+    client.send(b"HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = String::from_utf8(client.read_through(b"\r\n\r\n")).expect("text");
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    expect_too_many(&mut client);
+    let mut same = harness.connect();
+    same.send(HELLO);
+    expect_too_many(&mut same);
+    assert_eq!(harness.breaches(Limit::MaxRequestsPerAddress), 6);
+    let mut other = Client::connect_from("127.0.0.2", harness.port);
+    say_hello(&mut harness, &mut other);
+    // A client that was not asked for its body may send it or not.
+    client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    expect_refused(&mut client, "429");
+    harness.expect_nothing();
+}
+
+#[test]
+fn pipelined_requests_beyond_the_rate_are_answered_in_order() {
+    let rate = Rate { count: 3, seconds: 60 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    client.send(&HELLO.repeat(6));
+    let ids: Vec<_> = (0..3).map(|_| harness.expect_request().id).collect();
+    harness.expect_nothing();
+    ids.iter().for_each(|id| harness.end(*id, b"hi"));
+    for _ in 0..3 {
+        assert_eq!(client.response().1, b"hi");
+    }
+    for _ in 0..3 {
+        expect_too_many(&mut client);
+    }
+    assert_eq!(harness.breaches(Limit::MaxRequestsPerAddress), 3);
+}
+
+#[test]
+fn tokens_come_back() {
+    let rate = Rate { count: 4, seconds: 1 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    (0..4).for_each(|_| say_hello(&mut harness, &mut client));
+    client.send(HELLO);
+    assert_eq!(expect_too_many(&mut client), 1);
+    std::thread::sleep(Duration::from_millis(300));
+    say_hello(&mut harness, &mut client);
+}
+
+#[test]
+fn requests_that_wait_for_javascript_are_not_a_burst() {
+    let rate = Rate { count: 4, seconds: 1 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    // A request each 0.3 s, of which JavaScript answers none for the time being.
+    for _ in 0..10 {
+        client.send(HELLO);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    for _ in 0..10 {
+        let id = harness.expect_request().id;
+        harness.end(id, b"hi");
+        assert_eq!(client.response().1, b"hi");
+    }
+    assert_eq!(harness.breaches(Limit::MaxRequestsPerAddress), 0);
+}
+
+#[test]
+fn an_idle_client_saves_nothing_up() {
+    let rate = Rate { count: 4, seconds: 40 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    say_hello(&mut harness, &mut client);
+    std::thread::sleep(Duration::from_millis(1500));
+    client.send(&HELLO.repeat(10));
+    for _ in 0..3 {
+        let id = harness.expect_request().id;
+        harness.end(id, b"hi");
+    }
+    (0..3).for_each(|_| assert_eq!(client.response().1, b"hi"));
+    for _ in 0..7 {
+        expect_too_many(&mut client);
+    }
+}
+
+#[test]
+fn upgrades_have_a_rate_of_their_own() {
+    let rate = Rate { count: 2, seconds: 60 };
+    let limits = AppLimits { max_upgrades_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    harness.event_loop.control(Control::Behaviour(behaviour()));
+    harness.route(Method::WebSocket, "/ws", behaviour().id);
+    let mut sockets: Vec<_> = (0..2).map(|_| harness.connect()).collect();
+    for socket in &mut sockets {
+        assert!(socket.upgrade().starts_with("HTTP/1.1 101 "));
+        harness.expect(EventKind::Open);
+    }
+    let mut client = harness.connect();
+    client.send(UPGRADE_REQUEST);
+    assert_eq!(expect_too_many(&mut client), 30);
+    say_hello(&mut harness, &mut client);
+    assert_eq!(harness.breaches(Limit::MaxUpgradesPerAddress), 1);
+    let mut other = Client::connect_from("127.0.0.2", harness.port);
+    assert!(other.upgrade().starts_with("HTTP/1.1 101 "));
+}
+
+// ---- proxies
+
+fn trust(harness: &Harness, list: &[&str]) {
+    let list: Vec<_> = list.iter().map(|text| text.to_string()).collect();
+    let proxies = Arc::new(Trusted::parse(&list).expect("addresses"));
+    harness.event_loop.control(Control::Trust { app: APP, proxies });
+}
+
+fn proxied(by: &str) -> Vec<u8> {
+    format!("PROXY TCP4 {by} 127.0.0.1 1 2\r\n").into_bytes()
+}
+
+#[test]
+fn a_proxy_header_of_somebody_else_is_a_bad_request() {
+    let mut harness = Harness::limited(AppLimits::default());
+    trust(&harness, &["127.0.0.2"]);
+    let binary = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x7f\0\0\x01\0\x01\0\x02"[..], HELLO];
+    for header in [[&proxied("1.2.3.4"), HELLO].concat(), binary.concat()] {
+        let mut stranger = harness.connect();
+        stranger.send(&header);
+        expect_refused(&mut stranger, "400");
+        let mut proxy = Client::connect_from("127.0.0.2", harness.port);
+        proxy.send(&header);
+        let id = harness.expect_request().id;
+        let client = harness.shared().slots.get(id.slot).proxied(id.generation);
+        assert_eq!(client.map(|client| client.ip().to_string()).as_deref(), Some("1.2.3.4"));
+        harness.end(id, b"hi");
+        assert_eq!(proxy.response().1, b"hi");
+    }
+    harness.expect_nothing();
+}
+
+#[test]
+fn connections_by_a_trusted_proxy_count_with_the_client_that_it_names() {
+    let limits = AppLimits { max_connections_per_address: Some(2), ..AppLimits::default() };
+    let harness = Harness::limited(limits);
+    trust(&harness, &["127.0.0.2"]);
+    let by_proxy = |header: &[u8]| {
+        let mut client = Client::connect_from("127.0.0.2", harness.port);
+        client.send(header);
+        client
+    };
+    let mut of_one: Vec<_> = (0..2).map(|_| by_proxy(&proxied("1.2.3.4"))).collect();
+    let mut of_other: Vec<_> = (0..2).map(|_| by_proxy(&proxied("1.2.3.5"))).collect();
+    let mut of_itself: Vec<_> = (0..4).map(|_| by_proxy(b"PROXY UNKNOWN\r\n")).collect();
+    let mut beyond = by_proxy(&[&proxied("1.2.3.4"), HELLO].concat());
+    beyond.expect_closed();
+    let mut harness = harness;
+    for client in [&mut of_one, &mut of_other, &mut of_itself].into_iter().flatten() {
+        say_hello(&mut harness, client);
+    }
+    assert_eq!(harness.breaches(Limit::MaxConnectionsPerAddress), 1);
+    // A stranger counts with its own address, and cannot choose another one.
+    let mut strangers: Vec<_> = (0..2).map(|_| harness.connect()).collect();
+    strangers.iter_mut().for_each(|client| say_hello(&mut harness, client));
+    harness.connect().expect_closed();
+    of_one.pop();
+    wait_until("the place is free", || {
+        let mut client = Client::connect_from("127.0.0.2", harness.port);
+        client.send(&[&proxied("1.2.3.4")[..], b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+        client.is_answered()
+    });
+    harness.expect_nothing();
+}
+
+#[test]
+fn nobody_chooses_the_address_he_counts_with_where_no_proxy_is_trusted_by_name() {
+    let limits = AppLimits { max_connections_per_address: Some(1), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    client.send(&proxied("1.2.3.4"));
+    say_hello(&mut harness, &mut client);
+    harness.connect().expect_closed();
+    assert_eq!(harness.breaches(Limit::MaxConnectionsPerAddress), 1);
+}
+
+#[test]
+fn requests_by_a_trusted_proxy_count_with_the_client_that_it_names() {
+    let rate = Rate { count: 2, seconds: 600 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    trust(&harness, &["127.0.0.2"]);
+    let mut proxy = Client::connect_from("127.0.0.2", harness.port);
+    let mut ask = |harness: &mut Harness, field: &str, served: bool| {
+        proxy.send(format!("GET /hello HTTP/1.1\r\nHost: a\r\n{field}\r\n").as_bytes());
+        if served {
+            let id = harness.expect_request().id;
+            harness.end(id, b"hi");
+            assert_eq!(proxy.response().1, b"hi", "{field}");
+        } else {
+            expect_too_many(&mut proxy);
+        }
+    };
+    for client in ["1.1.1.1", "1.1.1.2", "2001:db8::1", "6.6.6.6, 1.1.1.3"] {
+        for served in [true, true, false] {
+            ask(&mut harness, &format!("X-Forwarded-For: {client}\r\n"), served);
+        }
+    }
+    ask(&mut harness, "X-Forwarded-For: 7.7.7.7, 1.1.1.3\r\n", false);
+    // The proxy itself is not limited, but whoever hides behind it is.
+    (0..5).for_each(|_| ask(&mut harness, "", true));
+    for (at, field) in ["Forwarded: for=unknown\r\n", "X-Forwarded-For: x\r\n", "X-Forwarded-For: y\r\n"]
+        .into_iter()
+        .enumerate()
+    {
+        ask(&mut harness, field, at < 2);
+    }
+    // A stranger who claims to be somebody else stays himself.
+    let mut stranger = harness.connect();
+    for (at, claimed) in ["9.9.9.1", "9.9.9.2", "9.9.9.3"].into_iter().enumerate() {
+        let request = format!("GET /hello HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {claimed}\r\n\r\n");
+        stranger.send(request.as_bytes());
+        if at == 2 {
+            expect_too_many(&mut stranger);
+        } else {
+            let id = harness.expect_request().id;
+            harness.end(id, b"hi");
+            stranger.response();
+        }
+    }
+    harness.expect_nothing();
+}
+
+// ---- times; deadlines are rounded up to the next tick, so they may be a second late
+
+/// Expects that something ends in between `least` seconds and a second and a half more.
+fn expect_end_after(least: f64, began: Instant, what: &str) {
+    let took = began.elapsed().as_secs_f64();
+    assert!((least..least + 1.6).contains(&took), "{what} after {took:.2} s");
+}
+
+#[test]
+fn a_head_has_its_time_and_a_late_one_is_answered_408() {
+    let mut harness = Harness::limited(AppLimits { head_timeout: Some(1), ..AppLimits::default() });
+    let began = Instant::now();
+    let (mut silent, mut late, mut other) = (harness.connect(), harness.connect(), harness.connect());
+    let mut dripping = late.second();
+    let drip = std::thread::spawn(move || {
+        for byte in b"GET /hello HTTP/1.1\r\nHost: a\r\nA: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" {
+            let _ = dripping.try_send(&[*byte]);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    silent.expect_closed();
+    expect_end_after(1.0, began, "a silent connection");
+    let (head, _) = late.response();
+    expect_end_after(1.0, began, "a dripping head");
+    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    drip.join().expect("drip");
+    assert_eq!(harness.breaches(Limit::HeadTimeout), 3, "the third connection was silent, too");
+    other.expect_closed();
+    let mut next = harness.connect();
+    say_hello(&mut harness, &mut next);
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request_for_its_time() {
+    let mut harness = Harness::limited(AppLimits { keep_alive_timeout: Some(1), ..AppLimits::default() });
+    let mut client = harness.connect();
+    say_hello(&mut harness, &mut client);
+    let began = Instant::now();
+    client.expect_closed();
+    expect_end_after(0.9, began, "a kept connection");
+    assert_eq!(harness.breaches(Limit::KeepAliveTimeout), 1);
+    // A connection that waits for its answer is not one that is kept.
+    let mut waiting = harness.connect();
+    waiting.send(HELLO);
+    let id = harness.expect_request().id;
+    std::thread::sleep(Duration::from_millis(2600));
+    harness.end(id, b"hi");
+    assert_eq!(waiting.response().1, b"hi");
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_request_has_its_time_however_it_drips() {
+    let limits = AppLimits { request_timeout: Some(1), min_body_rate: Some(0), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    client.send(post(1000).as_bytes());
+    let began = Instant::now();
+    let id = harness.expect_request().id;
+    let mut dripping = client.second();
+    let drip = std::thread::spawn(move || {
+        while dripping.try_send(b"x") && !dripping.has_bytes() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let gone = loop {
+        let event = harness.event_within(PATIENCE).expect("an event");
+        if !event.is(EventKind::Data) {
+            break event;
+        }
+    };
+    assert!(gone.is(EventKind::Gone) && gone.id == id, "{gone:?}");
+    expect_end_after(1.0, began, "a dripping body");
+    drip.join().expect("drip");
+    assert!(client.response().0.starts_with("HTTP/1.1 408 "));
+    harness.command(Op::Release, 0, id, 0, b"");
+    assert_eq!(harness.breaches(Limit::RequestTimeout), 1);
+    let mut next = harness.connect();
+    say_hello(&mut harness, &mut next);
+}
+
+#[test]
+fn the_time_in_which_javascript_reads_no_body_is_not_that_of_the_request() {
+    let limits = AppLimits { request_timeout: Some(1), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    client.send(&[CHUNKED, b"1\r\na\r\n"].concat());
+    let request = harness.expect_request_only();
+    assert_eq!(harness.expect(EventKind::Data).payload, b"a");
+    std::thread::sleep(Duration::from_millis(3200));
+    harness.command(Op::Resume, 0, request.id, 0, b"");
+    client.send(b"1\r\nb\r\n0\r\n\r\n");
+    assert_eq!(harness.expect(EventKind::Data).payload, b"b");
+    harness.end(request.id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    assert_eq!(harness.breaches(Limit::RequestTimeout), 0);
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_body_has_to_come_at_its_rate() {
+    let mut harness = Harness::limited(AppLimits { min_body_rate: Some(100), ..AppLimits::default() });
+    let timeouts = Timeouts { idle: 1, response: 10 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    harness.settle();
+    let (mut slow, mut quick) = (harness.connect(), harness.connect());
+    slow.send(post(1000).as_bytes());
+    let slow_id = harness.expect_request().id;
+    quick.send(post(1000).as_bytes());
+    let quick_id = harness.expect_request().id;
+    let began = Instant::now();
+    for _ in 0..4 {
+        let _ = slow.try_send(&[b'x'; 10]);
+        quick.send(&[b'x'; 240]);
+        std::thread::sleep(Duration::from_millis(1000));
+    }
+    quick.send(&[b'x'; 40]);
+    let mut received = 0;
+    let gone = loop {
+        let event = harness.event_within(PATIENCE).expect("an event");
+        match event.is(EventKind::Gone) {
+            true => break event,
+            false if event.id == quick_id => received += event.payload.len(),
+            false => {}
+        }
+    };
+    assert_eq!(gone.id, slow_id);
+    assert!(slow.response().0.starts_with("HTTP/1.1 408 "));
+    while received < 1000 {
+        received += harness.expect(EventKind::Data).payload.len();
+    }
+    harness.end(quick_id, b"hi");
+    assert_eq!(quick.response().1, b"hi");
+    harness.command(Op::Release, 0, slow_id, 0, b"");
+    assert_eq!(harness.breaches(Limit::MinBodyRate), 1);
+    assert!(began.elapsed() < PATIENCE);
+}
