@@ -29,9 +29,18 @@ function describing(to, connection, sequence, length) {
   return buffer.subarray(0, length);
 }
 
+/** The bytes that were expected last: a message to all is expected many times. */
+const last = { key: '', bytes: undefined };
+
+function expectedBytes(...of) {
+  const key = of.join();
+  if (last.key !== key) Object.assign(last, { key, bytes: describing(...of) });
+  return last.bytes;
+}
+
 /** Returns what is wrong with received bytes; undefined when they are the right ones. */
 function fault(bytes, to, connection, sequence, length) {
-  const expected = describing(to, connection, sequence, length);
+  const expected = expectedBytes(to, connection, sequence, length);
   if (expected.equals(bytes)) return undefined;
   if (bytes.length !== length) return `${bytes.length} bytes instead of ${length}`;
   const at = bytes.findIndex((byte, i) => byte !== expected[i]);

@@ -335,59 +335,73 @@ class Planner {
     });
   }
 
-  /** Loads that must not take memory without bound. `memory`: the most that the server may take, in MiB. */
+  /** A load that must not take memory without bound. `memory`: the most that the server may take, in MiB. */
   memory() {
-    const subscribe = { do: 'send', orders: [{ op: 'subscribe', topic: 'red', pad: 0, n: 0 }], pieces: 1 };
-    const connections = this.mixture(30);
-    // Pings to clients that do not read.
-    for (let i = 0; i < 2; i++)
-      connections.push(this.plainWs('plain', [{ do: 'flood', count: 1500, size: 120 }]));
-    // One byte of a frame, behind a large message.
-    for (let i = 0; i < 400; i++) connections.push(this.plainWs('plain', [{ do: 'partial', t: 2500 }]));
-    // Many subscribers, and publishes below the size from which copies are shared.
-    for (let i = 0; i < 500; i++)
-      connections.push(this.plainWs('plain', [subscribe, { do: 'pause', t: 2500 }]));
-    const publish = (topic, count, n) => ({
-      do: 'send',
-      orders: [{ op: 'publish', topic, count, n, pad: 0, own: false, same: true }],
-      pieces: 1,
-    });
-    connections.push(
-      this.plainWs('plain', [{ do: 'pause', t: 1500 }, publish('red', 20, 7900), { do: 'sync' }], {
-        at: 600,
-      }),
-    );
-    // A subscriber that does not read.
-    connections.push(
-      this.plainWs(
-        'small',
-        [
-          { ...subscribe, orders: [{ op: 'subscribe', topic: 'green', pad: 0, n: 0 }] },
-          { do: 'deafen', t: 2500 },
-        ],
-        { at: 0 },
-      ),
-      this.plainWs('plain', [{ do: 'pause', t: 1000 }, publish('green', 40000, 6000), { do: 'sync' }], {
-        at: 600,
-      }),
-    );
-    return { connections, memory: 180 };
+    const load = this.pick(['pings', 'partial', 'pile', 'dropped']);
+    const { memory, connections } = this[load]();
+    return { load, memory, connections: [...this.mixture(10), ...connections] };
   }
 
-  /** Much to do with each turn: others are served nevertheless. `latency`: of a request, in milliseconds. */
+  /** Pings of clients that do not read. */
+  pings() {
+    const flood = () => this.plainWs('plain', [{ do: 'flood', count: 1500, size: 120 }]);
+    return { memory: 90, connections: Array.from({ length: 2 }, flood) };
+  }
+
+  /** Connections that hold one byte of a frame. */
+  partial() {
+    const hold = () => this.plainWs('plain', [{ do: 'partial', t: 2500 }]);
+    return { memory: 60, connections: Array.from({ length: 700 }, hold) };
+  }
+
+  /** Many subscribers, and publishes of a size below which the loop copies. */
+  pile() {
+    const wait = [this.subscribeTo('red'), { do: 'pause', t: 2500 }];
+    const publish = [{ do: 'pause', t: 1500 }, this.publishTo('red', 60, 7900), { do: 'sync' }];
+    return {
+      memory: 90,
+      connections: [
+        ...Array.from({ length: 600 }, () => this.plainWs('plain', wait)),
+        this.plainWs('plain', publish, { at: 600 }),
+      ],
+    };
+  }
+
+  /** A subscriber that does not read. */
+  dropped() {
+    const publish = [{ do: 'pause', t: 1000 }, this.publishTo('green', 40000, 6000), { do: 'sync' }];
+    return {
+      memory: 120,
+      connections: [
+        this.plainWs('small', [this.subscribeTo('green'), { do: 'deafen', t: 2500 }], { at: 0 }),
+        this.plainWs('plain', publish, { at: 600 }),
+      ],
+    };
+  }
+
+  subscribeTo(topic) {
+    return { do: 'send', orders: [{ op: 'subscribe', topic, pad: 0, n: 0 }], pieces: 1 };
+  }
+
+  publishTo(topic, count, n) {
+    const order = { op: 'publish', topic, count, n, pad: 0, own: false, same: true };
+    return { do: 'send', orders: [order], pieces: 1 };
+  }
+
+  /** Much to do in each turn of the loop, which serves others nevertheless within `latency` milliseconds. */
   storm() {
     const connections = this.mixture(20);
     const storm = (count, n) => ({
       do: 'send',
-      orders: [{ op: 'storm', count, n, t: 4000, comp: true, pad: 0, bin: false }],
+      orders: [{ op: 'storm', count, n, t: 5000, comp: true, pad: 0, bin: false }],
       pieces: 1,
     });
     for (let i = 0; i < 20; i++) {
       connections.push(
-        this.plainWs('small', [storm(5, 7900), { do: 'pause', t: 4500 }], { deflate: 'permessage-deflate' }),
+        this.plainWs('small', [storm(5, 7900), { do: 'pause', t: 5500 }], { deflate: 'permessage-deflate' }),
       );
     }
-    return { connections, latency: 2500 };
+    return { connections, latency: 4500 };
   }
 
   /** Large responses to slow readers that end with the connection. */
@@ -431,10 +445,10 @@ class Planner {
   stopped() {
     const connections = this.mixture(20);
     const echo = { do: 'send', orders: [{ op: 'echo', pad: 5, n: 5, bin: false }], pieces: 1 };
-    const steps = Array.from({ length: 12 }, () => [echo, { do: 'pause', t: 1000 }]).flat();
+    const steps = Array.from({ length: 17 }, () => [echo, { do: 'pause', t: 1000 }]).flat();
     for (let i = 0; i < 20; i++)
       connections.push(this.plainWs('plain', [...steps, { do: 'sync' }, { do: 'mustBeOpen' }]));
-    return { connections, stop: { at: 1500, for: 9500 }, idle: 8 };
+    return { connections, stop: { at: 1500, for: 14000 }, idle: 8 };
   }
 }
 

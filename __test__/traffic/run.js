@@ -25,7 +25,7 @@ const SETTINGS = {
   'one-plain': { oneCore: true, uring: false },
 };
 /** Seconds that a run of each kind takes. */
-const TAKES = { mixed: 3, memory: 8, storm: 6, slow: 14, stopped: 16 };
+const TAKES = { mixed: 3, memory: 8, storm: 6, slow: 14, stopped: 21 };
 const REDUCE_MS = 60000;
 
 function optionsOf(list) {
@@ -108,12 +108,12 @@ async function runFor(seconds, { seed, module: module_, kinds, setting, rounds }
   for (let at = seed; Date.now() < end && total.rounds < rounds; at++) {
     const plan = planOf({ seed: at, module: module_, kind: kindOf(at, kinds, (end - Date.now()) / 1000) });
     const began = Date.now();
-    const { faults, took } = await runPlan(plan, setting);
+    const { faults, took, slowest } = await runPlan(plan, setting);
     total.rounds++;
     total.connections += plan.connections.length;
     if (process.env.TRAFFIC_VERBOSE) {
       console.log(
-        `seed ${at} ${plan.kind}${plan.careless ? ' careless' : ''}: ${plan.connections.length} connections, ${Date.now() - began} ms${took ? `, ${took.toFixed(0)} MiB` : ''}, ${faults.length} faults`,
+        `seed ${at} ${plan.kind}${plan.careless ? ' careless' : ''}: ${plan.connections.length} connections, ${Date.now() - began} ms${took ? `, ${took.toFixed(0)} MiB` : ''}${slowest ? `, at most ${slowest} ms` : ''}, ${faults.length} faults`,
       );
     }
     if (faults.length === 0) continue;

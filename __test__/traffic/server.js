@@ -338,8 +338,10 @@ const orders = {
   subscribe: (ws, order) => ledger.subscribe(ws, order.topic),
   unsubscribe: (ws, order) => ledger.unsubscribe(ws, order.topic),
   publish(ws, order) {
+    const { app } = ws.record;
+    if (order.same) return ledger.publishMany(app, order.topic, order.n, order.count);
     for (let i = 0; i < order.count; i++) {
-      ledger.publish(ws.record.app, order.own ? ws : null, order.topic, order.n, order);
+      ledger.publish(app, order.own ? ws : null, order.topic, order.n, order);
     }
   },
   ping: (ws) => ledger.ping(ws),
@@ -349,7 +351,7 @@ const orders = {
   storm(ws, order) {
     const end = Date.now() + order.t;
     const timer = setInterval(() => {
-      if (ws.record.closed !== null || Date.now() > end) return clearInterval(timer);
+      if (quiet || ws.record.closed !== null || Date.now() > end) return clearInterval(timer);
       for (let i = 0; i < order.count; i++) ledger.send(ws, order);
     }, 1);
   },
@@ -442,6 +444,9 @@ function behaviour(app, kind) {
     },
   };
 }
+
+/** Whether the run is over: nothing more is sent that nobody asks for. */
+let quiet = false;
 
 /** A handler that changes and uses the socket while its subscriptions end. */
 function careless(ws) {
@@ -538,6 +543,11 @@ const commands = {
   reopen() {
     closeAll();
     process.send({ ports: listen() });
+  },
+  /** Nothing is sent any more that nobody asks for. */
+  quiet() {
+    quiet = true;
+    process.send({ quiet });
   },
   /** Tells what the connections must have seen by now. */
   report: () => process.send({ report: ledger.report() }),

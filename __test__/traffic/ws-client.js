@@ -191,11 +191,12 @@ class WsClient extends Line {
     this.leave();
   }
 
-  /** A large message, and behind it one byte of a frame, whose rest comes later. */
+  /** A message, and then one byte of a frame, whose rest comes later. */
   async partial({ t }) {
-    const message = this.messageOf({ op: 'echo', n: 0, pad: 15000 });
+    await this.write(this.messageOf({ op: 'echo', n: 0, pad: 100 }));
     const next = this.messageOf({ op: 'sync', pad: 0 });
-    await this.write(Buffer.concat([message, next.subarray(0, 1)]));
+    await sleep(100);
+    await this.write(next.subarray(0, 1));
     await sleep(t);
     await this.write(next.subarray(1));
     await this.when(() => this.synced === 1);
