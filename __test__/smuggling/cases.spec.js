@@ -3,6 +3,7 @@
 // that tells where the server believes that the case ends.
 const { it, assert, uWS, overTls } = require('../support');
 const test = require('node:test');
+const { describe } = test;
 const { CASES, expectedBehind } = require('./cases');
 const { MARKER, observe } = require('./peers');
 const { readStream, summary } = require('./reference');
@@ -79,18 +80,20 @@ async function inPieces(ways, wanted, place) {
   await Promise.all(Array.from({ length: AT_ONCE }, work));
 }
 
-for (const { id, section, bytes, want, why } of CASES) {
-  it(`${section}, ${id}: ${why}`, { timeout: 60000 }, async () => {
-    await inPieces([[bytes]], wanted(want), () => 'whole');
-    const stream = bytes + MARKER;
-    const behind = wanted(expectedBehind({ want }));
-    await inPieces([[stream]], behind, () => 'with a request behind it');
-    const places = cuts(stream.length);
-    const ways = places.map((at) => [stream.slice(0, at), stream.slice(at)]);
-    if (stream.length < 600) ways.push([...stream]);
-    await inPieces(ways, behind, (index) => `cut at ${places[index] ?? 'every byte'}`);
-  });
-}
+describe('cases', { concurrency: 6 }, () => {
+  for (const { id, section, bytes, want, why } of CASES) {
+    it(`${section}, ${id}: ${why}`, { timeout: 60000 }, async () => {
+      await inPieces([[bytes]], wanted(want), () => 'whole');
+      const stream = bytes + MARKER;
+      const behind = wanted(expectedBehind({ want }));
+      await inPieces([[stream]], behind, () => 'with a request behind it');
+      const places = cuts(stream.length);
+      const ways = places.map((at) => [stream.slice(0, at), stream.slice(at)]);
+      if (stream.length < 600) ways.push([...stream]);
+      await inPieces(ways, behind, (index) => `cut at ${places[index] ?? 'every byte'}`);
+    });
+  }
+});
 
 for (const other of others) {
   it(`a server that ${other.name} finds the same ends`, { timeout: 120000 }, async () => {

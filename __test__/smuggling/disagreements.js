@@ -167,6 +167,7 @@ const DISAGREEMENTS = [
   {
     why: 'Limits differ: 4096 bytes and 100 fields here unless UWS_HTTP_MAX_HEADERS_SIZE says more.',
     found: [
+      [[...VARNISH], 'goes on behind a request that both refuse', 'fields-too-many'],
       [['http'], 'serves what uws-rs refuses', 'target-too-long fields-too-many fields-too-long'],
       [
         [...NGINX, ...HAPROXY, ...VARNISH],

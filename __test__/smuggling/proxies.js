@@ -99,18 +99,13 @@ const START = {
   varnish(folder, backends, ports) {
     fs.writeFileSync(path.join(folder, 'server.vcl'), varnish(folder, backends));
     const sockets = ['pass', 'own'].flatMap((name, at) => ['-a', `${name}=127.0.0.1:${ports[at]}`]);
-    const bounds = ['-p', 'thread_pool_min=10', '-p', 'timeout_idle=10', '-s', 'default,16m'];
-    return [
-      '-F',
-      '-j',
-      'none',
-      '-n',
-      `${folder}/varnish`,
-      ...sockets,
-      ...bounds,
-      '-f',
-      `${folder}/server.vcl`,
-    ];
+    // A field that it adds needs a place of its own (http_max_hdr), or is lost without a word.
+    const parameters = ['http_max_hdr=256', 'thread_pool_min=10', 'timeout_idle=10'].flatMap((one) => [
+      '-p',
+      one,
+    ]);
+    const place = ['-j', 'none', '-n', `${folder}/varnish`, '-s', 'default,16m'];
+    return ['-F', ...place, ...sockets, ...parameters, '-f', `${folder}/server.vcl`];
   },
 };
 

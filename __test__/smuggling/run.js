@@ -19,7 +19,6 @@ const { PROXIES, WAYS, missing } = require('./proxies');
 const { readStream } = require('./reference');
 
 const AT_ONCE = 12;
-const AT_ONCE_PER_WAY = 2;
 const MAX_FINDINGS = 10;
 /** Both sides accept something, and not the same. Where one of them refuses nobody is led astray. */
 const CONFUSING = new Set([
@@ -128,6 +127,7 @@ async function direct(run, peers) {
   await Promise.all([ours, ...others].map((peer) => peer.stop()));
 }
 
+/** One stream at a time for each way of a proxy, so that it is known which stream a fault comes from. */
 async function proxied(run, proxies) {
   const started = await Promise.all(proxies.map((name) => startGuarded(name, WAYS[name])));
   const check = async (way) => {
@@ -135,17 +135,24 @@ async function proxied(run, proxies) {
     const { faults } = await through(way, pieces, { quiet: 60 });
     run.sent++;
     run.count(way.name, faults.length ? 'DISAGREES' : 'agrees');
-    if (!faults.length) return;
-    await run.found(`${way.name}: ${faults.join(', ')}`, stream, pieces, async (short, tell) => {
-      const again = (await through(way, [short + MARKER])).faults;
-      if (tell) tell(again.join('\n'));
-      return again.length > 0;
-    });
+    if (faults.length) await track(run, way, faults, [stream, way.previous]);
+    way.previous = stream;
   };
   const ways = started.flatMap((proxy) => proxy.ways);
-  const workers = ways.flatMap((way) => Array.from({ length: AT_ONCE_PER_WAY }, () => way));
-  await Promise.all(workers.map((way) => repeat(run, () => check(way))));
+  await Promise.all(ways.map((way) => repeat(run, () => check(way))));
   await Promise.all(started.map((proxy) => proxy.stop()));
+}
+
+/** Reports faults by the shortest stream that shows them; a fault may be seen late, at the stream behind. */
+async function track(run, way, faults, [stream, previous]) {
+  const shows = async (short, tell) => {
+    const again = (await through(way, [short + MARKER], { quiet: 100, settle: true })).faults;
+    if (tell) tell(again.join('\n'));
+    return again.length > 0;
+  };
+  const late = previous !== undefined && !(await shows(stream)) && (await shows(previous));
+  const what = `${way.name}: ${faults.join(', ')}`;
+  await run.found(what, late ? previous : stream, [stream, previous], shows);
 }
 
 async function repeat(run, check) {

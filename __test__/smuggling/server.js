@@ -46,6 +46,8 @@ function startUws(name) {
 /** Node's own server in its strict mode, the default. */
 function startNode() {
   const server = http.createServer({ keepAliveTimeout: 60000 }, answer);
+  // Clients come and go as they like.
+  server.on('connection', (socket) => socket.on('error', () => {}));
   server.on('checkContinue', (request, response) => {
     response.writeContinue();
     answer(request, response);
