@@ -26,9 +26,17 @@ const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 /** Folders of tests for behaviour that only our addon has, or has completely. */
-const OURS = ['types', 'package', 'http', 'websocket', 'threads', 'tls', 'limits', 'robustness', 'observability'].map(
-  (name) => `__test__/${name}`,
-);
+const OURS = [
+  'types',
+  'package',
+  'http',
+  'websocket',
+  'threads',
+  'tls',
+  'limits',
+  'robustness',
+  'observability',
+].map((name) => `__test__/${name}`);
 /** The specs of robustness that depend neither on the time of handshakes nor on the contents of memory. */
 const ROBUST_OVER_TLS = [
   'closing',
