@@ -931,6 +931,36 @@ add(
   'only the first bytes of a connection are one',
 );
 add('proxy-line-bad', `PROXY TCP4 x y 1 2\r\n${get()}`, closes(), 'no request is served behind a bad one');
+add(
+  'proxy-line-as-request',
+  'PROXY UNKNOWN HTTP/1.1\r\nHost: h\r\n\r\n',
+  refused(),
+  'the line is a header of PROXY, and no field behind it can be a request line',
+);
+add(
+  'proxy-binary',
+  `\r\n\r\n\0\r\nQUIT\n\x20\0\0\0${get()}`,
+  served(GOT),
+  'version 2, in which the balancer speaks for itself',
+);
+add(
+  'proxy-binary-length',
+  `\r\n\r\n\0\r\nQUIT\n\x20\0\0\x05helloo${get()}`,
+  served(['oGET', '/c', '']),
+  'its length says where the first request begins',
+);
+add(
+  'proxy-binary-second',
+  `${get()}\r\n\r\n\0\r\nQUIT\n\x20\0\0\0${get()}`,
+  refused(400, GOT),
+  'only the first bytes of a connection are one',
+);
+add(
+  'proxy-binary-version',
+  `\r\n\r\n\0\r\nQUIT\n\x30\0\0\0${get()}`,
+  closes(),
+  'no request is served behind a bad one',
+);
 add('proxy-method', head('PROXY /c HTTP/1.1'), served(['PROXY', '/c', '']), 'any token is a method');
 
 /** The outcome of a case with a request behind it. */

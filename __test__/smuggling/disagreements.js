@@ -503,8 +503,26 @@ const DISAGREEMENTS = [
     ],
   },
   {
-    why: 'The header of the PROXY protocol is understood by uws-rs and the original alone, and where a proxy is told to. 20.57 reads version 2, the binary one. A client of these proxies cannot pass one on, since it is no request.',
+    why: 'The header of the PROXY protocol is understood by uws-rs and the original alone, and where a proxy is told to. 20.57 reads version 2, the binary one, in front of each request; uws-rs at the beginning of a connection alone. A client of these proxies cannot pass one on, since it is no request; where the line of version 1 looks like one, the server refuses the fields behind it.',
     found: [
+      [
+        [...NGINX, ...HAPROXY, ...VARNISH, 'http'],
+        'refuses what uws-rs serves',
+        'proxy-binary proxy-binary-length',
+      ],
+      [['http'], 'refuses what uws-rs serves', 'proxy-binary-second'],
+      [
+        [...NGINX, ...HAPROXY, ...VARNISH, 'http'],
+        'refuses where uws-rs ends the connection',
+        'proxy-binary-version',
+      ],
+      [
+        ['HAProxy, any request', 'Varnish, pass'],
+        'goes on behind a request that both refuse',
+        'proxy-line-as-request',
+      ],
+      [['20.57'], 'serves what uws-rs refuses', 'proxy-binary-second'],
+      [['20.57'], 'keeps the connection that uws-rs ends', 'proxy-binary-version'],
       [[...NGINX, ...HAPROXY, ...VARNISH, 'http', '20.57'], 'refuses what uws-rs serves', 'proxy-line'],
       [['http', '20.57'], 'refuses what uws-rs serves', 'proxy-line-second'],
       [

@@ -11,6 +11,7 @@ const MAX_HEAD = 4096;
 const MAX_FIELDS = 100;
 const MAX_DISCARDED = 16 * 1024;
 const MAX_PROXY_LINE = 107;
+const PROXY_SIGNATURE = '\r\n\r\n\0\r\nQUIT\n';
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -35,7 +36,7 @@ const demand = (condition, text) => {
 function readStream(stream) {
   const requests = [];
   try {
-    let at = skipProxyLine(stream);
+    let at = skipProxyHeader(stream);
     while (at < stream.length) {
       const head = readHead(stream, at);
       if (head === null) return { requests, end: 'open' };
@@ -53,8 +54,9 @@ function readStream(stream) {
   }
 }
 
-/** A balancer may say before the first request whom it speaks for. A bad line ends the connection. */
-function skipProxyLine(stream) {
+/** A balancer may say before the first request whom it speaks for. A bad header ends the connection. */
+function skipProxyHeader(stream) {
+  if (stream.startsWith(PROXY_SIGNATURE)) return skipBinaryProxyHeader(stream);
   if (!/^PROXY (?:TCP[46] |UNKNOWN)/.test(stream)) return 0;
   const end = stream.indexOf('\n') + 1;
   if (end === 0 && stream.length < MAX_PROXY_LINE) throw new Incomplete();
@@ -66,6 +68,17 @@ function skipProxyLine(stream) {
   demand(isAddress && isAddress(from) && isAddress(to), 'PROXY addresses');
   demand(ports.length === 2 && ports.every((port) => /^\d+$/.test(port) && port < 65536), 'PROXY ports');
   return end;
+}
+
+function skipBinaryProxyHeader(stream) {
+  if (stream.length < 16) throw new Incomplete();
+  const [command, family, high, low] = [12, 13, 14, 15].map((at) => stream.charCodeAt(at));
+  const length = high * 256 + low;
+  demand((command === 0x20 || command === 0x21) && length <= MAX_DISCARDED, 'PROXY version');
+  if (stream.length < 16 + length) throw new Incomplete();
+  const least = { 0: 0, 1: 12, 2: 36, 3: 0 }[family >> 4];
+  demand(command === 0x20 || length >= least, 'PROXY addresses');
+  return 16 + length;
 }
 
 function readHead(stream, from) {
