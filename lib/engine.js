@@ -97,6 +97,7 @@ let flushScheduled = false;
 function start() {
   if (engine !== null) return engine;
   const native = load();
+  if (process.env.UWS_DEBUG) require('./debug').startTraces(native, process.env.UWS_DEBUG);
   // ArrayBuffers may carry memory of the loop to other environments. Only that of the main thread ends after
   // all of them.
   const number = native.startEngine(pump, isNode(), isMainThread, words, callArgs);

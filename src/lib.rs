@@ -21,6 +21,7 @@ pub mod routing;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 pub mod store;
+pub mod trace;
 
 // Tests are built without the feature: they test the parts of the bridge that know no N-API.
 #[cfg(any(feature = "binding", test))]

@@ -1,9 +1,10 @@
-//! The exported functions that show figures, as text of JSON or for scrapers.
+//! The exported functions that show figures, as text of JSON or for scrapers, and that begin traces.
 
 use super::engine::control;
 use super::place;
 use crate::event_loop::{Control, registry};
 use crate::metrics::{Format, Reading, Scope, render};
+use crate::trace;
 use napi_derive::napi;
 
 /// The figures of the process as JSON. They are there before the first App, too.
@@ -46,4 +47,16 @@ pub fn metrics_answer(engine: u32, accept: String, app: Option<u32>) -> Vec<Stri
         None => (Scope::Process, registry::reading()),
     };
     vec![format.content_type().to_owned(), render(format, scope, &reading)]
+}
+
+/// Begins the traces that `UWS_DEBUG` names; returns the names that are not known.
+#[napi]
+pub fn start_trace(list: String) -> Vec<String> {
+    trace::start(&list)
+}
+
+/// The names that `UWS_DEBUG` may have.
+#[napi]
+pub fn trace_names() -> String {
+    trace::known()
 }

@@ -11,6 +11,7 @@ use super::registry;
 use super::turn::*;
 use crate::channel::{ExchangeId, JsEvent, MAX_CONNECTIONS};
 use crate::metrics::Metric;
+use crate::trace::{self, trace};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,6 +54,7 @@ impl EventLoop {
         let pause = match listening.rest {
             None => {
                 let text = format!("uws-rs: accepting connections is paused: {error}");
+                log::debug!(target: trace::LOOP, "accepting for app {} is paused: {error}", listening.app);
                 self.ctx.event(JsEvent::Warning, ExchangeId::default(), text.as_bytes());
                 ACCEPT_BACK_OFF.0
             }
@@ -131,6 +133,10 @@ impl EventLoop {
         place.generation = ExchangeId::next_generation(place.generation);
         let id = ExchangeId::new(LOOP_NUMBER, slot, place.generation);
         self.ctx.shared.slots.get(slot).begin(id.generation, peer);
+        match peer {
+            Some(peer) => trace!(LOOP, id, "accepted from {peer} for app {app}"),
+            None => trace!(LOOP, id, "accepted for app {app}"),
+        }
         let secure = self.ctx.apps.get(app as usize).is_some_and(|app| app.names.is_some());
         let tls = secure.then(Box::default);
         let mut connection = Box::new(Connection::new(id, app, stream, tls, counts, admission));

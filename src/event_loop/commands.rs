@@ -15,6 +15,7 @@ use crate::channel::{Command, ExchangeId, JsEvent, Op, send_flag};
 use crate::metrics::Metric;
 use crate::routing::router::Method;
 use crate::routing::router::{HandlerId, Router};
+use crate::trace;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -241,6 +242,7 @@ impl EventLoop {
             return self.ctx.event(JsEvent::Warning, ExchangeId::default(), text.as_bytes());
         }
         self.listeners.resize_with(self.listeners.len().max(index + 1), || None);
+        log::debug!(target: trace::LOOP, "app {app} listens: listener {id}");
         self.listeners[index] = Some(Listening { socket, app, id, rest: None });
         self.quiet = false;
     }
@@ -319,6 +321,7 @@ impl EventLoop {
 
     /// Closes the listeners and sockets of an app, after JavaScript has run the handlers of all its objects.
     pub(super) fn close_app(&mut self, app: u32) {
+        log::debug!(target: trace::LOOP, "app {app} is closed");
         self.close_listeners(|listening| listening.app == app);
         let EventLoop { slots, ctx, .. } = self;
         for connection in slots.iter_mut().filter_map(|slot| slot.connection.as_mut()) {

@@ -1,6 +1,7 @@
 //! The name of an exchange.
 
 use crate::channel::slots::MAX_CONNECTIONS;
+use std::fmt;
 
 /// The name of an exchange on both sides: its loop, its slot there, and the generation of the slot, which
 /// makes commands and events for an earlier user of the slot void.
@@ -43,6 +44,13 @@ impl ExchangeId {
     pub const fn is_later(generation: u32, than: u32) -> bool {
         let ahead = generation.wrapping_sub(than) & GENERATIONS;
         ahead != 0 && ahead <= GENERATIONS / 2
+    }
+}
+
+/// For traces.
+impl fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.slot, self.generation)
     }
 }
 

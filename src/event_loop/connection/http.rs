@@ -23,6 +23,7 @@ use crate::protocol::http::request::{self, Framing, RequestHead};
 use crate::protocol::http::response;
 use crate::protocol::websocket::handshake;
 use crate::routing::router::RouteKind;
+use crate::trace::{Shown, trace, trace_payload};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -345,6 +346,7 @@ impl Http {
                 }
                 Err(_) => {
                     io.count(Metric::BadProxyHeader);
+                    trace!(HTTP, io.id(), "a malformed PROXY header");
                     io.end(Cause::Abort, 0, b"");
                     return Step::Used(0);
                 }
@@ -414,6 +416,7 @@ impl Http {
         io.note_last(&mut exchange);
         self.ahead_bytes += body.len();
         self.ahead.push_back(exchange);
+        trace_payload!(HTTP, io.id(), "head", request);
         io.count(Metric::Requests);
         request_event(io, head, request, body, exchange, handler, request_flag::AHEAD);
         Some(used + body.len())
@@ -429,7 +432,7 @@ impl Http {
     /// Answers a request that is malformed or refused, unless it has an answer already, and ends the
     /// connection.
     pub(super) fn refuse(&mut self, io: &mut Io<'_>, error: HttpError) {
-        log::debug!("connection {}: {error}", io.id().slot);
+        trace!(HTTP, io.id(), "refused with {}: {error}", error.status());
         io.count(metric_of(error));
         io.end(Cause::Refuse, 0, b"");
         self.collecting = None;
@@ -447,6 +450,7 @@ impl Http {
         let mut exchange = Exchange::new(head, request, &self.exchange);
         io.note_last(&mut exchange);
         io.count(Metric::Requests);
+        trace_payload!(HTTP, io.id(), "head", request);
         let phase = if has_body { Phase::Body(BodyDecoder::new(head.framing)) } else { Phase::Responding };
         let request_until = self.request_until;
         *self = self.after(phase, exchange);
@@ -496,6 +500,8 @@ impl Http {
         request: &[u8],
         answerer: Answerer,
     ) {
+        let method = head.method.of(request);
+        trace!(HTTP, io.id(), "{} {} by the loop", Shown(method), Shown(head.path.of(request)));
         match answerer {
             Answerer::Program(program) => self.answer_declared(io, head, request, program),
             Answerer::Metrics(scope) => self.answer_metrics(io, head, request, scope),
@@ -533,6 +539,7 @@ impl Http {
         let Exchange { keep_alive, close_known, head_request: omit_body, .. } = self.exchange;
         let close = !keep_alive && !close_known;
         io.count(Metric::Responses4xx);
+        trace!(HTTP, io.id(), "no route matches: 404");
         io.send_dated(|out, now| response::write_not_found(out, Some(now), close, omit_body));
         self.done(io);
     }
@@ -549,6 +556,7 @@ impl Http {
             }
         };
         self.window_bytes += used;
+        trace_payload!(HTTP, io.id(), "body", &input.bytes()[data.clone()]);
         self.received += data.len() as u64;
         if io.limits().and_then(|limits| limits.max_body_length).is_some_and(|most| self.received > most) {
             input.consume_all();
@@ -784,6 +792,8 @@ fn request_event(
     handler: u32,
     flags: u32,
 ) {
+    let method = head.method.of(bytes);
+    trace!(HTTP, io.id(), "{} {} to JavaScript", Shown(method), Shown(head.path.of(bytes)));
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let flags = flags
         | flag(head.framing.has_body(), request_flag::HAS_BODY)

@@ -9,6 +9,7 @@ use crate::event_loop::context::Context;
 use crate::event_loop::limits::{Admission, AppLimits};
 use crate::event_loop::timer::Tick;
 use crate::metrics::Metric;
+use crate::trace::trace;
 
 /// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics,
 /// deadline, socket) when the protocol returns; that it has been decided is visible here at once.
@@ -49,6 +50,7 @@ impl Io<'_> {
 
     pub fn breach(&self, limit: Limit) {
         self.count(limit.metric());
+        trace!(LOOP, self.id(), "over the limit {limit:?}");
     }
 
     // ---- sending
@@ -121,6 +123,9 @@ impl Io<'_> {
     /// `code` and `reason` are for JavaScript, if it is to be told.
     pub fn end(&mut self, cause: Cause, code: u16, reason: &[u8]) {
         let (close, js) = self.close.after(cause, *self.js);
+        if close != *self.close {
+            trace!(LOOP, self.transport.id, "ends: {cause:?} {code}");
+        }
         if (*self.js, js) == (JsHandle::Attached, JsHandle::Told) {
             self.event(JsEvent::Gone { code: u32::from(code) }, reason);
         }

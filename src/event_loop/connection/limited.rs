@@ -12,6 +12,7 @@ use crate::protocol::http::error::HttpError;
 use crate::protocol::http::forwarded::{self, Speaker, Trusted};
 use crate::protocol::http::request::{Framing, RequestHead};
 use crate::protocol::http::response::BodyFraming;
+use crate::trace::trace;
 use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of a body that must arrive for each second of the idle timeout, unless the app says otherwise.
@@ -250,6 +251,7 @@ impl Http {
 
     fn take_no_longer(&self, io: &mut Io<'_>) {
         io.count(Metric::ResponseTimeout);
+        trace!(HTTP, io.id(), "the peer takes nothing of the response");
         io.end(Cause::Abort, 0, b"");
     }
 
@@ -273,6 +275,7 @@ impl Http {
             Limit::MinBodyRate => limits.min_body_rate.is_some(),
             _ => true,
         });
+        trace!(HTTP, io.id(), "timed out: {limit:?}");
         if is_set {
             io.breach(limit);
         }

@@ -32,6 +32,7 @@ use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::Tls;
 use crate::metrics::{Counts, Metric};
+use crate::trace::trace;
 use close::{Cause, Close, JsHandle};
 use http::Http;
 use input::{Input, Unread};
@@ -587,6 +588,7 @@ impl Connection {
     /// Applies the effects of the state that the connection has entered.
     fn enter(&mut self, ctx: &mut Context) {
         self.unread = Unread::default();
+        trace!(LOOP, self.transport.id, "{:?}", self.close);
         match self.close {
             Close::Open => {}
             // No deadline: the next step is JavaScript's.

@@ -5,6 +5,7 @@ use super::io::Io;
 use crate::channel::{Command, ResponseParts, respond_flag};
 use crate::metrics::Metric;
 use crate::protocol::http::response::{self, BodyFraming, Head, is_bodiless};
+use crate::trace::{Shown, trace};
 
 impl Http {
     pub(super) fn respond(&mut self, io: &mut Io<'_>, command: Command<'_>) {
@@ -90,9 +91,11 @@ impl Http {
         let close = !keep_alive && (own_connection || !close_known);
         let keep_alive_10 = http_1_0 && keep_alive;
         io.count(Metric::responses(parts.status));
+        let status = if parts.status.is_empty() { b"200 OK" } else { parts.status };
+        trace!(HTTP, io.id(), "status {} {framing:?}", Shown(status));
         io.send_dated(|out, now| {
             let head = Head {
-                status: if parts.status.is_empty() { b"200 OK" } else { parts.status },
+                status,
                 headers,
                 date: (!own_date).then_some(now),
                 framing,

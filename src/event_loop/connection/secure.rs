@@ -10,6 +10,7 @@ use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::{Alert, Failure, Hello};
 use crate::metrics::Metric;
 use crate::protocol::http::error::HttpError;
+use crate::trace::{Shown, trace};
 use std::fmt::Display;
 
 /// Seconds a handshake may take.
@@ -55,6 +56,7 @@ impl Connection {
         }
         if is_established {
             self.counts().one(Metric::Handshakes);
+            trace!(TLS, self.transport.id, "the handshake is complete");
             self.turn_into(Metric::TlsHttp);
             if self.close == Close::Open {
                 self.protocol_starts(ctx);
@@ -91,6 +93,7 @@ impl Connection {
         let Some(tls) = &mut self.transport.tls else { return };
         let names = ctx.apps.get(self.app as usize).and_then(|app| app.names.as_ref());
         let name = tls.client_hello().and_then(|hello| hello.name.as_deref());
+        trace!(TLS, self.transport.id, "a ClientHello for {}", Shown(name.unwrap_or_default().as_bytes()));
         match name.filter(|name| names.is_some_and(|names| names.asks_for(name))) {
             Some(name) => {
                 ctx.event(JsEvent::ServerName { app: self.app }, self.transport.id, name.as_bytes());
@@ -127,14 +130,14 @@ impl Connection {
     pub(super) fn note_failed_handshake(&mut self, metric: Metric, reason: impl Display) {
         self.counts().one(metric);
         self.transport.handshake_failed = true;
-        log::debug!("connection {}: TLS handshake failed: {reason}", self.transport.id.slot);
+        trace!(TLS, self.transport.id, "the handshake failed: {reason}");
     }
 
     fn tls_failed(&mut self, ctx: &mut Context, failure: &Failure) {
         if self.is_handshaking() {
             self.note_failed_handshake(metric_of(failure), failure);
         } else {
-            log::debug!("connection {}: TLS: {failure}", self.transport.id.slot);
+            trace!(TLS, self.transport.id, "the session failed: {failure}");
         }
         self.on_session_failed(ctx);
         self.settle(ctx);

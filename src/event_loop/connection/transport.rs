@@ -12,6 +12,7 @@ use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::{DomainRouter, Failure, Tls};
 use crate::metrics::{Counts, Metric};
+use crate::trace::trace;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -386,7 +387,7 @@ impl Transport {
             Err(failure) => {
                 tls.close(records);
                 tls.keep(&records.filled()[start..]);
-                log::debug!("connection {}: TLS: {failure}", self.id.slot);
+                trace!(TLS, self.id, "{failure}");
                 return Err(Trouble::Tls);
             }
         }

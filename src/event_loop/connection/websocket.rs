@@ -15,6 +15,7 @@ use crate::metrics::Metric;
 use crate::protocol::websocket::frame::{self, WsError};
 use crate::protocol::websocket::handshake::{self, CompressOptions};
 use crate::protocol::websocket::message::{Event, Payload as Message, Receiver};
+use crate::trace::{trace, trace_payload};
 use std::ops::Range;
 use std::sync::Arc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -73,6 +74,8 @@ impl WebSocket {
         let options = if request.may_compress { behaviour.compression } else { 0 };
         let (extensions, negotiated) =
             handshake::negotiate(request.extensions, CompressOptions(options)).unzip();
+        let compressed = if negotiated.is_some() { "compressed" } else { "not compressed" };
+        trace!(WS, io.id(), "open, {compressed}, route {}", behaviour.id);
         io.count(Metric::responses(if parts.status.is_empty() { b"101" } else { parts.status }));
         io.send_dated(|out, now| {
             let upgrade = handshake::Upgrade {
@@ -127,8 +130,11 @@ impl WebSocket {
     fn receive_frame(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Next {
         let wanted = self.behaviour.wants;
         let (n, result) = self.receiver.receive(input.bytes());
-        if let Ok(Some(Event::Message { .. })) = result {
-            io.count(Metric::MessagesReceived);
+        if let Ok(Some(event)) = &result {
+            trace_received(io, event);
+            if let Event::Message { .. } = event {
+                io.count(Metric::MessagesReceived);
+            }
         }
         match result {
             Ok(None) => {
@@ -191,6 +197,7 @@ impl WebSocket {
     /// then closes. The `close` handler gets 1006 and the reason.
     fn fail(&mut self, io: &mut Io<'_>, error: WsError) -> Next {
         io.count(metric_of(error));
+        trace!(WS, io.id(), "{error:?}");
         let (code, reason) = (error.close_code(), error.reason().as_bytes());
         if code != 1006 {
             frame::write_close(&mut self.pending_close_frame, Some(code), reason);
@@ -227,6 +234,8 @@ impl WebSocket {
     fn send(&mut self, io: &mut Io<'_>, command: Command<'_>) {
         let len = command.owned.as_ref().map_or(command.payload.len(), Vec::len);
         let (opcode, fin) = opcode(command.flags);
+        trace!(WS, io.id(), "sends {opcode}, {len} bytes");
+        trace_payload!(WS, io.id(), "sends", command.owned.as_deref().unwrap_or(command.payload));
         if fin && matches!(opcode, OpCode::Data(_)) {
             io.count(Metric::MessagesSent);
         }
@@ -299,6 +308,7 @@ impl WebSocket {
         let waiting = if io.transport.is_blocked() { io.unsent() } else { 0 };
         if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
             io.count(Metric::DeliveriesDropped);
+            trace!(WS, io.id(), "a publish is dropped: {waiting} bytes wait");
             if behaviour.wants & wants::DROPPED != 0 && *io.close == Close::Open {
                 publication.dropped(io.ctx, io.transport.id);
             }
@@ -308,6 +318,7 @@ impl WebSocket {
             return;
         }
         io.count(Metric::Deliveries);
+        trace!(WS, io.id(), "a publish, {} bytes", publication.payload.len());
         let before = io.transport.out.own_bytes();
         self.queue_publication(io, publication);
         io.ctx.piled_up += io.transport.out.own_bytes().saturating_sub(before);
@@ -355,6 +366,7 @@ impl WebSocket {
         if self.lives_until != 0 && now >= self.lives_until {
             frame::write_close(&mut self.pending_close_frame, Some(1000), b"please reconnect");
             io.count(Metric::LifetimeTimeout);
+            trace!(WS, io.id(), "maxLifetime is over");
             return io.end(Cause::Finish, 1000, b"please reconnect");
         }
         let Behaviour { idle_timeout, send_pings, .. } = *self.behaviour;
@@ -367,6 +379,7 @@ impl WebSocket {
             return self.set_deadline(io, now + ping_margin(idle_timeout));
         }
         io.count(Metric::IdleTimeout);
+        trace!(WS, io.id(), "silent for idleTimeout");
         io.end(Cause::Abort, 1006, b"WebSocket timed out from inactivity");
     }
 
@@ -396,7 +409,32 @@ impl WebSocket {
 /// More waits for the peer than `maxBackpressure`, with `closeOnBackpressureLimit`.
 fn overflow(io: &mut Io<'_>) {
     io.count(Metric::BackpressureLimit);
+    trace!(WS, io.id(), "too slow: {} bytes wait", io.unsent());
     io.end(Cause::Abort, 1006, b"");
+}
+
+fn trace_received(io: &Io<'_>, event: &Event<'_>) {
+    let payload: &[u8] = match event {
+        Event::Message { binary, compressed, data } => {
+            let kind = if *binary { "binary" } else { "text" };
+            let packed = if *compressed { ", compressed" } else { "" };
+            trace!(WS, io.id(), "received {kind}, {} bytes{packed}", data.len());
+            data
+        }
+        Event::Ping(payload) => {
+            trace!(WS, io.id(), "received ping");
+            payload
+        }
+        Event::Pong(payload) => {
+            trace!(WS, io.id(), "received pong");
+            payload
+        }
+        Event::Close { code, reason } => {
+            trace!(WS, io.id(), "received close {}", code.unwrap_or(1005));
+            reason
+        }
+    };
+    trace_payload!(WS, io.id(), "received", payload);
 }
 
 fn metric_of(error: WsError) -> Metric {
