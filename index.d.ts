@@ -1065,6 +1065,51 @@ export interface ProcessStats extends AppStats {
   };
 }
 
+/**
+ * A message of the diagnostics channel `uws.upgrade` (`diagnostics_channel` of Node): a connection has become
+ * a WebSocket, whose `open` handler runs next. A message is made only where a channel has subscribers. They
+ * run inside the event; an error of theirs is an uncaught exception and disturbs no connection.
+ */
+export interface UpgradeMessage {
+  /** The app of the route. */
+  app: TemplatedApp;
+  /** The pattern of the `ws` route. */
+  route: string;
+  /** The WebSocket. */
+  ws: WebSocket<unknown>;
+}
+
+/** A message of the diagnostics channel `uws.close`: a WebSocket has ended; its `close` handler runs next. */
+export interface CloseMessage extends UpgradeMessage {
+  /** As in {@link WebSocketBehavior.close}. */
+  code: number;
+  /** As in {@link WebSocketBehavior.close}, as text. */
+  reason: string;
+}
+
+/** A message of the diagnostics channel `uws.drop`: a message was dropped because of `maxBackpressure`. */
+export interface DropMessage extends UpgradeMessage {
+  /**
+   * `'send'`: `send` or its like has answered 2. `'publish'`: this subscriber did not get a publish; of these
+   * the channel hears only on routes that have a `dropped` handler, or were added while it had subscribers.
+   */
+  of: 'send' | 'publish';
+  /** The length of the message. */
+  bytes: number;
+  /** Whether it was a binary message. */
+  isBinary: boolean;
+}
+
+/** A message of the diagnostics channel `uws.limit`: a limit was breached, up to a second ago. */
+export interface LimitMessage {
+  /** The app whose limit it is. */
+  app: TemplatedApp;
+  /** The limit, by its name in {@link AppStats.limits}. */
+  limit: string;
+  /** How often it was breached since the last message of this limit. */
+  count: number;
+}
+
 /** Options of {@link TemplatedApp.metrics}. */
 export interface MetricsOptions {
   /**

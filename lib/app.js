@@ -164,6 +164,8 @@ class TemplatedApp {
     this.#id = apps.length;
     this.#shared = {
       id: this.#id,
+      /** The app itself, for messages of diagnostics channels. */
+      object: this,
       topics: new Topics(),
       secure: tls !== null,
       /** Whether a route takes the place of the 404 response that every app has. */
@@ -277,7 +279,7 @@ class TemplatedApp {
       return this;
     }
     if (typeof behavior !== 'object') throw new TypeError('behavior must be an object.');
-    const behaviour = new Behaviour(this.#shared, parameterNames(path), behavior);
+    const behaviour = new Behaviour(this.#shared, path.toString(), parameterNames(path), behavior);
     behaviour.register(this.#engine);
     this.#engine.addRoute(this.#id, this.#domain, 'ws', path, behaviour.id);
     return this;

@@ -2,6 +2,7 @@
 // The behaviour of a `ws` route: its handlers and its checked options.
 
 const { handlers, start, addHandler, forgetHandler } = require('./engine');
+const { channels } = require('./diagnostics');
 const { Wants } = require('./layout');
 const { whole, callbackError } = require('./validate');
 
@@ -52,9 +53,11 @@ class Behaviour {
   id = -1;
 
   /** Reads the options, whose getters may add routes; so the handler id is assigned afterwards. */
-  constructor(app, pattern, options) {
+  constructor(app, route, parameters, options) {
     this.app = app;
-    this.parameters = pattern;
+    /** The pattern, to be shown to people. */
+    this.route = route;
+    this.parameters = parameters;
     for (const name of HANDLERS) this[name] = handlerOf(options, name);
     this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);
     this.closeOnBackpressureLimit = boolean(options, 'closeOnBackpressureLimit', false);
@@ -71,7 +74,7 @@ class Behaviour {
       autoUpgrade: this.upgrade === null,
       wants: Object.entries(Wants).reduce(
         (bits, [name, bit]) => (this[name.toLowerCase()] === null ? bits : bits | bit),
-        0,
+        channels.drop.hasSubscribers ? Wants.DROPPED : 0,
       ),
     };
   }

@@ -4,13 +4,14 @@
 const { calls } = require('./binding');
 const { handlers, connections, apps, receivers, lendPayload, countShutdowns } = require('./engine');
 const { report, guarded } = require('./errors');
+const { channels, tell } = require('./diagnostics');
 const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
 const { drainNow } = require('./scheduling');
 const { HttpRequest, requestInternals } = require('./request');
 const { HttpResponse, SSLHttpResponse, responseInternals } = require('./response');
 const pipeline = require('./pipeline');
 const { Behaviour, behaviourAt } = require('./behavior');
-const { websocketInternals, openWebSocket } = require('./websocket');
+const { websocketInternals, openWebSocket, publishDropped } = require('./websocket');
 
 /** The result of a receiver that has run no code of the program since it drained the queues. */
 const DRAINED = true;
@@ -165,8 +166,11 @@ receivers[EventKind.MESSAGE] = (slot, generation, binary, b, c, offset, length) 
 
 receivers[EventKind.DROPPED] = (slot, generation, binary, b, c, offset, length) => {
   const ws = websocketInternals.at(slot, generation);
-  if (ws !== undefined)
-    websocketInternals.behaviour(ws).dropped(ws, calls.payload(offset, length), binary === 1);
+  if (ws === undefined) return;
+  const data = calls.payload(offset, length);
+  tell(channels.drop, publishDropped, ws, data, binary === 1);
+  const { dropped } = websocketInternals.behaviour(ws);
+  if (dropped !== null) dropped(ws, data, binary === 1);
 };
 
 receivers[EventKind.DRAIN] = (slot, generation) => {
@@ -196,6 +200,15 @@ receivers[EventKind.SERVER_NAME] = (slot, generation, app, b, c, offset, length)
 };
 
 // ---- the loop itself
+
+function limitMessage(app, count, limit) {
+  return { app: apps[app].object, limit, count };
+}
+
+receivers[EventKind.BREACH] = (slot, generation, app, count, c, offset, length) => {
+  const limit = Buffer.from(calls.payload(offset, length)).toString();
+  tell(channels.limit, limitMessage, app, count, limit);
+};
 
 /** Ends every object of one app, or of all apps: for `app.close()`, and for a loop that has stopped. */
 function endAll(app) {

@@ -84,21 +84,26 @@ const EventKind = Object.freeze({
    */
   SERVER_NAME: 17,
   /**
+   * A limit of the app was breached so many times since the last such event; payload: its name.
+   * Arguments: app, count.
+   */
+  BREACH: 18,
+  /**
    * `CloseApp` is executed. Events of that app behind this one belong to connections that came later.
    * Arguments: app.
    */
-  APP_CLOSED: 18,
+  APP_CLOSED: 19,
   /**
    * The app has shut down: its last connection is over, and `cut` of them were closed before they were
    * done.
    * Arguments: app, cut.
    */
-  SHUT_DOWN: 19,
+  SHUT_DOWN: 20,
   /**
    * A handler whose route was replaced or removed; `stage` is one of `ForgottenStage`.
    * Arguments: handler, stage.
    */
-  FORGOTTEN: 20,
+  FORGOTTEN: 21,
 });
 
 /** How far the two sides have got with forgetting a handler. */
@@ -358,7 +363,7 @@ const MAX_UNSENT = 1048576;
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 671521042;
+const LAYOUT = 1701997014;
 
 module.exports = {
   EVENT_WORDS,

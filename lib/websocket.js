@@ -5,6 +5,7 @@ const { calls, callArgs } = require('./binding');
 const { connections, start, touched } = require('./engine');
 const { ANSWER, Answer, Limit, Op, SendFlag, putSendArgs } = require('./layout');
 const { guarded } = require('./errors');
+const { channels, tell } = require('./diagnostics');
 const { Subscriptions } = require('./topics');
 const {
   coerce,
@@ -88,6 +89,7 @@ class WebSocket {
         ws.#leaveTopics();
         ws.#open = false;
         if (connections[ws.#slot] === ws) connections[ws.#slot] = undefined;
+        tell(channels.close, closeMessage, ws, code, reason);
         const { close } = ws.#behaviour;
         if (close !== null) guarded(close, ws, code, reason);
       },
@@ -118,7 +120,10 @@ class WebSocket {
     if (closeOnBackpressureLimit) {
       calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
     }
-    if (dropped !== null) guarded(dropped, this, toArrayBuffer(message), (flags & SendFlag.BINARY) !== 0);
+    const isBinary = (flags & SendFlag.BINARY) !== 0;
+    const data = dropped === null && !channels.drop.hasSubscribers ? null : toArrayBuffer(message);
+    tell(channels.drop, sendDropped, this, data, isBinary);
+    if (dropped !== null) guarded(dropped, this, data, isBinary);
     touched();
   }
 
@@ -309,6 +314,26 @@ function breachedLimit({ perConnection, maxTopicLength, maxSubscriptions }, topi
 
 Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
 
+// ---- messages of diagnostics channels
+
+function aboutSocket(ws) {
+  const { app, route } = internals.behaviour(ws);
+  return { app: app.object, route, ws };
+}
+
+function closeMessage(ws, code, reason) {
+  return { ...aboutSocket(ws), code, reason: Buffer.from(reason).toString() };
+}
+
+function sendDropped(ws, data, isBinary) {
+  return { ...aboutSocket(ws), of: 'send', bytes: data.byteLength, isBinary };
+}
+
+/** A subscriber did not get a publish. */
+function publishDropped(ws, data, isBinary) {
+  return { ...aboutSocket(ws), of: 'publish', bytes: data.byteLength, isBinary };
+}
+
 /**
  * Reads the properties of the user data that become properties of the socket: the enumerable ones, then all
  * whose key is a symbol. Getters run here, so this may throw.
@@ -345,6 +370,7 @@ function openWebSocket(
   }
   connections[slot] = ws;
   if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
+  tell(channels.upgrade, aboutSocket, ws);
   if (behaviour.open !== null) guarded(behaviour.open, ws);
 }
 
@@ -353,5 +379,6 @@ module.exports = {
   websocketInternals: internals,
   readUserData,
   openWebSocket,
+  publishDropped,
   dismissGuests,
 };

@@ -189,6 +189,8 @@ const subscribers: number = app.numSubscribers('topic');
 const descriptor: uWS.AppDescriptor = uWS.App(null).getDescriptor();
 app.addChildAppDescriptor(descriptor).removeChildAppDescriptor(descriptor);
 
+const told: [uWS.UpgradeMessage?, uWS.CloseMessage?, uWS.DropMessage?, uWS.LimitMessage?] = [];
+console.log(told[0]?.route, told[1]?.reason, told[2]?.of === 'send', told[3]?.limit);
 const scope: uWS.MetricsOptions = { scope: 'app' };
 app.metrics('/metrics').metrics('/own', scope);
 const own: uWS.AppStats = app.stats();

@@ -62,6 +62,8 @@ layout! {
         Warning,
         /// A handshake waits for a server name that is not known; payload: the name.
         ServerName { app: u32 },
+        /// A limit of the app was breached so many times since the last such event; payload: its name.
+        Breach { app: u32, count: u32 },
         /// `CloseApp` is executed. Events of that app behind this one belong to connections that came later.
         AppClosed { app: u32 },
         /// The app has shut down: its last connection is over, and `cut` of them were closed before they were

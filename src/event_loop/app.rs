@@ -4,6 +4,7 @@ use super::limits::Guard;
 use super::timer::Tick;
 use super::tls;
 use crate::channel::{AppCounts, DEFAULT_TIMEOUT_S};
+use crate::metrics::Metric;
 use crate::protocol::http::forwarded::Trusted;
 use crate::routing::router::Router;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct App {
     /// The proxies that may name the addresses of their clients. `None`: anybody may send a PROXY header, but
     /// what it says counts for nothing here.
     pub trusted: Option<Arc<Trusted>>,
+    /// The breaches of limits that JavaScript has been told of, in the order of `Metric::limits`.
+    told: Vec<u64>,
     /// Descriptors of the child apps that accepted connections go to in turn.
     children: Vec<u64>,
     next_child: usize,
@@ -56,6 +59,19 @@ impl App {
 
     pub fn remove_child(&mut self, descriptor: u64) {
         self.children.retain(|child| *child != descriptor);
+    }
+
+    /// The limits that were breached since the last call, and how often.
+    pub fn new_breaches(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        let App { counts, told, .. } = self;
+        Metric::limits().enumerate().filter_map(|(index, (metric, name))| {
+            let now = counts.by_loop.get(metric) + counts.by_javascript.get(metric);
+            if told.len() <= index {
+                told.resize(index + 1, 0);
+            }
+            let before = std::mem::replace(&mut told[index], now);
+            (now != before).then_some((name, now - before))
+        })
     }
 
     /// Round-robin.

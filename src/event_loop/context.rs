@@ -194,6 +194,18 @@ impl Context {
         self.event(event, ExchangeId::default(), b"");
     }
 
+    /// Tells JavaScript of breaches of limits: once a tick of each limit, however many there were.
+    pub fn tell_breaches(&mut self) {
+        let Context { apps, events, .. } = self;
+        for (app, each) in apps.iter_mut().enumerate() {
+            for (name, count) in each.new_breaches() {
+                let event =
+                    JsEvent::Breach { app: app as u32, count: u32::try_from(count).unwrap_or(u32::MAX) };
+                events.push(event, ExchangeId::default(), name.as_bytes());
+            }
+        }
+    }
+
     pub fn timeouts(&self, app: u32) -> Timeouts {
         self.apps.get(app as usize).map(|app| app.timeouts).unwrap_or_default()
     }

@@ -282,6 +282,7 @@ impl EventLoop {
         if self.ctx.shutting_down > 0 {
             self.cut_due();
         }
+        self.ctx.tell_breaches();
     }
 
     /// Hands the events to JavaScript, executes its commands and writes to the sockets.

@@ -286,6 +286,9 @@ metrics! {
     }
 }
 
+/// The family of the breaches of limits.
+const LIMITS: &str = "uws_limit_breaches";
+
 /// The alerts that have a metric of their own, in the order of the metrics (RFC 8446 §6); one more follows
 /// for all others.
 const ALERTS: [u8; 25] =
@@ -305,6 +308,13 @@ impl Metric {
     fn of_alert(first: Metric, alert: u8) -> Metric {
         let place = ALERTS.iter().position(|known| *known == alert).unwrap_or(ALERTS.len());
         Metric::ALL[first as usize + place]
+    }
+
+    /// The breaches of limits, with the names of these.
+    pub fn limits() -> impl Iterator<Item = (Metric, &'static str)> {
+        let family = FAMILIES.iter().find(|family| family.name == LIMITS);
+        let samples = family.map_or(&[][..], |family| family.samples);
+        samples.iter().map(|Sample { metric, path, .. }| (*metric, path.rsplit('.').next().unwrap_or(path)))
     }
 
     /// Responses of the class of a status.
@@ -372,6 +382,12 @@ mod tests {
         for (alert, name) in ALERTS.iter().zip(["CloseNotify", "UnexpectedMessage", "BadRecordMac"]) {
             assert_eq!(format!("{:?}", Metric::alert_sent(*alert)), format!("Sent{name}"));
         }
+    }
+
+    #[test]
+    fn limits_have_names() {
+        let names: Vec<_> = Metric::limits().map(|(_, name)| name).collect();
+        assert_eq!(names[..3], ["descriptors", "connections", "backpressure"]);
     }
 
     #[test]
