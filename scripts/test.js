@@ -21,6 +21,7 @@ const differences = require('./differences.js');
 const disagreements = require('./disagreements.js');
 const { unsupported } = require('./fuzz.js');
 const layers = require('./layers.js');
+const licenses = require('./licenses.js');
 const prose = require('./prose.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
@@ -80,6 +81,7 @@ function rust() {
   step('clippy', () => attempt('cargo', ['clippy', core, ...strict]));
   step('clippy, with the binding', () => attempt('cargo', ['clippy', ...strict]));
   step('layers', () => report(layers.offences()));
+  step('licences', () => report(licenses.offences()));
   const nextest = has('cargo', ['nextest', '--version']);
   step('Rust tests', () => attempt('cargo', nextest ? ['nextest', 'run', core] : ['test', core]));
   step('fuzzing', () => unsupported() ?? attempt(process.execPath, ['scripts/fuzz.js']));
