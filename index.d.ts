@@ -1289,7 +1289,7 @@ export interface TemplatedApp {
   metrics(pattern: RecognizedString, options?: MetricsOptions): TemplatedApp;
 
   /**
-   * Returns the figures of this app. They are counted always; this call takes some 20 µs. The figures of an
+   * Returns the figures of this app. They are counted always; this call takes some 50 µs. The figures of an
    * app of another thread are those of that thread. After the end of the environment they are 0.
    */
   stats(): AppStats;
@@ -1486,7 +1486,7 @@ export function unlock(): void;
 
 /**
  * Returns the figures of all apps of the process, those of other threads and of threads that have ended
- * included. They are all 0 before the first App. The call takes some 20 µs.
+ * included. They are all 0 before the first App. The call takes some 50 µs.
  */
 export function stats(): ProcessStats;
 
