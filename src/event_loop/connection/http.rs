@@ -529,9 +529,15 @@ impl Http {
             io.send(|out| out.extend_from_slice(response::CONTINUE));
         }
         if whole.is_some() {
-            io.set_timeout(0);
+            self.request_is_whole(io);
         }
         body.len()
+    }
+
+    /// The client has done its part: the time of the request is over, and the response may take its own.
+    fn request_is_whole(&mut self, io: &mut Io<'_>) {
+        self.request_until = 0;
+        io.set_timeout(0);
     }
 
     fn not_found(&mut self, io: &mut Io<'_>) {
@@ -593,7 +599,7 @@ impl Http {
             return self.next(io);
         }
         self.phase = Phase::Responding;
-        io.set_timeout(0);
+        self.request_is_whole(io);
         if let Some(collecting) = self.collecting.take() {
             self.answer_collected(io, *collecting);
         }

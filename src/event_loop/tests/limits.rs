@@ -591,6 +591,33 @@ fn the_time_in_which_javascript_reads_no_body_is_not_that_of_the_request() {
 }
 
 #[test]
+fn the_time_of_a_request_ends_with_its_body_however_long_the_response_takes() {
+    let mut harness = Harness::limited(AppLimits { request_timeout: Some(1), ..AppLimits::default() });
+    for cut in [0, 3] {
+        let mut client = Client::connect_slow(harness.port);
+        client.send(post(5).as_bytes());
+        client.send(&b"01234"[..cut]);
+        let id = harness.expect_request().id;
+        client.send(&b"01234"[cut..]);
+        let mut received = 0;
+        while received < 5 {
+            received += harness.expect(EventKind::Data).payload.len();
+        }
+        let body = vec![b'x'; 16 << 20];
+        // A streamed response, which the client does not read for some time.
+        harness.respond(Op::Write, 0, id, 0, [b"", b"", &body]);
+        wait_until("the kernel refuses bytes", || harness.backlog(id) > 0);
+        std::thread::sleep(Duration::from_millis(2600));
+        client.read_through(b"\r\n1000000\r\n");
+        assert_eq!(client.read(body.len()), body);
+        harness.respond(Op::Finish, 0, id, 0, [b"", b"", b""]);
+        assert_eq!(client.read(7), b"\r\n0\r\n\r\n");
+    }
+    assert_eq!(harness.breaches(Limit::RequestTimeout), 0);
+    harness.expect_nothing();
+}
+
+#[test]
 fn a_body_has_to_come_at_its_rate() {
     let mut harness = Harness::limited(AppLimits { min_body_rate: Some(100), ..AppLimits::default() });
     let timeouts = Timeouts { idle: 1, response: 10 };
