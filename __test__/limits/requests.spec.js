@@ -203,6 +203,7 @@ both('a chunked body is refused where it becomes too long', async (t, tls) => {
   await long.send(`190\r\n${'y'.repeat(400)}\r\n`);
   await long.send(`190\r\n${'z'.repeat(400)}\r\n`);
   await refused(long, 413);
+  await until(() => seen.length === 1);
   assert.equal(seen[0][0], 'aborted');
   assert.ok(seen[0][1] <= 1000, `${seen[0][1]} bytes were given to the handler`);
   const begun = await server.connect();
