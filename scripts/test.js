@@ -106,6 +106,7 @@ function assertions() {
     return 0;
   });
   step('robustness with assertions', () => specs('ours', '__test__/robustness'));
+  step('API fuzzer with assertions', () => script('__test__/api-fuzz/run.js', '--seconds', '30'));
 }
 
 function behaviour(peers) {
@@ -119,9 +120,14 @@ function behaviour(peers) {
     step('ecosystem', ecosystem);
     smuggling();
   }
+  if (!peers) step('traffic', () => script('__test__/traffic/run.js', '--matrix', '--seconds', '40'));
   if (!peers) step('Autobahn', autobahn);
   for (const peer of ['20.30', '20.57']) {
     step(`conformance of uWebSockets.js ${peer}`, () => missing(peer) ?? specs(peer, '__test__/conformance'));
+    step(
+      `traffic to uWebSockets.js ${peer}`,
+      () => missing(peer) ?? script('__test__/traffic/run.js', '--module', peer, '--seconds', '8'),
+    );
   }
 }
 
@@ -207,6 +213,10 @@ function overTls(check) {
 
 function run(module, files) {
   return attempt(process.execPath, ['--test', ...files], { env: { UWS_MODULE: module } });
+}
+
+function script(file, ...options) {
+  return attempt(process.execPath, [file, ...options]);
 }
 
 function filesIn(folder, ending) {

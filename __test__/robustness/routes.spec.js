@@ -2,7 +2,7 @@
 // Routes that are replaced or removed: they release what they hold, but not before the last event that may
 // name them.
 
-const { it, assert, serve, get, upgradeRequest } = require('../support');
+const { it, assert, serve, get, upgradeRequest, child } = require('../support');
 const { Program, eventually, sleep } = require('./program');
 
 it('replaced and removed routes of all kinds are released, and their numbers used again', async (t) => {
@@ -137,4 +137,25 @@ it('routes come and go under load, and each request is answered by a route of it
   await Promise.all(['/a', '/b', '/c', '/a'].map(ask));
   going = false;
   await changing;
+});
+
+it('has room on its stack for patterns of any length', async () => {
+  const result = await child(({ listening }) => {
+    const server = listening((app) => {
+      for (const segment of ['/a', '/:a', '/*']) {
+        app.get(segment.repeat(100000), (res) => res.end());
+        app.ws(segment.repeat(100000), {});
+        app.any(segment.repeat(100000), null);
+      }
+      app.get('/a', (res) => res.end('short'));
+    });
+    (async () => {
+      const peer = await server.connect();
+      const { body } = await peer.request('GET /a HTTP/1.1\r\nHost: a\r\n\r\n');
+      peer.destroy();
+      server.app.close();
+      console.log(body);
+    })();
+  });
+  assert.deepEqual([result.code, result.signal, result.stdout], [0, null, 'short\n'], result.stderr);
 });

@@ -38,14 +38,12 @@ function optionsOf(list) {
   return given;
 }
 
-/** The kind of the run with this seed: one in four is another than mixed, if there is time for it. */
-function kindOf(seed, kinds, left) {
-  const kind = kinds
-    ? kinds[seed % kinds.length]
-    : seed % 4 === 3
-      ? KINDS[1 + (Math.floor(seed / 4) % 4)]
-      : 'mixed';
-  return kinds || TAKES[kind] <= left ? kind : 'mixed';
+/** The kind of the run with this seed: of ours one in four is another than mixed, if there is time for it. */
+function kindOf(seed, { kinds, module: module_ }, left) {
+  if (kinds) return kinds[seed % kinds.length];
+  if (module_ !== 'ours' || seed % 4 !== 3) return 'mixed';
+  const kind = KINDS[1 + (Math.floor(seed / 4) % 4)];
+  return TAKES[kind] <= left ? kind : 'mixed';
 }
 
 async function runPlan(plan, setting) {
@@ -102,11 +100,12 @@ async function failed(plan, setting, faults) {
 }
 
 /** Runs until the time is over; returns how many runs failed. */
-async function runFor(seconds, { seed, module: module_, kinds, setting, rounds }) {
+async function runFor(seconds, how) {
+  const { seed, module: module_, setting, rounds } = how;
   const end = Date.now() + seconds * 1000;
   const total = { rounds: 0, failed: 0, connections: 0 };
   for (let at = seed; Date.now() < end && total.rounds < rounds; at++) {
-    const plan = planOf({ seed: at, module: module_, kind: kindOf(at, kinds, (end - Date.now()) / 1000) });
+    const plan = planOf({ seed: at, module: module_, kind: kindOf(at, how, (end - Date.now()) / 1000) });
     const began = Date.now();
     const { faults, took, slowest } = await runPlan(plan, setting);
     total.rounds++;

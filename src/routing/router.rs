@@ -135,8 +135,11 @@ pub fn parameter_names(pattern: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The segments of a pattern. As in the original the first byte is skipped, slash or not.
+///
+/// Those that no path can reach are one segment. So the trees are never deeper than paths are long, however
+/// long a pattern is, and what walks them, their end included, may do so by recursion.
 fn segments(pattern: &[u8]) -> impl Iterator<Item = &[u8]> {
-    pattern.get(1..).into_iter().flat_map(|rest| rest.split(|&byte| byte == b'/'))
+    pattern.get(1..).into_iter().flat_map(|rest| rest.splitn(MAX_SEGMENTS + 2, |&byte| byte == b'/'))
 }
 
 #[derive(Debug, Default)]
@@ -520,6 +523,19 @@ mod tests {
         assert_eq!(ids(&router, "GET", &literal(2000)), [4, 5]);
         let found = matches(&router, "GET", &literal(100), false);
         assert_eq!(found[2].2, vec![b"a".to_vec(); 100]);
+    }
+
+    #[test]
+    fn patterns_of_any_length_need_no_deep_stack() {
+        for segment in ["/a", "/:a", "/*"] {
+            let pattern = segment.repeat(200_000);
+            let mut router = router(&[(Method::Get, &pattern), (Method::Get, "/a")]);
+            assert_eq!(router.at(Method::Get, pattern.as_bytes()).len(), 1);
+            assert_eq!(ids(&router, "GET", &"/a".repeat(300)), []);
+            assert_eq!(ids(&router, "GET", "/a"), [1]);
+            assert!(router.remove(Method::Get, pattern.as_bytes()));
+            router.add(Method::Get, pattern.as_bytes(), Priority::Medium, 7);
+        }
     }
 
     #[test]
