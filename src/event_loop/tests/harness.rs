@@ -38,6 +38,9 @@ pub struct Harness {
     pub port: u16,
     woken: Receiver<()>,
     events: VecDeque<Happened>,
+    /// Breaches of limits that the loop has told of, which it does once a tick and so in between of all other
+    /// events.
+    told: Vec<Happened>,
     batch: EventBatch,
 }
 
@@ -96,7 +99,14 @@ impl Harness {
         let (wake, woken) = bounded(1);
         let event_loop = Loop::start(Limits::default(), Box::new(Wake(wake))).expect("loop");
         event_loop.control(Control::AddApp { app: APP });
-        Harness { event_loop, port: 0, woken, events: VecDeque::new(), batch: EventBatch::default() }
+        Harness {
+            event_loop,
+            port: 0,
+            woken,
+            events: VecDeque::new(),
+            told: Vec::new(),
+            batch: EventBatch::default(),
+        }
     }
 
     pub fn route(&self, method: Method, pattern: &str, handler: u32) {
@@ -167,9 +177,18 @@ impl Harness {
             assert_eq!(payload.len(), header.len as usize);
             let id = ExchangeId { slot: header.slot, generation: header.generation };
             let args = [header.a, header.b, header.c];
-            self.events.push_back(Happened { kind: header.kind, id, args, payload, owned });
+            let event = Happened { kind: header.kind, id, args, payload, owned };
+            match event.is(EventKind::Breach) {
+                true => self.told.push(event),
+                false => self.events.push_back(event),
+            }
         }
         true
+    }
+
+    /// How many breaches of a limit the loop has told of.
+    pub fn told(&self, limit: &str) -> u32 {
+        self.told.iter().filter(|event| event.payload == limit.as_bytes()).map(|event| event.args[1]).sum()
     }
 
     /// The next event, if one comes within `time`.

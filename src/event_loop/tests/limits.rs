@@ -540,6 +540,7 @@ fn a_connection_is_kept_for_the_next_request_for_its_time() {
     harness.end(id, b"hi");
     assert_eq!(waiting.response().1, b"hi");
     harness.expect_nothing();
+    assert_eq!(harness.told("keepAliveTimeout"), 1);
 }
 
 #[test]
