@@ -531,7 +531,7 @@ mod tests {
             let pattern = segment.repeat(200_000);
             let mut router = router(&[(Method::Get, &pattern), (Method::Get, "/a")]);
             assert_eq!(router.at(Method::Get, pattern.as_bytes()).len(), 1);
-            assert_eq!(ids(&router, "GET", &"/a".repeat(300)), []);
+            assert!(ids(&router, "GET", &"/a".repeat(300)).is_empty());
             assert_eq!(ids(&router, "GET", "/a"), [1]);
             assert!(router.remove(Method::Get, pattern.as_bytes()));
             router.add(Method::Get, pattern.as_bytes(), Priority::Medium, 7);
