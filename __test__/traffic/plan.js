@@ -447,7 +447,7 @@ class Planner {
     const echo = { do: 'send', orders: [{ op: 'echo', pad: 5, n: 5, bin: false }], pieces: 1 };
     const steps = Array.from({ length: 17 }, () => [echo, { do: 'pause', t: 1000 }]).flat();
     for (let i = 0; i < 20; i++)
-      connections.push(this.plainWs('plain', [...steps, { do: 'sync' }, { do: 'mustBeOpen' }]));
+      connections.push(this.plainWs('plain', [...steps, { do: 'sync' }], { stays: true }));
     return { connections, stop: { at: 1500, for: 14000 }, idle: 8 };
   }
 }
