@@ -77,8 +77,10 @@ async function requests() {
     'curl-old': curl('--http1.0', '-d', 'a=b&c=d'),
     'curl-chunked': curl('-H', 'Transfer-Encoding: chunked', '-d', 'hello'),
   };
+  const recorded = {};
   for (const [name, client] of Object.entries(clients)) {
     const bytes = await record(client);
+    recorded[name] = bytes;
     const end = bytes.indexOf('\r\n\r\n') + 4;
     if (end < 4) throw new Error(`${name} sent no request`);
     save('http_head', name, withNumbers(bytes.subarray(0, end), 0, 3, 1, 20, 200));
@@ -95,6 +97,7 @@ async function requests() {
     withNumbers('5;a=b;c="d; e"\r\nhello\r\n0;x\r\nA: b\r\nC:\r\n\r\n', 0, 2, 4, 9),
   );
   save('http_body', 'length', withNumbers('hello', 202 + 5, 1, 2));
+  return recorded;
 }
 
 /** Frames of the client of the package ws: text, binary, fragments, pings and a close. */
@@ -129,6 +132,7 @@ async function frames() {
   const deflated = zlib.deflateRawSync('Hello, hello', { finishFlush: zlib.constants.Z_SYNC_FLUSH });
   const message = Buffer.concat([Buffer.from([0xc1, 0x80 | deflated.length, 0, 0, 0, 0]), deflated]);
   save('websocket', 'compressed', Buffer.concat([Buffer.from([0x81, 255, 1, 3]), message]));
+  return stream;
 }
 
 async function hellos() {
@@ -207,9 +211,26 @@ function texts() {
   }
 }
 
+/** Pipelines, and a WebSocket; each calmly, and with short writes, signals and little room. */
+function connections(recorded, frames) {
+  const { get, head, length, chunked, expect, upgrade, options, absolute } = recorded;
+  const streams = {
+    pipeline: Buffer.concat([get, length, head, chunked, expect, options, get, absolute, get]),
+    websocket: Buffer.concat([get, upgrade, frames]),
+    broken: Buffer.concat([length, Buffer.from('GET / HTTP/1.1\r\nHost : a\r\n\r\n'), get]),
+    ...recorded,
+  };
+  const calm = [0, 0, 0, 255, 7, 255, 7];
+  const moody = [1, 1, 2, 90, 0, 20, 1];
+  for (const [name, stream] of Object.entries(streams)) {
+    save('connection', name, withNumbers(stream, ...calm, 0, 4, 1, 30, 100, 255));
+    save('connection', `${name}-moody`, withNumbers(stream, ...moody, 4, 0, 2, 9, 17, 5, 3, 60, 1, 200, 90));
+  }
+}
+
 async function main() {
-  await requests();
-  await frames();
+  const recorded = await requests();
+  connections(recorded, await frames());
   await hellos();
   proxies();
   texts();

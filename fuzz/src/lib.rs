@@ -6,6 +6,7 @@
 
 pub mod client_hello;
 pub mod commands;
+pub mod connection;
 pub mod deflate;
 pub mod events;
 pub mod http_body;
