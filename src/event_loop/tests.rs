@@ -1,6 +1,7 @@
 //! Tests of the loop over loopback, without Node: a harness takes events and sends commands in place of
 //! JavaScript.
 
+mod budget;
 mod endings;
 mod harness;
 mod http;
