@@ -203,6 +203,8 @@ impl EventLoop {
             Control::Panic(message) => panic!("{message}"),
             #[cfg(test)]
             Control::Wait(busy) => assert!(busy.recv().is_err()),
+            #[cfg(test)]
+            Control::Allocations(told) => told.send(crate::allocations::so_far()).unwrap_or_default(),
         }
     }
 
