@@ -993,6 +993,8 @@ export interface AppStats {
     maxTopicLength: number;
     /** See {@link AppLimits.maxSubscriptions}; `subscribe` returned false. */
     maxSubscriptions: number;
+    /** A slow connection was closed because of {@link memoryBudget}. */
+    memoryBudget: number;
   };
   /** Handshakes of an SSLApp. */
   tls: {
@@ -1483,6 +1485,32 @@ export function deleteIntegerCollection(collection: RecognizedString): void;
 export function lock(): void;
 /** Ends a {@link lock}. */
 export function unlock(): void;
+
+/** See {@link memoryBudget}. */
+export interface MemoryBudget {
+  /** Bytes that may be held; Infinity: as many as there are. */
+  budget: number;
+  /** Bytes that are held now, as the threads last counted them. */
+  used: number;
+}
+
+/**
+ * Sets how much memory uws-rs may hold for all apps of the process together, and returns the budget and how
+ * much of it is used; without an argument it only returns them. Counted are the bytes that wait to be sent
+ * (those of a publish once for all its subscribers), messages and bodies that are incomplete, pipelined
+ * requests, and what waits between the threads. Idle connections hold nothing. The objects of JavaScript do
+ * not count.
+ *
+ * Over the budget, messages for WebSockets that have a backlog are dropped (`dropped`). If that is not
+ * enough, connections whose client has taken nothing for 2 s are closed, those with the largest and oldest
+ * backlog first, until the budget is kept: `close` gets 1013, `onAborted` is called. The others follow, the
+ * largest first, only if it is exceeded by a quarter, or for 2 s. A warning says so, at most once a minute.
+ *
+ * @param bytes an integer from 1,048,576, or Infinity. Default: a quarter of the memory of the machine or, if
+ *   that is less, of the control group (cgroup) that the process was in when the first App was made.
+ * @throws RangeError when it is something else.
+ */
+export function memoryBudget(bytes?: number): MemoryBudget;
 
 /**
  * Returns the figures of all apps of the process, those of other threads and of threads that have ended

@@ -3,7 +3,7 @@
 // the process share.
 
 const { load } = require('./binding');
-const { bytes, coerce } = require('./validate');
+const { bytes, coerce, integer } = require('./validate');
 
 function getParts(body, contentType) {
   const data = coerce(body, 'body');
@@ -78,6 +78,17 @@ function stats() {
   return JSON.parse(load().processStats());
 }
 
+/** The least memory budget: what fits into less would be the buffers of a few connections. */
+const LEAST_BUDGET = 1024 * 1024;
+
+function memoryBudget(limit) {
+  if (limit !== undefined && limit !== Infinity) {
+    integer(limit, 'bytes', LEAST_BUDGET, Number.MAX_SAFE_INTEGER);
+  }
+  const [budget, used] = load().memoryBudget(limit);
+  return { budget, used };
+}
+
 /** The original has internal settings here; there is nothing to set. */
 function _cfg() {}
 
@@ -107,6 +118,7 @@ const extras = {
   lock,
   unlock,
   stats,
+  memoryBudget,
   _cfg,
   H3App: absent('H3App', 'HTTP/3 is out of its scope.'),
 };

@@ -13,6 +13,8 @@
 #[cfg(not(unix))]
 compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptors and Unix sockets");
 
+#[cfg(test)]
+mod allocations;
 pub mod channel;
 pub mod event_loop;
 pub mod metrics;

@@ -33,6 +33,7 @@ const ONLY_OURS = {
   exports: {
     LIBUS_LISTEN_DEFAULT: "in the originals' types, not in their modules",
     ListenOptions: "in the originals' types, not in their modules",
+    memoryBudget: 'the originals have no bound on all connections',
     stats: 'figures of the process',
   },
   app: {

@@ -193,6 +193,9 @@ const told: [uWS.UpgradeMessage?, uWS.CloseMessage?, uWS.DropMessage?, uWS.Limit
 console.log(told[0]?.route, told[1]?.reason, told[2]?.of === 'send', told[3]?.limit);
 const scope: uWS.MetricsOptions = { scope: 'app' };
 app.metrics('/metrics').metrics('/own', scope);
+const { budget, used }: uWS.MemoryBudget = uWS.memoryBudget();
+void uWS.memoryBudget(budget - used);
+void uWS.memoryBudget(Infinity);
 const own: uWS.AppStats = app.stats();
 const all: uWS.ProcessStats = uWS.stats();
 const alerts: uWS.HandshakeAlerts = all.tls.failures.alertSent;

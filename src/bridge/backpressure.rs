@@ -93,14 +93,14 @@ impl Ledgers {
     ///
     /// Between two calls the backlog may jump from nothing past the limit; the first message to meet it is
     /// accepted all the same, so that a program that stops at 0 never loses one.
-    pub fn admit(&mut self, id: ExchangeId, limit: usize, slots: &SlotTable) -> Answer {
+    pub fn admit(&mut self, id: ExchangeId, limit: usize, is_over_budget: bool, slots: &SlotTable) -> Answer {
         let buffered = self.buffered(id, slots);
         let Some(Ledger { warned, .. }) = self.of(id) else { return Answer::Sent };
         if buffered == 0 {
             *warned = false;
             return Answer::Sent;
         }
-        let over = limit > 0 && buffered > limit;
+        let over = limit > 0 && buffered > limit || is_over_budget;
         if over && *warned {
             return Answer::Dropped;
         }
@@ -218,17 +218,18 @@ mod tests {
     #[test]
     fn the_first_message_beyond_the_limit_is_accepted_and_the_next_dropped() {
         let (mut ledgers, slots) = begun(ID);
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Sent, "nothing was sent yet");
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Sent, "nothing was sent yet");
         ledgers.count_sent(ID, 1);
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Sent);
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Sent);
         slots.get(ID.slot).set_backlog(1000);
-        assert_eq!(ledgers.admit(ID, 0, &slots), Answer::Backpressure, "there is no limit");
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Dropped);
+        assert_eq!(ledgers.admit(ID, 0, false, &slots), Answer::Backpressure, "there is no limit");
+        assert_eq!(ledgers.admit(ID, 0, true, &slots), Answer::Dropped, "the process holds too much");
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Dropped);
         slots.get(ID.slot).set_backlog(0);
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Sent);
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Sent);
         slots.get(ID.slot).set_backlog(1000);
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Backpressure, "not known to be slow");
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Dropped);
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Backpressure, "not known to be slow");
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Dropped);
     }
 
     #[test]
@@ -237,7 +238,7 @@ mod tests {
         ledgers.count_sent(ID, 1);
         slots.get(ID.slot).set_backlog(1000);
         assert!(ledgers.tell_buffered(ID, &slots) > 1000);
-        assert_eq!(ledgers.admit(ID, 10, &slots), Answer::Dropped);
+        assert_eq!(ledgers.admit(ID, 10, false, &slots), Answer::Dropped);
     }
 
     #[cfg(debug_assertions)]

@@ -1,6 +1,8 @@
 //! Functions of the module that need no loop: multipart bodies and the process-wide key-value helpers.
 
 use super::value::{self, Value};
+use crate::channel::Budget;
+use crate::event_loop::registry;
 use crate::protocol::http::multipart;
 use crate::store::{INTEGERS, LOCK, STRINGS};
 use napi::bindgen_prelude::Unknown;
@@ -111,6 +113,19 @@ pub fn store_delete_integer(env: &Env, collection: Unknown<'_>, key: Unknown<'_>
 #[napi]
 pub fn store_delete_integers(env: &Env, collection: Unknown<'_>) {
     INTEGERS.delete_collection(&data(env, collection));
+}
+
+/// Sets the memory budget of the process, if `bytes` is given. Returns it, and how much of it is used.
+#[napi]
+pub fn memory_budget(bytes: Option<f64>) -> Vec<f64> {
+    let budget = Budget::of_process();
+    if let Some(bytes) = bytes {
+        // The conversion saturates: infinity is no limit.
+        budget.set_limit(bytes as usize);
+        registry::wake_all();
+    }
+    let limit = if budget.limit() == usize::MAX { f64::INFINITY } else { budget.limit() as f64 };
+    vec![limit, budget.used() as f64]
 }
 
 /// Waits until no other thread holds the lock.

@@ -334,7 +334,8 @@ impl Session {
             // makes the answer as reliable as the original's.
             self.settle();
         }
-        self.ledgers.admit(id, limit, &self.event_loop.shared.slots)
+        let shared = &self.event_loop.shared;
+        self.ledgers.admit(id, limit, shared.budget.is_over(), &shared.slots)
     }
 
     /// See [`Ledgers::tell_buffered`].

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod budget;
 pub mod buffers;
 mod command;
 mod counters;
@@ -19,6 +20,7 @@ mod shared;
 mod slots;
 
 pub use bounds::*;
+pub use budget::*;
 pub use command::*;
 pub use counters::*;
 pub use event::*;

@@ -1,5 +1,6 @@
 //! The state that both threads share: queues, slots, buffers, flags and counters.
 
+use super::budget::Budget;
 use super::buffers::Blocks;
 use super::command::CommandBatch;
 use super::counters::Counters;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub stop: AtomicBool,
     pub settled: Settled,
     pub counters: Counters,
+    /// That of the process; each loop of the tests has one of its own.
+    pub budget: Arc<Budget>,
 }
 
 impl Default for Shared {
@@ -54,6 +57,7 @@ impl Default for Shared {
             stop: AtomicBool::new(false),
             settled: Settled::default(),
             counters: Counters::default(),
+            budget: if cfg!(test) { Arc::new(Budget::new(usize::MAX)) } else { Budget::of_process() },
         }
     }
 }

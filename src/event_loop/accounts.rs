@@ -38,6 +38,7 @@ impl EventLoop {
         assert_eq!(self.ctx.topics.subscriptions(), sum(Connection::subscriptions), "subscriptions");
         let unsent = self.ctx.shared.counters.unsent.load(Ordering::SeqCst);
         assert_eq!(unsent, sum(|each| each.transport().backlog()), "bytes the kernel has refused");
+        assert_eq!(self.ctx.held, sum(Connection::held), "bytes that connections hold");
         assert!(self.ctx.dirty.len() >= sum(|each| usize::from(each.transport().dirty)), "to be written");
         assert!(self.ctx.ready.len() >= sum(|each| usize::from(each.transport().queued)), "to be read");
         for app in &self.ctx.apps {

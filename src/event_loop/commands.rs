@@ -203,6 +203,8 @@ impl EventLoop {
             Control::Panic(message) => panic!("{message}"),
             #[cfg(test)]
             Control::Wait(busy) => assert!(busy.recv().is_err()),
+            #[cfg(test)]
+            Control::Allocations(told) => told.send(crate::allocations::so_far()).unwrap_or_default(),
         }
     }
 
@@ -295,7 +297,8 @@ impl EventLoop {
         let mut subscribers = std::mem::take(&mut self.ctx.subscribers);
         self.ctx.topics.list(command.arg, &mut subscribers);
         let (binary, compress) = (flag(send_flag::BINARY), flag(send_flag::COMPRESS));
-        let mut publication = Publication::new(binary, compress, payload, subscribers.len());
+        let mut publication =
+            Publication::new(binary, compress, payload, subscribers.len(), &self.ctx.frames);
         if let Some(first) = subscribers.first()
             && let Some(connection) = connection_at(&mut self.slots, *first as usize)
         {

@@ -64,6 +64,11 @@ pub struct Context {
     pub shutting_down: usize,
     /// Bytes of bodies that declared answers wait for.
     pub collected: Rc<Cell<usize>>,
+    /// Bytes that connections hold, each in memory of its own: of those that wait to be sent, and of those
+    /// that are not parsed.
+    pub held: usize,
+    /// Bytes of frames that connections share, each counted once.
+    pub frames: Rc<Cell<usize>>,
     /// The last tick in which JavaScript was so far behind that the loop did not read.
     last_overload: Cell<Tick>,
     /// How many such ticks there were.
@@ -99,6 +104,8 @@ impl Context {
             connections: 0,
             shutting_down: 0,
             collected: Rc::default(),
+            held: 0,
+            frames: Rc::default(),
             last_overload: Cell::new(0),
             overloads: Cell::new(0),
             flush_soon: false,

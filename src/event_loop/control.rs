@@ -115,6 +115,9 @@ pub enum Control {
     /// The loop is busy until the other side is dropped.
     #[cfg(test)]
     Wait(crossbeam_channel::Receiver<()>),
+    /// Says how many allocations the loop's thread has made.
+    #[cfg(test)]
+    Allocations(Sender<usize>),
 }
 
 /// A loop as other loops see it.

@@ -44,7 +44,7 @@ impl Loop {
                 report_panic(&report.0, &*report.1, &*panic);
             }
         })?;
-        registry::enter(&shared);
+        registry::enter(&shared, &waker);
         Ok(Loop { shared, control, waker, wake_js: ring, thread: Some(thread) })
     }
 

@@ -16,6 +16,7 @@ mod handle;
 mod limits;
 pub mod net;
 pub mod registry;
+mod relief;
 mod shutdown;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulated;
@@ -24,6 +25,7 @@ mod timer;
 pub mod tls;
 pub mod topics;
 mod turn;
+mod victims;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 use super::control::{Control, Remote};
 use crate::channel::Shared;
 use crate::metrics::Reading;
+use mio::Waker;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 struct Registry {
     next: u64,
     apps: BTreeMap<u64, (Remote, u32)>,
-    loops: Vec<Arc<Shared>>,
+    loops: Vec<(Arc<Shared>, Arc<Waker>)>,
     /// The counters of loops that have ended.
     ended: Option<Box<Reading>>,
 }
@@ -24,17 +25,25 @@ static REGISTRY: Mutex<Registry> =
     Mutex::new(Registry { next: 1, apps: BTreeMap::new(), loops: Vec::new(), ended: None });
 
 /// Counts a loop that starts among those of the process.
-pub(super) fn enter(shared: &Arc<Shared>) {
-    REGISTRY.lock().loops.push(shared.clone());
+pub(super) fn enter(shared: &Arc<Shared>, waker: &Arc<Waker>) {
+    REGISTRY.lock().loops.push((shared.clone(), waker.clone()));
 }
 
 /// Called when the thread of a loop has ended. Its counters are added to those of the loops before it.
 pub(super) fn leave(shared: &Arc<Shared>) {
     let mut registry = REGISTRY.lock();
-    let Some(place) = registry.loops.iter().position(|other| Arc::ptr_eq(other, shared)) else { return };
+    let Some(place) = registry.loops.iter().position(|(other, _)| Arc::ptr_eq(other, shared)) else { return };
     let mut last = Reading::default();
-    registry.loops.swap_remove(place).read(&mut last);
+    registry.loops.swap_remove(place).0.read(&mut last);
     registry.ended.get_or_insert_default().add_reading(&last.without_gauges());
+}
+
+/// Wakes all loops that sleep, so that they count what they hold.
+pub fn wake_all() {
+    for (_, waker) in &REGISTRY.lock().loops {
+        // A loop whose poll is gone holds nothing any more.
+        let _ = waker.wake();
+    }
 }
 
 /// The figures of the whole process, those of ended loops included. Any thread may ask. The lock keeps loops
@@ -42,7 +51,7 @@ pub(super) fn leave(shared: &Arc<Shared>) {
 pub fn reading() -> Reading {
     let registry = REGISTRY.lock();
     let mut reading = registry.ended.as_deref().cloned().unwrap_or_default();
-    registry.loops.iter().for_each(|shared| shared.read(&mut reading));
+    registry.loops.iter().for_each(|(shared, _)| shared.read(&mut reading));
     reading
 }
 

@@ -1,6 +1,8 @@
 //! Tests of the loop over loopback, without Node: a harness takes events and sends commands in place of
 //! JavaScript.
 
+mod allocations;
+mod budget;
 mod endings;
 mod harness;
 mod http;

@@ -9,6 +9,7 @@ use super::net::clock;
 use super::net::event::Event;
 use super::net::listener::Listener;
 use super::net::uring::BATCH;
+use super::victims::Relieving;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
 use crate::channel::{CommandBatch, ExchangeId, JsEvent, WakeJs};
@@ -59,6 +60,7 @@ pub(super) struct EventLoop {
     /// Events that polls have reported since then.
     pub(super) reported_since_due: usize,
     pub(super) quiet: bool,
+    pub(super) relieving: Relieving,
 }
 
 /// A place for a connection; the generation counts the connections it has had.
@@ -94,6 +96,7 @@ impl EventLoop {
             myself,
             inbox,
             wake_js,
+            relieving: Relieving::new(shared.budget.clone()),
             read_buffer: shared.blocks.buffer(READ_BUFFER),
             ctx: Context::new(shared, limits),
             slots: Vec::new(),
@@ -160,6 +163,7 @@ impl EventLoop {
         self.catch_up();
         self.tick_when_seen(reported);
         self.exchange_batches();
+        self.keep_to_budget();
         self.reap();
         self.publish_events();
         self.check_accounts();
@@ -183,11 +187,9 @@ impl EventLoop {
         }
         let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());
         let untimed = self.ctx.wheel.is_empty() && self.ctx.shutting_down == 0;
-        match (untimed, resting) {
-            (true, false) => None,
-            (_, true) => Some(self.ctx.until_next_tick().min(ACCEPT_BACK_OFF.0)),
-            (false, false) => Some(self.ctx.until_next_tick()),
-        }
+        let until_tick = (!untimed).then(|| self.ctx.until_next_tick());
+        let until_accept = resting.then_some(ACCEPT_BACK_OFF.0);
+        [until_tick, until_accept, self.relieving.sleep_at_most()].into_iter().flatten().min()
     }
 
     pub(super) fn dispatch(&mut self, event: Event) {

@@ -178,6 +178,7 @@ metrics! {
         MaxTopicsPerConnection "limits.maxTopicsPerConnection" [limit = "max_topics_per_connection"],
         MaxTopicLength "limits.maxTopicLength" [limit = "max_topic_length"],
         MaxSubscriptions "limits.maxSubscriptions" [limit = "max_subscriptions"],
+        MemoryLimit "limits.memoryBudget" [limit = "memory_budget"],
     }
     /// TLS handshakes that were completed.
     App Counter "uws_tls_handshakes" {

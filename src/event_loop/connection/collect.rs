@@ -29,6 +29,11 @@ impl Collecting {
         (self.program, body)
     }
 
+    /// The bytes of the body that have arrived.
+    pub fn held(&self) -> usize {
+        self.body.bytes.len()
+    }
+
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
         self.body.append(bytes)
     }

@@ -269,6 +269,16 @@ impl Http {
         matches!(self.phase, Phase::Head) && now <= self.idle_since + NEXT_REQUEST
     }
 
+    /// The memory of a body that the answer waits for.
+    pub fn held(&self) -> usize {
+        self.collecting.as_ref().map_or(0, |collecting| collecting.held())
+    }
+
+    /// The connection is closed.
+    pub fn clear(&mut self) {
+        self.collecting = None;
+    }
+
     /// Whether a response is not complete.
     pub fn owes(&self) -> bool {
         self.pending

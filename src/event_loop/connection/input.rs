@@ -102,7 +102,6 @@ impl Unread {
     }
 
     /// Its bytes, and the memory they are in.
-    #[cfg(any(test, feature = "simulation"))]
     pub fn held(&self) -> (usize, usize) {
         (self.bytes.len() - self.used, self.bytes.capacity())
     }

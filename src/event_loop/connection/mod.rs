@@ -46,6 +46,8 @@ use websocket::WebSocket;
 const READ_BUDGET: usize = 512 << 10;
 /// Seconds that a peer has to close its side after this side has sent everything and closed.
 const END_TIMEOUT: Tick = 4;
+/// The code that JavaScript gets for a WebSocket that went because of the memory budget.
+const TRY_AGAIN_LATER: u16 = 1013;
 
 pub struct Connection {
     app: u32,
@@ -59,6 +61,8 @@ pub struct Connection {
     entered: Close,
     /// Received and not yet parsed.
     unread: Unread,
+    /// The bytes that the context counts for it.
+    held: usize,
     /// The gauge in which the connection is counted until it is closed.
     kind: Metric,
 }
@@ -103,6 +107,7 @@ impl Connection {
             close: Close::Open,
             entered: Close::Open,
             unread: Unread::default(),
+            held: 0,
         }
     }
 
@@ -416,6 +421,29 @@ impl Connection {
         self.end(ctx, Cause::Abort, 1006);
     }
 
+    // ---- the memory budget
+
+    /// The memory of bytes that wait, as the context counts it.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The bytes that its end would free, or help to free: those of shared frames wait for each subscriber.
+    pub fn burden(&self) -> usize {
+        self.held.max(self.transport.unsent())
+    }
+
+    /// See [`Transport::stalled_for`].
+    pub fn stalled_for(&self, now: Tick) -> Tick {
+        self.transport.stalled_for(now)
+    }
+
+    /// Closes a slow connection, because too much memory is held for all of them.
+    pub fn give_up(&mut self, ctx: &mut Context) {
+        self.counts().one(Metric::MemoryLimit);
+        self.end(ctx, Cause::Abort, TRY_AGAIN_LATER);
+    }
+
     // ---- sending
 
     /// Writes the bytes that wait; called at the end of a turn and when the socket became writable.
@@ -583,6 +611,13 @@ impl Connection {
                 self.on_flushed(ctx, self.transport.flushed_from());
             }
         }
+        self.count_held(ctx);
+    }
+
+    fn count_held(&mut self, ctx: &mut Context) {
+        let held = self.transport.held() + self.unread.held().1 + self.protocol.held();
+        ctx.held = ctx.held.wrapping_add(held).wrapping_sub(self.held);
+        self.held = held;
     }
 
     /// Applies the effects of the state that the connection has entered.
@@ -625,6 +660,7 @@ impl Connection {
         if self.kind == Metric::TlsHandshaking && !self.transport.handshake_failed {
             self.counts().one(Metric::HandshakeAbandoned);
         }
+        self.protocol.clear();
         ctx.connections -= 1;
         if let Some(app) = ctx.apps.get_mut(self.app as usize) {
             app.open -= 1;
@@ -751,6 +787,22 @@ impl Protocol {
                 waits
             }
             Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// The memory of a message or a body that is incomplete.
+    fn held(&self) -> usize {
+        match self {
+            Protocol::Http(http) => http.held(),
+            Protocol::WebSocket(websocket) => websocket.held(),
+        }
+    }
+
+    /// The connection is closed: frees that memory, although JavaScript may keep the slot.
+    fn clear(&mut self) {
+        match self {
+            Protocol::Http(http) => http.clear(),
+            Protocol::WebSocket(websocket) => websocket.clear(),
         }
     }
 

@@ -4,9 +4,10 @@
 //! sent.
 
 use crate::channel::buffers::Spare;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Data from this size on becomes a segment of its own instead of being copied behind the last one.
 const OWN_SEGMENT: usize = 8 << 10;
@@ -35,14 +36,35 @@ struct Segment {
 
 enum Bytes {
     Own(Vec<u8>),
-    Shared(Arc<[u8]>),
+    Shared(Rc<SharedBytes>),
+}
+
+/// Bytes that several connections send. They count once among those of the loop, as long as one of them still
+/// has to send some.
+pub struct SharedBytes {
+    bytes: Box<[u8]>,
+    all: Rc<Cell<usize>>,
+}
+
+impl SharedBytes {
+    /// `all`: the bytes of all that are shared.
+    pub fn new(bytes: &[u8], all: &Rc<Cell<usize>>) -> Rc<Self> {
+        all.set(all.get() + bytes.len());
+        Rc::new(SharedBytes { bytes: bytes.into(), all: all.clone() })
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.bytes.len());
+    }
 }
 
 impl Segment {
     fn rest(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Own(bytes) => &bytes[self.sent..],
-            Bytes::Shared(bytes) => &bytes[self.sent..],
+            Bytes::Shared(shared) => &shared.bytes[self.sent..],
         }
     }
 }
@@ -100,10 +122,10 @@ impl Outbound {
     }
 
     /// Queues a frame that other connections send too.
-    pub fn push_shared(&mut self, bytes: &Arc<[u8]>) {
-        self.len += bytes.len();
-        self.shared += bytes.len();
-        self.rest.push_back(Segment { bytes: Bytes::Shared(bytes.clone()), sent: 0 });
+    pub fn push_shared(&mut self, shared: &Rc<SharedBytes>) {
+        self.len += shared.bytes.len();
+        self.shared += shared.bytes.len();
+        self.rest.push_back(Segment { bytes: Bytes::Shared(shared.clone()), sent: 0 });
     }
 
     /// Debug builds assert that the counts are those of the segments.
@@ -221,13 +243,14 @@ mod tests {
         fn bytes_leave_in_the_order_they_came(
             pieces in prop::collection::vec((0usize..40_000, 0u8..3), 0..60), step in 1usize..70_000) {
             let (mut out, mut spare, mut expected) = (Outbound::default(), Spare::default(), Vec::new());
+            let all = Rc::default();
             for (i, (len, kind)) in pieces.into_iter().enumerate() {
                 let bytes: Vec<u8> = (0..len).map(|n| (n * 7 + i) as u8).collect();
                 expected.extend_from_slice(&bytes);
                 match kind {
                     0 => out.append(&mut spare, |o| o.extend_from_slice(&bytes)),
                     1 => out.push(&mut spare, bytes),
-                    _ => out.push_shared(&Arc::from(bytes)),
+                    _ => out.push_shared(&SharedBytes::new(&bytes, &all)),
                 }
             }
             prop_assert_eq!(out.len(), expected.len());
@@ -235,6 +258,7 @@ mod tests {
             prop_assert_eq!(out.own_bytes(), out.len() - shared.map(|segment| segment.rest().len()).sum::<usize>());
             prop_assert_eq!(drain(&mut out, &mut spare, step), expected);
             prop_assert_eq!(out.own_bytes(), 0);
+            prop_assert_eq!(all.get(), 0);
         }
     }
 }

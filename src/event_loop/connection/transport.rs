@@ -29,6 +29,8 @@ pub const READ_AHEAD: usize = 17 * 64;
 const ENCRYPT_AT_ONCE: usize = 128 << 10;
 /// Waiting records up to this size leave in one write with the ones that follow.
 const JOINED: usize = 16 << 10;
+/// Seconds without a byte taken after which a peer is slow.
+const STALLED: Tick = 2;
 /// Capacity the scratch buffers keep.
 pub const KEPT_SCRATCH: usize = 256 << 10;
 
@@ -68,6 +70,10 @@ pub struct Transport {
     executed: usize,
     /// The number of refused bytes that JavaScript was last told.
     backlog: usize,
+    /// The kernel has taken bytes of which `progress_at` does not know.
+    has_progressed: bool,
+    /// The tick in which the kernel last took bytes.
+    progress_at: Tick,
     /// 0: none.
     deadline: Tick,
     /// The tick of our entry in the wheel; 0: there is none. Entries at later ticks, for earlier deadlines,
@@ -134,6 +140,8 @@ impl Transport {
             flushed_from: 0,
             executed: 0,
             backlog: 0,
+            has_progressed: false,
+            progress_at: 0,
             deadline: 0,
             wheel_at: 0,
         }
@@ -311,6 +319,7 @@ impl Transport {
     fn take_write(&mut self, answer: io::Result<usize>) -> Result<usize, Trouble> {
         match answer {
             Ok(n) => {
+                self.has_progressed |= n > 0;
                 self.counts().add(Metric::BytesSent, n as u64);
                 Ok(n)
             }
@@ -326,6 +335,9 @@ impl Transport {
     /// Called when the kernel has been offered all bytes: updates JavaScript's account and notes that the
     /// protocol has to be told.
     fn note_flushed(&mut self, ctx: &Context) {
+        if std::mem::take(&mut self.has_progressed) || self.backlog == 0 {
+            self.progress_at = ctx.now();
+        }
         if self.news == News::None {
             self.news = News::Flushed;
             self.flushed_from = self.backlog;
@@ -492,6 +504,17 @@ impl Transport {
             let cost = std::mem::take(&mut self.executed);
             ctx.shared.slots.get(self.id.slot).acknowledge(cost);
         }
+    }
+
+    /// The memory of bytes that wait, in either direction; without those of frames that others send, too.
+    pub fn held(&self) -> usize {
+        self.out.own_bytes() + self.tls.as_ref().map_or(0, |tls| tls.unsent() + tls.rest().len())
+    }
+
+    /// Ticks since the kernel has taken bytes, if it refuses some, and at least some time.
+    pub fn stalled_for(&self, now: Tick) -> Tick {
+        let ticks = now.saturating_sub(self.progress_at);
+        if self.is_blocked() && ticks >= STALLED { ticks } else { 0 }
     }
 
     /// The number of refused bytes that JavaScript has been told.

@@ -262,6 +262,16 @@ impl WebSocket {
         io.flush_if_large();
     }
 
+    /// The memory of a message that is incomplete.
+    pub fn held(&self) -> usize {
+        self.receiver.held()
+    }
+
+    /// The connection is closed.
+    pub fn clear(&mut self) {
+        self.receiver.clear();
+    }
+
     /// The app shuts down: the close frame follows what is queued (RFC 6455 §7.4.1).
     pub fn go_away(&mut self, io: &mut Io<'_>) {
         self.pending_close_frame.clear();
@@ -306,7 +316,8 @@ impl WebSocket {
         }
         let behaviour = &self.behaviour;
         let waiting = if io.transport.is_blocked() { io.unsent() } else { 0 };
-        if behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure {
+        let is_too_much = behaviour.max_backpressure != 0 && waiting > behaviour.max_backpressure;
+        if is_too_much || waiting > 0 && io.ctx.shared.budget.is_over() {
             io.count(Metric::DeliveriesDropped);
             trace!(WS, io.id(), "a publish is dropped: {waiting} bytes wait");
             if behaviour.wants & wants::DROPPED != 0 && *io.close == Close::Open {

@@ -2,6 +2,7 @@
 
 use super::bits::Bits;
 use super::huffman::{Code, MAX_BITS, code_lengths, codes};
+use smallvec::SmallVec;
 
 /// The most tokens of one block.
 const CAPACITY: usize = 16 * 1024;
@@ -168,11 +169,13 @@ struct Dynamic {
 }
 
 /// The lengths of a block's codes, as they are written.
+/// Symbols and their extra bits, with room for all there can be: each block has such a list.
+type Runs = SmallVec<[(u8, u8); LITERALS + DISTANCES]>;
+
 struct Header {
     used_literals: usize,
     used_distances: usize,
-    /// Symbol and extra bits.
-    runs: Vec<(u8, u8)>,
+    runs: Runs,
     run_lengths: [u8; LENGTH_CODES],
     used_run_lengths: usize,
     bits: usize,
@@ -251,8 +254,8 @@ fn write_stored(text: &[u8], bits: &mut Bits<'_>) {
 }
 
 /// Code lengths in the alphabet of RFC 1951 §3.2.7: 16 repeats the last length, 17 and 18 stand for zeroes.
-fn runs(lengths: &[u8]) -> Vec<(u8, u8)> {
-    let mut runs = Vec::with_capacity(lengths.len());
+fn runs(lengths: &[u8]) -> Runs {
+    let mut runs = Runs::new();
     for run in lengths.chunk_by(|a, b| a == b) {
         let (len, mut left) = (run[0], run.len());
         if len != 0 {

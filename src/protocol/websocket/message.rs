@@ -24,6 +24,18 @@ pub struct Receiver {
     partial: Option<Box<Partial>>,
 }
 
+impl Receiver {
+    /// The memory of a message that is incomplete.
+    pub fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.data.capacity())
+    }
+
+    /// Nothing more is received.
+    pub fn clear(&mut self) {
+        self.partial = None;
+    }
+}
+
 /// Whole messages and control frames, in the order of arrival.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {

@@ -1,0 +1,222 @@
+//! The memory budget: who counts, and who has to go.
+
+use super::harness::*;
+use crate::channel::{CommandBatch, EventKind, ExchangeId, Op, send_flag};
+use crate::event_loop::Behaviour;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+const MIB: usize = 1 << 20;
+const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn used(harness: &Harness) -> usize {
+    harness.shared().budget.used()
+}
+
+fn limit(harness: &Harness, bytes: usize) {
+    harness.shared().budget.set_limit(bytes);
+    harness.event_loop.wake();
+}
+
+/// Sends `bytes` in one message or response, in memory of its own.
+fn send(harness: &Harness, op: Op, id: ExchangeId, bytes: usize) {
+    let mut batch = CommandBatch::default();
+    let mut record = batch.record(op, send_flag::BINARY, id, 0, 0);
+    if op == Op::Respond {
+        record.payload().extend_from_slice(&response_parts([b"", b"", b""]));
+    }
+    record.finish_owned(vec![b'x'; bytes]);
+    harness.send(&mut batch);
+}
+
+fn open(harness: &mut Harness) -> (Client, ExchangeId) {
+    let mut client = Client::connect_slow(harness.port);
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    (client, id)
+}
+
+fn unlimited() -> Harness {
+    Harness::with_behaviour(Behaviour { max_backpressure: 0, ..behaviour() })
+}
+
+#[test]
+fn the_slowest_go_first_and_only_until_the_budget_is_kept() {
+    let mut harness = unlimited();
+    let (_large, large_id) = open(&mut harness);
+    let (_small, small_id) = open(&mut harness);
+    send(&harness, Op::Send, large_id, 40 * MIB);
+    send(&harness, Op::Send, small_id, 10 * MIB);
+    wait_until("both wait", || used(&harness) > 35 * MIB && harness.backlog(small_id) > 0);
+    harness.settle();
+    let before = used(&harness);
+    limit(&harness, before);
+    // Nobody goes while the budget is kept, however slow.
+    std::thread::sleep(Duration::from_millis(3200));
+    harness.expect_nothing();
+    limit(&harness, before - MIB);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!((gone.id, gone.args[0]), (large_id, 1013));
+    let warning = harness.expect(EventKind::Warning);
+    assert!(String::from_utf8_lossy(&warning.payload).contains("1 slow connections were closed"));
+    harness.expect_nothing();
+    let left = used(&harness);
+    assert!(left > 2 * MIB && left < 11 * MIB, "{left}");
+    // Another in the same minute is told, but not warned of.
+    limit(&harness, MIB);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!((gone.id, gone.args[0]), (small_id, 1013));
+    wait_until("nothing is left", || used(&harness) == 0);
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_large_response_of_a_fast_reader_is_not_the_victim() {
+    let mut harness = unlimited();
+    let (_stalled, stalled_id) = open(&mut harness);
+    send(&harness, Op::Send, stalled_id, 10 * MIB);
+    wait_until("it waits", || used(&harness) > 5 * MIB);
+    std::thread::sleep(Duration::from_millis(3200));
+    limit(&harness, 60 * MIB);
+    let mut fast = harness.connect();
+    fast.send(HELLO);
+    let id = harness.expect_request().id;
+    let mut stream = fast.stream.try_clone().expect("clone");
+    let reader = std::thread::spawn(move || {
+        let (mut all, mut buffer) = (0, vec![0; 64 << 10]);
+        while all < 64 * MIB {
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => all += n,
+            }
+            // As fast as a good line, and not as fast as memory.
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        all
+    });
+    send(&harness, Op::Respond, id, 64 * MIB);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!((gone.id, gone.args[0]), (stalled_id, 1013));
+    assert!(reader.join().expect("reader") >= 64 * MIB);
+}
+
+#[test]
+fn if_nobody_is_slow_the_bound_still_holds() {
+    let mut harness = unlimited();
+    limit(&harness, 8 * MIB);
+    let mut client = harness.connect();
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    // Far more than the budget, at once.
+    send(&harness, Op::Respond, id, 200 * MIB);
+    // The response was complete for JavaScript, which is therefore told nothing.
+    harness.expect(EventKind::Warning);
+    wait_until("it is closed", || used(&harness) == 0);
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_frame_that_many_wait_for_counts_once() {
+    let mut harness = unlimited();
+    let mut clients: Vec<_> = (0..20).map(|_| open(&mut harness)).collect();
+    for (_, id) in &clients {
+        harness.command(Op::Subscribe, 0, *id, 7, b"");
+    }
+    for _ in 0..8 {
+        let mut batch = CommandBatch::default();
+        let nobody = ExchangeId { slot: u32::MAX, generation: 0 };
+        batch.record(Op::Publish, send_flag::BINARY, nobody, 7, 0).finish_owned(vec![1; MIB]);
+        harness.send(&mut batch);
+    }
+    wait_until("all wait", || clients.iter().all(|(_, id)| harness.backlog(*id) > 5 * MIB));
+    harness.settle();
+    assert!(used(&harness) < 12 * MIB, "{}", used(&harness));
+    // Over the budget, no backlog grows: the next publish is dropped.
+    limit(&harness, 9 * MIB);
+    limit(&harness, 5 * MIB);
+    let mut batch = CommandBatch::default();
+    push(&mut batch, Op::Publish, 0, ExchangeId { slot: u32::MAX, generation: 0 }, 7, b"dropped");
+    harness.send(&mut batch);
+    let event = harness.expect(EventKind::Dropped);
+    assert_eq!(event.payload, b"dropped");
+    clients.clear();
+    // But for the events of their ends.
+    wait_until("nothing is left", || used(&harness) < 10_000);
+}
+
+#[test]
+fn what_is_received_and_incomplete_counts_too() {
+    let mut harness = unlimited();
+    let mut client = harness.connect();
+    client.upgrade();
+    let id = harness.expect(EventKind::Open).id;
+    let mut message = masked(OpCode::Data(Data::Binary), true, &vec![0; 3 * MIB]);
+    message.truncate(2 * MIB);
+    client.send(&message);
+    wait_until("it is held", || used(&harness) >= 2 * MIB - 1000);
+    limit(&harness, MIB);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!((gone.id, gone.args[0]), (id, 1013));
+    // Although JavaScript has not released it.
+    wait_until("nothing is left", || used(&harness) < 10_000);
+}
+
+#[test]
+fn a_loop_that_ends_holds_nothing() {
+    let mut harness = unlimited();
+    let budget = harness.shared().budget.clone();
+    let (_client, id) = open(&mut harness);
+    send(&harness, Op::Send, id, 20 * MIB);
+    wait_until("it waits", || budget.used() > 10 * MIB);
+    harness.event_loop.stop();
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn the_bound_holds_while_many_stall_and_those_that_read_lose_nothing() {
+    let mut harness = unlimited();
+    let budget = harness.shared().budget.clone();
+    let most = Arc::new(AtomicUsize::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = {
+        let (budget, most, over) = (budget.clone(), most.clone(), over.clone());
+        std::thread::spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                most.fetch_max(budget.used(), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        })
+    };
+    limit(&harness, 32 * MIB);
+    let (mut reader, reader_id) = open(&mut harness);
+    reader.stream.set_nodelay(true).expect("nodelay");
+    let slow: Vec<_> = (0..30).map(|_| open(&mut harness)).collect();
+    let (mut sent, began) = (0, Instant::now());
+    let mut gone = Vec::new();
+    // Longer where the machine has other work.
+    while began.elapsed() < Duration::from_secs(5) || gone.is_empty() && began.elapsed() < 3 * PATIENCE {
+        for (_, id) in slow.iter().filter(|(_, id)| !gone.contains(id)) {
+            send(&harness, Op::Send, *id, 64 << 10);
+        }
+        send(&harness, Op::Send, reader_id, 1000);
+        sent += 1;
+        assert_eq!(reader.frame().2.len(), 1000, "message {sent}");
+        while let Some(event) = harness.event_within(Duration::from_millis(1)) {
+            if event.is(EventKind::Gone) {
+                assert_ne!(event.id, reader_id);
+                assert_eq!(event.args[0], 1013);
+                gone.push(event.id);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    over.store(true, Ordering::SeqCst);
+    watch.join().expect("watch");
+    assert!(!gone.is_empty() && sent > 5);
+    // A quarter too much, and what one turn adds before the loop looks.
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 32 * MIB * 5 / 4 + 8 * MIB, "{most}");
+}
