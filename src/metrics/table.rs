@@ -164,6 +164,7 @@ metrics! {
         DescriptorLimit "limits.descriptors" [limit = "descriptors"],
         ConnectionLimit "limits.connections" [limit = "connections"],
         BackpressureLimit "limits.backpressure" [limit = "backpressure"],
+        MemoryLimit "limits.memoryBudget" [limit = "memory_budget"],
         MaxConnections "limits.maxConnections" [limit = "max_connections"],
         MaxConnectionsPerAddress "limits.maxConnectionsPerAddress" [limit = "max_connections_per_address"],
         MaxRequestsPerAddress "limits.maxRequestsPerAddress" [limit = "max_requests_per_address"],
@@ -178,7 +179,6 @@ metrics! {
         MaxTopicsPerConnection "limits.maxTopicsPerConnection" [limit = "max_topics_per_connection"],
         MaxTopicLength "limits.maxTopicLength" [limit = "max_topic_length"],
         MaxSubscriptions "limits.maxSubscriptions" [limit = "max_subscriptions"],
-        MemoryLimit "limits.memoryBudget" [limit = "memory_budget"],
     }
     /// TLS handshakes that were completed.
     App Counter "uws_tls_handshakes" {
