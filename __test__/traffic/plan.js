@@ -356,12 +356,12 @@ class Planner {
 
   /** Many subscribers, and publishes of a size below which the loop copies. */
   pile() {
-    const wait = [this.subscribeTo('red'), { do: 'pause', t: 2500 }];
-    const publish = [{ do: 'pause', t: 1500 }, this.publishTo('red', 60, 7900), { do: 'sync' }];
+    const wait = [this.subscribeTo('red'), { do: 'pause', t: 4000 }];
+    const publish = [{ do: 'pause', t: 3000 }, this.publishTo('red', 12, 7900), { do: 'sync' }];
     return {
       memory: 90,
       connections: [
-        ...Array.from({ length: 600 }, () => this.plainWs('plain', wait)),
+        ...Array.from({ length: 2000 }, () => this.plainWs('plain', wait)),
         this.plainWs('plain', publish, { at: 600 }),
       ],
     };
