@@ -69,7 +69,7 @@ fn the_slowest_go_first_and_only_until_the_budget_is_kept() {
     limit(&harness, MIB);
     let gone = harness.expect(EventKind::Gone);
     assert_eq!((gone.id, gone.args[0]), (small_id, 1013));
-    wait_until("nothing is left", || used(&harness) == 0);
+    wait_until("nothing is left", || used(&harness) < 10_000);
     harness.expect_nothing();
 }
 
@@ -77,10 +77,11 @@ fn the_slowest_go_first_and_only_until_the_budget_is_kept() {
 fn a_large_response_of_a_fast_reader_is_not_the_victim() {
     let mut harness = unlimited();
     let (_stalled, stalled_id) = open(&mut harness);
-    send(&harness, Op::Send, stalled_id, 10 * MIB);
-    wait_until("it waits", || used(&harness) > 5 * MIB);
+    send(&harness, Op::Send, stalled_id, 30 * MIB);
+    wait_until("it waits", || used(&harness) > 20 * MIB);
     std::thread::sleep(Duration::from_millis(3200));
-    limit(&harness, 60 * MIB);
+    // Either of the two alone would be within it.
+    limit(&harness, 70 * MIB);
     let mut fast = harness.connect();
     fast.send(HELLO);
     let id = harness.expect_request().id;
@@ -93,7 +94,7 @@ fn a_large_response_of_a_fast_reader_is_not_the_victim() {
                 Ok(n) => all += n,
             }
             // As fast as a good line, and not as fast as memory.
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::sleep(Duration::from_millis(1));
         }
         all
     });
@@ -114,7 +115,8 @@ fn if_nobody_is_slow_the_bound_still_holds() {
     send(&harness, Op::Respond, id, 200 * MIB);
     // The response was complete for JavaScript, which is therefore told nothing.
     harness.expect(EventKind::Warning);
-    wait_until("it is closed", || used(&harness) == 0);
+    // But for events on their way, which count until the next turn.
+    wait_until("it is closed", || used(&harness) < 10_000);
     harness.expect_nothing();
 }
 
