@@ -17,6 +17,7 @@ pub mod mailbox;
 mod request_block;
 mod shared;
 mod slots;
+pub(crate) mod sync;
 
 pub use bounds::*;
 pub use command::*;
