@@ -17,6 +17,7 @@ pub mod mailbox;
 mod request_block;
 mod shared;
 mod slots;
+mod stall;
 pub(crate) mod sync;
 
 pub use bounds::*;
@@ -27,3 +28,4 @@ pub use layout::*;
 pub use request_block::*;
 pub use shared::*;
 pub use slots::*;
+pub use stall::*;
