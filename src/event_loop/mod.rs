@@ -13,6 +13,7 @@ mod connection;
 mod context;
 mod control;
 mod handle;
+mod handover;
 pub mod net;
 pub mod registry;
 mod shutdown;
