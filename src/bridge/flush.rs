@@ -186,12 +186,11 @@ impl Outbox {
     /// commands bound how many more there will be.
     pub fn wait(&self, event_loop: &Loop) -> bool {
         let shared = &event_loop.shared;
-        shared.urgent.store(true, Ordering::SeqCst);
-        if shared.drops_stalled.load(Ordering::SeqCst) {
+        if shared.drops_stalled.suspend() {
             event_loop.wake();
         }
         let is_settled = shared.settled.wait(self.handed_over, LONGEST_WAIT);
-        shared.urgent.store(false, Ordering::SeqCst);
+        shared.drops_stalled.resume();
         is_settled
     }
 

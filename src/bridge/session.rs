@@ -17,7 +17,6 @@ use crate::metrics::Metric;
 use crate::protocol::http::forwarded::Trusted;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Everything between one environment and its loop that the JavaScript thread owns. It lives from
 /// `start_engine` to the end of the environment; dropping it stops the loop and joins its thread.
@@ -149,16 +148,11 @@ impl Session {
 
     fn wake_stalled_loop(&self) {
         let shared = &self.event_loop.shared;
-        let wake = |flag: &AtomicBool, queue: &Mailbox<EventBatch>, bytes: usize, items: usize| {
-            queue.bytes() < bytes
-                && queue.items() < items
-                && flag.load(Ordering::Relaxed)
-                && flag.swap(false, Ordering::SeqCst)
-        };
-        // Pairs with the fence in `is_stalled` of the loop's context.
-        fence(Ordering::SeqCst);
-        let read = wake(&shared.stalled, &shared.events, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS);
-        let execute = wake(&shared.drops_stalled, &shared.dropped, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS);
+        let has_room =
+            |queue: &Mailbox<EventBatch>, bytes, items| queue.bytes() < bytes && queue.items() < items;
+        let read = shared.stalled.ends(|| has_room(&shared.events, EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS));
+        let execute =
+            shared.drops_stalled.ends(|| has_room(&shared.dropped, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS));
         if read || execute {
             self.event_loop.wake();
         }

@@ -9,7 +9,7 @@
 //! rest.
 #![forbid(unsafe_code)]
 
-use parking_lot::Mutex;
+use super::sync::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -365,5 +365,39 @@ mod tests {
         buffer.extend(b"seven");
         buffer.clear();
         assert!(!buffer.room(8 << 10).starts_with(b"seven"));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::super::sync::model::check;
+    use super::*;
+    use loom::thread;
+
+    /// Each thread writes its number into the buffers that it takes: no buffer has two users, and the pool
+    /// counts what it holds.
+    #[test]
+    fn no_buffer_has_two_users() {
+        check(|| {
+            let blocks = loom::sync::Arc::new(Blocks::default());
+            blocks.give(Vec::with_capacity(SMALLEST));
+            let use_one = |blocks: &Blocks, number: u8| {
+                for _ in 0..2 {
+                    let mut buffer = blocks.take(SMALLEST);
+                    assert!(buffer.is_empty());
+                    buffer.push(number);
+                    thread::yield_now();
+                    assert_eq!(buffer, [number]);
+                    blocks.give(buffer);
+                }
+            };
+            let other = blocks.clone();
+            let thread = thread::spawn(move || use_one(&other, 1));
+            use_one(&blocks, 2);
+            thread.join().expect("thread");
+            let free = blocks.free.lock();
+            let held: usize = free.classes.iter().flatten().map(Vec::capacity).sum();
+            assert!(held == free.bytes && (SMALLEST..=2 * SMALLEST).contains(&held));
+        });
     }
 }

@@ -8,11 +8,9 @@
 //! The mailbox does not know the meaning of the batches, sockets or JavaScript.
 #![forbid(unsafe_code)]
 
+use super::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, fence};
 use std::collections::VecDeque;
-#[cfg(not(all(test, loom)))]
 use std::time::{Duration, Instant};
-
-use sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
 /// A batch that a mailbox carries. It has a size, and can be emptied and used again.
 pub trait Batch: Default {
@@ -164,7 +162,6 @@ impl<T: Batch> Mailbox<T> {
 
     /// Waits until fewer than `limit` bytes are queued or there is reason to `give_up`, at most for
     /// `longest`. Returns whether there is room.
-    #[cfg(not(all(test, loom)))]
     pub fn wait_for_room(&self, limit: usize, longest: Duration, give_up: impl Fn() -> bool) -> bool {
         let end = Instant::now() + longest;
         let mut queue = self.queue.lock();
@@ -177,59 +174,6 @@ impl<T: Batch> Mailbox<T> {
             }
         }
         true
-    }
-
-    /// The same without the limit of time, which loom does not know.
-    #[cfg(all(test, loom))]
-    pub fn wait_for_room(&self, limit: usize, _: std::time::Duration, give_up: impl Fn() -> bool) -> bool {
-        let mut queue = self.queue.lock();
-        while self.bytes() >= limit {
-            if give_up() {
-                return false;
-            }
-            queue = self.room.wait(queue);
-        }
-        true
-    }
-}
-
-#[cfg(not(all(test, loom)))]
-mod sync {
-    pub use parking_lot::{Condvar, Mutex};
-    pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-}
-
-/// The same names for loom, whose locks have the interface of `std`.
-#[cfg(all(test, loom))]
-mod sync {
-    use loom::sync::MutexGuard;
-    pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-
-    #[derive(Default)]
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Self {
-            Mutex(loom::sync::Mutex::new(value))
-        }
-        pub fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("nobody panics with the lock")
-        }
-    }
-
-    #[derive(Default)]
-    pub struct Condvar(loom::sync::Condvar);
-
-    impl Condvar {
-        pub fn new() -> Self {
-            Condvar::default()
-        }
-        pub fn notify_one(&self) {
-            self.0.notify_one();
-        }
-        pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-            self.0.wait(guard).expect("nobody panics with the lock")
-        }
     }
 }
 
@@ -347,31 +291,10 @@ mod tests {
 /// Every interleaving of one sender and one receiver, as far as the memory model lets them reorder.
 #[cfg(all(test, loom))]
 mod model {
+    use super::super::sync::model::{Bell, check};
     use super::*;
     use loom::sync::Arc;
     use loom::thread;
-
-    /// Stands for the eventfd or threadsafe function of the real receivers. A wake that never comes is a
-    /// deadlock, which loom reports.
-    #[derive(Default)]
-    struct Bell {
-        rung: Mutex<bool>,
-        waiting: Condvar,
-    }
-
-    impl Bell {
-        fn ring(&self) {
-            *self.rung.lock() = true;
-            self.waiting.notify_one();
-        }
-        fn wait(&self) {
-            let mut rung = self.rung.lock();
-            while !*rung {
-                rung = self.waiting.wait(rung);
-            }
-            *rung = false;
-        }
-    }
 
     /// Receives until `last` has come. With `restless`, wakes once for a reason of its own instead of
     /// sleeping.
@@ -399,10 +322,7 @@ mod model {
     }
 
     fn send_and_receive(asleep: bool, batches: &'static [&'static [u32]], restless: bool) {
-        // Without this bound the last model runs for many minutes.
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(move || {
+        check(move || {
             let (mailbox, bell) = (Arc::new(Mailbox::new(asleep)), Arc::new(Bell::default()));
             let (to, ring) = (mailbox.clone(), bell.clone());
             let sender = thread::spawn(move || {
@@ -440,5 +360,118 @@ mod model {
     #[test]
     fn a_receiver_that_woke_by_itself_is_still_woken_the_next_time() {
         send_and_receive(false, &[&[1], &[2]], true);
+    }
+
+    /// Another loop leaves a connection in the inbox of this one and asks its mailbox of commands whether to
+    /// wake it; JavaScript hands commands over at the same time. The loop either executes them at once or may
+    /// not, because too many dropped messages wait.
+    fn connection_in_the_inbox(may_execute: bool) {
+        check(move || {
+            let (mailbox, bell) = (Arc::new(Mailbox::new(false)), Arc::new(Bell::default()));
+            let inbox = Arc::new(AtomicUsize::new(0));
+            let (commands, ring) = (mailbox.clone(), bell.clone());
+            let javascript = thread::spawn(move || {
+                if commands.put(&mut vec![1]) {
+                    ring.ring();
+                }
+            });
+            let (commands, ring, to) = (mailbox.clone(), bell.clone(), inbox.clone());
+            let other = thread::spawn(move || {
+                to.fetch_add(1, Ordering::Relaxed);
+                if commands.needs_wake() {
+                    ring.ring();
+                }
+            });
+            let (mut executed, mut adopted, mut batch) = (0, 0, Vec::new());
+            while adopted == 0 || (may_execute && executed == 0) {
+                // As `sleep_for` does.
+                let commands = !mailbox.may_sleep();
+                if commands {
+                    mailbox.sleep_on();
+                }
+                let busy = (commands && may_execute) || inbox.load(Ordering::Relaxed) > 0;
+                if !busy {
+                    bell.wait();
+                }
+                mailbox.awake();
+                adopted += inbox.swap(0, Ordering::Relaxed);
+                while may_execute && mailbox.take(&mut batch) {
+                    executed += batch.len();
+                }
+            }
+            javascript.join().expect("JavaScript");
+            other.join().expect("the other loop");
+        });
+    }
+
+    #[test]
+    fn a_connection_in_the_inbox_wakes_the_loop_as_commands_do() {
+        connection_in_the_inbox(true);
+    }
+
+    #[test]
+    fn a_connection_in_the_inbox_wakes_a_loop_that_may_execute_nothing() {
+        connection_in_the_inbox(false);
+    }
+
+    /// `Dropped` events have a mailbox of their own, and JavaScript sleeps on the other one. It sees them
+    /// before the events that follow them.
+    #[test]
+    fn dropped_events_wake_javascript_and_come_before_those_that_follow_them() {
+        check(|| {
+            let (events, dropped) = (Arc::new(Mailbox::new(false)), Arc::new(Mailbox::new(false)));
+            let bell = Arc::new(Bell::default());
+            let (of_loop, of_drops, ring) = (events.clone(), dropped.clone(), bell.clone());
+            let thread = thread::spawn(move || {
+                // As `publish_events` does, for one turn with dropped messages alone and one with both.
+                for turn in [&[][..], &[9]] {
+                    let _ = of_drops.put(&mut vec![1]);
+                    let mut wake = of_loop.needs_wake();
+                    wake |= of_loop.put(&mut turn.to_vec());
+                    if wake {
+                        ring.ring();
+                    }
+                }
+            });
+            let (mut seen, mut batch, mut drops) = (Vec::new(), Vec::new(), Vec::new());
+            while !seen.contains(&9) {
+                // As `Session::take` does.
+                let taken = events.take(&mut batch);
+                let sleeps = !taken && events.may_sleep();
+                let before = seen.len();
+                while dropped.take(&mut drops) {
+                    seen.append(&mut drops);
+                }
+                seen.append(&mut batch);
+                if sleeps {
+                    if seen.len() == before {
+                        bell.wait();
+                    }
+                    events.awake();
+                }
+            }
+            assert_eq!(seen, [1, 1, 9]);
+            thread.join().expect("loop");
+        });
+    }
+
+    /// JavaScript waits for room, and gives up when the loop waits for it in turn.
+    #[test]
+    fn a_sender_that_waits_for_room_gets_it_or_gives_up() {
+        check(|| {
+            let (mailbox, dropped) = (Arc::new(Mailbox::new(false)), Arc::new(AtomicBool::new(false)));
+            assert!(!mailbox.put(&mut vec![1]) && !mailbox.put(&mut vec![2]));
+            let (of_loop, drops) = (mailbox.clone(), dropped.clone());
+            let thread = thread::spawn(move || {
+                assert!(of_loop.take(&mut Vec::new()));
+                drops.store(true, Ordering::Relaxed);
+                of_loop.nudge();
+            });
+            let longest = Duration::from_secs(1);
+            let has_room = mailbox.wait_for_room(4, longest, || dropped.load(Ordering::Relaxed));
+            assert!(!has_room || mailbox.is_empty());
+            assert!(mailbox.wait_for_room(8, longest, || false));
+            thread.join().expect("loop");
+        });
     }
 }

@@ -18,6 +18,8 @@ pub mod mailbox;
 mod request_block;
 mod shared;
 mod slots;
+mod stall;
+pub(crate) mod sync;
 
 pub use bounds::*;
 pub use budget::*;
@@ -28,3 +30,4 @@ pub use layout::*;
 pub use request_block::*;
 pub use shared::*;
 pub use slots::*;
+pub use stall::*;

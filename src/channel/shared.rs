@@ -7,10 +7,11 @@ use super::counters::Counters;
 use super::event::EventBatch;
 use super::mailbox::{Batch, Mailbox};
 use super::slots::SlotTable;
+use super::stall::Stall;
+use super::sync::{self, Condvar, Mutex, Ordering, fence};
 use crate::metrics::{Metric, Reading};
-use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 /// Everything the two threads share.
@@ -23,15 +24,10 @@ pub struct Shared {
     pub commands: Mailbox<CommandBatch>,
     pub slots: SlotTable,
     pub blocks: Arc<Blocks>,
-    /// Set when the loop stopped reading because too many events wait; JavaScript then wakes it after taking
-    /// some.
-    pub stalled: AtomicBool,
-    /// Set when the loop stopped executing commands because too many `Dropped` events wait; JavaScript then
-    /// wakes it as well.
-    pub drops_stalled: AtomicBool,
-    /// JavaScript waits for the loop to execute commands and can take no events meanwhile: the loop does not
-    /// stop executing them.
-    pub urgent: AtomicBool,
+    /// The loop stopped reading because too many events wait.
+    pub stalled: Stall,
+    /// The loop stopped executing commands because too many `Dropped` events wait.
+    pub drops_stalled: Stall,
     /// [`Op::Control`](super::layout::Op::Control) records that were handed over and are not executed yet.
     pub controls: AtomicUsize,
     /// The environment ends: the loop returns.
@@ -50,9 +46,8 @@ impl Default for Shared {
             commands: Mailbox::new(false),
             slots: SlotTable::default(),
             blocks: Arc::default(),
-            stalled: AtomicBool::new(false),
-            drops_stalled: AtomicBool::new(false),
-            urgent: AtomicBool::new(false),
+            stalled: Stall::default(),
+            drops_stalled: Stall::default(),
             controls: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             settled: Settled::default(),
@@ -84,8 +79,8 @@ impl Shared {
 /// runs.
 #[derive(Default)]
 pub struct Settled {
-    batches: AtomicUsize,
-    waiting: AtomicBool,
+    batches: sync::AtomicUsize,
+    waiting: sync::AtomicBool,
     lock: Mutex<()>,
     changed: Condvar,
 }
@@ -93,8 +88,11 @@ pub struct Settled {
 impl Settled {
     /// Called by the loop at the end of a turn.
     pub fn set(&self, batches: usize) {
-        self.batches.store(batches, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) {
+        self.batches.store(batches, Ordering::Release);
+        // Pairs with the fence in `wait`: either JavaScript sees the number, or the loop sees that it waits.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) {
+            // Take the lock, or the notification could come between JavaScript's look and its sleep.
             let _lock = self.lock.lock();
             self.changed.notify_all();
         }
@@ -102,7 +100,7 @@ impl Settled {
 
     /// Called by the JavaScript thread.
     pub fn batches(&self) -> usize {
-        self.batches.load(Ordering::SeqCst)
+        self.batches.load(Ordering::Acquire)
     }
 
     /// Waits until `batches` of them are done, at most for `longest`. Called by the JavaScript thread.
@@ -113,9 +111,10 @@ impl Settled {
         }
         let end = Instant::now() + longest;
         let mut lock = self.lock.lock();
-        self.waiting.store(true, Ordering::SeqCst);
+        self.waiting.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         while !reached() && !self.changed.wait_until(&mut lock, end).timed_out() {}
-        self.waiting.store(false, Ordering::SeqCst);
+        self.waiting.store(false, Ordering::Relaxed);
         reached()
     }
 }
@@ -125,4 +124,47 @@ pub trait WakeJs: Send + Sync {
     fn wake(&self);
     /// Called on the loop's thread before it begins.
     fn loop_starts(&self) {}
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::super::sync::model::check;
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// JavaScript waits until the loop has settled `wanted` batches, of which it settles `turns` one by one,
+    /// and then sees what the loop published before.
+    fn wait_for(turns: usize, wanted: &'static [usize]) {
+        check(move || {
+            let world = Arc::new((Settled::default(), sync::AtomicUsize::new(0)));
+            let of_loop = world.clone();
+            let thread = thread::spawn(move || {
+                for batches in 1..=turns {
+                    of_loop.1.store(batches, Ordering::Relaxed);
+                    of_loop.0.set(batches);
+                }
+            });
+            for &wanted in wanted {
+                assert!(world.0.wait(wanted, Duration::from_secs(1)));
+                assert!(world.1.load(Ordering::Relaxed) >= wanted, "settled before it was published");
+            }
+            thread.join().expect("loop");
+        });
+    }
+
+    #[test]
+    fn a_batch_is_waited_for() {
+        wait_for(1, &[1]);
+    }
+
+    #[test]
+    fn the_second_of_two_batches_is_waited_for() {
+        wait_for(2, &[2]);
+    }
+
+    #[test]
+    fn one_batch_after_the_other_is_waited_for() {
+        wait_for(2, &[1, 2]);
+    }
 }

@@ -1,8 +1,8 @@
 //! The atomics of each connection, by its slot.
 
+use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// The atomics of one connection that JavaScript reads to answer synchronously.
 ///
@@ -206,5 +206,77 @@ mod tests {
         assert_eq!(state.account(7), None, "nothing of the next one");
         assert_eq!((state.peer(7), state.proxied(7)), (None, None));
         assert_eq!((state.account(8), state.proxied(8)), (Some(Account::default()), None));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::super::sync::model::check;
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The address of the connection with this generation.
+    fn address(generation: u32) -> SocketAddr {
+        let bits = u128::MAX / 7 * u128::from(generation);
+        SocketAddr::new(Ipv6Addr::from_bits(bits).into(), generation as u16)
+    }
+
+    #[test]
+    fn nobody_reads_the_account_of_another_generation() {
+        check(|| {
+            let slot = Arc::new(SlotState::default());
+            slot.begin(1, None);
+            let of_loop = slot.clone();
+            let thread = thread::spawn(move || {
+                of_loop.set_backlog(100);
+                of_loop.begin(2, None);
+                of_loop.set_backlog(200);
+                of_loop.acknowledge(2);
+            });
+            if let Some(Account { backlog, acked }) = slot.account(1) {
+                assert!((backlog == 0 || backlog == 100) && acked == 0);
+            }
+            if let Some(Account { backlog, acked }) = slot.account(2) {
+                assert!((backlog == 0 || backlog == 200) && (acked == 0 || acked == 2));
+            }
+            thread.join().expect("loop");
+            assert_eq!(slot.account(1), None);
+            assert_eq!(slot.account(2), Some(Account { backlog: 200, acked: 2 }));
+        });
+    }
+
+    #[test]
+    fn an_address_is_whole_and_of_its_generation() {
+        check(|| {
+            let slot = Arc::new(SlotState::default());
+            slot.begin(1, Some(address(1)));
+            let of_loop = slot.clone();
+            let thread = thread::spawn(move || of_loop.begin(2, Some(address(2))));
+            for generation in [1, 2] {
+                assert!(slot.peer(generation).is_none_or(|peer| peer == address(generation)));
+            }
+            thread.join().expect("loop");
+            assert_eq!((slot.peer(1), slot.peer(2)), (None, Some(address(2))));
+        });
+    }
+
+    /// Bytes that the kernel has refused are never missing from both halves of the account.
+    #[test]
+    fn a_backlog_is_seen_before_its_bytes_are_acknowledged() {
+        check(|| {
+            let slot = Arc::new(SlotState::default());
+            slot.begin(1, None);
+            let of_loop = slot.clone();
+            let thread = thread::spawn(move || {
+                of_loop.set_backlog(10);
+                of_loop.acknowledge(10);
+                of_loop.set_backlog(30);
+                of_loop.acknowledge(20);
+            });
+            let Some(Account { backlog, acked }) = slot.account(1) else { panic!("the connection is there") };
+            assert!(backlog >= acked, "{backlog} {acked}");
+            thread.join().expect("loop");
+        });
     }
 }

@@ -21,7 +21,6 @@ use crate::routing::declarative::Program;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// A way in which the loop answers requests by itself.
@@ -147,7 +146,7 @@ impl Context {
 
     /// Whether JavaScript is so far behind that the loop may not read any more.
     pub fn overloaded(&self) -> bool {
-        let overloaded = is_stalled(&self.shared.stalled, || {
+        let overloaded = self.shared.stalled.is_stalled(|| {
             let waiting = &self.shared.events;
             waiting.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
                 || waiting.items() + self.events.items() >= EVENT_QUEUE_ITEMS
@@ -166,11 +165,10 @@ impl Context {
     /// Whether so many `Dropped` events wait for JavaScript that no more messages may be dropped before it
     /// has taken some.
     pub fn too_many_dropped(&self) -> bool {
-        is_stalled(&self.shared.drops_stalled, || {
+        self.shared.drops_stalled.is_stalled(|| {
             let waiting = &self.shared.dropped;
-            let too_many = waiting.bytes() + self.dropped.bytes() >= DROPPED_QUEUE_BYTES
-                || waiting.items() + self.dropped.items() >= DROPPED_QUEUE_ITEMS;
-            too_many && !self.shared.urgent.load(Ordering::SeqCst)
+            waiting.bytes() + self.dropped.bytes() >= DROPPED_QUEUE_BYTES
+                || waiting.items() + self.dropped.items() >= DROPPED_QUEUE_ITEMS
         })
     }
 
@@ -257,17 +255,6 @@ impl Context {
     pub fn until_next_tick(&self) -> Duration {
         self.clock.until_next_tick()
     }
-}
-
-/// Whether too much waits for JavaScript. If so, `flag` asks it to wake the loop once it has taken some.
-fn is_stalled(flag: &AtomicBool, too_much: impl Fn() -> bool) -> bool {
-    if !too_much() {
-        return false;
-    }
-    flag.store(true, Ordering::SeqCst);
-    // Either JavaScript, which has taken some meanwhile, sees the flag, or we see that it has.
-    fence(Ordering::SeqCst);
-    too_much()
 }
 
 /// The loop's own time, counted in ticks, and the date for responses.

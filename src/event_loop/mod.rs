@@ -13,6 +13,7 @@ mod connection;
 mod context;
 mod control;
 mod handle;
+mod handover;
 mod limits;
 pub mod net;
 pub mod registry;

@@ -6,23 +6,21 @@
 //! that app's loop stops.
 
 use super::control::{Control, Remote};
+use super::handover::Apps;
 use crate::channel::Shared;
 use crate::metrics::Reading;
 use mio::Waker;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 struct Registry {
-    next: u64,
-    apps: BTreeMap<u64, (Remote, u32)>,
+    apps: Apps<Remote>,
     loops: Vec<(Arc<Shared>, Arc<Waker>)>,
     /// The counters of loops that have ended.
     ended: Option<Box<Reading>>,
 }
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { next: 1, apps: BTreeMap::new(), loops: Vec::new(), ended: None });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { apps: Apps::new(), loops: Vec::new(), ended: None });
 
 /// Counts a loop that starts among those of the process.
 pub(super) fn enter(shared: &Arc<Shared>, waker: &Arc<Waker>) {
@@ -57,34 +55,22 @@ pub fn reading() -> Reading {
 
 /// The descriptor of an app; the same one each time.
 pub fn descriptor(remote: Remote, app: u32) -> u64 {
-    let mut registry = REGISTRY.lock();
-    let known = registry.apps.iter().find(|(_, (r, a))| r.is_same(&remote) && *a == app);
-    if let Some((descriptor, _)) = known {
-        return *descriptor;
-    }
-    let descriptor = registry.next;
-    registry.next += 1;
-    registry.apps.insert(descriptor, (remote, app));
-    descriptor
+    REGISTRY.lock().apps.descriptor(remote, app)
 }
 
 /// Sends a command to the loop of an app, which gets the app's number. Gives the command back if that loop
 /// has stopped. The registry forgets a loop before it stops, so a loop still finds every command that was
 /// sent to it.
 pub(super) fn hand_over(descriptor: u64, command: impl FnOnce(u32) -> Control) -> Result<(), Control> {
-    let registry = REGISTRY.lock();
-    match registry.apps.get(&descriptor) {
-        Some((remote, app)) => remote.control(command(*app)),
-        None => Err(command(0)),
-    }
+    REGISTRY.lock().apps.hand_over(descriptor, command)
 }
 
 /// Forgets an app that shuts down: nothing is handed over to it from here on.
 pub fn forget_app(remote: &Remote, app: u32) {
-    REGISTRY.lock().apps.retain(|_, (other, number)| *number != app || !other.is_same(remote));
+    REGISTRY.lock().apps.forget_app(remote, app);
 }
 
 /// Forgets the apps of a loop that stops.
 pub fn forget(remote: &Remote) {
-    REGISTRY.lock().apps.retain(|_, (other, _)| !other.is_same(remote));
+    REGISTRY.lock().apps.forget(remote);
 }

@@ -159,10 +159,7 @@ impl Harness {
         if !taken {
             return false;
         }
-        let (read, execute) = (
-            shared.stalled.swap(false, Ordering::SeqCst),
-            shared.drops_stalled.swap(false, Ordering::SeqCst),
-        );
+        let (read, execute) = (shared.stalled.ends(|| true), shared.drops_stalled.ends(|| true));
         if read || execute {
             self.event_loop.wake();
         }

@@ -571,7 +571,7 @@ fn a_request_that_javascript_has_no_room_for_does_not_time_out() {
     let sender = std::thread::spawn(move || {
         sending.send(&masked(OpCode::Data(Data::Binary), true, &[0; 1024]).repeat(MESSAGES))
     });
-    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    wait_until("the loop has stopped reading", || harness.shared().stalled.asks_to_be_woken());
     let mut late = harness.connect();
     late.send(HELLO);
     std::thread::sleep(Duration::from_secs(14));

@@ -205,7 +205,7 @@ fn when_javascript_does_not_keep_up_the_loop_stops_reading_and_loses_nothing() {
             (client, std::thread::spawn(move || sending.send(&numbered(MESSAGES))))
         })
         .collect();
-    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    wait_until("the loop has stopped reading", || harness.shared().stalled.asks_to_be_woken());
     // The loop does other work than reading, and makes no turns without work meanwhile.
     let mut most = 0;
     for _ in 0..10 {
@@ -244,7 +244,7 @@ fn a_peer_that_ends_during_a_stall_is_noticed_after_it() {
         sending.send(&numbered(20_000));
         sending.end();
     });
-    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    wait_until("the loop has stopped reading", || harness.shared().stalled.asks_to_be_woken());
     for n in 0..20_000u32 {
         assert_eq!(harness.expect(EventKind::Message).payload[..4], n.to_le_bytes());
     }
@@ -262,7 +262,7 @@ fn requests_that_come_during_a_stall_are_answered_after_it() {
     let sender = std::thread::spawn(move || {
         sending.send(&numbered(8_000));
     });
-    wait_until("the loop has stopped reading", || harness.shared().stalled.load(Ordering::SeqCst));
+    wait_until("the loop has stopped reading", || harness.shared().stalled.asks_to_be_woken());
     // The whole request and the end of the client's side are there before the loop reads any of it.
     let mut late = harness.connect();
     late.send(HELLO);
@@ -367,7 +367,7 @@ fn a_loop_that_waits_until_javascript_hears_of_drops_serves_others_and_sleeps() 
         push(&mut batch, Op::Publish, 0, nobody, 1, &(n as u32).to_le_bytes());
     }
     harness.send(&mut batch);
-    wait_until("the loop waits", || harness.shared().drops_stalled.load(Ordering::SeqCst));
+    wait_until("the loop waits", || harness.shared().drops_stalled.asks_to_be_woken());
     std::thread::sleep(MOMENT);
     let (before, waiting) = (harness.turns(), harness.shared().dropped.items());
     assert!((DROPPED_QUEUE_ITEMS..DROPPED_QUEUE_ITEMS + 100).contains(&waiting), "{waiting} drops wait");
