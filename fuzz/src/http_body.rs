@@ -6,6 +6,9 @@ use uws_rs::protocol::http::error::HttpError;
 use uws_rs::protocol::http::request::Framing;
 use uws_rs::protocol::http::response::{write_chunk, write_last_chunk};
 
+/// Hexadecimal digits of a chunk size, leading zeros included.
+const MAX_SIZE_DIGITS: usize = 128;
+
 /// The data, and how many bytes belonged to the body; `None`: it is not complete.
 type Outcome = Result<(Vec<u8>, Option<usize>), HttpError>;
 
@@ -139,7 +142,8 @@ impl Cursor<'_> {
         let mut byte = self.next()?;
         while byte.is_ascii_hexdigit() {
             digits.push(char::from(byte));
-            if digits.len() > 16 {
+            let is_too_large = digits.trim_start_matches('0').len() > 16;
+            if digits.len() > MAX_SIZE_DIGITS || is_too_large {
                 return Err(Stop::Malformed);
             }
             byte = self.next()?;

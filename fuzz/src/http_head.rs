@@ -216,7 +216,9 @@ fn compare(used: usize, head: &RequestHead, bytes: &[u8], naive: &Naive) {
         .collect();
     let has = |option: &str| options.iter().any(|other| other == option.as_bytes());
     assert_eq!(head.connection_close, has("close"));
-    assert_eq!(head.keep_alive, !has("close") && (naive.minor == 1 || has("keep-alive")));
+    let persists = !has("close") && (naive.minor == 1 || has("keep-alive"));
+    // RFC 9110 §9.3.6: what follows may be the bytes of a tunnel.
+    assert_eq!(head.keep_alive, persists && naive.method != b"CONNECT");
     let expects = naive.values("expect").iter().any(|value| value.to_ascii_lowercase() == b"100-continue");
     assert_eq!(head.expect_continue, expects && naive.minor == 1);
     let keys = naive.values("sec-websocket-key");
