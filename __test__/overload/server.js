@@ -39,7 +39,9 @@ function body({ uWS }, { secure = null, maxBackpressure = 64 * 1024, idleTimeout
   const apps = [uWS.App(), ...(secure === null ? [] : [uWS.SSLApp(secure)])];
   const ports = apps.map((app) => {
     let port;
+    // A client that the machine does not let run for a while is not to be timed out.
     app
+      .setIdleTimeout(120)
       .ws(
         '/bulk',
         behaviour((ws) => ws.subscribe('bulk')),
