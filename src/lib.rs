@@ -17,6 +17,7 @@ compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptor
 mod allocations;
 pub mod channel;
 pub mod event_loop;
+mod fault;
 pub mod metrics;
 pub mod protocol;
 pub mod routing;
@@ -25,6 +26,7 @@ pub mod simulation;
 pub mod store;
 pub mod trace;
 
-// Tests are built without the feature: they test the parts of the bridge that know no N-API.
-#[cfg(any(feature = "binding", test))]
+// Tests and simulations are built without the feature `binding`: they need the parts of the bridge that know
+// no N-API.
+#[cfg(any(feature = "binding", feature = "simulation", test))]
 mod bridge;

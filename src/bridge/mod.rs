@@ -14,9 +14,9 @@
 //! too.
 
 // Test builds have no callers: napi-derive exports nothing in them.
-#![cfg_attr(test, allow(dead_code))]
+#![cfg_attr(any(test, feature = "simulation"), allow(dead_code))]
 
-mod backpressure;
+pub mod backpressure;
 #[cfg(feature = "binding")]
 mod calls;
 #[cfg(feature = "binding")]

@@ -4,6 +4,7 @@ use super::bounds::{EVENT_ARENA_BYTES, EVENT_BATCH_BYTES, EVENT_QUEUE_ITEMS};
 use super::buffers::{Owned, clear_bounded};
 use super::layout::{EventHeader, ExchangeId, JsEvent, MOST_ARENA, OF_DROPPED, OWNED, OWNED_EVENT};
 use super::mailbox::Batch;
+use crate::fault::{self, Fault};
 
 #[derive(Default)]
 pub struct EventBatch {
@@ -73,6 +74,11 @@ impl EventBatch {
         self.owned_bytes += payload.held();
         self.owned.push(Some(payload));
         self.push_header(event, id, offset, len as u32);
+        if fault::is_on(Fault::ForeignBuffer)
+            && let [.., before, last] = &mut self.owned[..]
+        {
+            std::mem::swap(before, last);
+        }
     }
 
     fn push_header(&mut self, event: JsEvent, id: ExchangeId, offset: u32, len: u32) {

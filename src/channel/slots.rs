@@ -1,6 +1,7 @@
 //! The atomics of each connection, by its slot.
 
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::fault::{self, Fault};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 
@@ -80,6 +81,9 @@ impl SlotState {
     }
 
     pub fn peer(&self, generation: u32) -> Option<SocketAddr> {
+        if fault::is_on(Fault::ForeignAddress) {
+            return self.peer.load();
+        }
         self.read(generation, |state| state.peer.load()).flatten()
     }
 

@@ -12,6 +12,7 @@ use super::turn::*;
 use crate::channel::mailbox::Batch;
 use crate::channel::{Boxed, ForgottenStage};
 use crate::channel::{Command, ExchangeId, JsEvent, Op, send_flag};
+use crate::fault::{self, Fault};
 use crate::metrics::Metric;
 use crate::routing::router::Method;
 use crate::routing::router::{HandlerId, Router};
@@ -30,8 +31,9 @@ const COMMANDS_PER_LOOK: usize = 64;
 /// reading a record.
 const BYTES_PER_WEIGHT: usize = 256;
 
-/// The loop writes once publishes have copied so many bytes for all their subscribers.
-const PILE: usize = 8 << 20;
+/// The loop writes once publishes have copied so many bytes for all their subscribers. Tests have a smaller
+/// pile.
+pub const PILE: usize = if cfg!(any(test, feature = "simulation")) { 256 << 10 } else { 8 << 20 };
 
 /// The share of the waiting commands that a turn may execute.
 struct Budget {
@@ -62,6 +64,10 @@ impl EventLoop {
             until: clock::now() + TIME_FOR_COMMANDS,
             since_look: 0,
         };
+        if fault::is_on(Fault::EndlessTurn) {
+            budget =
+                Budget { batches: usize::MAX, until: budget.until + Duration::from_secs(3600), ..budget };
+        }
         while !self.waits_for_javascript() && (self.resume_at.is_some() || self.take_commands(&mut budget)) {
             self.resume_at = self.execute_batch(&mut budget);
             if self.resume_at.is_some() {
@@ -279,6 +285,9 @@ impl EventLoop {
     /// Acknowledges a command for a connection that is gone, since JavaScript has counted its bytes as sent
     /// and may still ask for the account. Nobody asks for the account of an earlier user of the slot.
     fn settle_dropped(&self, id: ExchangeId, cost: usize) {
+        if fault::is_on(Fault::LostAccount) {
+            return;
+        }
         if cost != 0 && self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
         {
             self.ctx.shared.slots.get(id.slot).acknowledge(cost);
@@ -310,7 +319,7 @@ impl EventLoop {
             if let Some(connection) = connection_at(slots, slot as usize) {
                 connection.deliver(ctx, &mut publication);
             }
-            if self.ctx.piled_up >= PILE {
+            if self.ctx.piled_up >= PILE && !fault::is_on(Fault::Pile) {
                 // The kernel takes most of these bytes now, so they do not wait in memory for the end of the
                 // turn.
                 self.flush();

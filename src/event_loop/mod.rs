@@ -39,6 +39,8 @@ pub mod fuzzing {
 }
 
 pub use app::{Behaviour, Timeouts};
+#[cfg(any(test, feature = "simulation"))]
+pub use commands::PILE;
 pub use control::{Control, Remote};
 pub use handle::Loop;
 pub use limits::{AppLimits, Rate};

@@ -11,6 +11,7 @@
 //! second at most.
 
 use super::connection::Connection;
+use super::net::clock;
 use super::registry;
 use super::turn::*;
 use super::victims::{GRACE, Victim};
@@ -42,7 +43,7 @@ impl EventLoop {
             }
             return;
         }
-        let (now, budget) = (Instant::now(), self.relieving.share.budget().clone());
+        let (now, budget) = (clock::now(), self.relieving.share.budget().clone());
         let since = *self.relieving.over_since.get_or_insert_with(|| {
             registry::wake_all();
             now

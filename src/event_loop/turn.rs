@@ -13,6 +13,7 @@ use super::victims::Relieving;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
 use crate::channel::{CommandBatch, ExchangeId, JsEvent, WakeJs};
+use crate::fault::{self, Fault};
 use crate::metrics::{self, Metric};
 use crate::protocol::http::request::Limits;
 use crossbeam_channel::Receiver;
@@ -137,6 +138,10 @@ impl EventLoop {
         self.ctx.shared.counters.by_loop.turn_begins(metrics::now());
         self.ctx.shared.commands.awake();
         self.tick_due |= self.ctx.update_clock();
+        if self.tick_due && fault::is_on(Fault::EarlyDeadlines) {
+            self.tick_due = false;
+            self.tick();
+        }
         // Routes and child apps that were added before a client connected must be there before it is served.
         if self.ctx.shared.controls.load(Ordering::SeqCst) > 0 {
             self.execute_commands();

@@ -15,6 +15,7 @@ use crate::channel::{
 use crate::event_loop::app::Behaviour;
 use crate::event_loop::context::{Answerer, Context};
 use crate::event_loop::timer::Tick;
+use crate::fault::{self, Fault};
 use crate::metrics::Metric;
 use crate::protocol::http::body::{BodyDecoder, InPlace};
 use crate::protocol::http::error::HttpError;
@@ -141,7 +142,8 @@ impl Http {
     /// Whether a pipelined request may be handed over before this one is answered.
     fn may_look_ahead(&self) -> bool {
         let last = self.last_exchange();
-        self.pending && last.keep_alive && !last.may_upgrade && self.ahead.len() < MAX_AHEAD
+        let waits = last.may_upgrade && !fault::is_on(Fault::BehindUpgrade);
+        self.pending && last.keep_alive && !waits && self.ahead.len() < MAX_AHEAD
     }
 
     /// The exchange whose request came last.
@@ -478,7 +480,7 @@ impl Http {
         }
         let handler = match matched {
             None => {
-                if has_body && head.expect_continue {
+                if has_body && head.expect_continue && !fault::is_on(Fault::EatenRequest) {
                     // Ask for the body: a client that waits for this response would otherwise send its next
                     // request where the loop expects the body.
                     io.send(|out| out.extend_from_slice(response::CONTINUE));
@@ -741,7 +743,8 @@ impl Http {
             may_compress: !self.exchange.broken_deflate,
         };
         let behaviour = io.ctx.behaviour(command.arg)?;
-        if !self.has_whole_request() || self.has_looked_ahead() || self.has_begun_response() {
+        let ahead = self.has_looked_ahead() && !fault::is_on(Fault::BehindUpgrade);
+        if !self.has_whole_request() || ahead || self.has_begun_response() {
             // An upgrade now would take the rest of a body for frames, or come after bytes were parsed as
             // requests.
             io.end(Cause::Abort, 1006, b"");

@@ -2,6 +2,7 @@
 
 use crate::channel::OWNED_EVENT;
 use crate::channel::buffers::{Blocks, Buffer, Payload};
+use crate::fault::{self, Fault};
 use std::ops::Range;
 
 /// Bytes for a protocol, which parses them from the front on.
@@ -94,6 +95,11 @@ pub struct Unread {
 
 impl Unread {
     pub fn of(bytes: &[u8]) -> Self {
+        if fault::is_on(Fault::WholeBuffer) && !bytes.is_empty() {
+            let mut all = Vec::with_capacity(128 << 10);
+            all.extend_from_slice(bytes);
+            return Unread { bytes: all, used: 0 };
+        }
         Unread { bytes: bytes.to_vec(), used: 0 }
     }
 

@@ -31,6 +31,7 @@ use crate::event_loop::limits::{Admission, Doors, Guard};
 use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::Tls;
+use crate::fault::{self, Fault};
 use crate::metrics::{Counts, Metric};
 use crate::trace::trace;
 use close::{Cause, Close, JsHandle};
@@ -316,6 +317,7 @@ impl Connection {
             }
             Op::Close => self.end(ctx, Cause::Close, 0),
             Op::ServerName => self.server_name_answered(ctx),
+            Op::LeaveTopics if fault::is_on(Fault::ForeignTopic) => {}
             Op::LeaveTopics => self.protocol.leave_topics(ctx, self.transport.id),
             Op::Respond
             | Op::Write
@@ -647,7 +649,8 @@ impl Connection {
         io.transport.says_goodbye = !protocol.is_cut_by_an_end(false);
         // This timeout begins anew whenever the peer takes bytes; the time to close begins when it has taken
         // all of them.
-        io.set_timeout(io.timeouts().response);
+        let cut = fault::is_on(Fault::CutResponse);
+        io.set_timeout(if cut { END_TIMEOUT } else { io.timeouts().response });
         io.transport.mark_dirty(io.ctx);
     }
 
@@ -680,12 +683,13 @@ impl Connection {
                 }
             }
             Close::Flushing if self.transport.unsent() == 0 => {
-                let peer_is_done = self.transport.peer_ended && !self.transport.readable;
+                let ended = self.transport.peer_ended && !self.transport.readable;
+                let peer_is_done = ended || fault::is_on(Fault::NoLinger);
                 let (_, mut io) = self.parts(ctx);
                 io.end(Cause::Sent { peer_is_done }, 0, b"");
             }
             // A peer that takes bytes gets all of them, however slow it is.
-            Close::Flushing if now < before => {
+            Close::Flushing if now < before && !fault::is_on(Fault::CutResponse) => {
                 self.transport.set_timeout(ctx, ctx.timeouts(self.app).response);
             }
             Close::AwaitingJs | Close::Flushing | Close::Lingering | Close::Closed => {}

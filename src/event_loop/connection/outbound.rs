@@ -26,6 +26,8 @@ pub struct Outbound {
     len: usize,
     /// Bytes of `len` that are in buffers shared with other connections.
     shared: usize,
+    #[cfg(any(test, feature = "simulation"))]
+    weight: crate::event_loop::net::simulated::Weight,
 }
 
 struct Segment {
@@ -83,6 +85,12 @@ impl Outbound {
         self.len - self.shared
     }
 
+    /// Simulated runs know how many bytes wait in all connections together, at any moment of a turn.
+    fn weigh(&mut self) {
+        #[cfg(any(test, feature = "simulation"))]
+        self.weight.set(self.len - self.shared);
+    }
+
     /// Lets `write` append bytes to the end of the queue. `spare` supplies buffers of earlier use.
     pub fn append(&mut self, spare: &mut Spare, write: impl FnOnce(&mut Vec<u8>)) {
         let bytes = self.open_end(spare);
@@ -90,6 +98,7 @@ impl Outbound {
         write(bytes);
         let added = bytes.len() - before;
         self.len += added;
+        self.weigh();
     }
 
     /// The last buffer, or a new one if that is full or shared.
@@ -118,6 +127,7 @@ impl Outbound {
         } else {
             self.len += bytes.len();
             self.rest.push_back(Segment { bytes: Bytes::Own(bytes), sent: 0 });
+            self.weigh();
         }
     }
 
@@ -161,7 +171,12 @@ impl Outbound {
     }
 
     /// Called when `n` bytes of the lent slices have been sent.
-    pub fn consume(&mut self, spare: &mut Spare, mut n: usize) {
+    pub fn consume(&mut self, spare: &mut Spare, n: usize) {
+        self.remove(spare, n);
+        self.weigh();
+    }
+
+    fn remove(&mut self, spare: &mut Spare, mut n: usize) {
         self.len -= n.min(self.len);
         let rest = self.first.len() - self.sent;
         if n < rest {

@@ -11,6 +11,7 @@ use crate::event_loop::app::Behaviour;
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::topics::Subscriptions;
+use crate::fault::{self, Fault};
 use crate::metrics::Metric;
 use crate::protocol::websocket::frame::{self, WsError};
 use crate::protocol::websocket::handshake::{self, CompressOptions};
@@ -185,7 +186,7 @@ impl WebSocket {
     }
 
     fn answer_ping(&mut self, io: &mut Io<'_>, payload: &[u8]) {
-        if io.unsent() >= PONGS_BELOW {
+        if io.unsent() >= PONGS_BELOW && !fault::is_on(Fault::EndlessPongs) {
             self.unanswered_ping = Some(payload.into());
         } else {
             self.unanswered_ping = None;

@@ -8,7 +8,7 @@ use super::event::Event;
 use super::uring::Sends;
 use crate::simulation::rng::Rng;
 use mio::Token;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::SocketAddr;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 thread_local! {
     static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) };
+    /// Bytes that wait in all connections, and the most that there have been.
+    static WEIGHT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
     static BETWEEN: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
 }
 
@@ -47,6 +49,7 @@ pub fn start(options: Options) -> Running {
         polls: Vec::new(),
         polling: 0,
         calls: 0,
+        moved: 0,
         news: Vec::new(),
     };
     KERNEL.with(|place| place.replace(Some(kernel)));
@@ -94,6 +97,32 @@ fn call<T>(run: impl FnOnce(&mut Kernel) -> T) -> T {
         kernel.calls += 1;
         run(kernel)
     })
+}
+
+/// Bytes that one connection has copied to be sent; counted with those of all others of the thread.
+#[derive(Default)]
+pub struct Weight(usize);
+
+impl Weight {
+    pub fn set(&mut self, bytes: usize) {
+        let (now, most) = WEIGHT.get();
+        let now = now - self.0 + bytes;
+        WEIGHT.set((now, most.max(now)));
+        self.0 = bytes;
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// Bytes that wait in all connections of this thread, and the most since the last call.
+pub fn weight() -> (usize, usize) {
+    let (now, most) = WEIGHT.get();
+    WEIGHT.set((now, now));
+    (now, most)
 }
 
 /// `None`: no kernel is simulated in this thread.
@@ -240,6 +269,8 @@ pub struct Kernel {
     polling: usize,
     /// Calls that loops have made.
     calls: usize,
+    /// Bytes that they and their clients have received.
+    moved: usize,
     /// Sockets whose clients find something new, or more room.
     news: Vec<u32>,
 }
@@ -307,9 +338,12 @@ impl Kernel {
         let number = socket;
         let socket = &mut self.sockets[number as usize];
         if !socket.to_server.is_empty() {
-            let read = socket.to_server.read(buffer);
+            // A short read has emptied the socket, so both halves of the queue are read.
+            let read = buffer.len().min(socket.to_server.len());
+            socket.to_server.read_exact(&mut buffer[..read])?;
+            self.moved += read;
             self.tell_client(number);
-            return read;
+            return Ok(read);
         }
         if socket.client_ended {
             return Ok(0);
@@ -462,6 +496,11 @@ impl Kernel {
         self.calls
     }
 
+    /// Bytes that loops and clients have received so far.
+    pub fn moved(&self) -> usize {
+        self.moved
+    }
+
     // ---- the time
 
     pub fn elapsed(&self) -> Duration {
@@ -564,7 +603,10 @@ impl Kernel {
             };
         }
         let taken = most.min(socket.to_client.len());
-        into.extend(socket.to_client.drain(..taken));
+        let start = into.len();
+        into.resize(start + taken, 0);
+        let _ = socket.to_client.read_exact(&mut into[start..]);
+        self.moved += taken;
         let free = socket.client_room.saturating_sub(socket.to_client.len());
         if socket.lacks_room && free * 3 >= socket.client_room {
             socket.lacks_room = false;
