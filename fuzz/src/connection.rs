@@ -40,6 +40,22 @@ pub fn run(data: &[u8]) {
     let calm = play(stream, &[stream.len()], Mood::calm(), &answers);
     check_requests(stream, &calm);
     let moody = play(stream, &ends(&pieces, stream.len()), mood, &answers);
+    compare(moody, calm);
+}
+
+/// What came of a body before it turned out to be malformed depends on the reads; the rest does not.
+fn compare(mut moody: Outcome, mut calm: Outcome) {
+    if calm.output.windows(11).any(|window| window == b"HTTP/1.1 40") {
+        for (one, other) in moody.seen.iter_mut().zip(&mut calm.seen) {
+            if let (Seen::Request(.., Body::Unfinished(one)), Seen::Request(.., Body::Unfinished(other))) =
+                (one, other)
+            {
+                let shorter = one.len().min(other.len());
+                one.truncate(shorter);
+                other.truncate(shorter);
+            }
+        }
+    }
     assert_eq!(moody, calm);
 }
 
