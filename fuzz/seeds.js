@@ -2,7 +2,7 @@
 
 // Writes seeds of the fuzz targets into fuzz/seeds: the bytes of real clients (Node's http, https and net,
 // curl, ws), recorded on loopback, and the numbers that the targets expect behind them. The other files there
-// are the smallest inputs that reach what the fuzzer has reached in hours.
+// are some of the inputs by which the fuzzer has reached the most (`npm run fuzz -- <target> --minimise`).
 //
 //   node fuzz/seeds.js
 
