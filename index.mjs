@@ -43,6 +43,7 @@ export const {
   deleteInteger,
   deleteIntegerCollection,
   lock,
+  memoryBudget,
   unlock,
   stats,
   _cfg,
