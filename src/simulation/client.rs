@@ -3,8 +3,10 @@
 use super::javascript::{HEADER_TEXT, KEY, body_len, declared_answer};
 use super::oracle::{Expected, Kind, Oracle};
 use super::rng::Rng;
-use super::script::{Body, How, Message, Method, Peer, Reads, Request, Script, Step, Target};
+use super::script::{Body, How, Message, Method, Peer, Reads, Request, Script, Secure, Step, Target};
+use super::secure::Session;
 use super::text::{Owner, compare, shown, text};
+use super::uncut::{Seen, uncut};
 use crate::event_loop::net::simulated::{Received, kernel};
 use crate::protocol::deflate::{Deflater, Inflater, SharedDeflater, SharedInflater};
 use crate::protocol::http::response::is_bodiless;
@@ -41,6 +43,14 @@ pub struct Client {
     next_send: Duration,
     last_sent: Duration,
     ended_sending: bool,
+    /// The end follows what is to be sent.
+    ends_next: bool,
+    session: Option<Session>,
+    /// Records to be sent, or plain bytes.
+    wire: VecDeque<u8>,
+    wire_has_content: bool,
+    /// All plain bytes that were sent.
+    content: Vec<u8>,
     pub is_over: bool,
     /// A reset has been seen, or an end.
     pub end_seen: bool,
@@ -100,6 +110,11 @@ impl Client {
             next_send: Duration::ZERO,
             last_sent: Duration::ZERO,
             ended_sending: false,
+            ends_next: false,
+            session: None,
+            wire: VecDeque::new(),
+            wire_has_content: false,
+            content: Vec::new(),
             is_over: false,
             end_seen: false,
             final_seen: false,
@@ -124,6 +139,10 @@ impl Client {
             kernel(|kernel| kernel.connect(listener, Some(address), server_room, client_room))
         });
         self.is_over = self.socket.is_none();
+        self.session = match self.peer().secure {
+            Secure::Plain => None,
+            version => Some(Session::new(version == Secure::Tls12)),
+        };
         self.socket
     }
 
@@ -149,7 +168,18 @@ impl Client {
         if now < self.next_send {
             return Next::At(self.next_send);
         }
-        while self.out.is_empty() {
+        while self.wire.is_empty() {
+            self.encrypt();
+            if !self.wire.is_empty() {
+                break;
+            }
+            if std::mem::take(&mut self.ends_next) {
+                kernel(|kernel| kernel.client_ends(socket));
+            }
+            if !self.out.is_empty() {
+                // The handshake comes first.
+                return Next::News;
+            }
             if let Some(until) = self.waits_until {
                 if now < until && !(self.is_awaiting() && self.is_answered(oracle)) {
                     return Next::At(until);
@@ -170,24 +200,47 @@ impl Client {
             }
         }
         let cut = self.peer().cut.max(1);
-        let piece = self.rng.within(1..cut.min(self.out.len()).max(1) + 1);
-        let (front, _) = self.out.as_slices();
+        let piece = self.rng.within(1..cut.min(self.wire.len()).max(1) + 1);
+        let (front, _) = self.wire.as_slices();
         let bytes = &front[..piece.min(front.len())];
         let Some(taken) = kernel(|kernel| kernel.client_sends(socket, bytes)) else {
             self.out.clear();
+            self.wire.clear();
             return Next::Now;
         };
-        self.out.drain(..taken);
+        if self.session.is_none() {
+            self.content.extend_from_slice(&front[..taken]);
+        }
+        self.wire.drain(..taken);
         if taken == 0 {
             return Next::News;
         }
-        self.last_sent = oracle.loop_time();
+        // Records of TLS itself, as new keys, are no sign of life.
+        if self.wire_has_content {
+            self.last_sent = oracle.loop_time();
+        }
         let pause = Duration::from_micros(self.peer().pause_us.into());
         if pause.is_zero() {
             return Next::Now;
         }
         self.next_send = now + pause;
         Next::At(self.next_send)
+    }
+
+    /// Moves the bytes to be sent to the wire, over TLS in a record or two.
+    fn encrypt(&mut self) {
+        self.wire_has_content = true;
+        let Some(session) = &mut self.session else { return self.wire.append(&mut self.out) };
+        session.take_records(&mut self.wire);
+        self.wire_has_content = self.wire.is_empty() || !session.is_established();
+        if self.wire.is_empty() && session.is_established() && !self.out.is_empty() {
+            let (front, _) = self.out.as_slices();
+            let piece = self.rng.within(1..front.len().min(20_000) + 1);
+            session.send(&front[..piece]);
+            self.content.extend_from_slice(&front[..piece]);
+            self.out.drain(..piece);
+            session.take_records(&mut self.wire);
+        }
     }
 
     fn is_awaiting(&self) -> bool {
@@ -252,9 +305,12 @@ impl Client {
                 self.out.extend(bytes);
             }
             Step::End => {
+                if let Some(session) = self.session.as_mut().filter(|session| session.is_established()) {
+                    session.end();
+                }
                 oracle.peers[self.number].may_end("the peer has ended");
                 self.ended_sending = true;
-                kernel(|kernel| kernel.client_ends(socket));
+                self.ends_next = true;
             }
             Step::Reset => {
                 kernel(|kernel| kernel.client_resets(socket));
@@ -268,7 +324,11 @@ impl Client {
                 self.waits_until = Some(oracle.now + PATIENCE);
                 return;
             }
-            Step::KeyUpdate(_) => {}
+            Step::KeyUpdate => {
+                if let Some(session) = self.session.as_mut().filter(|session| session.is_established()) {
+                    session.update_keys();
+                }
+            }
         }
         self.step += 1;
     }
@@ -374,7 +434,7 @@ impl Client {
             Reads::Slowly(..) => return Next::At(self.next_read),
             Reads::Never => return Next::News,
         };
-        let answer = kernel(|kernel| kernel.client_receives(socket, most, &mut self.received));
+        let answer = self.receive(oracle, socket, most);
         match answer {
             Received::Bytes(_) => {
                 self.understand(oracle);
@@ -389,6 +449,12 @@ impl Client {
             Received::Nothing => Next::News,
             Received::End => {
                 self.end_seen = true;
+                // One that the kernel does not take at once is not sent again.
+                let takes = self.script.system.interrupted == 0 && self.script.system.short == 0;
+                let is_cut = takes && self.session.as_ref().is_some_and(|session| !session.has_ended);
+                if is_cut && oracle.peers[self.number].may_end.is_none() && self.outstanding.is_empty() {
+                    self.fail("the session ended without a close_notify");
+                }
                 self.ended(oracle, socket);
                 kernel(|kernel| kernel.client_closes(socket));
                 self.is_over = true;
@@ -407,6 +473,22 @@ impl Client {
                 Next::Over
             }
         }
+    }
+
+    fn receive(&mut self, oracle: &mut Oracle, socket: u32, most: usize) -> Received {
+        let Some(session) = &mut self.session else {
+            return kernel(|kernel| kernel.client_receives(socket, most, &mut self.received));
+        };
+        let mut records = Vec::new();
+        let answer = kernel(|kernel| kernel.client_receives(socket, most, &mut records));
+        if let Err(error) = session.receive(&records, &mut self.received) {
+            let may = oracle.peers[self.number].may_end;
+            if may != Some("the peer has sent nonsense") {
+                self.fail(format!("TLS: {error}"));
+            }
+            self.refused = true;
+        }
+        answer
     }
 
     fn understand(&mut self, oracle: &mut Oracle) {
@@ -519,7 +601,8 @@ impl Client {
         assert_eq!(head.status, status, "peer {number} step {step}: the status of the response");
         let is_bodiless = request.method == Method::Head || is_bodiless(head.status.to_string().as_bytes());
         let (content, used, is_whole) = head.content(body, is_bodiless, self.end_seen);
-        let cut = matches!(request.answer.how, How::Cut(_)) && request.target == Target::Program;
+        let cut = matches!(request.answer.how, How::Cut(_)) && request.target == Target::Program
+            || head.is_until_close() && oracle.peers[number].may_end.is_some();
         if let Some(expected) = expected.filter(|_| !is_bodiless) {
             let compared =
                 if is_whole && !cut { &expected[..] } else { &expected[..content.len().min(expected.len())] };
@@ -672,7 +755,8 @@ impl Client {
         }
         let silence = oracle.loop_time().saturating_sub(self.last_sent);
         let (idle, response) = self.script.timeouts;
-        let web = self.web.is_some() && self.outstanding.is_empty();
+        // It may have become a WebSocket while earlier responses are still on their way.
+        let web = self.web.is_some() && (self.outstanding.is_empty() || oracle.peers[self.number].opened > 0);
         let limit = if web { self.script.route.idle_timeout } else { idle.min(response) };
         let limit = if limit == 0 { Duration::MAX } else { Duration::from_secs(limit.into()) };
         // A late turn counts less than two of the loop's ticks.
@@ -725,6 +809,24 @@ impl Client {
             let untold = known.skipped.difference(&known.dropped).next();
             if let Some(publish) = untold.filter(|_| known.closed == 0) {
                 self.fail(format!("publish {publish} was dropped, and nobody told"));
+            }
+        }
+    }
+
+    /// However the bytes were cut, the program was handed what the pure layers make of them.
+    pub fn check_uncut(&self, oracle: &Oracle) {
+        let route = &self.script.route;
+        let deflates = route.compression != 0;
+        let is_handed = |seen: &Seen| match seen {
+            Seen::Request(path) => path.starts_with("/r/") || path.starts_with("/ws/") && !route.auto,
+            Seen::Message { .. } => true,
+        };
+        let known = &oracle.peers[self.number];
+        let mut all = uncut(&self.content, route.max_payload, deflates).into_iter().filter(is_handed);
+        for seen in &known.seen {
+            match all.next() {
+                Some(expected) if seen.is(&expected) => {}
+                expected => self.fail(format!("the program got {seen:?}; of the bytes uncut {expected:?}")),
             }
         }
     }
@@ -816,6 +918,10 @@ impl Head {
         let first = found.next().map(|(_, value)| value.clone());
         assert!(found.next().is_none(), "two fields {name}");
         first
+    }
+
+    fn is_until_close(&self) -> bool {
+        self.field("content-length").is_none() && self.field("transfer-encoding").is_none()
     }
 
     fn closes(&self, http_1_0: bool) -> bool {

@@ -2,7 +2,8 @@
 
 use super::rng::Rng;
 use super::script::{
-    Act, Answer, Body, Do, How, Message, Method, Peer, Reads, Request, Route, Script, Step, System, Target,
+    Act, Answer, Body, Do, How, Message, Method, Peer, Reads, Request, Route, Script, Secure, Step, System,
+    Target,
 };
 
 /// The script of a seed. Most have few peers, some many.
@@ -59,7 +60,7 @@ fn storm(rng: &mut Rng, script: &mut Script) {
         rooms: (64 << 10, 2 << 10),
         cut: 1 << 20,
         pause_us: 0,
-        secure: false,
+        secure: Secure::Plain,
         steps: vec![Step::Upgrade { after: 0, deflate: false }],
     });
     let at = rng.within(100..400) as u32;
@@ -75,7 +76,7 @@ fn pile(rng: &mut Rng, script: &mut Script) {
             rooms: (64 << 10, 200 << 10),
             cut: 1 << 20,
             pause_us: 0,
-            secure: false,
+            secure: Secure::Plain,
             steps: vec![Step::Upgrade { after: 0, deflate: false }, Step::Wait { ms: 1_000 }],
         });
     }
@@ -137,7 +138,19 @@ fn peer(rng: &mut Rng, kind: usize, is_crowd: bool, route: &Route) -> Peer {
         5 => steps.push(Step::Raw(b"GET / HT".to_vec())),
         _ => {}
     }
-    let bytes: usize = steps.iter().map(size).sum();
+    let secure = match rng.below(16) {
+        0 if !is_crowd => Secure::Tls12,
+        1 | 2 if !is_crowd => Secure::Tls13,
+        _ => Secure::Plain,
+    };
+    if secure == Secure::Tls13 && rng.chance(500) {
+        for _ in 0..rng.within(1..4) {
+            let at = rng.below(steps.len() + 1);
+            steps.insert(at, Step::KeyUpdate);
+        }
+    }
+    let handshake = if secure == Secure::Plain { 0 } else { 3_000 };
+    let bytes = handshake + steps.iter().map(size).sum::<usize>();
     let pause_us = rng.pick(&[0, 0, 100, 5_000]);
     let least = (bytes / if pause_us > 100 { 100 } else { 400 }).max(1);
     // A slow reader that takes much in a while makes progress each second.
@@ -151,7 +164,7 @@ fn peer(rng: &mut Rng, kind: usize, is_crowd: bool, route: &Route) -> Peer {
         rooms: (rng.pick(&[4 << 10, 64 << 10, 256 << 10]), room),
         cut: least.max(if is_crowd { 100 } else { 1 }).max(rng.pick(&[1, 10, 100, 1_000, 10_000, 1 << 20])),
         pause_us: pause_us as u32,
-        secure: false,
+        secure,
         steps,
     }
 }
@@ -267,11 +280,12 @@ fn web(rng: &mut Rng, steps: &mut Vec<Step>, is_crowd: bool, route: &Route) {
     let deflate = rng.chance(400);
     steps.push(Step::Upgrade { after: rng.pick(&[0, 0, 1, 300]), deflate });
     match rng.below(20) {
-        0 => {
+        0 | 1 => {
+            let (method, body, target) = (Method::Get, Body::None, Target::Program);
             let request = request(rng, is_crowd);
-            return steps.push(Step::Request(Request { body: Body::None, expect: false, ..request }));
+            return steps.push(Step::Request(Request { method, body, target, expect: false, ..request }));
         }
-        1..=16 => steps.push(Step::Await),
+        2..=16 => steps.push(Step::Await),
         _ => {}
     }
     let deflates = deflate && route.compression != 0;

@@ -3,8 +3,9 @@
 
 use super::oracle::{Expected, Kind, Oracle};
 use super::rng::Rng;
-use super::script::{Act, Answer, Body, Do, How, Method, Request, Script, Step, Target};
+use super::script::{Act, Answer, Body, Do, How, Method, Request, Script, Secure, Step, Target};
 use super::text::{Owner, compare, text};
+use super::uncut::Seen;
 use crate::bridge::backpressure::{Ledgers, TRY_END_WINDOW};
 use crate::channel::mailbox::{Batch, Mailbox};
 use crate::channel::{
@@ -26,13 +27,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The only app.
+/// The app of plain peers, and that of those with TLS.
 pub const APP: u32 = 0;
+pub const SECURE_APP: u32 = 1;
 /// The handler of the `ws` route, and the declared one.
 pub const BEHAVIOUR: u32 = 1;
 pub const DECLARED: u32 = 2;
+/// The handler of the `ws` route of the secure app.
+pub const SECURE_BEHAVIOUR: u32 = 3;
 /// The first number of the handlers that answer requests.
-const FIRST_HANDLER: u32 = 3;
+const FIRST_HANDLER: u32 = 4;
 pub struct Javascript {
     script: Rc<Script>,
     rng: Rng,
@@ -68,6 +72,9 @@ pub struct Javascript {
     pub refilled: usize,
     handler: u32,
     pub listener: Option<u32>,
+    /// That of the secure app, which nobody closes.
+    pub secure_listener: Option<u32>,
+    plain_number: u32,
     next_listener: u32,
 }
 
@@ -186,6 +193,8 @@ impl Javascript {
             refilled: 0,
             handler: FIRST_HANDLER,
             listener: None,
+            secure_listener: None,
+            plain_number: 0,
             next_listener: 0,
         };
         for (ms, act) in &script.acts {
@@ -210,9 +219,14 @@ impl Javascript {
 
     pub fn listen(&mut self, app: u32) {
         let listener = kernel(|kernel| kernel.listen());
-        self.listener = Some(listener.number());
-        let (number, bound) = (self.next_listener, Bound::simulated(listener));
+        let (number, socket) = (self.next_listener, listener.number());
         self.next_listener += 1;
+        let bound = Bound::simulated(listener);
+        if app == APP {
+            (self.listener, self.plain_number) = (Some(socket), number);
+        } else {
+            self.secure_listener = Some(socket);
+        }
         self.control(Control::Listen { app, listener: number, bound });
     }
 
@@ -411,14 +425,15 @@ impl Javascript {
             JsEvent::Gone { .. } => self.gone(oracle, id),
             JsEvent::Message { binary } => self.message(oracle, id, &payload, binary),
             JsEvent::Ping | JsEvent::Pong | JsEvent::Drain => {}
-            JsEvent::Open { .. } => {
-                if self.closing[APP as usize] > 0 && !fault::is_on(Fault::TwoDeciders)
+            JsEvent::Open { behaviour } => {
+                let app = if behaviour == BEHAVIOUR { APP } else { SECURE_APP };
+                if self.closing[app as usize] > 0 && !fault::is_on(Fault::TwoDeciders)
                     || self.over.get(&id.slot) == Some(&id.generation)
                 {
                     return;
                 }
                 if let Some(peer) = self.peer_of(id) {
-                    self.open(oracle, id, APP, peer);
+                    self.open(oracle, id, app, peer);
                 }
             }
             JsEvent::Dropped { binary } => self.told_dropped(oracle, id, &payload, binary),
@@ -528,13 +543,15 @@ impl Javascript {
         let next = (known.handed..steps.len()).find(|step| is_for_program(&steps[*step]));
         assert_eq!(Some(step), next, "peer {peer}: the request of step {step}");
         known.handed = step + 1;
+        known.seen.push(Seen::Request(path.to_owned()));
         let (request, is_upgrade) = match &steps[step] {
             Step::Request(request) => (request.clone(), None),
             Step::Upgrade { after, .. } => (upgrade_request(), Some(*after)),
             _ => unreachable!("only these steps are requests"),
         };
         if is_upgrade.is_some() {
-            assert_eq!(handler, BEHAVIOUR, "peer {peer}: the handler of an upgrade");
+            let behaviours = [BEHAVIOUR, SECURE_BEHAVIOUR];
+            assert_eq!(handler, behaviours[app as usize], "peer {peer}: the handler of an upgrade");
         }
         assert!(self.closing[app as usize] > 0 || handler != DECLARED, "the loop answers these");
         let method = [&b"GET"[..], b"HEAD", b"POST"][request.method as usize];
@@ -648,7 +665,9 @@ impl Javascript {
     }
 
     fn end_all(&mut self, oracle: &mut Oracle, app: u32) {
-        let lines = self.lines.iter().map(|(slot, (generation, _))| (*slot, *generation));
+        let of_app = |line: &Line| line.1.front().is_some_and(|(header, _)| header.c == app);
+        let lines = self.lines.iter().filter(|(_, line)| of_app(line));
+        let lines = lines.map(|(slot, (generation, _))| (*slot, *generation));
         for (slot, generation) in lines.collect::<Vec<_>>() {
             self.pipeline_end(ExchangeId { slot, generation });
         }
@@ -718,7 +737,8 @@ impl Javascript {
             Act::CloseApp => {
                 self.listener = None;
                 self.closing[APP as usize] += 1;
-                for known in &mut oracle.peers {
+                let peers = oracle.peers.iter_mut().zip(&self.script.peers);
+                for (known, _) in peers.filter(|(_, peer)| peer.secure == Secure::Plain) {
                     known.may_end("the app was closed");
                 }
                 self.commands.push(Op::CloseApp, ExchangeId::default(), APP);
@@ -738,7 +758,7 @@ impl Javascript {
                             known.may_end("the listener was closed");
                         }
                     }
-                    let listener = self.next_listener - 1;
+                    let listener = self.plain_number;
                     self.commands.push(Op::CloseListener, ExchangeId::default(), listener);
                     self.flush();
                     self.wait(Waits::Settled(self.handed_over));
@@ -747,6 +767,8 @@ impl Javascript {
             Act::Replace => {
                 self.handler += 1;
                 self.route_requests(APP);
+                self.handler += 1;
+                self.route_requests(SECURE_APP);
             }
             Act::Busy { ms } => self.busy_until = oracle.now + Duration::from_millis(ms.into()),
             Act::NoDescriptors { accepts } => {
@@ -900,7 +922,8 @@ impl Javascript {
         let Response { id, app, peer, step, .. } = *response;
         let Step::Upgrade { deflate, .. } = self.script.peers[peer].steps[step] else { return };
         let extensions: &[u8] = if deflate { b"permessage-deflate" } else { b"" };
-        let mut record = self.commands.record(Op::Upgrade, 0, id, BEHAVIOUR, 0);
+        let behaviour = if app == APP { BEHAVIOUR } else { SECURE_BEHAVIOUR };
+        let mut record = self.commands.record(Op::Upgrade, 0, id, behaviour, 0);
         let payload = record.payload();
         begin_parts(payload);
         let before = payload.len();
@@ -942,8 +965,11 @@ impl Javascript {
             Step::Message(message) => Some((step, message)),
             _ => None,
         });
+        known.seen.push(Seen::message(binary, payload));
         let Some((step, message)) = messages.clone().nth(known.messages) else {
-            panic!("peer {peer}: a message that it has not sent");
+            // Nonsense may be a message, which the pure layers know.
+            assert_eq!(known.may_end, Some("the peer has sent nonsense"), "peer {peer}: a message more");
+            return;
         };
         known.messages += 1;
         assert_eq!(binary, message.binary, "peer {peer} step {step}: the kind of the message");

@@ -3,9 +3,10 @@
 //! order that follows from a seed.
 //!
 //! Every byte says whose it is and where it belongs (`text`). The program and the peers follow a script
-//! (`generate`), note in the `oracle` what the other side must see, and compare. `world` runs them, and
-//! checks memory, accounts, progress, and that nothing is left at the end. A script that fails is made
-//! smaller (`shrink`). The faults of 0.1, put back one by one (`crate::fault`), are found.
+//! (`generate`), note in the `oracle` what the other side must see, and compare; so do the pure protocol
+//! layers, which get the same bytes at once (`uncut`). `world` runs them, and checks memory, accounts,
+//! progress, and that nothing is left at the end. A script that fails is made smaller (`shrink`). The faults
+//! of 0.1, put back one by one (`crate::fault`), are found.
 
 mod client;
 pub mod generate;
@@ -13,8 +14,10 @@ mod javascript;
 mod oracle;
 pub mod rng;
 pub mod script;
+mod secure;
 pub mod shrink;
 pub mod text;
+mod uncut;
 pub mod world;
 
 #[cfg(test)]

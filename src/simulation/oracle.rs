@@ -1,6 +1,7 @@
 //! All that the two sides of a run know of each connection: what was sent, and what the other side must see.
 
 use super::text::Owner;
+use super::uncut::Seen;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Known {
     pub completed: BTreeSet<usize>,
     /// Messages that the program was handed.
     pub messages: usize,
+    /// All that the program was handed.
+    pub seen: Vec<Seen>,
     pub opened: usize,
     /// Calls of `filter` for its beginning and its end.
     pub accepted: usize,

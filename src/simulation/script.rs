@@ -50,8 +50,15 @@ pub struct Peer {
     /// The most bytes that it sends at once, and the microseconds that it waits between two sends.
     pub cut: usize,
     pub pause_us: u32,
-    pub secure: bool,
+    pub secure: Secure,
     pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Secure {
+    Plain,
+    Tls12,
+    Tls13,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,8 +96,8 @@ pub enum Step {
     },
     /// Until everything so far has been answered.
     Await,
-    /// New keys for what the peer sends, and with `true` also for the other direction.
-    KeyUpdate(bool),
+    /// New keys for both directions of a session of TLS 1.3.
+    KeyUpdate,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -220,10 +227,9 @@ impl fmt::Display for Script {
         }
         for (number, peer) in self.peers.iter().enumerate().filter(|(_, peer)| !peer.steps.is_empty()) {
             let Peer { at, reads, rooms, cut, pause_us, secure, steps } = peer;
-            let tls = if *secure { ", TLS" } else { "" };
             writeln!(
                 f,
-                "peer {number} at {at} ms{tls}: reads {reads:?}, rooms {rooms:?}, sends {cut} bytes at once, pauses {pause_us} µs"
+                "peer {number} at {at} ms, {secure:?}: reads {reads:?}, rooms {rooms:?}, sends {cut} bytes at once, pauses {pause_us} µs"
             )?;
             for (index, step) in steps.iter().enumerate() {
                 writeln!(f, "  {index}: {step:?}")?;

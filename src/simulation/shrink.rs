@@ -1,6 +1,6 @@
 //! Smaller scripts that fail as well.
 
-use super::script::{Body, Do, How, Peer, Reads, Request, Script, Step, System};
+use super::script::{Body, Do, How, Peer, Reads, Request, Script, Secure, Step, System};
 
 /// Tries smaller scripts as long as one `fails`, at most so many; returns the smallest.
 pub fn shrink(script: &Script, most: usize, mut fails: impl FnMut(&Script) -> bool) -> Script {
@@ -76,7 +76,7 @@ fn candidates(script: &Script) -> Vec<Script> {
         of_peer(&|peer| (peer.cut, peer.pause_us) = (1 << 20, 0));
         of_peer(&|peer| peer.reads = Reads::Always);
         of_peer(&|peer| peer.at = 0);
-        of_peer(&|peer| peer.secure = false);
+        of_peer(&|peer| peer.secure = Secure::Plain);
         for step in 0..peer.steps.len() {
             of_peer(&|peer| smaller(&mut peer.steps[step], |len| len / 2));
             of_peer(&|peer| smaller(&mut peer.steps[step], |len| len - len / 8));

@@ -2,10 +2,11 @@
 //! that hold at every moment and at the end.
 
 use super::client::{Client, Next};
-use super::javascript::{APP, BEHAVIOUR, DECLARED, Javascript};
+use super::javascript::{APP, BEHAVIOUR, DECLARED, Javascript, SECURE_APP, SECURE_BEHAVIOUR};
 use super::oracle::{Known, Oracle};
 use super::rng::Rng;
-use super::script::{Act, Reads, Route, Script, System};
+use super::script::{Act, Reads, Route, Script, Secure, System};
+use super::secure::SETTINGS;
 use crate::channel::{
     DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, Instruction, WakeJs, wants,
 };
@@ -38,15 +39,17 @@ const EACH_TURN: usize = 32;
 /// Bytes that the loop sends by itself, beside the answers of the program.
 const OWN_BYTES: usize = 20 << 10;
 
+/// Bytes of a handshake, with its tickets.
+const HANDSHAKE: usize = 4 << 10;
+
 /// The figures of a run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     pub turns: usize,
     pub calls: usize,
     /// In the time of the run.
     pub time: Duration,
     pub delivered: usize,
-    pub responses: usize,
 }
 
 struct Wake(Arc<AtomicBool>);
@@ -98,7 +101,10 @@ impl World {
         }
         while let Some(peer) = self.to_come.last().copied().filter(|peer| self.comes_at(*peer) <= now) {
             self.to_come.pop();
-            let listener = self.javascript.listener;
+            let listener = match self.script.peers[peer].secure {
+                Secure::Plain => self.javascript.listener,
+                Secure::Tls12 | Secure::Tls13 => self.javascript.secure_listener,
+            };
             if let Some(socket) = self.clients[peer].connect(&mut self.oracle, listener) {
                 assert_eq!(socket as usize, self.owners.len(), "sockets have numbers in order");
                 self.owners.push(peer);
@@ -249,23 +255,32 @@ pub fn run(script: &Script) -> Report {
 
 /// The program before the first peer: routes, and the listener.
 fn start(javascript: &mut Javascript, script: &Script) {
-    javascript.control(Control::AddApp { app: APP });
-    let (idle, response) = script.timeouts;
-    javascript.control(Control::Timeouts { app: APP, timeouts: Timeouts { idle, response } });
-    javascript.control(Control::Filter { app: APP });
-    javascript.control(Control::Behaviour(behaviour(&script.route)));
-    javascript.route(APP, Method::WebSocket, "/ws/:peer/:step", BEHAVIOUR);
     let program = Program::parse(&declared(), b"/declared/:peer/:step").expect("a program");
     javascript.control(Control::Declared { handler: DECLARED, program });
-    javascript.route(APP, Method::Any, "/declared/:peer/:step", DECLARED);
-    javascript.route_requests(APP);
-    javascript.listen(APP);
+    let apps: &[_] = match script.peers.iter().any(|peer| peer.secure != Secure::Plain) {
+        true => &[(APP, BEHAVIOUR), (SECURE_APP, SECURE_BEHAVIOUR)],
+        false => &[(APP, BEHAVIOUR)],
+    };
+    let (idle, response) = script.timeouts;
+    for (app, behaviour) in apps.iter().copied() {
+        javascript.control(Control::AddApp { app });
+        if app == SECURE_APP {
+            javascript.control(Control::Secure { app, settings: Some(SETTINGS.clone()) });
+        }
+        javascript.control(Control::Timeouts { app, timeouts: Timeouts { idle, response } });
+        javascript.control(Control::Filter { app });
+        javascript.control(Control::Behaviour(behaviour_of(behaviour, &script.route)));
+        javascript.route(app, Method::WebSocket, "/ws/:peer/:step", behaviour);
+        javascript.route(app, Method::Any, "/declared/:peer/:step", DECLARED);
+        javascript.route_requests(app);
+        javascript.listen(app);
+    }
     javascript.flush();
 }
 
-fn behaviour(route: &Route) -> Behaviour {
+fn behaviour_of(id: u32, route: &Route) -> Behaviour {
     Behaviour {
-        id: BEHAVIOUR,
+        id,
         max_payload: route.max_payload,
         idle_timeout: route.idle_timeout,
         max_lifetime: 0,
@@ -424,7 +439,7 @@ impl Run {
             let peer = usize::from(peer.port());
             let sent = world.oracle.peers[peer].sent;
             assert!(
-                !is_open || unsent <= sent + sent / 8 + OWN_BYTES,
+                !is_open || unsent <= sent + sent / 8 + OWN_BYTES + HANDSHAKE,
                 "peer {peer}: {unsent} bytes wait to be sent, of {sent} that the program sent"
             );
             assert!(
@@ -467,11 +482,13 @@ impl Run {
         let world = self.world.borrow();
         let left = world.javascript.left();
         assert!(left.is_empty(), "left in the program: {left:?}");
-        let listeners = usize::from(world.javascript.listener.is_some());
+        let Javascript { listener, secure_listener, .. } = &world.javascript;
+        let listeners = [listener, secure_listener].into_iter().flatten().count();
         let held = self.event_loop.held();
         assert_eq!(held, Held { listeners, ..Held::default() }, "left in the loop");
         let unsent = self.event_loop.shared().counters.unsent.load(Ordering::SeqCst);
         assert_eq!(unsent, 0, "bytes that wait for nobody");
+        world.clients.iter().for_each(|client| client.check_uncut(&world.oracle));
         for (peer, known) in world.oracle.peers.iter().enumerate() {
             assert_eq!(known.opened, known.closed, "peer {peer}: `open` and `close`");
             assert_eq!(known.accepted, known.released, "peer {peer}: calls of `filter`");
