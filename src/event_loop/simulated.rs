@@ -47,6 +47,8 @@ pub struct Seen {
     pub id: ExchangeId,
     pub is_open: bool,
     pub unsent: usize,
+    /// Tickets of a session wait for the first response.
+    pub has_tickets: bool,
     /// Bytes that are not parsed, and the memory they are in.
     pub unread: (usize, usize),
 }
@@ -98,6 +100,11 @@ impl Simulated {
             id: connection.id(),
             is_open: connection.is_open(),
             unsent: connection.transport().unsent(),
+            has_tickets: connection
+                .transport()
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.unsent() > 0 && tls.may_wait()),
             unread: connection.unread(),
         })
     }

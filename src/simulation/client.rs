@@ -1,9 +1,9 @@
 //! A peer: it sends what its script says, in pieces, and compares all that it receives with what it must be.
 
 use super::javascript::{HEADER_TEXT, KEY, body_len, declared_answer};
-use super::oracle::{Expected, Kind, Oracle};
+use super::oracle::{Expected, Kind, NONSENSE, Oracle};
 use super::rng::Rng;
-use super::script::{Body, How, Message, Method, Peer, Reads, Request, Script, Secure, Step, Target};
+use super::script::{Body, How, Message, Method, Peer, Reads, Request, Script, Secure, Step, System, Target};
 use super::secure::Session;
 use super::text::{Owner, compare, shown, text};
 use super::uncut::{Seen, uncut};
@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// How often a peer looks whether it has been answered.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a peer waits for an answer that may never come.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The mask of all frames.
@@ -42,6 +44,8 @@ pub struct Client {
     next_read: Duration,
     next_send: Duration,
     last_sent: Duration,
+    /// The longest time between two sends.
+    longest_silence: Duration,
     ended_sending: bool,
     /// The end follows what is to be sent.
     ends_next: bool,
@@ -109,6 +113,7 @@ impl Client {
             next_read: Duration::ZERO,
             next_send: Duration::ZERO,
             last_sent: Duration::ZERO,
+            longest_silence: Duration::ZERO,
             ended_sending: false,
             ends_next: false,
             session: None,
@@ -181,8 +186,10 @@ impl Client {
                 return Next::News;
             }
             if let Some(until) = self.waits_until {
-                if now < until && !(self.is_awaiting() && self.is_answered(oracle)) {
-                    return Next::At(until);
+                let is_awaiting = self.is_awaiting();
+                if now < until && !(is_awaiting && self.is_answered(oracle)) {
+                    // Nobody tells it that the program has handled its messages, so it looks now and then.
+                    return Next::At(if is_awaiting { until.min(now + LOOK) } else { until });
                 }
                 self.waits_until = None;
                 self.step += 1;
@@ -217,7 +224,9 @@ impl Client {
         }
         // Records of TLS itself, as new keys, are no sign of life.
         if self.wire_has_content {
-            self.last_sent = oracle.loop_time();
+            let now = oracle.loop_time();
+            self.longest_silence = self.longest_silence.max(now.saturating_sub(self.last_sent));
+            self.last_sent = now;
         }
         let pause = Duration::from_micros(self.peer().pause_us.into());
         if pause.is_zero() {
@@ -301,7 +310,7 @@ impl Client {
                 }
             }
             Step::Raw(bytes) => {
-                oracle.peers[self.number].may_end("the peer has sent nonsense");
+                oracle.peers[self.number].may_end(NONSENSE);
                 self.out.extend(bytes);
             }
             Step::End => {
@@ -450,7 +459,8 @@ impl Client {
             Received::End => {
                 self.end_seen = true;
                 // One that the kernel does not take at once is not sent again.
-                let takes = self.script.system.interrupted == 0 && self.script.system.short == 0;
+                let System { interrupted, short, .. } = self.script.system;
+                let takes = interrupted == 0 && short == 0 && self.peer().reads == Reads::Always;
                 let is_cut = takes && self.session.as_ref().is_some_and(|session| !session.has_ended);
                 if is_cut && oracle.peers[self.number].may_end.is_none() && self.outstanding.is_empty() {
                     self.fail("the session ended without a close_notify");
@@ -483,7 +493,7 @@ impl Client {
         let answer = kernel(|kernel| kernel.client_receives(socket, most, &mut records));
         if let Err(error) = session.receive(&records, &mut self.received) {
             let may = oracle.peers[self.number].may_end;
-            if may != Some("the peer has sent nonsense") {
+            if may != Some(NONSENSE) {
                 self.fail(format!("TLS: {error}"));
             }
             self.refused = true;
@@ -683,6 +693,7 @@ impl Client {
                     self.frame(OpCode::Control(Control::Pong), true, false, &payload);
                 }
             }
+            OpCode::Control(Control::Pong) if oracle.peers[self.number].may_end == Some(NONSENSE) => {}
             OpCode::Control(Control::Pong) => {
                 let Some(at) = web.pings.iter().position(|ping| ping == payload) else {
                     self.fail(format!("a pong to nothing: {}", shown(payload)))
@@ -753,7 +764,8 @@ impl Client {
         if let Some(_why) = oracle.peers[self.number].may_end {
             return self.check_promised(oracle);
         }
-        let silence = oracle.loop_time().saturating_sub(self.last_sent);
+        // The end may have been on its way when it sent something again.
+        let silence = oracle.loop_time().saturating_sub(self.last_sent).max(self.longest_silence);
         let (idle, response) = self.script.timeouts;
         // It may have become a WebSocket while earlier responses are still on their way.
         let web = self.web.is_some() && (self.outstanding.is_empty() || oracle.peers[self.number].opened > 0);
@@ -768,7 +780,7 @@ impl Client {
             return self.check_promised(oracle);
         }
         self.fail(format!(
-            "the connection ended for no reason, {silence:?} after its last byte was sent; unanswered: {:?}",
+            "the connection ended for no reason, {silence:?} without a byte from it; unanswered: {:?}",
             self.outstanding
         ));
     }

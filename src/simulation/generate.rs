@@ -16,13 +16,14 @@ pub fn generate(seed: u64) -> Script {
         look_us: rng.pick(&[1, 10, 100, 1000]),
         concurrent: rng.pick(&[0, 50, 300, 800]),
     };
-    let theme = rng.below(100);
+    let theme = rng.below(1_000);
     let route = route(rng);
     let count = match theme {
-        0..=69 => rng.within(1..5),
-        70..=94 => rng.within(4..16),
-        95..=98 => rng.within(20..80),
-        _ => rng.within(200..500),
+        0..=719 => rng.within(1..5),
+        720..=959 => rng.within(4..16),
+        960..=989 => rng.within(20..80),
+        990..=998 => rng.within(260..500),
+        _ => rng.within(1_000..3_000),
     };
     let mut script = Script {
         schedule: rng.draw() % 1_000_000,
@@ -46,6 +47,7 @@ pub fn generate(seed: u64) -> Script {
     match rng.below(16) {
         0 => storm(rng, &mut script),
         1 => pile(rng, &mut script),
+        2 => closing(rng, &mut script),
         _ => {}
     }
     acts(rng, &mut script, is_crowd);
@@ -65,6 +67,16 @@ fn storm(rng: &mut Rng, script: &mut Script) {
     });
     let at = rng.within(100..400) as u32;
     script.acts.push((at, Act::Publish { topic: 0, len: 12, count: 7_000, deflate: false }));
+}
+
+/// The app is closed about the time when a peer connects or has just done so, and listens again.
+fn closing(rng: &mut Rng, script: &mut Script) {
+    for _ in 0..rng.within(1..4) {
+        let at = rng.below(script.peers.len());
+        let at = script.peers[at].at + rng.below(6) as u32;
+        script.acts.push((at, Act::CloseApp));
+        script.acts.push((at + rng.below(20) as u32, Act::Listen));
+    }
 }
 
 /// Some large publishes to many.
@@ -91,7 +103,7 @@ fn route(rng: &mut Rng) -> Route {
         close_on_limit: rng.chance(100),
         idle_timeout: rng.pick(&[0, 8, 30]),
         send_pings: rng.chance(500),
-        compression: rng.pick(&[0, 0, 1 | 1 << 8, 0x2f1, 0x0f8]),
+        compression: rng.pick(&[0, 0, 0x101, 0x191, 0x1f8, 0xf01, 0x991, 0xff8]),
         auto: rng.chance(500),
     }
 }
@@ -280,12 +292,14 @@ fn web(rng: &mut Rng, steps: &mut Vec<Step>, is_crowd: bool, route: &Route) {
     let deflate = rng.chance(400);
     steps.push(Step::Upgrade { after: rng.pick(&[0, 0, 1, 300]), deflate });
     match rng.below(20) {
-        0 | 1 => {
+        0..=2 => {
+            steps.pop();
+            steps.push(Step::Upgrade { after: rng.pick(&[0, 1, 30]), deflate });
             let (method, body, target) = (Method::Get, Body::None, Target::Program);
             let request = request(rng, is_crowd);
             return steps.push(Step::Request(Request { method, body, target, expect: false, ..request }));
         }
-        2..=16 => steps.push(Step::Await),
+        3..=16 => steps.push(Step::Await),
         _ => {}
     }
     let deflates = deflate && route.compression != 0;

@@ -1,7 +1,7 @@
 //! The program: JavaScript as the loop knows it, at the level of the channel. It does all that `lib/` and
 //! `bridge/` do there, and no more: objects, pipelines, topics and their numbers, accounts, the end of apps.
 
-use super::oracle::{Expected, Kind, Oracle};
+use super::oracle::{Expected, Kind, NONSENSE, Oracle};
 use super::rng::Rng;
 use super::script::{Act, Answer, Body, Do, How, Method, Request, Script, Secure, Step, Target};
 use super::text::{Owner, compare, text};
@@ -63,6 +63,7 @@ pub struct Javascript {
     closing: [usize; 2],
     busy_until: Duration,
     waits: Option<Waits>,
+    has_waited: bool,
     /// Batches that it hands over as fast as the loop takes them.
     /// A socket that has ended, and whose handlers send something.
     parting: Option<ExchangeId>,
@@ -187,6 +188,7 @@ impl Javascript {
             closing: [0; 2],
             busy_until: Duration::ZERO,
             waits: None,
+            has_waited: false,
             parting: None,
             sent_on: BTreeMap::new(),
             refills: 0,
@@ -784,14 +786,16 @@ impl Javascript {
     /// As `Outbox::wait`.
     fn wait(&mut self, waits: Waits) {
         self.waits = Some(waits);
+        self.has_waited = true;
         if self.shared.drops_stalled.suspend() {
             self.loop_woken.set(true);
         }
     }
 
-    /// Whether it waits for the loop, which meanwhile executes commands however many `Dropped` events wait.
-    pub fn is_waiting(&self) -> bool {
-        self.waits.is_some()
+    /// Whether it waits for the loop or has done so since the last call. Meanwhile the loop executes commands
+    /// however many `Dropped` events wait.
+    pub fn has_waited(&mut self) -> bool {
+        std::mem::take(&mut self.has_waited) || self.waits.is_some()
     }
 
     /// Whether it hands over another batch as soon as the loop has taken the one before.
@@ -968,7 +972,7 @@ impl Javascript {
         known.seen.push(Seen::message(binary, payload));
         let Some((step, message)) = messages.clone().nth(known.messages) else {
             // Nonsense may be a message, which the pure layers know.
-            assert_eq!(known.may_end, Some("the peer has sent nonsense"), "peer {peer}: a message more");
+            assert_eq!(known.may_end, Some(NONSENSE), "peer {peer}: a message more");
             return;
         };
         known.messages += 1;

@@ -5,6 +5,9 @@ use super::uncut::Seen;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// The reason for any end of a peer that has sent bytes of no meaning.
+pub const NONSENSE: &str = "the peer has sent nonsense";
+
 /// Of each peer.
 #[derive(Default)]
 pub struct Oracle {

@@ -10,7 +10,7 @@ use super::secure::SETTINGS;
 use crate::channel::{
     DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, Instruction, WakeJs, wants,
 };
-use crate::event_loop::net::simulated::{self, Options, kernel};
+use crate::event_loop::net::simulated::{self, Options, Weights, kernel};
 use crate::event_loop::simulated::{Held, Seen, Simulated};
 use crate::event_loop::{Behaviour, Control, PILE, Timeouts};
 use crate::protocol::http::request::Limits;
@@ -23,14 +23,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The most calls that a turn of the loop makes.
+/// The most calls that a turn of the loop makes, and so many more for each peer.
 const CALLS_PER_TURN: usize = 20_000;
+const CALLS_FOR_A_PEER: usize = 200;
 /// Batches that the program can hand over during one turn and see executed in it: one for each time that the
 /// turn executes commands.
 const REFILLS_PER_TURN: usize = 100;
 /// Turns that the loop may do while nobody else does anything.
 const TURNS_ALONE: usize = 3_000;
-/// The most rounds of a run.
+/// The most rounds of a run, for each few hundred peers.
 const ROUNDS: usize = 300_000;
 /// The longest that a run takes in its own time.
 const LONGEST: Duration = Duration::from_secs(3_000);
@@ -168,7 +169,8 @@ impl World {
     /// Between two calls of the loop.
     fn between_calls(&mut self) {
         let calls = kernel(|kernel| kernel.calls());
-        assert!(calls - self.turn_began.0 < CALLS_PER_TURN, "a turn that does not end");
+        let most = CALLS_PER_TURN + CALLS_FOR_A_PEER * self.clients.len();
+        assert!(calls - self.turn_began.0 < most, "a turn that does not end");
         if self.javascript.refills() {
             self.javascript.step(&mut self.oracle);
             let refilled = self.javascript.refilled - self.turn_began.1;
@@ -339,21 +341,24 @@ impl Run {
             let mut world = self.world.borrow_mut();
             world.turn_began = (kernel(|kernel| kernel.calls()), world.javascript.refilled);
         }
-        let (before, _) = simulated::weight();
+        let before = simulated::weights().now;
         let moved = kernel(|kernel| kernel.moved());
+        let waits = self.world.borrow_mut().javascript.has_waited();
         self.event_loop.turn();
         self.report.turns += 1;
         self.check_pile(before, kernel(|kernel| kernel.moved()) - moved);
         self.sleeps = self.event_loop.sleep_for().map(|time| self.now() + time);
-        self.check();
+        let waits = waits || self.world.borrow_mut().javascript.has_waited();
+        self.check(waits);
     }
 
     /// Until nothing happens any more, but for ticks of the loop if `with_ticks`.
     fn until_rest(&mut self, with_ticks: bool) {
         let (mut alone, mut rounds) = (0, 0);
+        let peers = self.world.borrow().clients.len();
         loop {
             rounds += 1;
-            assert!(rounds < ROUNDS, "a run without end; at {:?}", self.now());
+            assert!(rounds < ROUNDS * peers.div_ceil(300), "a run without end; at {:?}", self.now());
             let some = self.rng.below(6);
             let mut others = false;
             for _ in 0..some {
@@ -379,7 +384,8 @@ impl Run {
             if next.is_some_and(|next| next <= now) {
                 continue;
             }
-            if next.is_none() && with_ticks && world.oracle.frozen_until().is_none() {
+            let rests = world.oracle.frozen_until().is_none() && !kernel(|kernel| kernel.has_waiting());
+            if next.is_none() && with_ticks && rests {
                 return;
             }
             let frozen = world.oracle.frozen_until();
@@ -404,24 +410,25 @@ impl Run {
     /// Copies of publishes do not pile up in the middle of a turn. `before`: bytes that waited when it began;
     /// `moved`: bytes that loop and clients have received in it.
     fn check_pile(&mut self, before: usize, moved: usize) {
-        let (after, most) = simulated::weight();
+        let Weights { now: after, most, discarded } = simulated::weights();
         let handed_over = self.world.borrow().javascript.bytes_handed_over;
         self.handed_over.rotate_right(1);
         self.handed_over[0] = handed_over;
         let commands = handed_over - self.handed_over[RECENT - 1];
         // A copy for each subscriber may be behind the pile, and answers to what was read.
         // Those that the kernel refused are still there.
-        let bound = before.max(after) + PILE + commands + 2 * moved + (128 << 10);
+        let bound = before.max(after) + discarded + PILE + commands + 2 * moved + (128 << 10);
         assert!(most <= bound, "copies of {most} bytes in a turn, of {commands} bytes of commands");
     }
 
-    /// At the end of each turn: memory within its bounds.
-    fn check(&mut self) {
+    /// At the end of each turn: memory within its bounds. `waits`: the program waited for the loop.
+    fn check(&mut self, waits: bool) {
         let shared = self.event_loop.shared().clone();
-        let held = self.event_loop.held();
-        if held.slots > EACH_TURN && !self.report.turns.is_multiple_of(16) {
+        let peers = self.world.borrow().clients.len();
+        if peers > EACH_TURN && !self.report.turns.is_multiple_of(peers / 2) {
             return;
         }
+        let held = self.event_loop.held();
         assert!(
             shared.events.bytes() + held.events <= EVENT_QUEUE_BYTES + (2 << 20),
             "events for the program: {} bytes",
@@ -431,10 +438,10 @@ impl Run {
         let fits =
             dropped.0 <= DROPPED_QUEUE_BYTES + (256 << 10) && dropped.1 <= DROPPED_QUEUE_ITEMS + held.slots;
         // While the program waits for the loop, nothing but the commands that are there bounds them.
-        self.was_urgent = !fits && (self.was_urgent || self.world.borrow().javascript.is_waiting());
+        self.was_urgent = !fits && (self.was_urgent || waits);
         assert!(fits || self.was_urgent, "dropped messages that wait for the program: {dropped:?}");
         let world = self.world.borrow();
-        for Seen { id, unsent, unread: (bytes, memory), is_open } in self.event_loop.each() {
+        for Seen { id, unsent, unread: (bytes, memory), is_open, .. } in self.event_loop.each() {
             let Some(peer) = shared.slots.get(id.slot).peer(id.generation) else { continue };
             let peer = usize::from(peer.port());
             let sent = world.oracle.peers[peer].sent;
@@ -458,7 +465,7 @@ impl Run {
         }
         javascript.check(false);
         let shared = self.event_loop.shared().clone();
-        for Seen { id, unsent, is_open, .. } in self.event_loop.each().filter(|seen| seen.is_open) {
+        for Seen { id, unsent, is_open, .. } in self.event_loop.each().filter(|seen| !seen.has_tickets) {
             let Some(peer) = shared.slots.get(id.slot).peer(id.generation) else { continue };
             if script.peers[usize::from(peer.port())].reads != Reads::Never && is_open {
                 assert_eq!(unsent, 0, "peer {}: bytes that wait although it reads", peer.port());

@@ -207,6 +207,8 @@ impl Outbound {
     }
 
     pub fn clear(&mut self, spare: &mut Spare) {
+        #[cfg(any(test, feature = "simulation"))]
+        self.weight.discard();
         self.consume(spare, self.len);
         self.rest = VecDeque::new();
     }

@@ -16,8 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 thread_local! {
     static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) };
-    /// Bytes that wait in all connections, and the most that there have been.
-    static WEIGHT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static WEIGHTS: Cell<Weights> = const { Cell::new(Weights { now: 0, most: 0, discarded: 0 }) };
     static BETWEEN: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
 }
 
@@ -105,10 +104,16 @@ pub struct Weight(usize);
 
 impl Weight {
     pub fn set(&mut self, bytes: usize) {
-        let (now, most) = WEIGHT.get();
+        let Weights { now, most, discarded } = WEIGHTS.get();
         let now = now - self.0 + bytes;
-        WEIGHT.set((now, most.max(now)));
+        WEIGHTS.set(Weights { now, most: most.max(now), discarded });
         self.0 = bytes;
+    }
+
+    /// They will not be sent.
+    pub fn discard(&mut self) {
+        let weights = WEIGHTS.get();
+        WEIGHTS.set(Weights { discarded: weights.discarded + self.0, ..weights });
     }
 }
 
@@ -118,11 +123,21 @@ impl Drop for Weight {
     }
 }
 
-/// Bytes that wait in all connections of this thread, and the most since the last call.
-pub fn weight() -> (usize, usize) {
-    let (now, most) = WEIGHT.get();
-    WEIGHT.set((now, now));
-    (now, most)
+/// Bytes of all connections of a thread that are copied to be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weights {
+    /// Those that wait.
+    pub now: usize,
+    /// The most that have waited since they were last asked for.
+    pub most: usize,
+    /// Those that were discarded since then.
+    pub discarded: usize,
+}
+
+pub fn weights() -> Weights {
+    let weights = WEIGHTS.get();
+    WEIGHTS.set(Weights { most: weights.now, discarded: 0, ..weights });
+    weights
 }
 
 /// `None`: no kernel is simulated in this thread.
@@ -489,6 +504,11 @@ impl Kernel {
         };
         socket.lacks_room |= !event.writable;
         (event.readable || event.writable).then_some(event)
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub fn has_waiting(&self) -> bool {
+        self.listeners.iter().any(|listener| !listener.waiting.is_empty())
     }
 
     /// Calls that loops have made so far.
