@@ -3,23 +3,16 @@
 
 use crate::input::steps;
 use arbitrary::Arbitrary;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, ServerConfig, ServerConnection,
-    SignatureScheme, SupportedCipherSuite,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConnection, ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite};
 use std::io::{IoSlice, Read, Write};
 use std::sync::{Arc, LazyLock};
 use uws_rs::channel::buffers::Buffer;
 use uws_rs::event_loop::fuzzing::{ALERT, Choice, DATA, HEADER, MAX_OVERHEAD, MAX_PLAIN, RecordKey};
-use uws_rs::event_loop::tls::{Hello, Options, Settings, Tls, settings};
-
-/// A key that was made for tests and is used nowhere else.
-const KEY: &str = include_str!("../testdata/key.pem");
-const CERTIFICATE: &str = include_str!("../testdata/certificate.pem");
+use uws_rs::event_loop::tls::testing::{CERTIFICATE, KEY, client_config, settings_with};
+use uws_rs::event_loop::tls::{Hello, Settings, Tls};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -53,76 +46,12 @@ static SUITES: LazyLock<Vec<SupportedCipherSuite>> = LazyLock::new(|| {
     all.copied().filter(|suite| !format!("{:?}", suite.suite()).contains("_RSA_")).collect()
 });
 
-static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
-    let file = |name: &str, content: &str| {
-        let path = std::env::temp_dir().join(format!("uws-rs-fuzz-{}-{name}.pem", std::process::id()));
-        std::fs::write(&path, content).expect("temporary file");
-        path.to_str().expect("path").to_owned()
-    };
-    let (key, cert) = (file("key", KEY), file("cert", CERTIFICATE));
-    let options = Options {
-        key_file_name: Some(key.clone()),
-        cert_file_name: Some(cert.clone()),
-        ..Options::default()
-    };
-    let settings = settings(&options).expect("settings").expect("certificate");
-    for path in [key, cert] {
-        std::fs::remove_file(path).expect("temporary file");
-    }
-    settings
-});
-
-#[derive(Debug)]
-struct Trusting;
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let provider = aws_lc_rs::default_provider();
-        let algorithms = &provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let provider = aws_lc_rs::default_provider();
-        let algorithms = &provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
+static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| settings_with("fuzz", KEY, CERTIFICATE));
 
 fn client(suite: SupportedCipherSuite, fragment: Option<usize>) -> ClientConnection {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![suite];
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[suite.version()])
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting))
-        .with_no_client_auth();
+    let mut config = client_config(provider, &[suite.version()]);
     config.enable_secret_extraction = true;
     config.max_fragment_size = fragment;
     let name = ServerName::try_from("test.example").expect("name");

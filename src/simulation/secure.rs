@@ -3,11 +3,11 @@
 //! The key is one of Ed25519, whose signatures have one length: the bytes of a handshake are others in each
 //! run, but always as many, so that they decide nothing.
 
-use crate::event_loop::tls::{Options, Settings, settings};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use crate::event_loop::tls::Settings;
+use crate::event_loop::tls::testing::{client_config, settings_with};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, version};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, version};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::{Arc, LazyLock};
@@ -32,24 +32,8 @@ kA0=
 ";
 
 /// The settings of the app.
-pub static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
-    let file = |name: &str, content: &str| {
-        let path = std::env::temp_dir().join(format!("uws-rs-simulation-{}-{name}.pem", std::process::id()));
-        std::fs::write(&path, content).expect("temporary file");
-        path.to_str().expect("path").to_owned()
-    };
-    let (key, cert) = (file("key", KEY), file("cert", CERTIFICATE));
-    let options = Options {
-        key_file_name: Some(key.clone()),
-        cert_file_name: Some(cert.clone()),
-        ..Options::default()
-    };
-    let settings = settings(&options).expect("settings").expect("certificate");
-    for path in [key, cert] {
-        std::fs::remove_file(path).expect("temporary file");
-    }
-    settings
-});
+pub static SETTINGS: LazyLock<Arc<Settings>> =
+    LazyLock::new(|| settings_with("simulation", KEY, CERTIFICATE));
 
 /// The client's end of a session.
 pub struct Session {
@@ -62,12 +46,7 @@ impl Session {
     /// `old`: with TLS 1.2.
     pub fn new(old: bool) -> Self {
         let version = if old { &version::TLS12 } else { &version::TLS13 };
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[version])
-            .expect("versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
-            .with_no_client_auth();
+        let config = client_config(aws_lc_rs::default_provider(), &[version]);
         let name = ServerName::try_from("test.example").expect("name");
         let connection = ClientConnection::new(Arc::new(config), name).expect("client");
         Session { connection, has_ended: false }
@@ -111,44 +90,5 @@ impl Session {
             self.has_ended |= state.peer_has_closed();
         }
         Ok(())
-    }
-}
-
-/// The certificate is not what is tested here.
-#[derive(Debug)]
-struct Trusting;
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
     }
 }

@@ -17,6 +17,8 @@ mod record;
 mod session;
 mod violation;
 
+#[cfg(any(test, feature = "simulation"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -5,11 +5,12 @@ mod client;
 
 use super::names::Choice;
 use super::record::{ALERT, DATA, HANDSHAKE, HEADER, MAX_OVERHEAD, RecordKey};
+use super::testing::client_config;
 use super::*;
-use client::{Pair, SETTINGS, Trusting, suite_of, suites};
+use client::{Pair, SETTINGS, suite_of, suites};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
+use rustls::{ClientConnection, ProtocolVersion};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -124,12 +125,7 @@ fn our_cipher_is_aes_128_unless_the_client_has_no_hardware_for_it() {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains(first));
         let mut pair = Pair::new(provider.cipher_suites[0], usize::MAX);
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
-            .with_no_client_auth();
+        let config = client_config(provider, rustls::DEFAULT_VERSIONS);
         let name = ServerName::try_from("test.example").expect("name");
         pair.client = ClientConnection::new(Arc::new(config), name).expect("client");
         pair.exchange().expect("handshake");

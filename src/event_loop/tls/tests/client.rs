@@ -1,109 +1,17 @@
 //! A client of rustls and our side of its connection, in memory.
 
-use super::super::config::{Options, Settings, settings};
+use super::super::config::Settings;
 use super::super::names::Choice;
+use super::super::testing::{CERTIFICATE, KEY, client_config, settings_with};
 use super::super::{Failure, Hello, Tls};
 use crate::channel::buffers::Buffer;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
-    SupportedCipherSuite,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion, SupportedCipherSuite};
 use std::io::{IoSlice, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-/// A key that was made for these tests and is used nowhere else.
-const KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyJQx+CLN/UZHThbj
-Iq2FikjBYLALuViydEiYN7z8Dg6hRANCAAQ1qA7d124NSP4gxBM3hsgi8hyM+Mmq
-gGqk6HEjRI16kiraeFZJ/+uN231pvWLNqot0XZTGC3bPI8tOGxTtY+9o
------END PRIVATE KEY-----
-";
-const CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBjjCCATSgAwIBAgIUOqD1aTB3fMXuVzDrl59GD4Razy0wCgYIKoZIzj0EAwIw
-DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjUwMzA2MTZaGA8yMTI2MTEwMTAzMDYx
-NlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDWo
-Dt3Xbg1I/iDEEzeGyCLyHIz4yaqAaqTocSNEjXqSKtp4Vkn/643bfWm9Ys2qi3Rd
-lMYLds8jy04bFO1j72ijbDBqMB0GA1UdDgQWBBQ5OVYDj2+PXe0bmUoRfSUDwEKn
-RDAfBgNVHSMEGDAWgBQ5OVYDj2+PXe0bmUoRfSUDwEKnRDAPBgNVHRMBAf8EBTAD
-AQH/MBcGA1UdEQQQMA6CDHRlc3QuZXhhbXBsZTAKBggqhkjOPQQDAgNIADBFAiBk
-sjm5DqxoPpE19HjFjN8GQbByLCwDc6z8Cxd/wpG4wwIhAPpkjY/fJT94J4+KsRUu
-ZFw9SREP0K6jwLkYBf1HgScy
------END CERTIFICATE-----
-";
-
-pub static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
-    let file = |name: &str, content: &str| {
-        let path = std::env::temp_dir().join(format!("uws-rs-tls-{}-{name}.pem", std::process::id()));
-        std::fs::write(&path, content).expect("temporary file");
-        path.to_str().expect("path").to_owned()
-    };
-    let (key, cert) = (file("key", KEY), file("cert", CERTIFICATE));
-    let options = Options {
-        key_file_name: Some(key.clone()),
-        cert_file_name: Some(cert.clone()),
-        ..Options::default()
-    };
-    let settings = settings(&options).expect("settings").expect("certificate");
-    for path in [key, cert] {
-        std::fs::remove_file(path).expect("temporary file");
-    }
-    settings
-});
-
-#[derive(Debug)]
-pub struct Trusting;
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let provider = aws_lc_rs::default_provider();
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let provider = aws_lc_rs::default_provider();
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
+pub static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| settings_with("tls", KEY, CERTIFICATE));
 
 /// Every suite that goes with the key.
 pub fn suites() -> Vec<SupportedCipherSuite> {
@@ -128,12 +36,7 @@ impl Pair {
     pub fn new(suite: SupportedCipherSuite, step: usize) -> Self {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites = vec![suite];
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[suite.version()])
-            .expect("versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
-            .with_no_client_auth();
+        let mut config = client_config(provider, &[suite.version()]);
         config.enable_secret_extraction = true;
         let name = ServerName::try_from("Test.Example").expect("name");
         let client = ClientConnection::new(Arc::new(config), name).expect("client");
