@@ -6,10 +6,13 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
+const { GeneratedPart, cell, table } = require('../../scripts/generated.js');
 
-const DOCUMENT = path.join(__dirname, '../../docs/reliability.md');
-const BEGIN = '<!-- figures of overload: npm run test:overload -- --write -->';
-const END = '<!-- end of the figures -->';
+const PART = new GeneratedPart({
+  page: 'docs/reliability.md',
+  begin: '<!-- figures of overload: npm run test:overload -- --write -->',
+  end: '<!-- end of the figures -->',
+});
 
 /** The figures of the last run, in the order of the tests. */
 function figuresIn(file) {
@@ -18,20 +21,18 @@ function figuresIn(file) {
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line));
 }
 
-function table(figures) {
-  const rows = figures.map(({ test, text }) => `| ${test} | ${text.replaceAll('|', '\\|')} |`);
-  return ['| test | figures |', '| --- | --- |', ...rows].join('\n');
-}
+const tableOf = (figures) =>
+  table(
+    ['test', 'figures'],
+    figures.map(({ test, text }) => [cell(test), cell(text)]),
+  );
 
-/** Puts the table between the marks of the document, with the machine and the day. */
-function write(figures) {
-  const text = fs.readFileSync(DOCUMENT, 'utf8');
-  const [head, rest] = text.split(BEGIN);
-  if (rest === undefined || !rest.includes(END)) throw new Error(`${DOCUMENT} has no marks for the figures.`);
-  const tail = rest.slice(rest.indexOf(END));
+/** The table, with the machine and the day. */
+function dated(figures) {
   const day = new Date().toISOString().slice(0, 10);
-  const machine = `${os.cpus()[0].model.trim()}, ${os.cpus().length} processors, Linux, Node ${process.version}, ${day}`;
-  fs.writeFileSync(DOCUMENT, `${head}${BEGIN}\n\n${table(figures)}\n\n${machine}.\n\n${tail}`);
+  const cpus = os.cpus();
+  const machine = `${cpus[0].model.trim()}, ${cpus.length} processors, Linux, Node ${process.version}, ${day}`;
+  return `${tableOf(figures)}\n\n${machine}.`;
 }
 
 function main() {
@@ -45,8 +46,8 @@ function main() {
     env: { ...process.env, OVERLOAD: size, OVERLOAD_FIGURES: file },
   });
   const figures = figuresIn(file);
-  console.log(`\n${table(figures)}`);
-  if (process.argv.includes('--write') && status === 0) write(figures);
+  console.log(`\n${tableOf(figures)}`);
+  if (process.argv.includes('--write') && status === 0) PART.write(dated(figures));
   process.exitCode = status ?? 1;
 }
 
