@@ -47,6 +47,8 @@ class WebSocket {
   #open = true;
   #closing = false;
   #topics = null;
+  /** The first fragment of the message that is being sent was dropped, so the others are as well. */
+  #skipsMessage = false;
 
   constructor(slot, generation, behaviour) {
     this.#slot = slot;
@@ -115,16 +117,32 @@ class WebSocket {
   }
 
   #drop(message, flags) {
-    const { dropped, closeOnBackpressureLimit } = this.#behaviour;
+    const { dropped } = this.#behaviour;
     calls.countDropped(this.#behaviour.app.id);
-    if (closeOnBackpressureLimit) {
-      calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
-    }
+    if (this.#endsByDrop(flags)) calls.command(Op.OVERFLOW, this.#slot, this.#generation, 0);
     const isBinary = (flags & SendFlag.BINARY) !== 0;
     const data = dropped === null && !channels.drop.hasSubscribers ? null : toArrayBuffer(message);
     tell(channels.drop, sendDropped, this, data, isBinary);
     if (dropped !== null) guarded(dropped, this, data, isBinary);
     touched();
+  }
+
+  /**
+   * Whether the connection ends with this message: by `closeOnBackpressureLimit`, unless it was dropped for
+   * the memory budget alone, or because the peer has got the beginning of a message that will have no end.
+   */
+  #endsByDrop(flags) {
+    if ((flags & SendFlag.CONTINUATION) !== 0) return !this.#skipsMessage;
+    const { closeOnBackpressureLimit, maxBackpressure } = this.#behaviour;
+    if (!closeOnBackpressureLimit || maxBackpressure === 0) return false;
+    return calls.buffered(this.#slot, this.#generation) > maxBackpressure;
+  }
+
+  /** Sends a further fragment, unless the first one was dropped. */
+  #sendMore(message, flags) {
+    if (!this.#skipsMessage) return this.#send(message, flags);
+    this.#drop(coerce(message, 'message'), flags);
+    return Answer.DROPPED;
   }
 
   send(message, isBinary, compress) {
@@ -134,15 +152,18 @@ class WebSocket {
 
   sendFirstFragment(message, isBinary, compress) {
     this.#check();
-    return this.#send(
+    this.#skipsMessage = false;
+    const answer = this.#send(
       message,
       SendFlag.NOT_FINAL | (isBinary ? SendFlag.BINARY : 0) | (compress ? SendFlag.COMPRESS : 0),
     );
+    this.#skipsMessage = answer === Answer.DROPPED;
+    return answer;
   }
 
   sendFragment(message, compress) {
     this.#check();
-    return this.#send(
+    return this.#sendMore(
       message,
       SendFlag.NOT_FINAL | SendFlag.CONTINUATION | (compress ? SendFlag.COMPRESS : 0),
     );
@@ -150,7 +171,9 @@ class WebSocket {
 
   sendLastFragment(message, compress) {
     this.#check();
-    return this.#send(message, SendFlag.CONTINUATION | (compress ? SendFlag.COMPRESS : 0));
+    const answer = this.#sendMore(message, SendFlag.CONTINUATION | (compress ? SendFlag.COMPRESS : 0));
+    this.#skipsMessage = false;
+    return answer;
   }
 
   ping(message) {

@@ -320,6 +320,12 @@ add(
   'the flag of the first fragment counts for the whole message, which any client can inflate',
 );
 add(
+  'dropped-fragment',
+  '§5',
+  'each fragment of a message is sent or dropped by itself, also behind a dropped one',
+  'with the first fragment the others are dropped; one that is dropped behind others ends the connection (1006)',
+);
+add(
   'strict-deflate',
   '§5',
   'a compressed message that is cut short, and RSV1 on a continuation or a control frame, are accepted',

@@ -6,6 +6,7 @@ const {
   deferred,
   Events,
   turn,
+  until,
   text,
   v30,
   differs,
@@ -294,6 +295,37 @@ it('the other senders return 2 over the limit too', async (t) => {
     [ws.ping('p'), ws.sendFirstFragment('a'), ws.sendFragment('b'), ws.sendLastFragment('c')],
     [2, 2, 2, 2],
   );
+});
+
+it('the fragments behind a dropped one are dropped as well, and the next message is whole', async (t) => {
+  const { peer, ws, events } = await pair(t, { maxBackpressure: 1024 }, { paused: true });
+  const accepted = await fill(ws);
+  assert.equal(ws.sendFirstFragment('a'), 2);
+  peer.resume();
+  for (let i = 0; i < accepted; i++) await peer.frame();
+  while (ws.getBufferedAmount() > 0) await turn();
+  const answers = [ws.sendFragment('b'), ws.sendLastFragment('c'), ws.send('whole')];
+  const frames = differs('dropped-fragment', { original: ['b', 'c', 'whole'], ours: ['whole'] });
+  assert.deepEqual(answers, differs('dropped-fragment', { original: [1, 1, 1], ours: [2, 2, 1] }));
+  assert.deepEqual(await peer.messages(frames.length), frames);
+  if (!v30) assert.equal(events.list.filter(([name]) => name === 'dropped').length, 4 - frames.length);
+  assert.deepEqual([ws.sendFirstFragment('d'), ws.sendLastFragment('e')], [1, 1], 'a new message');
+  assert.deepEqual(await peer.messages(2), ['d', 'e']);
+});
+
+it('a message whose end is dropped ends the connection, since the peer has its beginning', async (t) => {
+  const { ws, events } = await pair(t, { maxBackpressure: 1024 }, { paused: true });
+  assert.notEqual(ws.sendFirstFragment('begins'), 2);
+  const fragment = Buffer.alloc(MIB);
+  for (let i = 0; i < 200 && ws.sendFragment(fragment) !== 2; i++) await turn();
+  const closes = () => events.list.filter(([name]) => name === 'close');
+  if (differs('dropped-fragment', { original: false, ours: true })) {
+    await until(() => closes().length > 0);
+    assert.deepEqual(closes(), [['close', 1006, '']]);
+  } else {
+    assert.equal(ws.sendLastFragment('end'), 2);
+    assert.deepEqual(closes(), []);
+  }
 });
 
 it('with backlog below the limit send returns 0 and the message arrives', async (t) => {

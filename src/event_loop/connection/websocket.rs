@@ -324,7 +324,8 @@ impl WebSocket {
             if behaviour.wants & wants::DROPPED != 0 && *io.close == Close::Open {
                 publication.dropped(io.ctx, io.transport.id);
             }
-            if behaviour.close_on_backpressure_limit {
+            // The memory budget closes those that hold most of it; the limit of this one is not at stake.
+            if is_too_much && behaviour.close_on_backpressure_limit {
                 overflow(io);
             }
             return;

@@ -152,6 +152,30 @@ fn a_frame_that_many_wait_for_counts_once() {
 }
 
 #[test]
+fn a_publish_that_is_dropped_for_the_budget_is_no_breach_of_the_connections_own_limit() {
+    let behaviour = Behaviour {
+        max_backpressure: 1 << 30,
+        close_on_backpressure_limit: true,
+        ..super::harness::behaviour()
+    };
+    let mut harness = Harness::with_behaviour(behaviour);
+    let (_client, id) = open(&mut harness);
+    harness.command(Op::Subscribe, 0, id, 7, b"");
+    send(&harness, Op::Send, id, 20 * MIB);
+    wait_until("it waits", || harness.backlog(id) > 10 * MIB);
+    harness.settle();
+    let budget = used(&harness) * 9 / 10;
+    limit(&harness, budget);
+    let nobody = ExchangeId { slot: u32::MAX, generation: 0 };
+    harness.command(Op::Publish, 0, nobody, 7, b"lost");
+    let dropped = harness.expect(EventKind::Dropped);
+    assert_eq!((dropped.id, &dropped.payload[..]), (id, &b"lost"[..]));
+    limit(&harness, usize::MAX);
+    harness.expect_nothing();
+    assert!(harness.backlog(id) > 0, "it is open");
+}
+
+#[test]
 fn what_is_received_and_incomplete_counts_too() {
     let mut harness = unlimited();
     let mut client = harness.connect();
