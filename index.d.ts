@@ -112,14 +112,16 @@ export interface WebSocket<UserData> {
 
   /**
    * Begins a message that is sent in fragments (RFC 6455 §5.4). `isBinary` and `compress` apply to the whole
-   * message. Returns the same values as `send`. Until {@link sendLastFragment} only fragments and pings may
-   * be sent on this connection; publishes count as messages.
+   * message. Returns the same values as `send`; after 2 (dropped) the other fragments of the message are
+   * dropped as well. Until {@link sendLastFragment} only fragments and pings may be sent on this connection;
+   * publishes count as messages.
    */
   sendFirstFragment(message: RecognizedString, isBinary?: boolean, compress?: boolean): number;
 
   /**
    * Continues a message begun by {@link sendFirstFragment}, with the same `compress`. Returns the same values
-   * as `send`.
+   * as `send`. If a fragment is dropped behind others that were sent, the message can have no end, and the
+   * connection is closed (1006).
    */
   sendFragment(message: RecognizedString, compress?: boolean): number;
 
