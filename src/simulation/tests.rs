@@ -81,6 +81,7 @@ fn more() {
         all.turns += report.turns;
         all.calls += report.calls;
         all.time += report.time;
+        all.delivered += report.delivered;
         if began.elapsed() >= Duration::from_secs(seconds) {
             break;
         }
