@@ -33,7 +33,8 @@ const GOING_AWAY = 1001;
 /** Ends the sockets of an app that other apps have accepted, when it shuts down. */
 function dismissGuests(app) {
   for (const ws of [...guests.keys()]) {
-    if (internals.behaviour(ws).app === app) ws.end(GOING_AWAY);
+    // The `close` handler of one may end others.
+    if (internals.isOpen(ws) && internals.behaviour(ws).app === app) internals.end(ws, GOING_AWAY, '');
   }
 }
 
@@ -65,7 +66,15 @@ class WebSocket {
         return ws;
       },
       is: (object) => #slot in object,
+      isOpen: (ws) => ws.#open,
       behaviour: (ws) => ws.#behaviour,
+      /** The method `end` after its checks; user data may hide the method. */
+      end(ws, code, reason) {
+        if (ws.#closing) return;
+        calls.end(ws.#slot, ws.#generation, code, reason);
+        internals.over(ws, code, toArrayBuffer(reason));
+        touched();
+      },
       /** Whether an open object ends when the app is closed, or, without an app, when the loop stops. */
       isOf(ws, app) {
         if (ws.#closing) return false;
@@ -196,10 +205,7 @@ class WebSocket {
     const reason = shortMessage === undefined ? '' : coerce(shortMessage, 'shortMessage');
     // The conversion may have run a `valueOf` that ended or closed.
     this.#check();
-    if (this.#closing) return;
-    calls.end(this.#slot, this.#generation, number, reason);
-    internals.over(this, number, toArrayBuffer(reason));
-    touched();
+    internals.end(this, number, reason);
   }
 
   close() {

@@ -168,6 +168,43 @@ it('ends the sockets of its routes that another app has accepted', OURS, async (
   assert.deepEqual([close.opcode, close.code, heard.length, heard[0]], [8, 1001, 1, 1001]);
 });
 
+it('goes on if such a socket ends others, or has user data that hides its methods', OURS, async (t) => {
+  const guest = uWS.App();
+  const [sockets, heard] = [[], []];
+  let context;
+  guest.ws('/ws', {
+    upgrade: (res, req, its) => {
+      context = its;
+      res.end();
+    },
+    open: (ws) => sockets.push(ws),
+    close(ws, code) {
+      heard.push(code);
+      for (const other of sockets.filter((each) => each !== ws)) {
+        try {
+          other.close();
+        } catch {
+          // It has ended before.
+        }
+      }
+    },
+  });
+  const own = serve(t, () => {}, { app: guest });
+  await own.once(upgradeRequest('/ws'));
+  const host = serve(t, (app) =>
+    app.ws('/*', {
+      upgrade(res, req) {
+        res.upgrade({ end: 5 }, req.getHeader('sec-websocket-key'), '', '', context);
+      },
+    }),
+  );
+  const peers = [await host.ws('/'), await host.ws('/')];
+  await until(() => sockets.length === 2);
+  assert.deepEqual(await guest.shutdown(), { cut: 0 });
+  assert.deepEqual(heard, [1001, 1006], 'the first ends the second from within its handler');
+  for (const peer of peers) peer.destroy();
+});
+
 it('the process ends by itself, however it waits for the end', OURS, async () => {
   const result = await child((support) => {
     const server = support.listening((app) => app.get('/*', (res) => res.end('x')));
