@@ -170,7 +170,8 @@ receivers[EventKind.DROPPED] = (slot, generation, binary, b, c, offset, length) 
   const data = calls.payload(offset, length);
   tell(channels.drop, publishDropped, ws, data, binary === 1);
   const { dropped } = websocketInternals.behaviour(ws);
-  if (dropped !== null) dropped(ws, data, binary === 1);
+  // A subscriber may have closed the socket.
+  if (dropped !== null && websocketInternals.isOpen(ws)) dropped(ws, data, binary === 1);
 };
 
 receivers[EventKind.DRAIN] = (slot, generation) => {

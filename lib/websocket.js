@@ -132,7 +132,8 @@ class WebSocket {
     const isBinary = (flags & SendFlag.BINARY) !== 0;
     const data = dropped === null && !channels.drop.hasSubscribers ? null : toArrayBuffer(message);
     tell(channels.drop, sendDropped, this, data, isBinary);
-    if (dropped !== null) guarded(dropped, this, data, isBinary);
+    // A subscriber may have closed the socket.
+    if (dropped !== null && this.#open) guarded(dropped, this, data, isBinary);
     touched();
   }
 
@@ -400,7 +401,8 @@ function openWebSocket(
   connections[slot] = ws;
   if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
   tell(channels.upgrade, aboutSocket, ws);
-  if (behaviour.open !== null) guarded(behaviour.open, ws);
+  // A subscriber may have closed the socket.
+  if (behaviour.open !== null && internals.isOpen(ws)) guarded(behaviour.open, ws);
 }
 
 module.exports = {

@@ -2,7 +2,7 @@
 // The diagnostics channels: what they are told, and that their subscribers disturb nothing.
 
 const diagnostics = require('node:diagnostics_channel');
-const { it, assert, support, until } = require('./support');
+const { it, assert, support, until, upgradeRequest } = require('./support');
 const { Program } = require('../robustness/program');
 
 /** Subscribes for the time of a test; returns the messages. */
@@ -79,6 +79,61 @@ it('drops, and the limit that they may breach', async (t) => {
   await until(() => limits.length === 1);
   assert.deepEqual(limits, [{ app, limit: 'backpressure', count: 1 }]);
 });
+
+/** Subscribes a function that closes the socket of each message; returns how often it was called. */
+function closeAll(t, name) {
+  const calls = [];
+  const hear = ({ ws }) => {
+    calls.push(ws);
+    ws.close();
+  };
+  diagnostics.subscribe(name, hear);
+  t.after(() => diagnostics.unsubscribe(name, hear));
+  return calls;
+}
+
+it('a socket that a subscriber closes is not given to `open`', async (t) => {
+  const closed = closeAll(t, 'uws.upgrade');
+  const heard = [];
+  const { connect } = support.plain(t, (app) =>
+    app.ws('/*', { open: () => heard.push('open'), close: (ws, code) => heard.push(code) }),
+  );
+  const peer = await connect();
+  await peer.send(upgradeRequest('/'));
+  await peer.gone();
+  assert.deepEqual([closed.length, heard], [1, [1006]]);
+});
+
+for (const of of ['send', 'publish']) {
+  it(`a socket that a subscriber closes is not given to \`dropped\`, of ${of}`, async (t) => {
+    const closed = closeAll(t, 'uws.drop');
+    const heard = [];
+    const { app, ws } = support.plain(t, (app) =>
+      app.ws('/*', {
+        maxBackpressure: 1 << 20,
+        open(ws) {
+          ws.subscribe('all');
+          heard.push(ws);
+        },
+        dropped: () => heard.push('dropped'),
+        close: (ws, code) => heard.push(code),
+      }),
+    );
+    const peer = await ws('/');
+    peer.pause();
+    await until(() => heard.length === 1);
+    const [socket] = heard;
+    const data = Buffer.alloc(100_000);
+    while (of === 'send' && socket.send(data, true) !== 2);
+    await until(() => {
+      if (of === 'publish') app.publish('all', data, true);
+      return closed.length > 0;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual([closed, heard], [[socket], [socket, 1006]]);
+    peer.destroy();
+  });
+}
 
 it('without subscribers nothing is made', async (t) => {
   const { channels } = require('../../lib/diagnostics');
