@@ -224,7 +224,7 @@ impl EventLoop {
         while driven < ready.len() && !self.ctx.overloaded() {
             let EventLoop { slots, ctx, read_buffer, .. } = self;
             if let Some(connection) = connection_at(slots, ready[driven] as usize) {
-                connection.drive(ctx, read_buffer);
+                connection.go_on(ctx, read_buffer);
             }
             if self.ctx.events.is_full() {
                 self.publish_events();

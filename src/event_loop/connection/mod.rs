@@ -174,16 +174,24 @@ impl Connection {
         self.note_waiting(ctx);
     }
 
-    /// Notes since when bytes of the peer wait for the loop or for JavaScript, for the app's rates.
+    /// Notes since when bytes of the peer wait for the loop or for JavaScript, for the app's rates. The rest
+    /// of a head waits for the peer itself.
     fn note_waiting(&mut self, ctx: &Context) {
         if !ctx.guard(self.app).is_some_and(Guard::has_rates) {
             return;
         }
         let is_left = self.transport.readable || !self.unread.is_empty();
-        if !is_left {
-            self.transport.waits_since = None;
-        } else if self.close == Close::Open && (self.transport.queued || !self.wants_bytes()) {
+        if is_left && self.close == Close::Open && (self.transport.queued || !self.wants_bytes()) {
             self.transport.waits_since.get_or_insert_with(|| ctx.nanos());
+        } else {
+            self.transport.waits_since = None;
+        }
+    }
+
+    /// Called after bytes that waited may have been parsed: what comes from then on has not waited.
+    fn note_caught_up(&mut self, ctx: &Context) {
+        if self.transport.waits_since.is_some() {
+            self.note_waiting(ctx);
         }
     }
 
@@ -223,8 +231,14 @@ impl Connection {
         }
     }
 
+    /// Goes on where an earlier turn has left off.
+    pub fn go_on(&mut self, ctx: &mut Context, buffer: &mut Buffer) {
+        self.drive(ctx, buffer);
+        self.note_caught_up(ctx);
+    }
+
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
-    pub fn drive(&mut self, ctx: &mut Context, buffer: &mut Buffer) {
+    fn drive(&mut self, ctx: &mut Context, buffer: &mut Buffer) {
         self.transport.queued = false;
         if !self.catch_up(ctx) {
             return;
@@ -341,6 +355,7 @@ impl Connection {
         }
         self.settle(ctx);
         self.look_for_more(ctx);
+        self.note_caught_up(ctx);
     }
 
     fn execute_in_protocol(&mut self, ctx: &mut Context, command: Command<'_>) {
@@ -452,6 +467,7 @@ impl Connection {
     pub fn flush(&mut self, ctx: &mut Context) {
         self.transport.flush(ctx);
         self.settle(ctx);
+        self.note_caught_up(ctx);
     }
 
     /// Prepares the first write of `flush` for a batch with those of other connections; appends its records
@@ -475,6 +491,7 @@ impl Connection {
     pub fn on_offered(&mut self, ctx: &mut Context, answer: std::io::Result<usize>, records: &[u8]) {
         self.transport.take_offered(ctx, answer, records);
         self.settle(ctx);
+        self.note_caught_up(ctx);
     }
 
     // ---- receiving

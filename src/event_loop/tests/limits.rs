@@ -346,6 +346,35 @@ fn an_idle_client_saves_nothing_up() {
     }
 }
 
+/// Bytes that once waited for a response must not let what follows count as if it had waited, too.
+#[test]
+fn nothing_is_saved_up_behind_the_rest_of_a_head_or_after_the_wait_for_a_response() {
+    for rest in [&HELLO[..10], b""] {
+        let rate = Rate { count: 4, seconds: 2 };
+        let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+        let mut harness = Harness::limited(limits);
+        let mut client = harness.connect();
+        client.send(HELLO);
+        let first = harness.expect_request().id;
+        // The loop answers this one itself, so it waits for its turn.
+        client.send(&[post(0).replace("/post", "/nowhere").as_bytes(), rest].concat());
+        harness.settle();
+        std::thread::sleep(Duration::from_millis(100));
+        harness.end(first, b"hi");
+        assert_eq!(client.response().1, b"hi");
+        assert!(client.response().0.starts_with("HTTP/1.1 404 "));
+        std::thread::sleep(Duration::from_millis(4000));
+        client.send(&[&HELLO[rest.len()..], &HELLO.repeat(9)].concat());
+        for _ in 0..4 {
+            let id = harness.expect_request().id;
+            harness.end(id, b"hi");
+            assert_eq!(client.response().1, b"hi");
+        }
+        expect_too_many(&mut client);
+        harness.expect_nothing();
+    }
+}
+
 #[test]
 fn upgrades_have_a_rate_of_their_own() {
     let rate = Rate { count: 2, seconds: 60 };
