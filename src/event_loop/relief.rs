@@ -17,7 +17,6 @@ use super::turn::*;
 use super::victims::{GRACE, Victim};
 use crate::channel::mailbox::Batch;
 use crate::channel::{Budget, ExchangeId, JsEvent};
-use crate::metrics::Metric;
 use std::time::{Duration, Instant};
 
 /// From then on those that take bytes have to go, too.
@@ -30,8 +29,7 @@ impl EventLoop {
         let shared = &self.ctx.shared;
         let queued = shared.events.bytes() + shared.dropped.bytes() + shared.commands.bytes();
         let collecting = self.ctx.events.bytes() + self.ctx.dropped.bytes();
-        let parked = shared.counters.by_javascript.counts.get(Metric::ParkedBytes) as usize;
-        self.ctx.held + self.ctx.frames.get() + queued + collecting + parked
+        self.ctx.held + self.ctx.frames.get() + queued + collecting
     }
 
     /// Called at the end of a turn.

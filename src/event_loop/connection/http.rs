@@ -59,6 +59,8 @@ pub struct Http {
     ahead: VecDeque<Exchange>,
     /// Body bytes handed over since `ahead` was last empty.
     ahead_bytes: usize,
+    /// Bytes of the requests in `ahead`, which JavaScript keeps until their turn.
+    ahead_held: usize,
     /// JavaScript has paused the body, or has not asked for more of it than the first bytes.
     pub(super) paused: bool,
     /// JavaScript has asked for more of the body than the first bytes.
@@ -103,6 +105,8 @@ pub(super) struct Exchange {
     number: u8,
     /// How many requests the connection has brought with this one.
     pub(super) nth: u32,
+    /// Bytes of the request, if it was handed over ahead.
+    bytes: u32,
 }
 
 /// How far the request has been received.
@@ -214,6 +218,7 @@ impl Exchange {
         Exchange {
             number: last.number.wrapping_add(1) & request_flag::EXCHANGE.max() as u8,
             nth: last.nth.saturating_add(1),
+            bytes: 0,
             may_upgrade: head.websocket_key.is_some(),
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
@@ -271,14 +276,16 @@ impl Http {
         matches!(self.phase, Phase::Head) && now <= self.idle_since + NEXT_REQUEST
     }
 
-    /// The memory of a body that the answer waits for.
+    /// The memory of a body that the answer waits for, and of requests that JavaScript keeps until their
+    /// turn.
     pub fn held(&self) -> usize {
-        self.collecting.as_ref().map_or(0, |collecting| collecting.held())
+        self.ahead_held + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
     }
 
-    /// The connection is closed.
+    /// The connection is closed. JavaScript drops its requests when it hears of that.
     pub fn clear(&mut self) {
         self.collecting = None;
+        self.ahead_held = 0;
     }
 
     /// Whether a response is not complete.
@@ -427,6 +434,8 @@ impl Http {
         }
         io.note_last(&mut exchange);
         self.ahead_bytes += body.len();
+        exchange.bytes = (used + body.len()) as u32;
+        self.ahead_held += exchange.bytes as usize;
         self.ahead.push_back(exchange);
         trace_payload!(HTTP, io.id(), "head", request);
         io.count(Metric::Requests);
@@ -631,6 +640,7 @@ impl Http {
             && let Some(next) = self.ahead.pop_front()
         {
             self.exchange = next;
+            self.ahead_held -= next.bytes as usize;
             self.sending = Sending::Nothing;
             self.paused = false;
             self.body_wanted = false;

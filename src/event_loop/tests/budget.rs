@@ -192,6 +192,44 @@ fn what_is_received_and_incomplete_counts_too() {
     wait_until("nothing is left", || used(&harness) < 10_000);
 }
 
+/// JavaScript keeps requests of a pipeline until their turn, which never comes if it does not answer.
+#[test]
+fn requests_that_wait_for_their_turn_are_the_burden_of_their_connection() {
+    const EACH: usize = 9;
+    let mut harness = unlimited();
+    let mut honest = harness.connect();
+    honest.send(&HELLO[..20]);
+    let head = format!("GET /hello HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(3000));
+    let mut strangers: Vec<_> = (0..50).map(|_| harness.connect()).collect();
+    for stranger in &mut strangers {
+        stranger.send(head.repeat(EACH).as_bytes());
+    }
+    let mut first = None;
+    for _ in 0..strangers.len() * EACH {
+        first.get_or_insert(harness.expect_request().id);
+    }
+    let parked = strangers.len() * (EACH - 1) * head.len();
+    wait_until("they are counted", || (parked..parked + 10_000).contains(&used(&harness)));
+    // The second of them has its turn.
+    harness.end(first.expect("first"), b"hi");
+    wait_until("it waits no more", || used(&harness) < parked);
+    limit(&harness, MIB);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!(gone.args[0], 1013);
+    wait_until("the budget is kept", || used(&harness) <= MIB);
+    honest.send(&HELLO[20..]);
+    loop {
+        let event = harness.event_within(Duration::from_secs(5)).expect("request");
+        if event.is(EventKind::Request) {
+            harness.end(event.id, b"hi");
+            break;
+        }
+    }
+    assert_eq!(honest.response().1, b"hi");
+    strangers.into_iter().for_each(Client::reset);
+    wait_until("nothing is left", || used(&harness) < 10_000);
+}
+
 #[test]
 fn a_loop_that_ends_holds_nothing() {
     let mut harness = unlimited();
