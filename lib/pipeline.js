@@ -4,13 +4,16 @@
 
 const { calls } = require('./binding');
 const { apps, start } = require('./engine');
-const { Limit, NOBODY, Op } = require('./layout');
+const { Answer, Limit, MAX_UNSENT, NOBODY, Op } = require('./layout');
 const { later } = require('./scheduling');
 
 /** The connections with requests that wait, by slot: { slot, generation, app, events, held }. */
 const lines = [];
 /** The generation of the last connection whose further requests are ignored, by slot; -1: none. */
 const over = [];
+
+/** The connections, generations by slot, whose last response the kernel has not taken at once. */
+const slow = new Map();
 
 /** The function that takes a waiting request; lib/events.js sets it. */
 const taker = { take: null };
@@ -50,8 +53,9 @@ function park(slot, generation, handler, flags, app, offset, length) {
   lines[slot].events.push([slot, generation, handler, flags, app, calls.park(offset, length), length]);
 }
 
-/** The response is complete, so the next request has its turn. */
-function proceed(slot, generation) {
+/** The response is complete, so the next request has its turn. `answer`: that of its last bytes. */
+function proceed(slot, generation, answer) {
+  if (answer !== Answer.SENT) slow.set(slot, generation);
   if (lines[slot] === undefined || !waits(slot, generation)) return;
   if (isFull(slot, generation, lines[slot].app)) hold(lines[slot]);
   else later(handOver, lines[slot]);
@@ -62,7 +66,12 @@ function proceed(slot, generation) {
  * A client that reads none of them would otherwise have all of them kept in memory.
  */
 function isFull(slot, generation, app) {
-  return calls.unsent(slot, generation) > apps[app].maxUnsent;
+  const { maxUnsent } = apps[app];
+  // Whether the bytes have to be counted was known with the answer, unless the app allows fewer of them.
+  if (maxUnsent >= MAX_UNSENT && (slow.size === 0 || slow.get(slot) !== generation)) return false;
+  if (calls.unsent(slot, generation) > maxUnsent) return true;
+  slow.delete(slot);
+  return false;
 }
 
 /** The next request of the line waits until `goOn`. */
@@ -116,6 +125,7 @@ function end(slot, generation) {
   if (slot === NOBODY) return;
   reach(slot);
   if (over[slot] === -1 || !isEarlier(generation, over[slot])) over[slot] = generation;
+  if (slow.get(slot) === generation) slow.delete(slot);
   if (!waits(slot, generation)) return;
   for (const event of lines[slot].events) calls.unpark(event[5]);
   lines[slot] = undefined;

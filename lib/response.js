@@ -221,10 +221,11 @@ class HttpResponse {
     this.#body?.discard();
   }
 
-  #done(flags) {
+  /** `answer`: that of the last bytes of the response. */
+  #done(flags, answer) {
     if ((flags & RespondFlag.CLOSE) !== 0) pipeline.end(this.#slot, this.#generation);
     this.#forget();
-    pipeline.proceed(this.#slot, this.#generation);
+    pipeline.proceed(this.#slot, this.#generation, answer);
   }
 
   #requestBody() {
@@ -348,11 +349,11 @@ class HttpResponse {
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish(content, flags);
     this.#refuseInterim();
     if (this.#announced >= 0 && this.#keepsAnnouncedLength(content)) {
-      this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', this.#announced);
+      const omitted = flags | RespondFlag.REPORTED_LENGTH;
+      this.#done(flags, this.#respond(Op.RESPOND, omitted, '', this.#announced));
     } else {
-      this.#respond(Op.RESPOND, flags, content, 0);
+      this.#done(flags, this.#respond(Op.RESPOND, flags, content, 0));
     }
-    this.#done(flags);
     touched();
     return this;
   }
@@ -380,8 +381,7 @@ class HttpResponse {
         );
       }
     }
-    this.#respond(Op.FINISH, flags, content, 0);
-    this.#done(flags);
+    this.#done(flags, this.#respond(Op.FINISH, flags, content, 0));
     touched();
     return this;
   }
@@ -403,9 +403,8 @@ class HttpResponse {
         );
       }
     }
-    if (length >= 0) this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', length);
-    else this.#respond(Op.RESPOND, flags | RespondFlag.NO_LENGTH, '', 0);
-    this.#done(flags);
+    const kind = length >= 0 ? RespondFlag.REPORTED_LENGTH : RespondFlag.NO_LENGTH;
+    this.#done(flags, this.#respond(Op.RESPOND, flags | kind, '', Math.max(length, 0)));
     touched();
     return this;
   }
@@ -452,8 +451,7 @@ class HttpResponse {
     if (closeConnection) this.#flags |= RespondFlag.CLOSE;
     const flags = this.#flags;
     if ((this.#request & RequestFlag.HEAD) !== 0 || this.#content !== Content.USUAL) {
-      this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', this.#total);
-      this.#done(flags);
+      this.#done(flags, this.#respond(Op.RESPOND, flags | RespondFlag.REPORTED_LENGTH, '', this.#total));
       touched();
       return [true, true];
     }
@@ -470,7 +468,7 @@ class HttpResponse {
     this.#mode = Mode.FIXED_LENGTH;
     this.#offset += accepted;
     const isWhole = this.#offset === this.#total;
-    if (isWhole) this.#done(flags);
+    if (isWhole) this.#done(flags, Answer.BACKPRESSURE);
     touched();
     return [accepted === length, isWhole];
   }
@@ -644,7 +642,7 @@ class HttpResponse {
     );
     // After the upgrade, the bytes behind this request are not requests.
     pipeline.end(this.#slot, this.#generation);
-    this.#done(0);
+    this.#done(0, Answer.SENT);
     openWebSocket(this.#slot, this.#generation, context, properties, this.#app);
     touched();
   }

@@ -5,10 +5,12 @@
 //! are dropped. Before that, only one thing acts: with more than [`SEND_WINDOW`] in flight the next message
 //! waits until the loop has tried to write.
 
-use crate::channel::{Account, Answer, ExchangeId, MAX_CONNECTIONS, SlotTable, command_cost};
+use crate::channel::{Account, Answer, ExchangeId, MAX_CONNECTIONS, MAX_UNSENT, SlotTable, command_cost};
 
 /// `tryEnd` accepts bytes until this many are in flight.
 pub const TRY_END_WINDOW: usize = 1 << 20;
+// lib/pipeline.js takes an answer `SENT` for less than the default limit of unsent bytes.
+const _: () = assert!(TRY_END_WINDOW <= MAX_UNSENT);
 /// With more than this in flight to one connection, JavaScript waits for the loop before it decides about the
 /// next message.
 const SEND_WINDOW: usize = 1 << 20;
