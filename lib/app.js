@@ -15,6 +15,7 @@ const {
 const {
   bytes,
   coerce,
+  got,
   integer,
   key,
   keyOfBytes,
@@ -78,7 +79,7 @@ function portOf(value) {
   // NaN, as from an environment variable that is not set, asks for any free port, as in the original.
   const port = typeof value === 'number' ? whole(value) : Math.trunc(Number(text(value, 'port')));
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
+    throw new RangeError(`port must be an integer from 0 to 65535; got ${got(value)}.`);
   }
   return port;
 }
@@ -136,7 +137,7 @@ function isOfAppAlone(options) {
   if (typeof options !== 'object') throw new TypeError('options must be an object.');
   const { scope = 'process' } = options;
   if (scope !== 'process' && scope !== 'app') {
-    throw new TypeError(`scope must be 'process' or 'app'; got ${String(scope)}.`);
+    throw new TypeError(`scope must be 'process' or 'app'; got ${got(scope)}.`);
   }
   return scope === 'app';
 }
