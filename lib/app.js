@@ -11,6 +11,7 @@ const {
   addHandler,
   forgetHandler,
   countShutdowns,
+  failure,
 } = require('./engine');
 const {
   bytes,
@@ -306,10 +307,11 @@ class TemplatedApp {
     let token = false;
     try {
       if (this.#shared.shutdown !== null) throw new Error('The app shuts down.');
+      if (failure() !== null) throw failure();
       token = new ListenSocket(id, this.#id, bind(id));
     } catch {
-      // The port is taken, forbidden or unknown, or the app shuts down: the callback gets false, as
-      // documented.
+      // The port is taken, forbidden or unknown, the app shuts down, or the loop has stopped: the
+      // callback gets false, as documented.
     }
     if (token !== false) addListener(token);
     callback(token);

@@ -2,7 +2,16 @@
 // Receives the events: each is translated from numbers to objects and handlers of the program.
 
 const { calls } = require('./binding');
-const { handlers, connections, apps, receivers, lendPayload, countShutdowns } = require('./engine');
+const {
+  handlers,
+  connections,
+  apps,
+  receivers,
+  lendPayload,
+  countShutdowns,
+  stop,
+  failure,
+} = require('./engine');
 const { report, guarded } = require('./errors');
 const { channels, tell } = require('./diagnostics');
 const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
@@ -240,24 +249,21 @@ receivers[EventKind.SHUT_DOWN] = (slot, generation, app, cut) => {
   shutdown.resolve({ cut });
 };
 
-/** The error of the loop that has stopped; null while it runs. */
-let stopped = null;
-
 receivers[EventKind.PANIC] = (slot, generation, a, b, c, offset, length) => {
   const message = Buffer.from(calls.payload(offset, length)).toString();
-  stopped = new Error(`The event loop of uws-rs has stopped: ${message}`);
+  stop(new Error(`The event loop of uws-rs has stopped: ${message}`));
   endAll();
   for (const app of apps) failShutdown(app);
-  throw stopped;
+  throw failure();
 };
 
 /** A loop that has stopped says nothing more. */
 function failShutdown(app) {
   const { shutdown } = app;
-  if (shutdown === null || stopped === null) return;
+  if (shutdown === null || failure() === null) return;
   app.shutdown = null;
   countShutdowns(-1);
-  shutdown.reject(stopped);
+  shutdown.reject(failure());
 }
 
 module.exports = { endAll, failShutdown };
