@@ -44,11 +44,17 @@ const MAX_TIMEOUT_S = 24 * 60 * 60;
 /** Seconds that connections have to end when an app shuts down, unless the program says otherwise. */
 const SHUTDOWN_TIMEOUT_S = 10;
 
-/** The handler of a plain route and the names of its parameters, by which a handler id is resolved. */
+/** A plain route, by which a handler id is resolved. */
 class Route {
-  constructor(handler, parameters) {
+  /**
+   * @param {string} method the name of the method of the app that adds it
+   * @param {Buffer} pattern
+   */
+  constructor(handler, method, pattern) {
     this.handler = handler;
-    this.parameters = parameters;
+    this.parameters = parameterNames(pattern);
+    /** To be shown to people. */
+    this.title = `${method === 'del' ? 'DELETE' : method.toUpperCase()} ${pattern}`;
   }
 }
 
@@ -220,7 +226,7 @@ class TemplatedApp {
     // In the original the connection is closed when the handler of this route yields.
     if (method === 'any' && ['/*', '*'].includes(path.toString('latin1')) && this.#domain === undefined)
       this.#shared.ownsDefault = true;
-    const route = new Route(handler, parameterNames(path));
+    const route = new Route(handler, method, path);
     const id = addHandler(route);
     if (declared) this.#declare(id, path, route);
     this.#engine.addRoute(this.#id, this.#domain, method, path, id);
@@ -251,7 +257,7 @@ class TemplatedApp {
     const path = patternOf(pattern);
     const appAlone = isOfAppAlone(options);
     for (const method of ['get', 'head']) {
-      const id = addHandler(new Route(this.#answerMetrics(appAlone), parameterNames(path)));
+      const id = addHandler(new Route(this.#answerMetrics(appAlone), method, path));
       this.#engine.declareMetrics(id, appAlone);
       this.#engine.addRoute(this.#id, this.#domain, method, path, id);
     }
