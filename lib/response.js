@@ -254,29 +254,43 @@ class HttpResponse {
 
   writeStatus(status) {
     this.#check();
+    try {
+      this.#setStatus(status);
+    } catch (error) {
+      throw this.#fault(error);
+    }
+    return this;
+  }
+
+  #setStatus(status) {
     const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
       checkedContentOf(value);
       this.#status = value;
     }
-    return this;
   }
 
   writeHeader(name, value) {
     this.#check();
+    try {
+      this.#addHeader(name, value);
+    } catch (error) {
+      throw this.#fault(error);
+    }
+    return this;
+  }
+
+  #addHeader(name, value) {
     // A name that is a string is checked below.
     const header = typeof name === 'string' ? name : key(name, 'key');
     const content = typeof value === 'string' && !isRaw(value) ? value : key(value, 'value');
     checkHeaderValue(header, content);
     if (this.#mode !== Mode.HEAD_NOT_SENT) {
-      throw this.#fault(
-        new Error(`The header ${JSON.stringify(header)} comes too late: the head has been sent.`),
-      );
+      throw new Error(`The header ${JSON.stringify(header)} comes too late: the head has been sent.`);
     }
     const lower = lowerCaseName(header);
     if (this.#status === '') this.#status = '200 OK';
     if (!this.#isOwnBusiness(lower, content)) this.#headers = withLine(this.#headers, header, content);
-    return this;
   }
 
   /**
@@ -317,14 +331,10 @@ class HttpResponse {
   #announce(content) {
     const length = /^[0-9]+$/.test(content.trim()) ? Number(content) : NaN;
     if (!Number.isSafeInteger(length)) {
-      throw this.#fault(
-        new Error(`The header content-length must be a number of bytes; got ${JSON.stringify(content)}.`),
-      );
+      throw new Error(`The header content-length must be a number of bytes; got ${JSON.stringify(content)}.`);
     }
     if (this.#announced >= 0 && this.#announced !== length) {
-      throw this.#fault(
-        new Error(`The header content-length was ${this.#announced} before and cannot become ${length}.`),
-      );
+      throw new Error(`The header content-length was ${this.#announced} before and cannot become ${length}.`);
     }
     this.#announced = length;
   }
