@@ -22,6 +22,7 @@ const disagreements = require('./disagreements.js');
 const { unsupported } = require('./fuzz.js');
 const layers = require('./layers.js');
 const licenses = require('./licenses.js');
+const programs = require('./programs.js');
 const prose = require('./prose.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
@@ -37,6 +38,7 @@ const OURS = [
   'limits',
   'robustness',
   'observability',
+  'guide',
 ].map((name) => `__test__/${name}`);
 /** The specs of robustness that depend neither on the time of handshakes nor on the contents of memory. */
 const ROBUST_OVER_TLS = [
@@ -95,6 +97,7 @@ function javascript() {
   step('Prettier', () => tool('prettier', '--check', '.'));
   step('types', () => tool('tsc', '--project', '__test__/types'));
   step('comments', () => report(prose.offences()));
+  step('programs of the guide', () => report(programs.offences()));
   step('tables of differences', () => report(differences.offences()));
   step('table of disagreements', () => report(disagreements.offences()));
 }
