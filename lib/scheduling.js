@@ -22,7 +22,9 @@ let prepared = false;
  * the queues afterwards.
  */
 function findRunTicks() {
-  const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
+  const candidate = globalThis.Bun
+    ? process.getBuiltinModule?.('bun:jsc')?.drainMicrotasks
+    : process._tickCallback;
   if (typeof candidate !== 'function') return null;
   let ticked = false;
   let resolved = false;
