@@ -75,6 +75,9 @@ pub struct Http {
     /// The tick until which the next bytes have time, if those of the whole request does not end before;
     /// `Tick::MAX`: as long as they like.
     pub(super) waits_until: Tick,
+    /// While the peer also owes a part of a head, or the program does not read its body: the tick until which
+    /// it has to take bytes of a response that the kernel has refused; 0: there are none.
+    pub(super) takes_until: Tick,
     /// Bytes of the body's data so far.
     pub(super) received: u64,
     /// The deadline of the whole request, in ticks in which the loop could read (`Context::reading`); 0:
@@ -447,6 +450,9 @@ impl Http {
         if !std::mem::replace(&mut self.head_started, true) {
             self.begin_request_timeout(io);
             self.wait_for_head(io);
+            if io.transport.is_blocked() {
+                self.wait_for_taking(io);
+            }
         }
     }
 
@@ -558,7 +564,13 @@ impl Http {
     /// The client has done its part: the time of the request is over, and the response may take its own.
     fn request_is_whole(&mut self, io: &mut Io<'_>) {
         self.request_until = 0;
-        io.set_timeout(0);
+        self.takes_until = 0;
+        if io.transport.is_blocked() {
+            // It still has to take what has been sent: perhaps there is no other event before it does.
+            self.wait(io, io.timeouts().response);
+        } else {
+            io.set_timeout(0);
+        }
     }
 
     fn not_found(&mut self, io: &mut Io<'_>) {
@@ -695,15 +707,19 @@ impl Http {
         }
     }
 
-    fn pause(&mut self, io: &Io<'_>) {
+    fn pause(&mut self, io: &mut Io<'_>) {
         if !std::mem::replace(&mut self.paused, true) {
             self.paused_at = io.ctx.reading();
+            if io.transport.is_blocked() {
+                self.wait_for_taking(io);
+            }
         }
     }
 
     /// Returns whether the body was paused. The time in which nobody read it does not count against the peer.
     fn end_pause(&mut self, io: &Io<'_>) -> bool {
         let was_paused = std::mem::replace(&mut self.paused, false);
+        self.takes_until = 0;
         if was_paused && self.request_until != 0 {
             self.request_until += io.ctx.reading() - self.paused_at;
         }
@@ -774,7 +790,9 @@ impl Http {
         }
         let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
         if io.transport.is_blocked() && (before == 0 || now < before) {
-            self.wait(io, io.timeouts().response);
+            self.wait_for_taking(io);
+        } else if drained && self.takes_until != 0 {
+            self.need_not_take(io);
         } else if drained && waits_for_javascript {
             io.set_timeout(0);
         } else if drained && self.is_between_requests() && !self.head_started {
