@@ -115,7 +115,8 @@ impl Io<'_> {
 
     fn moment(&self) -> Moment {
         let now = self.ctx.nanos();
-        Moment { now, sent_since: self.transport.waits_since.unwrap_or(now) }
+        let waited = self.transport.waiting.map_or(0, |waiting| waiting.until(now));
+        Moment { now, sent_since: now - waited }
     }
 
     /// The address that a request counts with. A trusted proxy that speaks for itself counts with none, but

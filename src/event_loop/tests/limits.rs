@@ -376,6 +376,74 @@ fn nothing_is_saved_up_behind_the_rest_of_a_head_or_after_the_wait_for_a_respons
     }
 }
 
+/// A peer that does not take responses lets its own requests wait.
+#[test]
+fn nothing_is_saved_up_by_reading_slowly() {
+    for is_answered in [true, false] {
+        let rate = Rate { count: 4, seconds: 2 };
+        let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+        let mut harness = Harness::limited(limits);
+        let mut client = Client::connect_slow(harness.port);
+        client.send(HELLO);
+        let first = harness.expect_request().id;
+        let body = vec![b'x'; 16 << 20];
+        match is_answered {
+            true => harness.end(first, &body),
+            false => harness.respond(Op::Write, 0, first, 0, [b"", b"", &body]),
+        }
+        wait_until("the kernel refuses bytes", || harness.backlog(first) > 0);
+        // The loop answers these itself, so they wait for their turn.
+        client.send(&b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20));
+        std::thread::sleep(Duration::from_millis(5000));
+        match is_answered {
+            true => assert_eq!(client.response().1, body),
+            false => {
+                client.read_through(b"\r\n1000000\r\n");
+                assert_eq!(client.read(body.len()), body);
+                harness.respond(Op::Finish, 0, first, 0, [b"", b"", b""]);
+                client.read_through(b"0\r\n\r\n");
+            }
+        }
+        let answers: Vec<_> = (0..20).map(|_| client.response().0[9..12].to_owned()).collect();
+        let passed = answers.iter().filter(|status| *status == "404").count();
+        assert!((4..=6).contains(&passed), "{passed} at once: {answers:?}");
+        harness.expect_nothing();
+    }
+}
+
+/// The time of a long body is not one in which the requests behind it waited.
+#[test]
+fn nothing_is_saved_up_by_a_body_that_javascript_reads_slowly() {
+    let rate = Rate { count: 4, seconds: 2 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    let length = 64 << 20;
+    let mut sending = client.second();
+    let sender = std::thread::spawn(move || {
+        sending.send(post(length).as_bytes());
+        sending.send(&vec![b'x'; length]);
+        sending.send(&b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20));
+    });
+    let request = harness.expect_request();
+    // JavaScript is always a few MiB behind, so the loop never reads all that is there.
+    let (mut received, mut pauses) = (0, 0);
+    while received < length {
+        received += harness.expect(EventKind::Data).payload.len();
+        if received >> 22 > pauses {
+            pauses = received >> 22;
+            std::thread::sleep(Duration::from_millis(350));
+        }
+    }
+    harness.end(request.id, b"");
+    sender.join().expect("sender");
+    client.response();
+    let answers: Vec<_> = (0..20).map(|_| client.response().0[9..12].to_owned()).collect();
+    let passed = answers.iter().filter(|status| *status == "404").count();
+    assert!((4..=8).contains(&passed), "{passed} at once: {answers:?}");
+    harness.expect_nothing();
+}
+
 #[test]
 fn upgrades_have_a_rate_of_their_own() {
     let rate = Rate { count: 2, seconds: 60 };
