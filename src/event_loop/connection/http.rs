@@ -61,6 +61,8 @@ pub struct Http {
     ahead_bytes: usize,
     /// Bytes of the requests in `ahead`, which JavaScript keeps until their turn.
     ahead_held: usize,
+    /// Bytes of the first part of the body, which JavaScript keeps until a handler asks for it.
+    first_part: usize,
     /// JavaScript has paused the body, or has not asked for more of it than the first bytes.
     pub(super) paused: bool,
     /// JavaScript has asked for more of the body than the first bytes.
@@ -279,16 +281,17 @@ impl Http {
         matches!(self.phase, Phase::Head) && now <= self.idle_since + NEXT_REQUEST
     }
 
-    /// The memory of a body that the answer waits for, and of requests that JavaScript keeps until their
-    /// turn.
+    /// The memory of a body that the answer waits for, and of what JavaScript keeps: requests until their
+    /// turn, and the first part of a body until a handler asks for it.
     pub fn held(&self) -> usize {
-        self.ahead_held + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
+        self.ahead_held + self.first_part + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
     }
 
     /// The connection is closed. JavaScript drops its requests when it hears of that.
     pub fn clear(&mut self) {
         self.collecting = None;
         self.ahead_held = 0;
+        self.first_part = 0;
     }
 
     /// Whether a response is not complete.
@@ -610,6 +613,7 @@ impl Http {
                 return self.refuse(io, error);
             }
         } else if self.pending && (last || !data.is_empty()) {
+            let length = data.len();
             let event = JsEvent::Data { flags: if last { BODY_LAST } else { 0 }, remaining };
             let payload = input.payload(used, data, &io.ctx.shared.blocks);
             io.payload_event(event, payload);
@@ -617,6 +621,7 @@ impl Http {
             // for a handler that may never be set.
             if !self.body_wanted && !last {
                 self.pause(io);
+                self.first_part += length;
             }
         } else {
             input.consume(used);
@@ -719,6 +724,7 @@ impl Http {
     /// Returns whether the body was paused. The time in which nobody read it does not count against the peer.
     fn end_pause(&mut self, io: &Io<'_>) -> bool {
         let was_paused = std::mem::replace(&mut self.paused, false);
+        self.first_part = 0;
         self.takes_until = 0;
         if was_paused && self.request_until != 0 {
             self.request_until += io.ctx.reading() - self.paused_at;
