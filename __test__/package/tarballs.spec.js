@@ -3,15 +3,20 @@
 // what would keep a binary from running elsewhere. The binary is the one that was built for this machine.
 
 const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const zlib = require('node:zlib');
 const { execFileSync, spawnSync } = require('node:child_process');
 const { after, before, describe, it } = require('node:test');
 const { offences } = require('../../scripts/package/check');
+const { split } = require('../../scripts/package/compile');
 const { readElf } = require('../../scripts/package/elf');
+const { gather } = require('../../scripts/package/publish');
 const { mainManifest, manifestOf, platformManifest } = require('../../scripts/package/stage');
 const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
+const tools = require('../../scripts/package/tools');
 
 const ROOT = path.join(__dirname, '../..');
 const LINUX = { skip: process.platform === 'linux' ? false : 'about binaries of Linux' };
@@ -166,6 +171,40 @@ describe('the manifests', () => {
   });
 });
 
+describe('what is published', () => {
+  let folder;
+  before(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-gather-'));
+    for (const target of TARGETS) made(target.name, { [packageOf(target)]: target.name, 'uws-rs': 'main' });
+  });
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+  /** Makes a folder as that of `npm run package`, with archives of these contents. */
+  function made(name, archives) {
+    fs.mkdirSync(path.join(folder, name), { recursive: true });
+    const lines = Object.entries(archives).map(([each, content]) => {
+      const bytes = zlib.gzipSync(content, { level: name.length % 9 });
+      fs.writeFileSync(path.join(folder, name, `${each}-1.0.0.tgz`), bytes);
+      return `${crypto.createHash('sha256').update(bytes).digest('hex')}  ${each}-1.0.0.tgz\n`;
+    });
+    fs.writeFileSync(path.join(folder, name, 'SHA256SUMS'), lines.join(''));
+  }
+
+  it('is every package, the main one last', () => {
+    const names = gather(folder, '1.0.0').map(({ name }) => name);
+    assert.deepEqual(names, [...TARGETS.map(packageOf), 'uws-rs']);
+  });
+
+  it('is refused if a package is missing, changed, or not the same everywhere', () => {
+    assert.throws(() => gather(folder, '2.0.0'), /uws-rs-linux-x64-gnu 2\.0\.0 is not below/);
+    made('darwin-x64', { 'uws-rs-darwin-x64': 'darwin-x64', 'uws-rs': 'another' });
+    assert.throws(() => gather(folder, '1.0.0'), /are different packages/);
+    made('darwin-x64', { 'uws-rs-darwin-x64': 'darwin-x64', 'uws-rs': 'main' });
+    fs.appendFileSync(path.join(folder, 'darwin-x64/uws-rs-1.0.0.tgz'), 'x');
+    assert.throws(() => gather(folder, '1.0.0'), /is not what was packed/);
+  });
+});
+
 describe('the check of binaries', LINUX, () => {
   const addon = path.join(ROOT, addonOf(host()));
   const target = { ...host() };
@@ -214,6 +253,28 @@ describe('the check of binaries', LINUX, () => {
     assert.match(offences(file, target, ['/build/machine']).join(), /it names \/build\/machine, a folder/);
     assert.doesNotMatch(offences(file, target, ['/build/mach']).join(), /it names \/build\/mach,/);
   });
+
+  it('a binary and its symbols are parted, and know each other', (t) => {
+    const objcopy = tools.objcopy(target);
+    if (!objcopy) return t.skip('there is no objcopy');
+    const ids = ['one', 'two'].map((name) => {
+      const file = path.join(folder, `${name}.node`);
+      split(objcopy, addon, file, `${file}.debug`);
+      assert.deepEqual(readElf(file).defined, readElf(addon).defined);
+      const [binary, symbols] = [file, `${file}.debug`].map((each) => buildIdIn(fs.readFileSync(each)));
+      assert.equal(binary, symbols);
+      return binary;
+    });
+    assert.match(ids[0], /^[0-9a-f]{40}$/);
+    assert.equal(ids[0], ids[1], 'made from the binary, not from the name of its file');
+  });
+
+  /** The identifier in the last note of GNU's type 3; the compiler may have made one before ours. */
+  function buildIdIn(bytes) {
+    const head = Buffer.from('040000001400000003000000474e5500', 'hex');
+    const at = bytes.lastIndexOf(head);
+    return at < 0 ? undefined : bytes.toString('hex', at + head.length, at + head.length + 20);
+  }
 
   it('says that a file is no library, or is damaged', () => {
     const file = path.join(folder, 'bad.node');
