@@ -1,6 +1,6 @@
 'use strict';
-// A server is bundled by each tool into an empty folder and run there: it answers over HTTP and WebSocket. The
-// package is laid out as npm will install it. docs/install.md shows the same settings.
+// A server is bundled by each tool into an empty folder and run there: it answers over HTTP and WebSocket.
+// The package is laid out as npm will install it. docs/install.md shows the same settings.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
