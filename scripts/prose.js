@@ -13,6 +13,7 @@ const ROOTS = [
   'index.js',
   'index.mjs',
   'index.d.ts',
+  'index.d.mts',
   'lib',
   'scripts',
   '__test__',

@@ -9,14 +9,10 @@ const os = require('node:os');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { after, before, test } = require('node:test');
-const { addonName } = require('../../scripts/build');
+const { BUILT, PACKAGE, ROOT, TARGET, addon, layBinary, layPackage } = require('./laying');
 const { BINARIES } = require('../../lib/binaries');
 const { VERSION } = require('../../lib/version');
 
-const ROOT = path.join(__dirname, '..', '..');
-const BUILT = addonName();
-const TARGET = BUILT.slice('uws-rs.'.length, -'.node'.length);
-const PACKAGE = `uws-rs-${TARGET}`;
 const ON_GLIBC = { skip: TARGET.endsWith('-gnu') ? false : 'about glibc' };
 
 let folder;
@@ -31,18 +27,9 @@ after(() => fs.rmSync(folder, { recursive: true, force: true }));
  */
 function lay({ beside, packages = {} } = {}) {
   const app = fs.mkdtempSync(path.join(folder, 'app-'));
-  const root = path.join(app, 'node_modules', 'uws-rs');
-  fs.mkdirSync(root, { recursive: true });
-  for (const name of ['index.js', 'index.mjs', 'lib', 'package.json']) {
-    fs.cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
-  }
+  const root = layPackage(app);
   if (beside !== undefined) fs.writeFileSync(path.join(root, BUILT), beside);
-  for (const [name, content] of Object.entries(packages)) {
-    const at = path.join(app, 'node_modules', name);
-    fs.mkdirSync(at);
-    fs.writeFileSync(path.join(at, 'package.json'), JSON.stringify({ name, main: './addon.node' }));
-    fs.writeFileSync(path.join(at, 'addon.node'), content);
-  }
+  for (const [name, content] of Object.entries(packages)) layBinary(app, { name, content });
   return root;
 }
 
@@ -71,7 +58,6 @@ const pretend = (values) =>
 /** Each error begins so. */
 const beginning = (target) =>
   new RegExp(`^uws-rs has no binary that loads on ${target}( \\(glibc [\\d.]+\\))?, `);
-const addon = () => fs.readFileSync(path.join(ROOT, BUILT));
 
 test('the binary of a clone is loaded, and before that of the package', () => {
   assert.equal(attempt(lay({ beside: addon() })).message, 'no error');
@@ -119,13 +105,13 @@ test('with glibc the error names its version', ON_GLIBC, () => {
 test('a binary that the system refuses: the error repeats what the system says', () => {
   const { message, cause } = attempt(lay({ packages: { [PACKAGE]: 'not a binary' } }));
   assert.match(message, beginning(TARGET));
-  assert.match(message, new RegExp(`\n  ${PACKAGE}: .*addon\\.node: `));
+  assert.match(message, new RegExp(`\n  ${PACKAGE}: .*\\.node: `));
   assert.match(
     message,
     /\nThe (file is damaged, or of another system|binary is there, but .* refuses it)\.\n/,
   );
   assert.doesNotMatch(message, /optional/);
-  assert.match(cause, /addon\.node: /);
+  assert.match(cause, /\.node: /);
 });
 
 test('a binary for another architecture', { skip: process.platform !== 'linux' }, () => {
