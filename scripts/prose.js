@@ -10,6 +10,7 @@ const ROOT = path.join(__dirname, '..');
 const WIDTH = 110;
 const SOURCE = /\.(rs|[cm]?[jt]s)$/;
 const ROOTS = [
+  'bin',
   'index.js',
   'index.mjs',
   'index.d.ts',

@@ -10,6 +10,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { before, after, describe, it } = require('node:test');
+const { VERSION } = require('../../lib/version');
 const { manifestOf } = require('../../scripts/package/stage');
 const { host, packageOf } = require('../../scripts/package/targets');
 
@@ -88,6 +89,7 @@ describe('recipes', { timeout: 120000 }, () => {
       const manifest = { private: true, dependencies: dependencies() };
       write(project, { 'package.json': JSON.stringify(manifest), ...PROGRAMS });
       npm(project, 'install', '--offline');
+      assert.equal(npm(project, 'exec', '--offline', '--', 'uws-rs', '--version'), `${VERSION}\n`);
       for (const program of Object.keys(PROGRAMS)) {
         const { body, path: found, names } = JSON.parse(node(project, program));
         assert.equal(body, 'hello recipe');
