@@ -1,4 +1,8 @@
 import uWS from './index.js';
+import { lookFrom } from './lib/origins.js';
+
+// Where a bundler has made an ES module of the package, this is the only place that knows the bundle's file.
+lookFrom(import.meta.url);
 
 export default uWS;
 export const {

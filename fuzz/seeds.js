@@ -190,6 +190,18 @@ function proxies() {
   save('proxy', 'unix', withNumbers(binary(0x21, 0x31, bytes(216)), 1, 13));
 }
 
+function forwarded() {
+  const fields = {
+    usual: 'x6.6.6.6, 192.0.2.1:4711 ,\t10.1.2.4\nx[2001:db9::7]:80,10.1.2.5',
+    standard: 'ffor=6.6.6.6;proto=https, For="[2001:db9:cafe::17]:4711"; by=10.0.0.1\nffor=10.1.2.4',
+    quoted: 'ffor=6.6.6.6;host="a,b;for=7.7.7.7\\"", for=192.0.2.1:_hidden, for=unknown',
+    both: 'ffor=192.0.2.1\nx6.6.6.6, 192.0.2.1\noforwarded',
+  };
+  // The last two numbers choose the peer and the address of a PROXY header.
+  for (const [name, lines] of Object.entries(fields)) save('forwarded', name, withNumbers(lines, 0, 9));
+  save('forwarded', 'proxied', withNumbers(fields.usual, 5, 2));
+}
+
 function texts() {
   const json = fs.readFileSync(path.join(__dirname, '..', 'package.json')).subarray(0, 1500);
   // Compressor, repetitions, level, limit, then the pieces.
@@ -233,6 +245,7 @@ async function main() {
   connections(recorded, await frames());
   await hellos();
   proxies();
+  forwarded();
   texts();
 }
 

@@ -11,10 +11,12 @@ const {
   addHandler,
   forgetHandler,
   countShutdowns,
+  failure,
 } = require('./engine');
 const {
   bytes,
   coerce,
+  got,
   integer,
   key,
   keyOfBytes,
@@ -42,11 +44,17 @@ const MAX_TIMEOUT_S = 24 * 60 * 60;
 /** Seconds that connections have to end when an app shuts down, unless the program says otherwise. */
 const SHUTDOWN_TIMEOUT_S = 10;
 
-/** The handler of a plain route and the names of its parameters, by which a handler id is resolved. */
+/** A plain route, by which a handler id is resolved. */
 class Route {
-  constructor(handler, parameters) {
+  /**
+   * @param {string} method the name of the method of the app that adds it
+   * @param {Buffer} pattern
+   */
+  constructor(handler, method, pattern) {
     this.handler = handler;
-    this.parameters = parameters;
+    this.parameters = parameterNames(pattern);
+    /** To be shown to people. */
+    this.title = `${method === 'del' ? 'DELETE' : method.toUpperCase()} ${pattern}`;
   }
 }
 
@@ -78,7 +86,7 @@ function portOf(value) {
   // NaN, as from an environment variable that is not set, asks for any free port, as in the original.
   const port = typeof value === 'number' ? whole(value) : Math.trunc(Number(text(value, 'port')));
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    throw new RangeError(`port must be an integer from 0 to 65535; got ${String(value)}.`);
+    throw new RangeError(`port must be an integer from 0 to 65535; got ${got(value)}.`);
   }
   return port;
 }
@@ -136,7 +144,7 @@ function isOfAppAlone(options) {
   if (typeof options !== 'object') throw new TypeError('options must be an object.');
   const { scope = 'process' } = options;
   if (scope !== 'process' && scope !== 'app') {
-    throw new TypeError(`scope must be 'process' or 'app'; got ${String(scope)}.`);
+    throw new TypeError(`scope must be 'process' or 'app'; got ${got(scope)}.`);
   }
   return scope === 'app';
 }
@@ -218,7 +226,7 @@ class TemplatedApp {
     // In the original the connection is closed when the handler of this route yields.
     if (method === 'any' && ['/*', '*'].includes(path.toString('latin1')) && this.#domain === undefined)
       this.#shared.ownsDefault = true;
-    const route = new Route(handler, parameterNames(path));
+    const route = new Route(handler, method, path);
     const id = addHandler(route);
     if (declared) this.#declare(id, path, route);
     this.#engine.addRoute(this.#id, this.#domain, method, path, id);
@@ -249,7 +257,7 @@ class TemplatedApp {
     const path = patternOf(pattern);
     const appAlone = isOfAppAlone(options);
     for (const method of ['get', 'head']) {
-      const id = addHandler(new Route(this.#answerMetrics(appAlone), parameterNames(path)));
+      const id = addHandler(new Route(this.#answerMetrics(appAlone), method, path));
       this.#engine.declareMetrics(id, appAlone);
       this.#engine.addRoute(this.#id, this.#domain, method, path, id);
     }
@@ -305,10 +313,11 @@ class TemplatedApp {
     let token = false;
     try {
       if (this.#shared.shutdown !== null) throw new Error('The app shuts down.');
+      if (failure() !== null) throw failure();
       token = new ListenSocket(id, this.#id, bind(id));
     } catch {
-      // The port is taken, forbidden or unknown, or the app shuts down: the callback gets false, as
-      // documented.
+      // The port is taken, forbidden or unknown, the app shuts down, or the loop has stopped: the
+      // callback gets false, as documented.
     }
     if (token !== false) addListener(token);
     callback(token);

@@ -57,6 +57,7 @@ class Behaviour {
     this.app = app;
     /** The pattern, to be shown to people. */
     this.route = route;
+    this.title = `WS ${route}`;
     this.parameters = parameters;
     for (const name of HANDLERS) this[name] = handlerOf(options, name);
     this.maxBackpressure = limit(options, 'maxBackpressure', 64 * 1024, 0);

@@ -338,6 +338,8 @@ receivers[EventKind.FORGOTTEN] = (slot, generation, id, stage) => {
 
 /** Nothing listens and no connection is open, as far as the loop has said. */
 let quiet = true;
+/** The error of the loop that has stopped; null while it runs. */
+let stopped = null;
 /** Apps that shut down, whose promises the program may wait for. */
 let shuttingDown = 0;
 
@@ -350,6 +352,17 @@ function addListener(listener) {
   if (listeners.size === 0) keepAliveIfNeeded();
   listeners.set(listener.id, listener);
 }
+
+/** The listeners and connections have ended with the loop, and keep the process alive no longer. */
+function stop(error) {
+  stopped = error;
+  listeners.clear();
+  quiet = true;
+  keepAliveIfNeeded();
+}
+
+/** The error of the loop that has stopped, and says nothing more; null while it runs. */
+const failure = () => stopped;
 
 receivers[EventKind.QUIET] = () => {
   quiet = listeners.size === 0;
@@ -384,6 +397,8 @@ module.exports = {
   lendPayload,
   addListener,
   countShutdowns,
+  stop,
+  failure,
   addHandler,
   forgetHandler,
 };

@@ -2,7 +2,16 @@
 // Receives the events: each is translated from numbers to objects and handlers of the program.
 
 const { calls } = require('./binding');
-const { handlers, connections, apps, receivers, lendPayload, countShutdowns } = require('./engine');
+const {
+  handlers,
+  connections,
+  apps,
+  receivers,
+  lendPayload,
+  countShutdowns,
+  stop,
+  failure,
+} = require('./engine');
 const { report, guarded } = require('./errors');
 const { channels, tell } = require('./diagnostics');
 const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
@@ -75,10 +84,23 @@ function callRoute(route, res, req) {
     if (route instanceof Behaviour) (route.upgrade ?? upgradeByDefault)(res, req, route);
     else route.handler(res, req);
   } catch (error) {
-    // The response is sent before `uncaughtException` may end the process.
-    responseInternals.internalServerError(res);
+    failed(res, req, route);
     report(error);
   }
+}
+
+/**
+ * Answers 500 for a handler that threw, before `uncaughtException` may end the process. If it does not, a
+ * warning says which handler it was: the error is the program's own, and may have no stack.
+ */
+function failed(res, req, route) {
+  const answer = !responseInternals.isOpen(res)
+    ? 'the response was complete before'
+    : responseInternals.hasBegun(res)
+      ? 'closed the connection, since the response had begun'
+      : 'answered 500';
+  warn(route, () => `The handler of ${requestInternals.describe(req)} threw; ${answer}. ${THREW}`);
+  responseInternals.internalServerError(res);
 }
 
 /**
@@ -94,15 +116,23 @@ function upgradeByDefault(res, req, route) {
 /** Routes that a warning was issued for already. */
 const reported = new WeakSet();
 
+/** Warns of a handler, once for each route. */
+function warn(route, text) {
+  if (reported.has(route)) return;
+  reported.add(route);
+  process.emitWarning(`${text()} The route is '${route.title}'.`, 'UwsRsWarning');
+}
+
+const THREW = 'Catch errors in the handler and respond there.';
+const FORGOT = 'Respond in every case; to do so later, call res.onAborted before the handler returns.';
+
 /** Answers 500 for a handler that did nothing with its response. The original aborts the process here. */
 function forgotten(res, req, route) {
-  if (!reported.has(route)) {
-    reported.add(route);
-    process.emitWarning(
-      `The handler of ${requestInternals.describe(req)} returned without responding or attaching an abort handler (res.onAborted); answered 500.`,
-      'UwsRsWarning',
-    );
-  }
+  warn(
+    route,
+    () =>
+      `The handler of ${requestInternals.describe(req)} returned without responding or attaching an abort handler (res.onAborted); answered 500. ${FORGOT}`,
+  );
   responseInternals.internalServerError(res);
 }
 
@@ -240,24 +270,21 @@ receivers[EventKind.SHUT_DOWN] = (slot, generation, app, cut) => {
   shutdown.resolve({ cut });
 };
 
-/** The error of the loop that has stopped; null while it runs. */
-let stopped = null;
-
 receivers[EventKind.PANIC] = (slot, generation, a, b, c, offset, length) => {
   const message = Buffer.from(calls.payload(offset, length)).toString();
-  stopped = new Error(`The event loop of uws-rs has stopped: ${message}`);
+  stop(new Error(`The event loop of uws-rs has stopped: ${message}`));
   endAll();
   for (const app of apps) failShutdown(app);
-  throw stopped;
+  throw failure();
 };
 
 /** A loop that has stopped says nothing more. */
 function failShutdown(app) {
   const { shutdown } = app;
-  if (shutdown === null || stopped === null) return;
+  if (shutdown === null || failure() === null) return;
   app.shutdown = null;
   countShutdowns(-1);
-  shutdown.reject(stopped);
+  shutdown.reject(failure());
 }
 
 module.exports = { endAll, failShutdown };

@@ -2,7 +2,7 @@
 // Checks the limits of an App, and converts them to the form that the native side takes. The limits on topics
 // are enforced here in JavaScript, where `subscribe` is answered, and all others in the loop.
 
-const { quantity } = require('./validate');
+const { got, quantity } = require('./validate');
 
 const MAX_TIMEOUT_S = 24 * 60 * 60;
 const MAX_U32 = 0xffffffff;
@@ -87,7 +87,7 @@ function checkedProxies(list) {
   const copy = [...list];
   const wrong = copy.find((entry) => typeof entry !== 'string');
   if (wrong === undefined && copy.every((entry) => entry !== undefined)) return copy;
-  throw new TypeError(`trustedProxies must be an array of text; it has ${String(wrong)}.`);
+  throw new TypeError(`trustedProxies must be an array of text; it has ${got(wrong)}.`);
 }
 
 function checkedRate(rate, name) {

@@ -4,9 +4,13 @@
 // lives, so all of them in a realm share their exports.
 
 const threads = require('worker_threads');
+const { VERSION } = require('./version');
 
-/** Installations in other places have native code of their own. */
-const KEY = Symbol.for(`uws-rs ${__dirname}`);
+/**
+ * Installations in other places have native code of their own. A bundle may not know its place; then those
+ * of one version are one.
+ */
+const KEY = Symbol.for(`uws-rs ${typeof __dirname === 'string' ? __dirname : VERSION}`);
 
 /**
  * Returns the first result of `make` in this realm. Other realms, such as Jest creates for each test file,

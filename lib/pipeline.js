@@ -61,6 +61,15 @@ function proceed(slot, generation, answer) {
   else later(handOver, lines[slot]);
 }
 
+/** Whether the kernel has not taken the last response of this connection at once. */
+function wasSlow(slot, generation) {
+  if (slow.size === 0) return false;
+  const marked = slow.get(slot);
+  // An earlier connection has ended behind such a response.
+  if (marked !== generation && marked !== undefined) slow.delete(slot);
+  return marked === generation;
+}
+
 /**
  * Whether so much of earlier responses waits to be sent that no other request of the connection is handled.
  * A client that reads none of them would otherwise have all of them kept in memory.
@@ -68,7 +77,7 @@ function proceed(slot, generation, answer) {
 function isFull(slot, generation, app) {
   const { maxUnsent } = apps[app];
   // Whether the bytes have to be counted was known with the answer, unless the app allows fewer of them.
-  if (maxUnsent >= MAX_UNSENT && (slow.size === 0 || slow.get(slot) !== generation)) return false;
+  if (maxUnsent >= MAX_UNSENT && !wasSlow(slot, generation)) return false;
   if (calls.unsent(slot, generation) > maxUnsent) return true;
   slow.delete(slot);
   return false;

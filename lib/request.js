@@ -35,6 +35,7 @@ class HttpRequest {
         request.#match = match;
         request.#route = route;
         request.#yielded = false;
+        responseInternals.enter(request.#response, route);
       },
       invalidate(request) {
         request.#valid = false;

@@ -117,6 +117,8 @@ class HttpResponse {
   #onAborted = null;
   #onWritable = null;
   #body = null;
+  /** The route whose handler was called last; null: that of no request, or not yet. */
+  #route = null;
 
   constructor(slot, generation, flags, app) {
     this.#slot = slot;
@@ -135,9 +137,13 @@ class HttpResponse {
       },
       is: (object) => #slot in object,
       isOpen: (res) => res.#open,
+      enter(res, route) {
+        res.#route = route;
+      },
       /** The address of the client of a request, whose block is at this place. */
       clientAddress: (res, offset, length) =>
         calls.clientAddress(res.#slot, res.#generation, res.#app, offset, length),
+      hasBegun: (res) => res.#mode !== Mode.HEAD_NOT_SENT,
       hasAbortHandler: (res) => res.#onAborted !== null,
       /** Whether the object ends when the app is closed, or, without an app, when the loop stops. */
       isOf: (res, app) => app === undefined || res.#app === app.id,
@@ -191,7 +197,13 @@ class HttpResponse {
   }
 
   #check() {
-    if (!this.#open) throw new Error(INVALID);
+    if (!this.#open) throw this.#fault(new Error(INVALID));
+  }
+
+  /** Adds the route to an error. The stack of code that responds later need not show whose response it is. */
+  #fault(error) {
+    if (this.#route !== null) error.route = this.#route.title;
+    return error;
   }
 
   /** The name of the connection, which for the response of a filter is not that of an exchange. */
@@ -242,16 +254,33 @@ class HttpResponse {
 
   writeStatus(status) {
     this.#check();
+    try {
+      this.#setStatus(status);
+    } catch (error) {
+      throw this.#fault(error);
+    }
+    return this;
+  }
+
+  #setStatus(status) {
     const value = key(status, 'status');
     if (this.#status === '' && this.#mode === Mode.HEAD_NOT_SENT) {
       checkedContentOf(value);
       this.#status = value;
     }
-    return this;
   }
 
   writeHeader(name, value) {
     this.#check();
+    try {
+      this.#addHeader(name, value);
+    } catch (error) {
+      throw this.#fault(error);
+    }
+    return this;
+  }
+
+  #addHeader(name, value) {
     // A name that is a string is checked below.
     const header = typeof name === 'string' ? name : key(name, 'key');
     const content = typeof value === 'string' && !isRaw(value) ? value : key(value, 'value');
@@ -262,7 +291,6 @@ class HttpResponse {
     const lower = lowerCaseName(header);
     if (this.#status === '') this.#status = '200 OK';
     if (!this.#isOwnBusiness(lower, content)) this.#headers = withLine(this.#headers, header, content);
-    return this;
   }
 
   /**
@@ -313,7 +341,7 @@ class HttpResponse {
 
   /** A client goes on waiting after a 1xx response. Only `upgrade` can give 101 a meaning. */
   #refuseInterim() {
-    if (this.#content === Content.INTERIM) throw interim(this.#status);
+    if (this.#content === Content.INTERIM) throw this.#fault(interim(this.#status));
   }
 
   #takeStatus() {
@@ -368,7 +396,9 @@ class HttpResponse {
     const omitted = (this.#request & RequestFlag.HEAD) !== 0 || this.#content === Content.NOT_MODIFIED;
     if (length === this.#announced) return omitted;
     if (length === 0 && omitted) return true;
-    throw new Error(`The header content-length says ${this.#announced} bytes, the body has ${length}.`);
+    throw this.#fault(
+      new Error(`The header content-length says ${this.#announced} bytes, the body has ${length}.`),
+    );
   }
 
   #finish(content, flags) {
@@ -376,8 +406,10 @@ class HttpResponse {
       const left = this.#total - this.#offset;
       const length = calls.byteLength(coerce(content, 'body'));
       if (length > left) {
-        throw new Error(
-          `The response was announced with ${this.#total} bytes, of which ${left} are left; got ${length}.`,
+        throw this.#fault(
+          new Error(
+            `The response was announced with ${this.#total} bytes, of which ${left} are left; got ${length}.`,
+          ),
         );
       }
     }
@@ -398,8 +430,10 @@ class HttpResponse {
     if (reportedContentLength !== undefined) {
       length = size(reported, 'reportedContentLength');
       if (this.#contradicts(length)) {
-        throw new Error(
-          `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
+        throw this.#fault(
+          new Error(
+            `The header content-length says ${this.#announced} bytes, reportedContentLength ${length}.`,
+          ),
         );
       }
     }
@@ -414,7 +448,7 @@ class HttpResponse {
   write(chunk) {
     this.#check();
     if (this.#mode === Mode.FIXED_LENGTH) {
-      throw new Error('write cannot go on with a response that tryEnd began.');
+      throw this.#fault(new Error('write cannot go on with a response that tryEnd began.'));
     }
     this.#refuseInterim();
     const length = calls.byteLength(coerce(chunk, 'chunk'));
@@ -443,7 +477,8 @@ class HttpResponse {
     const total = Number(totalSize);
     // The conversion may have run a `valueOf` that answered, closed or changed the data.
     this.#check();
-    if (this.#mode === Mode.CHUNKED) throw new Error('tryEnd cannot go on with a response that write began.');
+    if (this.#mode === Mode.CHUNKED)
+      throw this.#fault(new Error('tryEnd cannot go on with a response that write began.'));
     this.#refuseInterim();
     const body = coerce(fullBodyOrChunk, 'fullBodyOrChunk');
     const length = calls.byteLength(body);
@@ -478,12 +513,16 @@ class HttpResponse {
       // A total of 0 means the length of the data, as in the original.
       this.#total = size(total, 'totalSize') || length;
       if (this.#contradicts(this.#total)) {
-        throw new Error(`The header content-length says ${this.#announced} bytes, totalSize ${this.#total}.`);
+        throw this.#fault(
+          new Error(`The header content-length says ${this.#announced} bytes, totalSize ${this.#total}.`),
+        );
       }
     }
     if (length > this.#total - this.#offset) {
-      throw new RangeError(
-        `fullBodyOrChunk has ${length} bytes, but only ${this.#total - this.#offset} of totalSize are left.`,
+      throw this.#fault(
+        new RangeError(
+          `fullBodyOrChunk has ${length} bytes, but only ${this.#total - this.#offset} of totalSize are left.`,
+        ),
       );
     }
   }
@@ -614,19 +653,23 @@ class HttpResponse {
     this.#check();
     requireArguments(arguments.length, 5);
     if (!(context instanceof Behaviour)) {
-      throw new TypeError('context must be what the upgrade handler was given as its third argument.');
+      throw this.#fault(
+        new TypeError('context must be what the upgrade handler was given as its third argument.'),
+      );
     }
     const request = { secWebSocketKey, secWebSocketProtocol, secWebSocketExtensions };
     const [webSocketKey, protocol, extensions] = Object.entries(request).map(([name, value]) => {
       const checked = key(value, name);
-      if (CONTROL.test(checked)) throw new Error(`${name} has a control character in it.`);
+      if (CONTROL.test(checked)) throw this.#fault(new Error(`${name} has a control character in it.`));
       return ofKey(checked);
     });
     const properties = this.#readUserData(userData);
     this.#check();
-    if (this.#slot === NOBODY) throw new Error('The response of a filter cannot be upgraded.');
-    if (this.#mode !== Mode.HEAD_NOT_SENT) throw new Error('A response that has begun cannot be upgraded.');
-    if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status)) throw interim(this.#status);
+    if (this.#slot === NOBODY) throw this.#fault(new Error('The response of a filter cannot be upgraded.'));
+    if (this.#mode !== Mode.HEAD_NOT_SENT)
+      throw this.#fault(new Error('A response that has begun cannot be upgraded.'));
+    if (this.#content === Content.INTERIM && !/^101( |$)/.test(this.#status))
+      throw this.#fault(interim(this.#status));
     const { upgrade } = calls;
     context.withId((id) =>
       upgrade(

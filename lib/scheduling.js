@@ -16,13 +16,21 @@ const nextTick = process.nextTick.bind(process);
 let runTicks = null;
 let prepared = false;
 
+/** The function that drains the queues by the name that each runtime has for it. */
+function drainOfRuntime() {
+  const { Bun, Deno } = globalThis;
+  if (Bun) return process.getBuiltinModule?.('bun:jsc')?.drainMicrotasks;
+  if (Deno) return Deno[Deno.internal]?.core?.processTicksAndRejections;
+  return process._tickCallback;
+}
+
 /**
  * Finds the function of the runtime that drains the nextTick and microtask queues. It is internal, so it is
  * tried before it is trusted. Without it one event is handled in each callback of the runtime, which drains
  * the queues afterwards.
  */
 function findRunTicks() {
-  const candidate = globalThis.Bun ? require('bun:jsc').drainMicrotasks : process._tickCallback;
+  const candidate = drainOfRuntime();
   if (typeof candidate !== 'function') return null;
   let ticked = false;
   let resolved = false;

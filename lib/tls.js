@@ -1,7 +1,7 @@
 'use strict';
 // Converts the options of an SSLApp or a server name to the form that the native side takes.
 
-const { text } = require('./validate');
+const { got, text } = require('./validate');
 
 /** Options that are text, with their native names. */
 const TEXTS = Object.freeze({
@@ -28,7 +28,7 @@ function tlsOptions(options) {
   const { requireClientCertificate = false } = options;
   if (typeof requireClientCertificate !== 'boolean') {
     throw new TypeError(
-      `requireClientCertificate must be true or false; got ${String(requireClientCertificate)}.`,
+      `requireClientCertificate must be true or false; got ${got(requireClientCertificate)}.`,
     );
   }
   native.requireClientCertificate = requireClientCertificate;

@@ -126,6 +126,20 @@ function toArrayBuffer(value) {
   return Uint8Array.from(source).buffer;
 }
 
+/**
+ * A value for the text of an error. Objects are named by their kind alone: their conversion may run code of
+ * the program, whose error would hide ours.
+ */
+function got(value) {
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function')) return String(value);
+  return typeof value === 'function' ? 'a function' : isList(value) ? 'an array' : 'an object';
+}
+
+/** Whether a value is an array. A revoked proxy is none, for which `Array.isArray` throws. */
+function isList(value) {
+  return !types.isProxy(value) && Array.isArray(value);
+}
+
 /** Converts a value to a whole number, as the original does: 0 for what is not a number. */
 function whole(value) {
   return Math.trunc(Number(value)) || 0;
@@ -139,7 +153,7 @@ function size(value, name) {
 /** Checks that an option is an integer within bounds, or throws a RangeError that names it. */
 function integer(value, name, min, max) {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${name} must be an integer from ${min} to ${max}; got ${String(value)}.`);
+    throw new RangeError(`${name} must be an integer from ${min} to ${max}; got ${got(value)}.`);
   }
   return value;
 }
@@ -169,6 +183,7 @@ module.exports = {
   ofKey,
   shown,
   toArrayBuffer,
+  got,
   whole,
   size,
   integer,

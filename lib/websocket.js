@@ -403,6 +403,8 @@ function openWebSocket(
   tell(channels.upgrade, aboutSocket, ws);
   // A subscriber may have closed the socket.
   if (behaviour.open !== null && internals.isOpen(ws)) guarded(behaviour.open, ws);
+  // The loop tells the sockets of an app that shuts down to go, but not those that others accepted for it.
+  if (guests.has(ws) && behaviour.app.shutdown !== null) internals.end(ws, GOING_AWAY, '');
 }
 
 module.exports = {

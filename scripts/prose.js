@@ -10,9 +10,11 @@ const ROOT = path.join(__dirname, '..');
 const WIDTH = 110;
 const SOURCE = /\.(rs|[cm]?[jt]s)$/;
 const ROOTS = [
+  'bin',
   'index.js',
   'index.mjs',
   'index.d.ts',
+  'index.d.mts',
   'lib',
   'scripts',
   '__test__',

@@ -12,6 +12,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { python: findPython } = require('../__test__/autobahn/suite.js');
+const { bundlers } = require('../__test__/bundlers/run.js');
 const { ecosystem } = require('../__test__/ecosystem/run.js');
 const { missing: missingProxies } = require('../__test__/smuggling/proxies.js');
 const { stack } = require('../__test__/stack/run.js');
@@ -121,6 +122,7 @@ function behaviour(peers) {
     step('conformance over TLS', () => overTls(() => specs('ours', '__test__/conformance')));
     step('robustness over TLS', () => overTls(() => run('ours', ROBUST_OVER_TLS)));
     step('ecosystem', ecosystem);
+    step('bundlers', bundlers);
     smuggling();
   }
   if (!peers) step('traffic', () => script('__test__/traffic/run.js', '--matrix', '--seconds', '40'));

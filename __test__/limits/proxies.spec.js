@@ -2,7 +2,8 @@
 // trustedProxies and getClientAddress: only trusted proxies name clients.
 
 const fs = require('node:fs');
-const { both, it, assert, limited, get, post, request, Peer } = require('./support');
+const { Worker } = require('node:worker_threads');
+const { both, it, assert, limited, get, post, request, until, Peer } = require('./support');
 
 const told = (app) => {
   const tell = (res, req) => {
@@ -141,4 +142,36 @@ both('limits per address follow the client that a trusted proxy names', async (t
   }
   // The proxy's own requests, such as health checks, are not limited.
   for (let i = 0; i < 5; i++) assert.equal((await shared.request(request('GET', '/'))).code, 200);
+});
+
+/** Sends a request, closes with the first bytes of the answer, and makes others connect. */
+const LEAVING = `
+  const net = require('node:net');
+  const { port, text } = require('node:worker_threads').workerData;
+  const socket = net.connect(port, '127.0.0.1', () => socket.write(text));
+  socket.once('data', () => {
+    socket.destroy();
+    setInterval(() => net.connect(port, '127.0.0.1').on('error', () => {}), 20);
+  });
+`;
+
+it('a peer that has left meanwhile is not taken for one of a Unix socket', async (t) => {
+  const seen = [];
+  const answer = (res, req) => {
+    seen.push(req.getClientAddress());
+    res.end(Buffer.alloc(8 << 20));
+    // The handler goes on for so long that another connection gets the slot.
+    const end = Date.now() + 10_000;
+    while (req.getClientAddress() === '127.0.0.1' && Date.now() < end);
+    seen.push(req.getClientAddress());
+  };
+  const server = limited(t, undefined, {
+    configure: (app) => app.get('/leave', answer),
+    trustedProxies: ['unix'],
+  });
+  const workerData = { port: server.port, text: get('/leave', xff('6.6.6.6')) };
+  const client = new Worker(LEAVING, { eval: true, workerData });
+  t.after(() => client.terminate());
+  await until(() => seen.length === 2);
+  assert.deepEqual(seen, ['127.0.0.1', '']);
 });

@@ -68,6 +68,19 @@ it('a request with a body, and pipelined ones', async (t) => {
   assert.match((await peer.response()).body, /^# HELP/);
 });
 
+it('requests of one turn get the same text, which takes long to make', async (t) => {
+  const { connect } = support.plain(t, (app) => app.metrics('/metrics').metrics('/own', { scope: 'app' }));
+  const peer = await connect();
+  await peer.send(get('/own') + get('/own') + get('/metrics') + get('/own'));
+  const texts = [];
+  for (let i = 0; i < 4; i++) texts.push((await peer.response()).body);
+  assert.equal(samples(texts[0]).uws_http_requests_total, 1);
+  assert.deepEqual([texts[1], texts[3]], [texts[0], texts[0]]);
+  assert.notEqual(texts[2], texts[0]);
+  const next = await peer.request(get('/own'));
+  assert.equal(samples(next.body).uws_http_requests_total, 5);
+});
+
 it('the process has the figures of all apps, and those of the loop', async (t) => {
   const before = uWS.stats();
   const one = support.plain(t, (app) => app.metrics('/all').metrics('/own', { scope: 'app' }));

@@ -52,14 +52,18 @@ it('slow clients of all threads go, JavaScript is told, and others do not notice
       const worker = new Worker(
         `const { parentPort, workerData } = require('worker_threads');
          const { uWS } = require(workerData);
-         const codes = [];
+         process.on('warning', ({ message }) => parentPort.postMessage({ warning: message }));
          uWS.App().ws('/*', { maxBackpressure: 0, idleTimeout: 0, close: (ws, code) => parentPort.postMessage({ code }),
            open: (ws) => ws.send(Buffer.alloc(20 << 20)) })
            .listen(0, (token) => parentPort.postMessage({ port: uWS.us_socket_local_port(token) }));`,
         { eval: true, workerData: require.resolve('./__test__/support') },
       );
       const told = [];
-      worker.on('message', (message) => told.push(message));
+      // The loop that closes the first connection warns its own thread.
+      worker.on('message', (message) => {
+        if (message.warning === undefined) told.push(message);
+        else heard.warnings.push(message.warning);
+      });
       await until(() => told.length > 0);
       const peers = [await WsPeer.open(told[0].port, '/'), await server.connect()];
       peers[0].pause();
@@ -87,14 +91,14 @@ it('slow clients of all threads go, JavaScript is told, and others do not notice
         await fast.text(`${n}`);
         if ((await fast.message()) !== `${n}`) throw new Error('not echoed');
       }
-      await until(() => uWS.memoryBudget().used < 1 << 20);
+      await until(() => uWS.memoryBudget().used < 1 << 20 && heard.warnings.length > 0);
       console.log(
         JSON.stringify({
           before: before > 20 << 20,
           told: told.slice(1),
           closed: heard.closed,
           aborted: heard.aborted,
-          warnings: heard.warnings.length,
+          warnings: heard.warnings,
           count: uWS.stats().limits.memoryBudget,
         }),
       );
@@ -104,16 +108,14 @@ it('slow clients of all threads go, JavaScript is told, and others do not notice
     { timeout: 14000 },
   );
   assert.equal(result.stderr.replace(/^.*(UwsRsWarning|trace-warnings).*\n/gm, ''), '');
-  assert.deepEqual(JSON.parse(result.stdout), {
+  const { warnings, ...rest } = JSON.parse(result.stdout);
+  assert.deepEqual(rest, {
     before: true,
     told: [{ code: 1013 }],
     closed: { 1013: 4 },
     aborted: 1,
-    warnings: 1,
     count: 6,
   });
-  assert.match(
-    result.stderr,
-    /slow connections were closed, because more than 1048576 bytes waited in memory/,
-  );
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0], /slow connections were closed, because more than 1048576 bytes waited in memory/);
 });

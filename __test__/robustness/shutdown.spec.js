@@ -168,6 +168,51 @@ it('ends the sockets of its routes that another app has accepted', OURS, async (
   assert.deepEqual([close.opcode, close.code, heard.length, heard[0]], [8, 1001, 1, 1001]);
 });
 
+it('ends such a socket also if it opens meanwhile', OURS, async (t) => {
+  const heard = [];
+  const guest = uWS.App();
+  let context, answer, upgrade;
+  const own = serve(
+    t,
+    (app) =>
+      app
+        .get('/later', (res) => {
+          res.onAborted(() => {});
+          answer = () => res.end('later');
+        })
+        .ws('/ws', {
+          upgrade: (res, req, its) => {
+            context = its;
+            res.end();
+          },
+          open: () => heard.push('open'),
+          close: (ws, code) => heard.push(code),
+        }),
+    { app: guest },
+  );
+  await own.once(upgradeRequest('/ws'));
+  const busy = await own.connect();
+  await busy.send(get('/later'));
+  const host = serve(t, (app) =>
+    app.ws('/*', {
+      upgrade(res, req) {
+        res.onAborted(() => {});
+        const key = req.getHeader('sec-websocket-key');
+        upgrade = () => res.upgrade({}, key, '', '', context);
+      },
+    }),
+  );
+  const opening = host.ws('/');
+  await until(() => answer && upgrade);
+  const over = guest.shutdown({ timeout: 60 });
+  upgrade();
+  const close = await (await opening).frame();
+  assert.deepEqual([close.opcode, close.code, heard], [8, 1001, ['open', 1001]]);
+  answer();
+  assert.deepEqual(await over, { cut: 0 });
+  assert.deepEqual(heard, ['open', 1001]);
+});
+
 it('goes on if such a socket ends others, or has user data that hides its methods', OURS, async (t) => {
   const guest = uWS.App();
   const [sockets, heard] = [[], []];

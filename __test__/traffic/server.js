@@ -532,6 +532,8 @@ function descriptors() {
 
 let before;
 let changing;
+let isFinished = false;
+
 const commands = {
   begin() {
     before = descriptors();
@@ -562,9 +564,14 @@ const commands = {
     if (after.sockets !== before.sockets) wrong(`${after.sockets - before.sockets} sockets are left`);
     if (after.others > before.others + 12) wrong(`${after.others - before.others} descriptors are left`);
     ledger.finish(apps);
+    isFinished = true;
     process.send({ finished: true }, () => process.disconnect());
   },
 };
 
 process.on('message', ({ command }) => commands[command]());
+// A runner that was killed leaves no server behind.
+process.on('disconnect', () => {
+  if (!isFinished) process.exit(1);
+});
 process.send({ ready: true });

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod connection;
 pub mod deflate;
 pub mod events;
+pub mod forwarded;
 pub mod http_body;
 pub mod http_head;
 pub mod input;

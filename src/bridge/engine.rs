@@ -82,6 +82,12 @@ pub fn layout() -> u32 {
     layout_number()
 }
 
+/// The version of the package that the addon was built from, for JavaScript to compare with its own.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// Sends a rare command. Does nothing once the environment has ended.
 pub fn control(engine: u32, control: Control) {
     place::with(engine, |session| session.control(control));

@@ -2,6 +2,7 @@
 
 use super::value::{self, Value};
 use crate::channel::Budget;
+use crate::event_loop::net::uring::Uring;
 use crate::event_loop::registry;
 use crate::protocol::http::multipart;
 use crate::store::{INTEGERS, LOCK, STRINGS};
@@ -126,6 +127,12 @@ pub fn memory_budget(bytes: Option<f64>) -> Vec<f64> {
     }
     let limit = if budget.limit() == usize::MAX { f64::INFINITY } else { budget.limit() as f64 };
     vec![limit, budget.used() as f64]
+}
+
+/// Whether loops of this process can use io_uring.
+#[napi]
+pub fn has_io_uring() -> bool {
+    Uring::new().is_some()
 }
 
 /// Waits until no other thread holds the lock.

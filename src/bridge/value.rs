@@ -157,6 +157,10 @@ pub fn view_bytes<'a>(env: Env, value: Value) -> Option<&'a [u8]> {
         sys::napi_is_buffer(env, value, &mut is);
         if is {
             sys::napi_get_buffer_info(env, value, &mut data, &mut len);
+            // For Deno a DataView is a buffer without bytes.
+            if len == 0 {
+                dataview_bytes(env, value, &mut data, &mut len);
+            }
         } else {
             sys::napi_is_arraybuffer(env, value, &mut is);
             if !is {
@@ -168,6 +172,17 @@ pub fn view_bytes<'a>(env: Env, value: Value) -> Option<&'a [u8]> {
             return Some(&[]);
         }
         Some(std::slice::from_raw_parts(data.cast::<u8>(), len))
+    }
+}
+
+/// Sets `data` and `len` to the bytes of a DataView, and leaves them for anything else.
+fn dataview_bytes(env: Env, value: Value, data: &mut *mut c_void, len: &mut usize) {
+    let (mut is, mut buffer, mut offset) = (false, ptr::null_mut(), 0);
+    // SAFETY: values of the current scope; the info is asked for a DataView only.
+    unsafe {
+        if sys::napi_is_dataview(env, value, &mut is) == sys::Status::napi_ok && is {
+            sys::napi_get_dataview_info(env, value, len, data, &mut buffer, &mut offset);
+        }
     }
 }
 

@@ -215,7 +215,7 @@ fn data_of(handle: UvHandle) -> *mut *mut Pump {
 fn call(pump: &Pump) {
     let env = pump.env;
     let (mut scope, mut function) = (ptr::null_mut(), ptr::null_mut());
-    let (mut global, mut error) = (ptr::null_mut(), ptr::null_mut());
+    let mut global = ptr::null_mut();
     // SAFETY: on the JavaScript thread of a live environment; values are used within the scope only. Without
     // an async context, as in the original.
     unsafe {
@@ -226,14 +226,30 @@ fn call(pump: &Pump) {
         sys::napi_get_global(env, &mut global);
         let none = ptr::null_mut();
         let status = sys::napi_make_callback(env, none, global, function, 0, ptr::null(), ptr::null_mut());
-        // The pump catches the errors of handlers. This one means that the environment ends, or that the pump
-        // has a fault.
-        if status == sys::Status::napi_pending_exception
-            && sys::napi_get_and_clear_last_exception(env, &mut error) == sys::Status::napi_ok
+        report(env, status);
+        sys::napi_close_handle_scope(env, scope);
+    }
+}
+
+/// Reports an exception of the pump, which catches the errors of handlers. So the pump has a fault, or the
+/// environment ends: then the exception is null, and the reason has been reported.
+///
+/// # Safety
+///
+/// On the JavaScript thread, in a handle scope; `status` is that of the call of the pump.
+unsafe fn report(env: Env, status: sys::napi_status) {
+    if status != sys::Status::napi_pending_exception {
+        return;
+    }
+    let (mut error, mut kind) = (ptr::null_mut(), sys::ValueType::napi_null);
+    // SAFETY: as the caller promises.
+    unsafe {
+        if sys::napi_get_and_clear_last_exception(env, &mut error) == sys::Status::napi_ok
+            && sys::napi_typeof(env, error, &mut kind) == sys::Status::napi_ok
+            && kind != sys::ValueType::napi_null
         {
             value::fatal_exception(env, error);
         }
-        sys::napi_close_handle_scope(env, scope);
     }
 }
 
@@ -295,12 +311,14 @@ unsafe extern "C" fn call_pump(env: Env, pump: Value, _context: *mut c_void, _da
     if env.is_null() || pump.is_null() {
         return;
     }
-    // SAFETY: Node calls this on the JavaScript thread with a live env and function. An exception (the
-    // environment is being terminated; the pump catches all others) stays pending for Node to see.
+    // SAFETY: the runtime calls this on the JavaScript thread, in a handle scope, with a live env and
+    // function. No exception stays pending: Deno would leave it so until the environment ends, where napi-rs
+    // clears it by a handle, without a scope for it.
     unsafe {
         let mut receiver = ptr::null_mut();
         sys::napi_get_undefined(env, &mut receiver);
-        sys::napi_call_function(env, receiver, pump, 0, ptr::null(), ptr::null_mut());
+        let status = sys::napi_call_function(env, receiver, pump, 0, ptr::null(), ptr::null_mut());
+        report(env, status);
     }
 }
 

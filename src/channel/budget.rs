@@ -3,9 +3,9 @@
 //! Each loop has a share, which it alone sets, once in a turn; the budget has the sum of all shares. A share
 //! ends with its loop, however that ends.
 
+use super::sync::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -147,7 +147,29 @@ fn limit_files(groups: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod model {
+    use super::super::sync::model::check;
+    use super::*;
+    use loom::thread;
+
+    /// Whoever reads the sum meanwhile, on another loop, sees no less than nothing and no more than both hold.
+    #[test]
+    fn shares_that_are_set_and_end_at_the_same_time_leave_nothing() {
+        check(|| {
+            let budget = Arc::new(Budget::new(100));
+            let loops = [[7, 30], [11, 5]].map(|amounts| {
+                let mut share = Share::new(budget.clone());
+                thread::spawn(move || amounts.into_iter().for_each(|held| share.set(held)))
+            });
+            assert!(budget.used() <= 30 + 11);
+            loops.map(|each| each.join().expect("loop"));
+            assert_eq!(budget.used(), 0);
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -53,7 +53,10 @@ impl EventLoop {
         }
         let pause = match listening.rest {
             None => {
-                let text = format!("uws-rs: accepting connections is paused: {error}");
+                let text = format!(
+                    "uws-rs: accepting connections is paused: {error}; the limit of open files (ulimit -n) says \
+                     how many there can be, and limits.maxConnections keeps an app below it."
+                );
                 log::debug!(target: trace::LOOP, "accepting for app {} is paused: {error}", listening.app);
                 self.ctx.event(JsEvent::Warning, ExchangeId::default(), text.as_bytes());
                 ACCEPT_BACK_OFF.0

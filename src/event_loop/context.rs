@@ -16,7 +16,7 @@ use crate::channel::{
 use crate::event_loop::net::clock;
 use crate::event_loop::topics::Topics;
 use crate::fault::{self, Fault};
-use crate::metrics::Scope;
+use crate::metrics::{Format, Scope};
 use crate::protocol::http::request::{Limits, RequestHead};
 use crate::routing::declarative::Program;
 use std::cell::Cell;
@@ -30,6 +30,27 @@ pub enum Answerer {
     Program(Arc<Program>),
     /// With the figures of this scope.
     Metrics(Scope),
+}
+
+/// The texts of figures that requests of this turn were answered with. A text takes as long as many requests,
+/// so whoever asks for it a thousand times in one read would keep all others waiting.
+#[derive(Default)]
+pub struct Figures(Vec<(u32, Scope, Format, String)>);
+
+impl Figures {
+    /// Called at the end of a turn.
+    pub fn forget(&mut self) {
+        self.0 = Vec::new();
+    }
+
+    pub fn of(&mut self, app: u32, scope: Scope, format: Format, render: impl FnOnce() -> String) -> &str {
+        let is_this = |text: &(u32, Scope, Format, String)| (text.0, text.1, text.2) == (app, scope, format);
+        let at = self.0.iter().position(is_this).unwrap_or_else(|| {
+            self.0.push((app, scope, format, render()));
+            self.0.len() - 1
+        });
+        &self.0[at].3
+    }
 }
 
 pub struct Context {
@@ -77,6 +98,7 @@ pub struct Context {
     /// other peers are waiting.
     pub flush_soon: bool,
     pub tls: Scratch,
+    pub figures: Figures,
     pub(super) clock: Clock,
 }
 
@@ -110,6 +132,7 @@ impl Context {
             overloads: Cell::new(0),
             flush_soon: false,
             tls: Scratch::default(),
+            figures: Figures::default(),
             clock: Clock::new(),
         }
     }

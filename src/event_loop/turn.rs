@@ -171,6 +171,7 @@ impl EventLoop {
         self.keep_to_budget();
         self.reap();
         self.publish_events();
+        self.ctx.figures.forget();
         self.check_accounts();
         self.ctx.shared.settled.set(self.batches);
         self.count_turn();

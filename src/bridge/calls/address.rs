@@ -38,15 +38,18 @@ pub fn port(call: Call<'_>) -> Value {
 
 /// `clientAddress(slot, generation, app, offset, length) → string`: the address of the client whose request
 /// has its block at that place, by the word of trusted proxies if it came by some; empty for one without an
-/// address
+/// address, and if another connection has the slot by now
 pub fn client_address(call: Call<'_>) -> Value {
     let id = call.id(0);
     let slots = &call.session.event_loop.shared.slots;
     let ip = |address: Option<SocketAddr>| address.map(|address| address.ip());
     let slot = slots.get(id.slot);
     let (peer, proxied) = (ip(slot.peer(id.generation)), ip(slot.proxied(id.generation)));
+    // Looked at behind the addresses: a peer that is gone must not be taken for one of a Unix socket.
+    let is_there = slot.account(id.generation).is_some();
     let address = match call.session.trusted.get(&call.args.u32(2)) {
         None => peer,
+        Some(_) if !is_there => None,
         Some(trusted) => {
             let block = RequestBlock::of(call.session.payload(call.args.u32(3), call.args.u32(4)));
             match forwarded::speaker(trusted, peer, proxied, block.header_fields()) {

@@ -50,7 +50,7 @@ impl Http {
         }
     }
 
-    /// Answers with the figures of now, in the format that the client accepts.
+    /// Answers with the figures of this turn, in the format that the client accepts.
     pub(super) fn answer_metrics(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], scope: Scope) {
         self.leave_body(head);
         let format = Format::accepted(head.header(bytes, b"accept").unwrap_or_default());
@@ -58,8 +58,10 @@ impl Http {
         response::write_header(&mut headers, b"Content-Type", format.content_type().as_bytes());
         response::write_header(&mut headers, b"Cache-Control", b"no-store");
         response::write_header(&mut headers, b"Vary", b"Accept");
-        let body = render(format, scope, &reading(io, scope));
-        self.send_declared(io, &Program::of_headers(headers), body.into_bytes());
+        let mut figures = std::mem::take(&mut io.ctx.figures);
+        let text = figures.of(io.app, scope, format, || render(format, scope, &reading(io, scope)));
+        self.send_declared(io, &Program::of_headers(headers), text.as_bytes().to_vec());
+        io.ctx.figures = figures;
     }
 
     /// Sends the answer that waited for the body, which is complete.

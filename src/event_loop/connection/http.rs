@@ -61,6 +61,8 @@ pub struct Http {
     ahead_bytes: usize,
     /// Bytes of the requests in `ahead`, which JavaScript keeps until their turn.
     ahead_held: usize,
+    /// Bytes of the first part of the body, which JavaScript keeps until a handler asks for it.
+    first_part: usize,
     /// JavaScript has paused the body, or has not asked for more of it than the first bytes.
     pub(super) paused: bool,
     /// JavaScript has asked for more of the body than the first bytes.
@@ -75,6 +77,9 @@ pub struct Http {
     /// The tick until which the next bytes have time, if those of the whole request does not end before;
     /// `Tick::MAX`: as long as they like.
     pub(super) waits_until: Tick,
+    /// While the peer also owes a part of a head, or the program does not read its body: the tick until which
+    /// it has to take bytes of a response that the kernel has refused; 0: there are none.
+    pub(super) takes_until: Tick,
     /// Bytes of the body's data so far.
     pub(super) received: u64,
     /// The deadline of the whole request, in ticks in which the loop could read (`Context::reading`); 0:
@@ -276,16 +281,17 @@ impl Http {
         matches!(self.phase, Phase::Head) && now <= self.idle_since + NEXT_REQUEST
     }
 
-    /// The memory of a body that the answer waits for, and of requests that JavaScript keeps until their
-    /// turn.
+    /// The memory of a body that the answer waits for, and of what JavaScript keeps: requests until their
+    /// turn, and the first part of a body until a handler asks for it.
     pub fn held(&self) -> usize {
-        self.ahead_held + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
+        self.ahead_held + self.first_part + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
     }
 
     /// The connection is closed. JavaScript drops its requests when it hears of that.
     pub fn clear(&mut self) {
         self.collecting = None;
         self.ahead_held = 0;
+        self.first_part = 0;
     }
 
     /// Whether a response is not complete.
@@ -447,6 +453,9 @@ impl Http {
         if !std::mem::replace(&mut self.head_started, true) {
             self.begin_request_timeout(io);
             self.wait_for_head(io);
+            if io.transport.is_blocked() {
+                self.wait_for_taking(io);
+            }
         }
     }
 
@@ -558,7 +567,13 @@ impl Http {
     /// The client has done its part: the time of the request is over, and the response may take its own.
     fn request_is_whole(&mut self, io: &mut Io<'_>) {
         self.request_until = 0;
-        io.set_timeout(0);
+        self.takes_until = 0;
+        if io.transport.is_blocked() {
+            // It still has to take what has been sent: perhaps there is no other event before it does.
+            self.wait(io, io.timeouts().response);
+        } else {
+            io.set_timeout(0);
+        }
     }
 
     fn not_found(&mut self, io: &mut Io<'_>) {
@@ -598,6 +613,7 @@ impl Http {
                 return self.refuse(io, error);
             }
         } else if self.pending && (last || !data.is_empty()) {
+            let length = data.len();
             let event = JsEvent::Data { flags: if last { BODY_LAST } else { 0 }, remaining };
             let payload = input.payload(used, data, &io.ctx.shared.blocks);
             io.payload_event(event, payload);
@@ -605,6 +621,7 @@ impl Http {
             // for a handler that may never be set.
             if !self.body_wanted && !last {
                 self.pause(io);
+                self.first_part += length;
             }
         } else {
             input.consume(used);
@@ -695,15 +712,20 @@ impl Http {
         }
     }
 
-    fn pause(&mut self, io: &Io<'_>) {
+    fn pause(&mut self, io: &mut Io<'_>) {
         if !std::mem::replace(&mut self.paused, true) {
             self.paused_at = io.ctx.reading();
+            if io.transport.is_blocked() {
+                self.wait_for_taking(io);
+            }
         }
     }
 
     /// Returns whether the body was paused. The time in which nobody read it does not count against the peer.
     fn end_pause(&mut self, io: &Io<'_>) -> bool {
         let was_paused = std::mem::replace(&mut self.paused, false);
+        self.first_part = 0;
+        self.takes_until = 0;
         if was_paused && self.request_until != 0 {
             self.request_until += io.ctx.reading() - self.paused_at;
         }
@@ -774,7 +796,9 @@ impl Http {
         }
         let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
         if io.transport.is_blocked() && (before == 0 || now < before) {
-            self.wait(io, io.timeouts().response);
+            self.wait_for_taking(io);
+        } else if drained && self.takes_until != 0 {
+            self.need_not_take(io);
         } else if drained && waits_for_javascript {
             io.set_timeout(0);
         } else if drained && self.is_between_requests() && !self.head_started {

@@ -115,7 +115,8 @@ impl Io<'_> {
 
     fn moment(&self) -> Moment {
         let now = self.ctx.nanos();
-        Moment { now, sent_since: self.transport.waits_since.unwrap_or(now) }
+        let waited = self.transport.waiting.map_or(0, |waiting| waiting.until(now));
+        Moment { now, sent_since: now - waited }
     }
 
     /// The address that a request counts with. A trusted proxy that speaks for itself counts with none, but
@@ -179,9 +180,10 @@ impl Http {
         self.wait(io, limit.unwrap_or(io.timeouts().idle));
     }
 
-    /// The time for the next request begins.
+    /// The time for the next request begins, or first that for taking the last response.
     pub(super) fn wait_for_request(&mut self, io: &mut Io<'_>) {
         let limit = io.limits().and_then(|limits| limits.keep_alive_timeout);
+        let limit = limit.filter(|_| !io.transport.is_blocked());
         io.set_timeout(limit.unwrap_or(io.timeouts().response));
     }
 
@@ -213,8 +215,37 @@ impl Http {
         self.arm(io);
     }
 
+    /// The kernel refuses bytes, so the time for the peer to take some begins. Where the peer owes bytes as
+    /// well, this is not in place of the time for those. A body that is being read is proof enough that the
+    /// peer is there: many clients take a response only behind their last byte.
+    pub(super) fn wait_for_taking(&mut self, io: &mut Io<'_>) {
+        let limit = io.timeouts().response;
+        match self.phase {
+            Phase::Body(_) if !self.paused => {}
+            Phase::Body(_) | Phase::Head if self.owes_bytes() => {
+                self.takes_until = if limit == 0 { 0 } else { io.ctx.now() + limit + 1 };
+                self.arm(io);
+            }
+            _ => self.wait(io, limit),
+        }
+    }
+
+    /// Whether the peer is in the middle of a request.
+    fn owes_bytes(&self) -> bool {
+        self.head_started || matches!(self.phase, Phase::Body(_))
+    }
+
+    /// The kernel has taken everything.
+    pub(super) fn need_not_take(&mut self, io: &mut Io<'_>) {
+        self.takes_until = 0;
+        self.arm(io);
+    }
+
     fn arm(&self, io: &mut Io<'_>) {
         let mut deadline = self.waits_until;
+        if self.takes_until != 0 {
+            deadline = deadline.min(self.takes_until);
+        }
         if self.request_until != 0 && !self.paused {
             let left = self.request_until.saturating_sub(io.ctx.reading()).max(1);
             deadline = deadline.min(io.ctx.now() + left);
@@ -233,8 +264,12 @@ impl Http {
         if self.is_request_late(io) {
             return self.time_out(io, Limit::RequestTimeout);
         }
-        if self.request_until != 0 && io.ctx.now() < self.waits_until {
-            // The deadline of the request has moved, since the loop could not read meanwhile.
+        if self.takes_until != 0 && io.ctx.now() >= self.takes_until {
+            return self.take_no_longer(io);
+        }
+        if (self.request_until != 0 || self.takes_until != 0) && io.ctx.now() < self.waits_until {
+            // The deadline of the request has moved, since the loop could not read meanwhile, or the peer has
+            // taken something.
             return self.arm(io);
         }
         match self.phase {

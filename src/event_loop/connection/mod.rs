@@ -174,23 +174,24 @@ impl Connection {
         self.note_waiting(ctx);
     }
 
-    /// Notes since when bytes of the peer wait for the loop or for JavaScript, for the app's rates. The rest
-    /// of a head waits for the peer itself.
+    /// Notes how long bytes of the peer wait for the loop or for JavaScript, for the app's rates. The rest of
+    /// a head waits for the peer itself, and so do requests behind a response that it does not take.
     fn note_waiting(&mut self, ctx: &Context) {
         if !ctx.guard(self.app).is_some_and(Guard::has_rates) {
             return;
         }
         let is_left = self.transport.readable || !self.unread.is_empty();
         if is_left && self.close == Close::Open && (self.transport.queued || !self.wants_bytes()) {
-            self.transport.waits_since.get_or_insert_with(|| ctx.nanos());
+            let for_peer = self.transport.is_blocked();
+            self.transport.waiting.get_or_insert_default().goes_on(ctx.nanos(), for_peer);
         } else {
-            self.transport.waits_since = None;
+            self.transport.waiting = None;
         }
     }
 
     /// Called after bytes that waited may have been parsed: what comes from then on has not waited.
     fn note_caught_up(&mut self, ctx: &Context) {
-        if self.transport.waits_since.is_some() {
+        if self.transport.waiting.is_some() {
             self.note_waiting(ctx);
         }
     }

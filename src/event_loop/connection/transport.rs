@@ -52,10 +52,9 @@ pub struct Transport {
     pub dirty: bool,
     /// The connection is in the context's list of those with more to read.
     pub queued: bool,
-    /// The moment (`Context::nanos`) since which bytes of the peer may have waited, because the connection
-    /// was not read or not parsed: the peer is not to blame that they come all at once. It is noted only
-    /// where the app limits rates.
-    pub waits_since: Option<u64>,
+    /// For how long bytes of the peer have waited, because the connection was not read or not parsed, though
+    /// the peer is not to blame. It is noted only where the app limits rates.
+    pub waiting: Option<Waiting>,
     /// The last read brought few bytes, so the next is likely to as well.
     pub brief: bool,
     /// The handshake has failed, and is counted among those that did.
@@ -79,6 +78,39 @@ pub struct Transport {
     /// The tick of our entry in the wheel; 0: there is none. Entries at later ticks, for earlier deadlines,
     /// are ignored.
     wheel_at: Tick,
+}
+
+/// How long the bytes of a peer that were not read have waited at most, in nanoseconds. The time in which the
+/// peer did not take what was sent before does not count: a peer could make it as long as it likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    before: u64,
+    /// The moment (`Context::nanos`) since which they wait again; `None`: they wait for the peer itself.
+    since: Option<u64>,
+    /// Bytes that were read since the last cut.
+    read: usize,
+    /// The part of `before` that was over at the last cut.
+    at_cut: u64,
+}
+
+/// More than the kernel keeps of one connection for us to read (`tcp_rmem`).
+const IN_KERNEL: usize = 8 << 20;
+
+impl Waiting {
+    /// They still wait. `for_peer`: now for the peer itself.
+    pub fn goes_on(&mut self, now: u64, for_peer: bool) {
+        self.before = self.until(now);
+        self.since = (!for_peer).then_some(now);
+        if self.read >= IN_KERNEL {
+            // Those that wait now were sent after the cut before: the kernel had no room for them earlier.
+            self.before -= self.at_cut;
+            (self.at_cut, self.read) = (self.before, 0);
+        }
+    }
+
+    pub fn until(&self, now: u64) -> u64 {
+        self.before + self.since.map_or(0, |since| now.saturating_sub(since))
+    }
 }
 
 /// Whether the kernel takes bytes.
@@ -133,7 +165,7 @@ impl Transport {
             writing: Writing::Ready,
             dirty: false,
             queued: false,
-            waits_since: None,
+            waiting: None,
             brief: false,
             says_goodbye: false,
             news: News::None,
@@ -190,6 +222,9 @@ impl Transport {
                 self.readable = n == room || self.peer_ended;
                 self.brief = n < READ_AHEAD;
                 self.counts().add(Metric::BytesReceived, n as u64);
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.read += n;
+                }
                 Read::Bytes(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -646,4 +681,30 @@ fn encrypt_some(tls: &mut Tls, out: &Outbound, records: &mut Buffer) -> Result<u
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let used = out.slices_within(ENCRYPT_AT_ONCE, &mut slices);
     tls.encrypt(&slices[..used], records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_waited_no_longer_than_the_kernel_has_had_room_for_them() {
+        let mut waiting = Waiting::default();
+        waiting.goes_on(100, false);
+        waiting.goes_on(200, false);
+        assert_eq!(waiting.until(250), 150);
+        // In 50 they wait for the peer itself.
+        waiting.goes_on(300, true);
+        assert_eq!(waiting.until(340), 200);
+        waiting.goes_on(350, false);
+        assert_eq!(waiting.until(400), 250);
+        // At the first cut all may have waited from the beginning, at later ones since the one before.
+        for (now, waited) in [(400, 250), (1000, 600), (1700, 700)] {
+            waiting.read = IN_KERNEL;
+            waiting.goes_on(now, false);
+            assert_eq!(waiting.until(now), waited);
+        }
+        waiting.goes_on(1800, false);
+        assert_eq!(waiting.until(1800), 800);
+    }
 }

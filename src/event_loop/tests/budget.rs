@@ -230,6 +230,33 @@ fn requests_that_wait_for_their_turn_are_the_burden_of_their_connection() {
     wait_until("nothing is left", || used(&harness) < 10_000);
 }
 
+/// JavaScript keeps the first part of a body until a handler asks for it, which may be never.
+#[test]
+fn a_body_that_nobody_asks_for_is_the_burden_of_its_connection() {
+    const PART: usize = 30_000;
+    let mut harness = unlimited();
+    let mut strangers: Vec<_> = (0..50).map(|_| harness.connect()).collect();
+    let mut ids = Vec::new();
+    for stranger in &mut strangers {
+        let head = b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+        stranger.send(&[&head[..], &[b'x'; PART]].concat());
+        ids.push(harness.expect_request_only().id);
+        assert_eq!(harness.expect(EventKind::Data).payload.len(), PART);
+    }
+    let kept = strangers.len() * PART;
+    wait_until("they are counted", || (kept..kept + 10_000).contains(&used(&harness)));
+    // One is asked for, and another is answered without it.
+    harness.command(Op::Resume, 0, ids[0], 0, b"");
+    harness.end(ids[1], b"hi");
+    wait_until("they are kept no more", || used(&harness) <= kept - 2 * PART + 10_000);
+    limit(&harness, MIB);
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!(gone.args[0], 1013);
+    wait_until("the budget is kept", || used(&harness) <= MIB);
+    strangers.into_iter().for_each(Client::reset);
+    wait_until("nothing is left", || used(&harness) < 10_000);
+}
+
 #[test]
 fn a_loop_that_ends_holds_nothing() {
     let mut harness = unlimited();

@@ -547,7 +547,7 @@ fn accept_with_few_files() {
     client.send(HELLO);
     let warning = harness.expect(EventKind::Warning);
     let text = String::from_utf8_lossy(&warning.payload).into_owned();
-    assert!(text.contains("accepting connections is paused"), "{text}");
+    assert!(text.contains("accepting connections is paused") && text.contains("maxConnections"), "{text}");
     let before = harness.turns();
     harness.end(early_id, b"goes on");
     assert_eq!(early.response().1, b"goes on");

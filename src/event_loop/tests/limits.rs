@@ -3,6 +3,7 @@
 use super::harness::*;
 use crate::channel::{EventKind, Limit, Op};
 use crate::event_loop::{AppLimits, Control, Rate, Timeouts, registry};
+use crate::metrics::Metric;
 use crate::protocol::http::forwarded::Trusted;
 use crate::routing::router::Method;
 use std::sync::Arc;
@@ -375,6 +376,74 @@ fn nothing_is_saved_up_behind_the_rest_of_a_head_or_after_the_wait_for_a_respons
     }
 }
 
+/// A peer that does not take responses lets its own requests wait.
+#[test]
+fn nothing_is_saved_up_by_reading_slowly() {
+    for is_answered in [true, false] {
+        let rate = Rate { count: 4, seconds: 2 };
+        let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+        let mut harness = Harness::limited(limits);
+        let mut client = Client::connect_slow(harness.port);
+        client.send(HELLO);
+        let first = harness.expect_request().id;
+        let body = vec![b'x'; 16 << 20];
+        match is_answered {
+            true => harness.end(first, &body),
+            false => harness.respond(Op::Write, 0, first, 0, [b"", b"", &body]),
+        }
+        wait_until("the kernel refuses bytes", || harness.backlog(first) > 0);
+        // The loop answers these itself, so they wait for their turn.
+        client.send(&b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20));
+        std::thread::sleep(Duration::from_millis(5000));
+        match is_answered {
+            true => assert_eq!(client.response().1, body),
+            false => {
+                client.read_through(b"\r\n1000000\r\n");
+                assert_eq!(client.read(body.len()), body);
+                harness.respond(Op::Finish, 0, first, 0, [b"", b"", b""]);
+                client.read_through(b"0\r\n\r\n");
+            }
+        }
+        let answers: Vec<_> = (0..20).map(|_| client.response().0[9..12].to_owned()).collect();
+        let passed = answers.iter().filter(|status| *status == "404").count();
+        assert!((4..=6).contains(&passed), "{passed} at once: {answers:?}");
+        harness.expect_nothing();
+    }
+}
+
+/// The time of a long body is not one in which the requests behind it waited.
+#[test]
+fn nothing_is_saved_up_by_a_body_that_javascript_reads_slowly() {
+    let rate = Rate { count: 4, seconds: 2 };
+    let limits = AppLimits { max_requests_per_address: Some(rate), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = harness.connect();
+    let length = 64 << 20;
+    let mut sending = client.second();
+    let sender = std::thread::spawn(move || {
+        sending.send(post(length).as_bytes());
+        sending.send(&vec![b'x'; length]);
+        sending.send(&b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20));
+    });
+    let request = harness.expect_request();
+    // JavaScript is always a few MiB behind, so the loop never reads all that is there.
+    let (mut received, mut pauses) = (0, 0);
+    while received < length {
+        received += harness.expect(EventKind::Data).payload.len();
+        if received >> 22 > pauses {
+            pauses = received >> 22;
+            std::thread::sleep(Duration::from_millis(350));
+        }
+    }
+    harness.end(request.id, b"");
+    sender.join().expect("sender");
+    client.response();
+    let answers: Vec<_> = (0..20).map(|_| client.response().0[9..12].to_owned()).collect();
+    let passed = answers.iter().filter(|status| *status == "404").count();
+    assert!((4..=8).contains(&passed), "{passed} at once: {answers:?}");
+    harness.expect_nothing();
+}
+
 #[test]
 fn upgrades_have_a_rate_of_their_own() {
     let rate = Rate { count: 2, seconds: 60 };
@@ -684,4 +753,153 @@ fn a_body_has_to_come_at_its_rate() {
     harness.command(Op::Release, 0, slow_id, 0, b"");
     assert_eq!(harness.breaches(Limit::MinBodyRate), 1);
     assert!(began.elapsed() < PATIENCE);
+}
+
+// ---- responses that nobody takes
+
+/// Seconds that these tests give a peer to take something.
+const TAKES: Timeouts = Timeouts { idle: 1, response: 1 };
+
+fn impatient(limits: AppLimits) -> Harness {
+    let harness = Harness::limited(limits);
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts: TAKES });
+    harness.settle();
+    harness
+}
+
+/// Begins a response that does not fit into the kernel's buffers.
+fn respond_beyond_the_kernel(harness: &Harness, request: &Request) {
+    harness.respond(Op::Write, 0, request.id, 0, [b"", b"", &vec![b'x'; 16 << 20]]);
+    wait_until("the kernel refuses bytes", || harness.backlog(request.id) > 0);
+}
+
+/// Takes all of that response, which is complete.
+fn take_all(client: &mut Client) {
+    client.read_through(b"\r\n1000000\r\n");
+    client.read(16 << 20);
+    assert_eq!(client.read(7), b"\r\n0\r\n\r\n");
+}
+
+fn expect_given_up(harness: &mut Harness, request: &Request) {
+    let gone = loop {
+        let event = harness.event_within(PATIENCE).expect("the end of a peer that takes nothing");
+        if !event.is(EventKind::Data) {
+            break event;
+        }
+    };
+    assert!(gone.is(EventKind::Gone) && gone.id == request.id, "{gone:?}");
+    harness.command(Op::Release, 0, gone.id, 0, b"");
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up_though_its_body_ended_meanwhile() {
+    let mut harness = impatient(AppLimits::default());
+    let mut client = Client::connect_slow(harness.port);
+    client.send(post(5).as_bytes());
+    let request = harness.expect_request();
+    respond_beyond_the_kernel(&harness, &request);
+    client.send(b"01234");
+    expect_given_up(&mut harness, &request);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up_though_the_program_does_not_read_its_body() {
+    for is_begun in [false, true] {
+        let mut harness = impatient(AppLimits::default());
+        let mut client = Client::connect_slow(harness.port);
+        client.send(post(1000).as_bytes());
+        let request = harness.expect_request_only();
+        let pause = |client: &mut Client, harness: &mut Harness| {
+            client.send(b"0");
+            harness.expect(EventKind::Data);
+        };
+        if is_begun {
+            pause(&mut client, &mut harness);
+        }
+        respond_beyond_the_kernel(&harness, &request);
+        if !is_begun {
+            pause(&mut client, &mut harness);
+        }
+        expect_given_up(&mut harness, &request);
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up_though_it_has_sent_another_request() {
+    let mut harness = impatient(AppLimits { max_unsent_bytes: Some(64 << 20), ..AppLimits::default() });
+    let mut client = Client::connect_slow(harness.port);
+    client.send(HELLO);
+    let first = harness.expect_request();
+    harness.end(first.id, &vec![b'x'; 16 << 20]);
+    wait_until("the kernel refuses bytes", || harness.backlog(first.id) > 0);
+    client.send(HELLO);
+    let second = harness.expect_request();
+    expect_given_up(&mut harness, &second);
+}
+
+/// The time for taking bytes must not replace that for sending some.
+#[test]
+fn a_response_that_is_taken_slowly_does_not_shorten_the_window_of_a_body() {
+    let limits = AppLimits { min_body_rate: Some(100), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let timeouts = Timeouts { idle: 4, response: 1 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    harness.settle();
+    let mut client = Client::connect_slow(harness.port);
+    client.send(post(1000).as_bytes());
+    let request = harness.expect_request();
+    client.send(&[b'x'; 100]);
+    harness.expect(EventKind::Data);
+    respond_beyond_the_kernel(&harness, &request);
+    // It sends the rest within the window, in which a byte each second would have been too few.
+    std::thread::sleep(Duration::from_millis(3100));
+    client.send(&[b'x'; 900]);
+    assert_eq!(harness.expect(EventKind::Data).payload.len(), 900);
+    harness.respond(Op::Finish, 0, request.id, 0, [b"", b"", b""]);
+    take_all(&mut client);
+    assert_eq!(harness.breaches(Limit::MinBodyRate), 0);
+}
+
+#[test]
+fn a_response_that_is_taken_late_does_not_shorten_the_time_of_the_next_head() {
+    let limits =
+        AppLimits { max_unsent_bytes: Some(64 << 20), head_timeout: Some(0), ..AppLimits::default() };
+    let mut harness = impatient(limits);
+    let mut client = Client::connect_slow(harness.port);
+    client.send(HELLO);
+    let first = harness.expect_request();
+    client.send(&HELLO[..9]);
+    harness.end(first.id, &vec![b'x'; 16 << 20]);
+    wait_until("the kernel refuses bytes", || harness.backlog(first.id) > 0);
+    assert_eq!(client.response().1.len(), 16 << 20);
+    std::thread::sleep(Duration::from_millis(3200));
+    client.send(&HELLO[9..]);
+    let second = harness.expect_request();
+    harness.end(second.id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    assert_eq!(harness.breaches(Limit::HeadTimeout), 0);
+}
+
+#[test]
+fn a_response_has_its_own_time_to_be_taken_whatever_that_of_a_kept_connection_is() {
+    for (keep_alive, is_taken) in [(1, true), (0, false)] {
+        let limits = AppLimits { keep_alive_timeout: Some(keep_alive), ..AppLimits::default() };
+        let mut harness = Harness::limited(limits);
+        let timeouts = Timeouts { idle: 1, response: if is_taken { 10 } else { 1 } };
+        harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+        harness.settle();
+        let mut client = Client::connect_slow(harness.port);
+        client.send(HELLO);
+        let request = harness.expect_request();
+        respond_beyond_the_kernel(&harness, &request);
+        harness.respond(Op::Finish, 0, request.id, 0, [b"", b"", b""]);
+        std::thread::sleep(Duration::from_millis(3200));
+        let counts = harness.shared().counters.app(APP).expect("app");
+        let given_up = counts.by_loop.get(Metric::ResponseTimeout);
+        assert_eq!(given_up, u64::from(!is_taken));
+        if is_taken {
+            take_all(&mut client);
+            say_hello(&mut harness, &mut client);
+        }
+    }
 }
