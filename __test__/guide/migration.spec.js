@@ -14,6 +14,8 @@ const os = require('node:os');
 const path = require('node:path');
 const { execFile, execFileSync } = require('node:child_process');
 const { before, after, describe, it } = require('node:test');
+const stage = require('../../scripts/package/stage');
+const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
 const { assert } = require('./support');
 
 const ROOT = path.join(__dirname, '../..');
@@ -113,11 +115,18 @@ describe('migration', { timeout: 240000 }, () => {
       write(path.join(folder, name), files);
       archives[name] = pack(path.join(folder, name), folder);
     }
-    archives['uws-rs'] = pack(ROOT, folder);
+    const main = stage.packMain({ into: folder });
+    const binary = stage.packPlatform(host(), path.join(ROOT, addonOf(host())), { into: folder });
+    // Nobody downloads the binaries of other platforms, but each package manager asks for whom they are.
+    const platforms = TARGETS.map((target) => [
+      packageOf(target),
+      [stage.platformManifest(target, stage.manifestOf(ROOT)), binary],
+    ]);
     registry = await serveRegistry({
-      'uws-rs': [version, archives['uws-rs']],
-      framework: ['1.0.0', archives.framework],
-      'uWebSockets.js': ['20.57.0', archives.original],
+      'uws-rs': [manifestIn(main), main],
+      ...Object.fromEntries(platforms),
+      framework: [manifestIn(archives.framework), archives.framework],
+      'uWebSockets.js': [manifestIn(archives.original), archives.original],
     });
   });
   after(() => {
@@ -174,27 +183,30 @@ describe('migration', { timeout: 240000 }, () => {
   }
 });
 
-/** Serves packages as npm's registry does: by name their version and archive. */
+/** Serves packages as npm's registry does: by name their manifest and archive. */
 function serveRegistry(packages) {
   const server = http.createServer((req, res) => {
-    const name = decodeURIComponent(req.url.slice(1).split('/')[0].split('?')[0]);
-    const [number, file] = packages[name] ?? [];
+    const name = decodeURIComponent(req.url.slice(1).split(/[/?]/)[0]);
+    const [manifest, file] = packages[name] ?? [];
     if (!file) return res.writeHead(404).end('{"error":"not found"}');
     const data = fs.readFileSync(file);
     if (req.url.endsWith('.tgz')) return res.end(data);
-    const tarball = `http://${req.headers.host}/${encodeURIComponent(name)}/-/${path.basename(file)}`;
-    const integrity = `sha512-${crypto.createHash('sha512').update(data).digest('base64')}`;
-    const shasum = crypto.createHash('sha1').update(data).digest('hex');
-    const manifest = JSON.parse(
-      execFileSync('tar', ['-xzOf', file, 'package/package.json'], { encoding: 'utf8' }),
-    );
-    const versions = { [number]: { ...manifest, dist: { tarball, integrity, shasum } } };
+    const dist = {
+      tarball: `http://${req.headers.host}/${encodeURIComponent(name)}/-/${path.basename(file)}`,
+      integrity: `sha512-${crypto.createHash('sha512').update(data).digest('base64')}`,
+      shasum: crypto.createHash('sha1').update(data).digest('hex'),
+    };
+    const { version: number } = manifest;
+    const versions = { [number]: { ...manifest, dist } };
     const time = { [number]: '2026-01-01T00:00:00.000Z' };
     res.setHeader('content-type', 'application/json');
     res.end(JSON.stringify({ name, 'dist-tags': { latest: number }, versions, time }));
   });
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
+
+const manifestIn = (archive) =>
+  JSON.parse(execFileSync('tar', ['-xzOf', archive, 'package/package.json'], { encoding: 'utf8' }));
 
 /** Makes the archive of a package in the folder, and returns its path. */
 function pack(from, folder) {
