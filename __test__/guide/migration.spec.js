@@ -7,15 +7,12 @@
 // names, where `npm install pnpm9@npm:pnpm@9 pnpm10@npm:pnpm@10 yarn1@npm:yarn@1
 // yarn4@npm:@yarnpkg/cli-dist@4 bun@1` has been run.
 
-const crypto = require('node:crypto');
 const fs = require('node:fs');
-const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 const { execFile, execFileSync } = require('node:child_process');
 const { before, after, describe, it } = require('node:test');
-const stage = require('../../scripts/package/stage');
-const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
+const { offline, serveRegistry } = require('./registry');
 const { assert } = require('./support');
 
 const ROOT = path.join(__dirname, '../..');
@@ -110,27 +107,15 @@ describe('migration', { timeout: 240000 }, () => {
 
   before(async () => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-migration-'));
-    const archives = {};
-    for (const [name, files] of Object.entries({ framework: FRAMEWORK, original: ORIGINAL })) {
-      write(path.join(folder, name), files);
-      archives[name] = pack(path.join(folder, name), folder);
-    }
-    const main = stage.packMain({ into: folder });
-    const binary = stage.packPlatform(host(), path.join(ROOT, addonOf(host())), { into: folder });
-    // Nobody downloads the binaries of other platforms, but each package manager asks for whom they are.
-    const platforms = TARGETS.map((target) => [
-      packageOf(target),
-      [stage.platformManifest(target, stage.manifestOf(ROOT)), binary],
-    ]);
-    registry = await serveRegistry({
-      'uws-rs': [manifestIn(main), main],
-      ...Object.fromEntries(platforms),
-      framework: [manifestIn(archives.framework), archives.framework],
-      'uWebSockets.js': [manifestIn(archives.original), archives.original],
-    });
+    write(path.join(folder, 'framework'), FRAMEWORK);
+    write(path.join(folder, 'original'), ORIGINAL);
+    const more = {
+      framework: path.join(folder, 'framework'),
+      'uWebSockets.js': path.join(folder, 'original'),
+    };
+    registry = await serveRegistry(folder, { more });
   });
   after(() => {
-    registry.closeAllConnections();
     registry.close();
     fs.rmSync(folder, { recursive: true, force: true });
   });
@@ -145,7 +130,7 @@ describe('migration', { timeout: 240000 }, () => {
       assert.equal(ofPage.dependencies['uWebSockets.js'], `npm:uws-rs@^${version}`);
       if (!isAlone) ofPage.dependencies.framework = '1.0.0';
       const program = isAlone ? PROGRAM.replace("require('framework')", 'uWS') : PROGRAM;
-      const url = `http://127.0.0.1:${registry.address().port}`;
+      const { url } = registry;
       const work = async (manifest) => {
         write(project, {
           'package.json': JSON.stringify({ name: 'project', version: '1.0.0', private: true, ...manifest }),
@@ -183,55 +168,9 @@ describe('migration', { timeout: 240000 }, () => {
   }
 });
 
-/** Serves packages as npm's registry does: by name their manifest and archive. */
-function serveRegistry(packages) {
-  const server = http.createServer((req, res) => {
-    const name = decodeURIComponent(req.url.slice(1).split(/[/?]/)[0]);
-    const [manifest, file] = packages[name] ?? [];
-    if (!file) return res.writeHead(404).end('{"error":"not found"}');
-    const data = fs.readFileSync(file);
-    if (req.url.endsWith('.tgz')) return res.end(data);
-    const dist = {
-      tarball: `http://${req.headers.host}/${encodeURIComponent(name)}/-/${path.basename(file)}`,
-      integrity: `sha512-${crypto.createHash('sha512').update(data).digest('base64')}`,
-      shasum: crypto.createHash('sha1').update(data).digest('hex'),
-    };
-    const { version: number } = manifest;
-    const versions = { [number]: { ...manifest, dist } };
-    const time = { [number]: '2026-01-01T00:00:00.000Z' };
-    res.setHeader('content-type', 'application/json');
-    res.end(JSON.stringify({ name, 'dist-tags': { latest: number }, versions, time }));
-  });
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
-
-const manifestIn = (archive) =>
-  JSON.parse(execFileSync('tar', ['-xzOf', archive, 'package/package.json'], { encoding: 'utf8' }));
-
-/** Makes the archive of a package in the folder, and returns its path. */
-function pack(from, folder) {
-  const options = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
-  const said = execFileSync('npm', options, {
-    cwd: from,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  return path.join(folder, JSON.parse(said)[0].filename);
-}
-
 /** Runs a command with a home and caches of its own, and without the network. */
 function execute(cwd, home, command, ...args) {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: path.join(home, 'home'),
-    CI: '1',
-    COREPACK_ENABLE_STRICT: '0',
-    npm_config_cache: path.join(home, 'npm-cache'),
-    YARN_CACHE_FOLDER: path.join(home, 'yarn-cache'),
-    http_proxy: 'http://127.0.0.1:1',
-    https_proxy: 'http://127.0.0.1:1',
-    no_proxy: '127.0.0.1',
-  };
+  const env = { ...offline(home), COREPACK_ENABLE_STRICT: '0' };
   return new Promise((resolve, reject) => {
     const done = (error, stdout, stderr) =>
       error
