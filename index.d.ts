@@ -574,7 +574,12 @@ export interface WebSocketBehavior<UserData> {
   upgrade?:
     ((res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => void | Promise<void>) | null;
 
-  /** Called when the connection is a WebSocket. */
+  /**
+   * Called when the connection is a WebSocket. With an `upgrade` handler the client has the answer to its
+   * handshake only afterwards, so it can rely on all that this handler did before its first `await`, as on a
+   * subscription. Without one the loop answers by itself, also while JavaScript is busy; data of the client
+   * is handled after `open` in any case, but a publish that comes from elsewhere may be earlier.
+   */
   open?: ((ws: WebSocket<UserData>) => void | Promise<void>) | null;
 
   /** Called with each whole message. Text has been checked to be UTF-8 (RFC 6455 §8.1). */
@@ -1247,7 +1252,9 @@ export interface TemplatedApp {
    * the first label. It may be called while listening, and in {@link missingServerName}. It has no effect on
    * an App.
    *
-   * @throws Error when the certificate or key cannot be used.
+   * Called again for a name it replaces the certificate for later handshakes, which is how one is renewed;
+   * open connections and the routes of the name stay. If the files cannot be used, a warning
+   * (`UwsRsWarning`) says why, and the name keeps what it had.
    */
   addServerName(hostname: string, options: AppOptions): TemplatedApp;
 

@@ -37,7 +37,7 @@ it('programs are short, and each has a spec', () => {
 });
 
 it('links lead somewhere', () => {
-  for (const page of ['README.md', 'docs/guide.md']) {
+  for (const page of ['README.md', 'docs/guide.md', 'docs/migration.md']) {
     const text = fs.readFileSync(path.join(ROOT, page), 'utf8').replaceAll(/^```.*?^```/gms, '');
     for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(target)) continue;

@@ -7,7 +7,6 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { spawn } = require('node:child_process');
-const ts = require('typescript');
 const support = require('../support');
 
 const FROM = path.join(__dirname, '../../examples/recipes');
@@ -34,6 +33,7 @@ function paste(folder, name, edit = (text) => text) {
     fs.writeFileSync(path.join(folder, name), text);
     return name;
   }
+  const ts = require('typescript'); // here, as it takes most of a second to load
   const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
   const plain = name.replace(/\.mts$/, '.mjs');
   fs.writeFileSync(path.join(folder, plain), ts.transpileModule(text, { compilerOptions }).outputText);

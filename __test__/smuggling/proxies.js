@@ -196,4 +196,4 @@ async function accepting(port, failed) {
   }
 }
 
-module.exports = { PROXIES: Object.keys(WAYS), WAYS, missing, startProxy };
+module.exports = { PROXIES: Object.keys(WAYS), WAYS, freePorts, missing, startProxy };
