@@ -243,7 +243,8 @@ fn is_lone_processor() -> bool {
 #[cfg(all(target_os = "linux", feature = "binding"))]
 pub fn share_a_lone_processor() {
     if is_lone_processor() {
-        let no_priority = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the struct is of numbers, for which zeroes are valid; musl's has more of them than glibc's.
+        let no_priority: libc::sched_param = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel reads the parameters during the call. A refusal leaves everything as it is.
         unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &no_priority) };
     }
