@@ -4,7 +4,7 @@ const js = require('@eslint/js');
 const globals = require('globals');
 
 module.exports = [
-  { ignores: ['target/', '**/node_modules/', '**/build/', '**/.svelte-kit/', '**/static/'] },
+  { ignores: ['target/', 'dist/', '**/node_modules/', '**/build/', '**/.svelte-kit/', '**/static/'] },
   js.configs.recommended,
   {
     files: ['**/*.js'],

@@ -1,0 +1,217 @@
+'use strict';
+// The packages that are published: what is inside, that they belong together, and that they are checked for
+// what would keep a binary from running elsewhere. The binary is the one that was built for this machine.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { execFileSync, spawnSync } = require('node:child_process');
+const { after, before, describe, it } = require('node:test');
+const { offences } = require('../../scripts/package/check');
+const { readElf } = require('../../scripts/package/elf');
+const { mainManifest, manifestOf, platformManifest } = require('../../scripts/package/stage');
+const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
+
+const ROOT = path.join(__dirname, '../..');
+const LINUX = { skip: process.platform === 'linux' ? false : 'about binaries of Linux' };
+
+describe('the packed packages', { timeout: 120000 }, () => {
+  const { version } = manifestOf(ROOT);
+  let folder;
+  const read = (name) => fs.readFileSync(path.join(folder, name), 'utf8');
+
+  before(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-tarballs-'));
+    for (const out of ['first', 'second']) {
+      const args = ['scripts/package.js', '--host', '--out', path.join(folder, out)];
+      execFileSync(process.execPath, args, { cwd: ROOT });
+    }
+    for (const name of ['uws-rs', packageOf(host())]) {
+      fs.mkdirSync(path.join(folder, name));
+      const archive = path.join(folder, 'first', `${name}-${version}.tgz`);
+      execFileSync('tar', ['-xzf', archive, '-C', path.join(folder, name), '--strip-components=1']);
+    }
+  });
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+  it('the main package has the module and the sources, but no binary and no script that installs', () => {
+    const files = filesIn(path.join(folder, 'uws-rs'));
+    assert.deepEqual(
+      files.filter((name) => /\.(node|so|dylib)$/.test(name)),
+      [],
+    );
+    const sources = ['lib', 'src'].flatMap((at) =>
+      filesIn(path.join(ROOT, at)).map((name) => `${at}/${name}`),
+    );
+    const others = ['index.js', 'index.mjs', 'index.d.ts', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'LICENSE'];
+    const scripts = ['scripts/build.js', 'scripts/run.js', 'THIRD-PARTY-LICENSES.txt'];
+    const withoutTests = sources.filter((name) => !/\/tests\//.test(name));
+    for (const name of [...withoutTests, ...others, ...scripts]) assert.ok(files.includes(name), name);
+    const manifest = JSON.parse(read('uws-rs/package.json'));
+    assert.deepEqual(Object.keys(manifest.scripts), ['build']);
+    assert.equal(manifest.devDependencies, undefined);
+    assert.equal(manifest.dependencies, undefined);
+  });
+
+  it('every file that is required in the main package is inside', () => {
+    const main = path.join(folder, 'uws-rs');
+    const scripts = filesIn(main).filter((name) => name.endsWith('.js'));
+    assert.ok(scripts.length > 20);
+    for (const name of scripts) {
+      for (const [, wanted] of fs
+        .readFileSync(path.join(main, name), 'utf8')
+        .matchAll(/require\('(\.[^']*)'\)/g))
+        assert.doesNotThrow(
+          () => require.resolve(path.join(main, path.dirname(name), wanted)),
+          `${name}: ${wanted}`,
+        );
+    }
+  });
+
+  it('cargo takes the sources for a workspace of their own', (t) => {
+    const main = path.join(folder, 'uws-rs');
+    const args = ['metadata', '--format-version', '1', '--no-deps', '--offline', '--manifest-path'];
+    const described = spawnSync('cargo', [...args, path.join(main, 'Cargo.toml')], { encoding: 'utf8' });
+    if (described.error) return t.skip('there is no cargo');
+    assert.equal(described.status, 0, described.stderr);
+    assert.equal(fs.realpathSync(JSON.parse(described.stdout).workspace_root), fs.realpathSync(main));
+  });
+
+  it('the platform package has the binary, the licences and the conditions on which npm installs it', () => {
+    const name = packageOf(host());
+    assert.deepEqual(filesIn(path.join(folder, name)), [
+      'LICENSE',
+      'README.md',
+      'THIRD-PARTY-LICENSES.txt',
+      'package.json',
+      addonOf(host()),
+    ]);
+    for (const text of ['LICENSE', 'THIRD-PARTY-LICENSES.txt'])
+      assert.equal(read(`${name}/${text}`), fs.readFileSync(path.join(ROOT, text), 'utf8'));
+    const manifest = JSON.parse(read(`${name}/package.json`));
+    assert.equal(manifest.main, addonOf(host()));
+    assert.deepEqual([manifest.os, manifest.cpu], [[process.platform], [process.arch]]);
+    assert.deepEqual([manifest.version, manifest.license], [version, 'MIT']);
+    assert.deepEqual(manifest.engines, manifestOf(ROOT).engines);
+    assert.equal(manifest.scripts, undefined);
+  });
+
+  it('the same files give the same bytes', () => {
+    const names = fs.readdirSync(path.join(folder, 'first'));
+    assert.equal(names.length, 3);
+    for (const name of names)
+      assert.ok(
+        fs
+          .readFileSync(path.join(folder, 'first', name))
+          .equals(fs.readFileSync(path.join(folder, 'second', name))),
+        name,
+      );
+    const sums = execFileSync('sha256sum', ['--check', 'SHA256SUMS'], { cwd: path.join(folder, 'first') });
+    assert.equal(String(sums).match(/: OK/g).length, 2);
+  });
+});
+
+describe('the manifests', () => {
+  it('the main package names every platform package, in its own version', () => {
+    const main = manifestOf(ROOT);
+    assert.equal(main.optionalDependencies, undefined, 'a clone does without them');
+    const { optionalDependencies } = mainManifest(main);
+    assert.deepEqual(Object.keys(optionalDependencies).sort(), [
+      'uws-rs-darwin-arm64',
+      'uws-rs-darwin-x64',
+      'uws-rs-linux-arm64-gnu',
+      'uws-rs-linux-arm64-musl',
+      'uws-rs-linux-x64-gnu',
+      'uws-rs-linux-x64-musl',
+    ]);
+    for (const target of TARGETS) {
+      assert.equal(optionalDependencies[packageOf(target)], main.version);
+      assert.equal(platformManifest(target, main).version, main.version);
+    }
+  });
+
+  it('no two platform packages fit the same machine', () => {
+    const conditions = TARGETS.map((target) => {
+      const { os, cpu, libc } = platformManifest(target, manifestOf(ROOT));
+      assert.equal(libc !== undefined, os[0] === 'linux', target.name);
+      return JSON.stringify([os, cpu, libc]);
+    });
+    assert.equal(new Set(conditions).size, TARGETS.length);
+  });
+
+  it('package.json, its lockfile, Cargo.toml and Cargo.lock agree on the version', () => {
+    const { version } = manifestOf(ROOT);
+    const text = (name) => fs.readFileSync(path.join(ROOT, name), 'utf8');
+    assert.equal(/\nversion = "([^"]+)"/.exec(text('Cargo.toml'))[1], version);
+    assert.equal(/\nname = "uws-rs"\nversion = "([^"]+)"/.exec(text('Cargo.lock'))[1], version);
+    const lock = JSON.parse(text('package-lock.json'));
+    assert.deepEqual([lock.version, lock.packages[''].version], [version, version]);
+  });
+});
+
+describe('the check of binaries', LINUX, () => {
+  const addon = path.join(ROOT, addonOf(host()));
+  const target = { ...host() };
+  let folder;
+  before(() => (folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-check-'))));
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+  /** A copy of the addon in which a text stands instead of another of the same length. */
+  function withText(from, to) {
+    const bytes = fs.readFileSync(addon);
+    assert.equal(from.length, to.length);
+    let found = 0;
+    for (let at = bytes.indexOf(`\0${from}\0`); at >= 0; at = bytes.indexOf(`\0${from}\0`, at + 1), found++)
+      bytes.write(to, at + 1, 'latin1');
+    assert.ok(found > 0, `${from} is not in the addon`);
+    const file = path.join(folder, 'changed.node');
+    fs.writeFileSync(file, bytes);
+    return file;
+  }
+
+  it('reads what the addon needs', () => {
+    const { cpu, needed, versions, defined } = readElf(addon);
+    assert.equal(cpu, process.arch);
+    assert.ok(needed.some((name) => name.startsWith('libc.')));
+    assert.ok(target.libc === 'musl' || versions.includes('GLIBC_2.14') || versions.includes('GLIBC_2.17'));
+    assert.ok(defined.includes('napi_register_module_v1'));
+  });
+
+  it('refuses a newer glibc, other libraries, another processor and what is no addon', () => {
+    const said = (file, changes) => offences(file, { ...target, ...changes }).join('\n');
+    if (target.libc === 'glibc') {
+      assert.match(said(withText('GLIBC_2.14', 'GLIBC_2.18')), /it needs GLIBC_2.18, newer than GLIBC_2.17/);
+      assert.match(said(withText('GLIBC_2.14', 'GLIBC_3.0x')), /it needs GLIBC_3.0x, newer/);
+      assert.doesNotMatch(said(withText('GLIBC_2.14', 'GLIBC_2.13')), /GLIBC_2\.13/);
+      assert.match(said(addon, { libc: 'musl' }), /it needs libc\.so\.6\n(.*\n)*it needs GLIBC_2/);
+      assert.match(said(withText('libc.so.6', 'libz.so.1')), /it needs libz\.so\.1/);
+    }
+    assert.match(said(addon, { cpu: 's390x' }), /it is for \w+, not for s390x/);
+    const renamed = withText('napi_register_module_v1', 'napi_register_module_v9');
+    assert.match(said(renamed), /it is no addon of Node-API/);
+  });
+
+  it('refuses a binary that names a folder of its machine', () => {
+    const file = path.join(folder, 'named.node');
+    fs.writeFileSync(file, Buffer.concat([fs.readFileSync(addon), Buffer.from('/build/machine/src')]));
+    assert.match(offences(file, target, ['/build/machine']).join(), /it names \/build\/machine, a folder/);
+    assert.doesNotMatch(offences(file, target, ['/build/mach']).join(), /it names \/build\/mach,/);
+  });
+
+  it('says that a file is no library, or is damaged', () => {
+    const file = path.join(folder, 'bad.node');
+    fs.writeFileSync(file, 'no library');
+    assert.throws(() => readElf(file), /^Error: .*bad\.node is no 64-bit little-endian ELF file/);
+    fs.writeFileSync(file, fs.readFileSync(addon).subarray(0, 4096));
+    assert.throws(() => readElf(file), /^Error: .*bad\.node is cut off or damaged/);
+  });
+});
+
+function filesIn(folder) {
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
+    .sort();
+}
