@@ -11,6 +11,8 @@ const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { before, after, describe, it } = require('node:test');
 const { VERSION } = require('../../lib/version');
+const { manifestOf } = require('../../scripts/package/stage');
+const { host, packageOf } = require('../../scripts/package/targets');
 
 const ROOT = path.join(__dirname, '..', '..');
 
@@ -65,23 +67,26 @@ const FRAMEWORK = {
 describe('recipes', { timeout: 120000 }, () => {
   let folder;
   let archive;
+  let binary;
 
   before(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-recipe-'));
-    const packed = npm(ROOT, 'pack', '--json', '--pack-destination', folder);
-    archive = path.join(folder, JSON.parse(packed)[0].filename);
+    execFileSync(process.execPath, ['scripts/package.js', '--host', '--out', folder], { cwd: ROOT });
+    const { version } = manifestOf(ROOT);
+    archive = path.join(folder, `uws-rs-${version}.tgz`);
+    binary = { [packageOf(host())]: `file:${path.join(folder, `${packageOf(host())}-${version}.tgz`)}` };
     write(path.join(folder, 'framework'), FRAMEWORK);
     npm(path.join(folder, 'framework'), 'pack', '--pack-destination', folder);
   });
   after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-  for (const [kind, specifier] of [
-    ['the packed archive', () => `file:${archive}`],
-    ['a folder', () => `file:${ROOT}`],
+  for (const [kind, dependencies] of [
+    ['the packed archives', () => ({ 'uWebSockets.js': `file:${archive}`, ...binary })],
+    ['a folder', () => ({ 'uWebSockets.js': `file:${ROOT}` })],
   ]) {
     it(`an alias to ${kind} serves every way of importing`, () => {
       const project = path.join(folder, kind.replaceAll(' ', '-'));
-      const manifest = { private: true, dependencies: { 'uWebSockets.js': specifier() } };
+      const manifest = { private: true, dependencies: dependencies() };
       write(project, { 'package.json': JSON.stringify(manifest), ...PROGRAMS });
       npm(project, 'install', '--offline');
       assert.equal(npm(project, 'exec', '--offline', '--', 'uws-rs', '--version'), `${VERSION}\n`);
@@ -102,7 +107,11 @@ describe('recipes', { timeout: 120000 }, () => {
     const manifest = {
       private: true,
       type: 'module',
-      dependencies: { framework: 'file:../framework-1.0.0.tgz', 'uWebSockets.js': `file:${archive}` },
+      dependencies: {
+        framework: 'file:../framework-1.0.0.tgz',
+        'uWebSockets.js': `file:${archive}`,
+        ...binary,
+      },
       overrides: { 'uWebSockets.js': '$uWebSockets.js' },
     };
     const program = `

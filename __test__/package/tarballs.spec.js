@@ -61,7 +61,7 @@ describe('the packed packages', { timeout: 120000 }, () => {
     for (const name of scripts) {
       for (const [, wanted] of fs
         .readFileSync(path.join(main, name), 'utf8')
-        .matchAll(/require\('(\.[^']*)'\)/g))
+        .matchAll(/require\('(\.[^']*)(?<!\.node)'\)/g))
         assert.doesNotThrow(
           () => require.resolve(path.join(main, path.dirname(name), wanted)),
           `${name}: ${wanted}`,
@@ -147,6 +147,22 @@ describe('the manifests', () => {
     assert.equal(/\nname = "uws-rs"\nversion = "([^"]+)"/.exec(text('Cargo.lock'))[1], version);
     const lock = JSON.parse(text('package-lock.json'));
     assert.deepEqual([lock.version, lock.packages[''].version], [version, version]);
+  });
+
+  it('the clone itself is not packed', () => {
+    const tried = spawnSync('npm', ['pack', '--dry-run'], { cwd: ROOT, encoding: 'utf8' });
+    assert.notEqual(tried.status, 0);
+    assert.match(tried.stderr, /`npm run package` makes its packages in dist\//);
+  });
+
+  it('the loader requires the platform packages and their binaries', () => {
+    const { BINARIES } = require('../../lib/binaries');
+    assert.deepEqual(Object.keys(BINARIES).sort(), TARGETS.map(({ name }) => name).sort());
+    const loader = fs.readFileSync(path.join(ROOT, 'lib/binaries.js'), 'utf8');
+    for (const target of TARGETS) {
+      assert.ok(loader.includes(`require('${packageOf(target)}')`), packageOf(target));
+      assert.ok(loader.includes(`require('../${addonOf(target)}')`), addonOf(target));
+    }
   });
 });
 

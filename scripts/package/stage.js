@@ -76,7 +76,10 @@ function packMain({ into, root = ROOT }) {
 /** The files of the main package, by the list in its manifest. */
 function filesOf(root) {
   const [{ files }] = JSON.parse(npm(root, 'pack', '--dry-run', '--json', '--ignore-scripts'));
-  return files.map(({ path: name }) => name).filter((name) => !name.endsWith('.node'));
+  const names = files.map(({ path: name }) => name);
+  const binaries = names.filter((name) => name.endsWith('.node'));
+  if (binaries.length) throw new Error(`The main package would contain ${binaries}: package.json, files`);
+  return names;
 }
 
 function packed(into, fill) {
