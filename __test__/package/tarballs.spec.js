@@ -3,13 +3,16 @@
 // what would keep a binary from running elsewhere. The binary is the one that was built for this machine.
 
 const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const zlib = require('node:zlib');
 const { execFileSync, spawnSync } = require('node:child_process');
 const { after, before, describe, it } = require('node:test');
 const { offences } = require('../../scripts/package/check');
 const { readElf } = require('../../scripts/package/elf');
+const { gather } = require('../../scripts/package/publish');
 const { mainManifest, manifestOf, platformManifest } = require('../../scripts/package/stage');
 const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
 
@@ -163,6 +166,40 @@ describe('the manifests', () => {
       assert.ok(loader.includes(`require('${packageOf(target)}')`), packageOf(target));
       assert.ok(loader.includes(`require('../${addonOf(target)}')`), addonOf(target));
     }
+  });
+});
+
+describe('what is published', () => {
+  let folder;
+  before(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-gather-'));
+    for (const target of TARGETS) made(target.name, { [packageOf(target)]: target.name, 'uws-rs': 'main' });
+  });
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+  /** Makes a folder as that of `npm run package`, with archives of these contents. */
+  function made(name, archives) {
+    fs.mkdirSync(path.join(folder, name), { recursive: true });
+    const lines = Object.entries(archives).map(([each, content]) => {
+      const bytes = zlib.gzipSync(content, { level: name.length % 9 });
+      fs.writeFileSync(path.join(folder, name, `${each}-1.0.0.tgz`), bytes);
+      return `${crypto.createHash('sha256').update(bytes).digest('hex')}  ${each}-1.0.0.tgz\n`;
+    });
+    fs.writeFileSync(path.join(folder, name, 'SHA256SUMS'), lines.join(''));
+  }
+
+  it('is every package, the main one last', () => {
+    const names = gather(folder, '1.0.0').map(({ name }) => name);
+    assert.deepEqual(names, [...TARGETS.map(packageOf), 'uws-rs']);
+  });
+
+  it('is refused if a package is missing, changed, or not the same everywhere', () => {
+    assert.throws(() => gather(folder, '2.0.0'), /uws-rs-linux-x64-gnu 2\.0\.0 is not below/);
+    made('darwin-x64', { 'uws-rs-darwin-x64': 'darwin-x64', 'uws-rs': 'another' });
+    assert.throws(() => gather(folder, '1.0.0'), /are different packages/);
+    made('darwin-x64', { 'uws-rs-darwin-x64': 'darwin-x64', 'uws-rs': 'main' });
+    fs.appendFileSync(path.join(folder, 'darwin-x64/uws-rs-1.0.0.tgz'), 'x');
+    assert.throws(() => gather(folder, '1.0.0'), /is not what was packed/);
   });
 });
 
