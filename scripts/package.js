@@ -4,7 +4,7 @@
 // one for each platform, with the symbols of its binary beside it.
 //
 //   --target NAME     this platform alone, several times for several; otherwise all that there are tools for
-//   --install-tools   gets what is missing: zig from PyPI, Rust's standard library by rustup or from Debian
+//   --install-tools   gets what is missing into a folder of Cargo's: zig from PyPI, Rust from Debian
 //   --host            packs the addon that `npm run build` has made here, to try it: it asks for the glibc of
 //                     this machine and may name folders of it
 //   --verify          builds the committed state twice, in two folders, and compares the packages

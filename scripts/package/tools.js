@@ -44,19 +44,20 @@ function installZig() {
 
 // ---- Rust with the standard library of the target
 
-/** Debian's Rust. Its version is part of the names of its packages. */
+/** Debian's Rust, whose version is part of the names of its packages, and the libraries of its LLVM. */
 const RUST = {
   name: 'rust-1.96',
-  suite: 'bookworm-security',
   packages: [
-    'rustc-web',
-    'libstd-rust-web-1.96',
-    'libstd-rust-web-dev',
-    'libstd-rust-web-dev:arm64',
-    'rust-web-src',
-    'libllvm22',
+    ...of('bookworm-security', 'rustc-web', 'libstd-rust-web-1.96', 'libstd-rust-web-dev'),
+    ...of('bookworm-security', 'libstd-rust-web-dev:arm64', 'rust-web-src', 'libllvm22'),
+    ...of('bookworm', 'libedit2', 'libbsd0', 'libmd0', 'libz3-4', 'libgmp10', 'libxml2', 'libicu72'),
   ],
 };
+
+function of(suite, ...names) {
+  return names.map((name) => `${name}/${suite}`);
+}
+
 const debianRust = () => path.join(FOLDER, 'debian', RUST.name);
 
 function hasStandardLibrary(triple, env = {}) {
@@ -95,22 +96,14 @@ function rustcOfDebian() {
   return file;
 }
 
+/** The toolchain of rustup is left as it is: other projects use it, and `rustup target add` is for the user. */
 function installRust({ triple }) {
   if (hasStandardLibrary(triple)) return;
-  if (has('rustup') && spawnQuietly('rustup', ['target', 'add', triple])) return;
   const reason = process.arch === 'x64' ? unavailable() : 'its packages are used on x64 alone';
-  if (reason)
-    throw new Error(`There is no standard library of Rust for ${triple}, and none from Debian: ${reason}`);
-  debian.unpack(RUST.name, RUST.suite, RUST.packages);
-}
-
-function spawnQuietly(program, args) {
-  try {
-    execFileSync(program, args, { stdio: 'ignore', timeout: 300000 });
-    return true;
-  } catch {
-    return false;
-  }
+  if (!reason) return debian.unpack(RUST.name, RUST.packages);
+  throw new Error(
+    `There is no standard library of Rust for ${triple}: rustup target add ${triple}. None from Debian: ${reason}`,
+  );
 }
 
 // ---- objcopy, which parts a binary from its symbols

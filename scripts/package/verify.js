@@ -15,7 +15,9 @@ const FOLDER = path.join(tools.TARGET_FOLDER, 'verify');
 
 function verify(targets) {
   fs.rmSync(FOLDER, { recursive: true, force: true });
-  const [first, second] = ['a', 'another-folder'].map((name) => made(path.join(FOLDER, name), targets));
+  const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).trim();
+  const made = (name) => buildIn(path.join(FOLDER, name), commit, targets);
+  const [first, second] = ['a', 'another-folder'].map(made);
   const names = [...new Set([first, second].flatMap((folder) => fs.readdirSync(folder)))];
   for (const name of names) {
     const isSame = bytesOf(first, name)?.equals(bytesOf(second, name) ?? Buffer.alloc(0)) ?? false;
@@ -26,11 +28,11 @@ function verify(targets) {
   fs.rmSync(FOLDER, { recursive: true });
 }
 
-/** Builds the committed state in a folder and returns the folder of its packages. */
-function made(folder, targets) {
+/** Builds a commit in a folder and returns the folder of its packages. */
+function buildIn(folder, commit, targets) {
   const [root, into] = [path.join(folder, 'sources'), path.join(folder, 'packages')];
   fs.mkdirSync(root, { recursive: true });
-  const archive = execFileSync('git', ['archive', 'HEAD'], { cwd: ROOT, maxBuffer: 1 << 30 });
+  const archive = execFileSync('git', ['archive', commit], { cwd: ROOT, maxBuffer: 1 << 30 });
   execFileSync('tar', ['-x', '-C', root], { input: archive });
   packMain({ into, root });
   for (const target of targets) {
