@@ -96,7 +96,7 @@ function rustcOfDebian() {
   return file;
 }
 
-/** The toolchain of rustup is left as it is: other projects use it, and `rustup target add` is for the user. */
+/** The toolchain of rustup is left as it is, because other projects use it. */
 function installRust({ triple }) {
   if (hasStandardLibrary(triple)) return;
   const reason = process.arch === 'x64' ? unavailable() : 'its packages are used on x64 alone';
