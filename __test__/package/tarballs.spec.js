@@ -11,10 +11,12 @@ const zlib = require('node:zlib');
 const { execFileSync, spawnSync } = require('node:child_process');
 const { after, before, describe, it } = require('node:test');
 const { offences } = require('../../scripts/package/check');
+const { split } = require('../../scripts/package/compile');
 const { readElf } = require('../../scripts/package/elf');
 const { gather } = require('../../scripts/package/publish');
 const { mainManifest, manifestOf, platformManifest } = require('../../scripts/package/stage');
 const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
+const tools = require('../../scripts/package/tools');
 
 const ROOT = path.join(__dirname, '../..');
 const LINUX = { skip: process.platform === 'linux' ? false : 'about binaries of Linux' };
@@ -251,6 +253,28 @@ describe('the check of binaries', LINUX, () => {
     assert.match(offences(file, target, ['/build/machine']).join(), /it names \/build\/machine, a folder/);
     assert.doesNotMatch(offences(file, target, ['/build/mach']).join(), /it names \/build\/mach,/);
   });
+
+  it('a binary and its symbols are parted, and know each other', (t) => {
+    const objcopy = tools.objcopy(target);
+    if (!objcopy) return t.skip('there is no objcopy');
+    const ids = ['one', 'two'].map((name) => {
+      const file = path.join(folder, `${name}.node`);
+      split(objcopy, addon, file, `${file}.debug`);
+      assert.deepEqual(readElf(file).defined, readElf(addon).defined);
+      const [binary, symbols] = [file, `${file}.debug`].map((each) => buildIdIn(fs.readFileSync(each)));
+      assert.equal(binary, symbols);
+      return binary;
+    });
+    assert.match(ids[0], /^[0-9a-f]{40}$/);
+    assert.equal(ids[0], ids[1], 'made from the binary, not from the name of its file');
+  });
+
+  /** The identifier in the last note of GNU's type 3; the compiler may have made one before ours. */
+  function buildIdIn(bytes) {
+    const head = Buffer.from('040000001400000003000000474e5500', 'hex');
+    const at = bytes.lastIndexOf(head);
+    return at < 0 ? undefined : bytes.toString('hex', at + head.length, at + head.length + 20);
+  }
 
   it('says that a file is no library, or is damaged', () => {
     const file = path.join(folder, 'bad.node');

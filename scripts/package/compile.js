@@ -3,6 +3,7 @@
 // Compiles the addon for a target, checks it, and parts it from its symbols. The bytes depend on the sources
 // and on the versions of the tools, not on folders, on the time or on the machine.
 
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -21,7 +22,7 @@ function compile(target, { into, root = ROOT, targetFolder = tools.TARGET_FOLDER
   const symbols = `${addon}.debug`;
   if (target.os === 'darwin') splitOnMac(library, addon, symbols);
   else split(tools.objcopy(target), library, addon, symbols);
-  const found = offences(addon, target, [root, targetFolder, cargoHome()]);
+  const found = offences(addon, target, [root, targetFolder, tools.FOLDER, cargoHome()]);
   if (found.length) throw new Error(`${addonOf(target)} is not fit to be published: ${found.join('; ')}`);
   return addon;
 }
@@ -101,10 +102,28 @@ function compilerFlags({ triple }, folders) {
   return { [`CFLAGS_${triple.replaceAll('-', '_')}`]: flags };
 }
 
+/**
+ * Debuggers know the symbols of a binary by an identifier in both. It is made from the binary alone: the
+ * checksum of a `.gnu_debuglink` would bring the names of folders, which are in the symbols, into the binary.
+ */
 function split(objcopy, library, addon, symbols) {
+  execFileSync(objcopy, ['--strip-all', library, addon]);
   execFileSync(objcopy, ['--only-keep-debug', library, symbols]);
   fs.chmodSync(symbols, 0o644);
-  execFileSync(objcopy, ['--strip-all', `--add-gnu-debuglink=${symbols}`, library, addon]);
+  const identifier = crypto.createHash('sha1').update(fs.readFileSync(addon)).digest();
+  const note = `${addon}.note`;
+  fs.writeFileSync(note, buildId(identifier));
+  for (const file of [addon, symbols])
+    execFileSync(objcopy, [`--add-section=.note.gnu.build-id=${note}`, file]);
+  fs.rmSync(note);
+}
+
+/** A note of ELF: the lengths of its name and its content, its type, and both. */
+function buildId(identifier) {
+  const NT_GNU_BUILD_ID = 3;
+  const head = Buffer.alloc(12);
+  [4, identifier.length, NT_GNU_BUILD_ID].forEach((value, index) => head.writeUInt32LE(value, index * 4));
+  return Buffer.concat([head, Buffer.from('GNU\0'), identifier]);
 }
 
 function splitOnMac(library, addon, symbols) {
