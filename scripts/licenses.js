@@ -144,6 +144,8 @@ function noticesOf(crates) {
   const texts = [...byText].map(([text, names]) => `${RULE}\n${wrapped(names)}\n\n${text}\n`);
   return [
     'The binary of uws-rs contains the standard library of Rust (MIT OR Apache-2.0) and the crates below.\n' +
+      'Those for Linux contain parts of libunwind of LLVM (Apache-2.0 WITH LLVM-exception) as well; those for\n' +
+      'glibc five functions of its libc_nonshared.a (LGPL-2.1-or-later, with the exception for linking it).\n' +
       '`node scripts/licenses.js --write` makes this file.\n',
     `${list.join('\n')}\n`,
     ...texts,
