@@ -27,14 +27,26 @@ function profileAskedFor() {
 }
 
 function build(profile = profileAskedFor()) {
-  if (!has('cargo')) {
-    console.error('Building the addon takes Rust: install it from https://rustup.rs and try again.');
-    process.exit(1);
-  }
-  run('cargo', ['build', '--profile', profile]);
+  if (!has('cargo')) fail(WITHOUT_CARGO);
   const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
-  const folder = profile === 'dev' ? 'debug' : profile;
-  replace(path.join(target, folder, LIBRARY), path.join(ROOT, addonName()));
+  const folder = path.join(target, profile === 'dev' ? 'debug' : profile);
+  if (!fs.existsSync(folder))
+    console.log('Compiling the addon: the first time this takes three minutes on two processors');
+  run('cargo', ['build', '--profile', profile]);
+  replace(path.join(folder, LIBRARY), path.join(ROOT, addonName()));
+}
+
+const WITHOUT_CARGO = `There is no cargo, and building the addon takes Rust ${rustVersion()} or newer and a C compiler.
+  Rust: https://rustup.rs
+  a C compiler: apt-get install build-essential, dnf install gcc, apk add build-base, or xcode-select --install`;
+
+function rustVersion() {
+  return /^rust-version = "(.*)"$/m.exec(fs.readFileSync(path.join(ROOT, 'Cargo.toml'), 'utf8'))[1];
+}
+
+function fail(text) {
+  console.error(text);
+  process.exit(1);
 }
 
 /** The file is replaced by renaming: a process that has the old one mapped keeps it. */

@@ -4,10 +4,10 @@
 // CLUSTER_WORKERS and the adapter's other variables are passed on, as are REDIS_URL and DATABASE_URL.
 
 const { spawn } = require('node:child_process');
-const { build } = require('./build.js');
+const { provideAddon } = require('./provide.js');
 const { REALTIME, buildExample, install } = require('./run.js');
 
-build();
+provideAddon();
 install(REALTIME);
 if (buildExample(REALTIME) !== 0) process.exit(1);
 

@@ -6,17 +6,16 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { execFileSync, spawnSync } = require('node:child_process');
+const { spawnSync } = require('node:child_process');
 const { after, before, test } = require('node:test');
-const { ROOT } = require('../package/laying');
+const { packMain } = require('../../scripts/package/stage');
 
 const MODULES = path.join(__dirname, 'node_modules');
 let folder, archive;
 
 before(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-published-'));
-  const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: ROOT });
-  archive = path.join(folder, JSON.parse(packed)[0].filename);
+  archive = packMain({ into: folder });
 });
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 

@@ -153,7 +153,8 @@ mod model {
     use super::*;
     use loom::thread;
 
-    /// Whoever reads the sum meanwhile, on another loop, sees no less than nothing and no more than both hold.
+    /// Whoever reads the sum meanwhile, on another loop, sees no less than nothing and no more than both
+    /// hold.
     #[test]
     fn shares_that_are_set_and_end_at_the_same_time_leave_nothing() {
         check(|| {

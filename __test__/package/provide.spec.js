@@ -1,0 +1,62 @@
+'use strict';
+// `npm start` without Rust: an addon that is there, or a package in dist/, does as well.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { execFileSync, spawnSync } = require('node:child_process');
+const { it } = require('node:test');
+const { addonName } = require('../../scripts/build');
+
+const ROOT = path.join(__dirname, '..', '..');
+const ADDON = addonName();
+
+/** A tree with the scripts and without an addon, and a PATH on which there is tar, but no cargo. */
+function fresh(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-provide-'));
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  for (const name of ['package.json', 'Cargo.toml', 'scripts'])
+    fs.cpSync(path.join(ROOT, name), path.join(folder, name), { recursive: true });
+  fs.mkdirSync(path.join(folder, 'bin'));
+  for (const tool of ['tar', 'gzip']) {
+    const found = execFileSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).trim();
+    fs.symlinkSync(found, path.join(folder, 'bin', tool));
+  }
+  return folder;
+}
+
+function provide(folder) {
+  const program = `require('./scripts/provide.js').provideAddon()`;
+  const env = { PATH: path.join(folder, 'bin') };
+  return spawnSync(process.execPath, ['-e', program], { cwd: folder, env, encoding: 'utf8' });
+}
+
+it('without cargo and without an addon the error says how to get both', (t) => {
+  const { status, stderr } = provide(fresh(t));
+  assert.equal(status, 1);
+  assert.match(stderr, /no cargo.*Rust 1\.\d+ or newer and a C compiler/);
+  assert.match(stderr, /rustup\.rs/);
+});
+
+it('without cargo an addon that was built before is used', (t) => {
+  const folder = fresh(t);
+  fs.writeFileSync(path.join(folder, ADDON), 'built before');
+  const { status, stdout, stderr } = provide(folder);
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /built before is used/);
+  assert.equal(fs.readFileSync(path.join(folder, ADDON), 'utf8'), 'built before');
+});
+
+it('without cargo the package of this platform in dist/ is used', (t) => {
+  const folder = fresh(t);
+  const { version } = require('../../package.json');
+  const name = `uws-rs-${ADDON.slice('uws-rs.'.length, -'.node'.length)}-${version}.tgz`;
+  fs.mkdirSync(path.join(folder, 'dist', 'package'), { recursive: true });
+  fs.writeFileSync(path.join(folder, 'dist', 'package', ADDON), 'packed');
+  execFileSync('tar', ['-czf', name, 'package'], { cwd: path.join(folder, 'dist') });
+  const { status, stdout, stderr } = provide(folder);
+  assert.equal(status, 0, stderr);
+  assert.ok(stdout.includes(name), stdout);
+  assert.equal(fs.readFileSync(path.join(folder, ADDON), 'utf8'), 'packed');
+});

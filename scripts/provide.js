@@ -1,0 +1,42 @@
+'use strict';
+
+// Gets the addon to run with: built from the sources, or, where there is no Rust, one that is there already.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { addonName, build } = require('./build.js');
+const { ROOT, attempt, has } = require('./run.js');
+
+/** Without cargo and an addon, `build` ends the process and says how to get them. */
+function provideAddon() {
+  const addon = path.join(ROOT, addonName());
+  if (has('cargo')) return build();
+  if (fs.existsSync(addon)) {
+    console.log('There is no cargo: the addon that was built before is used as it is');
+    return;
+  }
+  const archive = packed();
+  if (archive === undefined) return build();
+  console.log(`There is no cargo: the addon of ${path.relative(ROOT, archive)} is used`);
+  const code = attempt('tar', [
+    '-xzf',
+    archive,
+    '-C',
+    ROOT,
+    '--strip-components=1',
+    `package/${addonName()}`,
+  ]);
+  if (code !== 0) process.exit(code);
+}
+
+/** The package of this platform and version, as `npm run package` makes it. */
+function packed() {
+  const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
+  const target = addonName()
+    .replace(/^uws-rs\./, '')
+    .replace(/\.node$/, '');
+  const archive = path.join(ROOT, 'dist', `uws-rs-${target}-${version}.tgz`);
+  return fs.existsSync(archive) ? archive : undefined;
+}
+
+module.exports = { provideAddon };
