@@ -147,4 +147,4 @@ async function spec(program, file, { isOverTls, patience }) {
   };
 }
 
-main();
+main().catch((error) => fail(error.message));
