@@ -88,12 +88,18 @@ function text(value, name) {
 const RAW = '\udc00';
 const RAW_CODE = RAW.charCodeAt(0);
 
+/** Replaces lone surrogates by U+FFFD. Node 18 has no methods for that. */
+const wellFormed =
+  ''.isWellFormed === undefined
+    ? (text) => text.replace(/\p{Surrogate}/gu, '\ufffd')
+    : (text) => (text.isWellFormed() ? text : text.toWellFormed());
+
 /**
  * Converts a RecognizedString to a string that is equal only for equal bytes, so that it can be compared and
  * looked up: UTF-8 becomes text, anything else `RAW` and one character for each byte.
  */
 function key(value, name) {
-  if (typeof value === 'string') return value.isWellFormed() ? value : value.toWellFormed();
+  if (typeof value === 'string') return wellFormed(value);
   const data = coerce(value, name);
   return typeof data === 'string' ? data : keyOfBytes(bytes(data));
 }

@@ -15,6 +15,7 @@ const path = require('node:path');
 const { python: findPython } = require('../__test__/autobahn/suite.js');
 const { bundlers } = require('../__test__/bundlers/run.js');
 const { ecosystem } = require('../__test__/ecosystem/run.js');
+const { newest } = require('../__test__/runtimes/run.js');
 const { missing: missingProxies } = require('../__test__/smuggling/proxies.js');
 const { stack } = require('../__test__/stack/run.js');
 const { buildWith } = require('./adapter.js');
@@ -26,6 +27,7 @@ const layers = require('./layers.js');
 const licenses = require('./licenses.js');
 const programs = require('./programs.js');
 const prose = require('./prose.js');
+const runtimes = require('./runtimes.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
@@ -102,6 +104,7 @@ function javascript() {
   step('programs of the guide', () => report(programs.offences()));
   step('tables of differences', () => report(differences.offences()));
   step('table of disagreements', () => report(disagreements.offences()));
+  step('table of runtimes', () => report(runtimes.offences()));
 }
 
 /** The assertions of debug builds: all accounts balance after each turn, no buffer shows old bytes. */
@@ -120,6 +123,7 @@ function behaviour(peers) {
     step('overload', () => attempt(process.execPath, ['__test__/overload/run.js', '--small']));
     step('soak', () => attempt(process.execPath, ['__test__/overload/soak.js', '--seconds', '60']));
     step('conformance', () => specs('ours', '__test__/conformance'));
+    step('conformance on the newest Node.js', newest);
     step('conformance over TLS', () => overTls(() => specs('ours', '__test__/conformance')));
     step('robustness over TLS', () => overTls(() => run('ours', ROBUST_OVER_TLS)));
     step('ecosystem', ecosystem);
