@@ -72,7 +72,7 @@ pub struct Http {
     peer_end_told: bool,
     /// The first part of a head has arrived, and its timeout is running.
     pub(super) head_started: bool,
-    /// Body bytes since the current timeout window began.
+    /// Bytes of the body's data since the current timeout window began.
     pub(super) window_bytes: usize,
     /// The tick until which the next bytes have time, if those of the whole request does not end before;
     /// `Tick::MAX`: as long as they like.
@@ -597,7 +597,8 @@ impl Http {
                 return self.refuse(io, error);
             }
         };
-        self.window_bytes += used;
+        // Data alone, as in the original: leading zeros, chunk extensions and trailer fields bring nothing.
+        self.window_bytes += data.len();
         trace_payload!(HTTP, io.id(), "body", &input.bytes()[data.clone()]);
         self.received += data.len() as u64;
         if io.limits().and_then(|limits| limits.max_body_length).is_some_and(|most| self.received > most) {
