@@ -37,6 +37,9 @@ const NEXT_REQUEST: Tick = 1;
 /// JavaScript is told that a response may go on when less than this waits to be sent.
 const WRITABLE_BELOW: usize = 256 << 10;
 
+/// Steps of parsing (a head, or what is there of a body) in one turn; then the others have theirs. It bounds
+/// the requests that the loop answers itself, of which very many fit into one read.
+pub const STEPS_PER_TURN: u32 = 128;
 /// Requests handed to JavaScript behind the one that is being answered; the rest of a pipeline waits
 /// unparsed.
 const MAX_AHEAD: usize = 31;
@@ -70,6 +73,8 @@ pub struct Http {
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
     peer_end_told: bool,
+    /// More can be parsed, in the next turn.
+    is_left: bool,
     /// The first part of a head has arrived, and its timeout is running.
     pub(super) head_started: bool,
     /// Bytes of the body's data since the current timeout window began.
@@ -315,7 +320,8 @@ impl Http {
     /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
     /// upgrade.
     pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Option<Box<WebSocket>> {
-        loop {
+        self.is_left = false;
+        for _ in 0..STEPS_PER_TURN {
             let step = match &self.phase {
                 Phase::Fresh => self.proxy_header(io, input.bytes()),
                 Phase::Head if self.is_over_high_water(io.unsent()) => {
@@ -348,6 +354,21 @@ impl Http {
                 return None;
             }
         }
+        if !input.is_empty() {
+            self.is_left = true;
+            io.transport.queue(io.ctx);
+        }
+        None
+    }
+
+    /// Whether more can be parsed, in the next turn.
+    pub fn is_left(&self) -> bool {
+        self.is_left
+    }
+
+    /// How many requests the connection has brought.
+    pub fn requests(&self) -> u32 {
+        self.last_exchange().nth
     }
 
     fn proxy_header(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Step {
