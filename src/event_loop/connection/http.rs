@@ -703,7 +703,7 @@ impl Http {
             return io.end(Cause::Refuse, 0, b"");
         }
         self.pending = false;
-        self.end_pause(io);
+        self.go_on_with_body(io);
         io.detach();
         if !self.exchange.keep_alive {
             return io.end(Cause::End, 0, b"");
@@ -772,6 +772,11 @@ impl Http {
 
     fn unpause(&mut self, io: &mut Io<'_>) {
         self.body_wanted = true;
+        self.go_on_with_body(io);
+    }
+
+    /// The body is read again, or its rest is read and discarded, in a window of its own.
+    fn go_on_with_body(&mut self, io: &mut Io<'_>) {
         if self.end_pause(io)
             && let Phase::Body(_) = self.phase
         {
