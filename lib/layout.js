@@ -171,7 +171,9 @@ const Op = Object.freeze({
   TRY_END: 3,
   /** The end of a streamed response, with a last chunk that may be empty. */
   FINISH: 4,
+  /** `arg` = bytes of the body, wrapping, that the program has been given. JavaScript keeps the others. */
   PAUSE: 5,
+  /** The program has been given all bytes of the body so far, and reads on. */
   RESUME: 6,
   /** Close at once, without an event. */
   CLOSE: 7,

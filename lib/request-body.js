@@ -33,6 +33,8 @@ class RequestBody {
   #loopPaused;
   #deliveryDue = false;
   #over = false;
+  /** The number of bytes that the handler has been given, modulo 2^32. */
+  #taken = 0;
   /** Whether the handler is that of `collect`, which keeps the chunks. */
   #keeps = false;
   /** The number of bytes that the handler is still to be given. */
@@ -53,12 +55,13 @@ class RequestBody {
 
   push(chunk, last, remaining) {
     if (this.#handler !== null && !this.#paused && this.#held.length === 0) {
-      this.remaining = remaining;
+      this.#take(chunk, remaining);
       this.#handler(this.#keeps ? chunk : lend(chunk), last, remaining);
       return;
     }
     this.#held.push([chunk, last, remaining]);
-    if (!last) this.#pauseLoop(true);
+    // Behind the last chunk there is nothing to pause, but the loop counts what is held.
+    if (!last || chunk.byteLength > 0) this.#pauseLoop(true);
   }
 
   attach(handler, keeps = false) {
@@ -104,6 +107,12 @@ class RequestBody {
     }, true);
   }
 
+  /** The chunk is about to be given to the handler. */
+  #take(chunk, remaining) {
+    this.#taken = (this.#taken + chunk.byteLength) >>> 0;
+    this.remaining = remaining;
+  }
+
   /** Delivers in an event of its own, so that the handler does not interrupt other code of the program. */
   #deliverSoon() {
     if (this.#deliveryDue || (this.#held.length === 0 && !this.#loopPaused)) return;
@@ -116,7 +125,7 @@ class RequestBody {
     if (body.#over || body.#handler === null) return;
     if (body.#mayDeliver()) {
       const [chunk, last, remaining] = body.#held.shift();
-      body.remaining = remaining;
+      body.#take(chunk, remaining);
       guarded(body.#handler, body.#keeps ? chunk : lend(chunk), last, remaining);
     }
     if (body.#paused) return;
@@ -134,7 +143,7 @@ class RequestBody {
   #pauseLoop(pause) {
     if (this.#over || this.#loopPaused === pause) return;
     this.#loopPaused = pause;
-    calls.command(pause ? Op.PAUSE : Op.RESUME, this.#slot, this.#generation, 0);
+    calls.command(pause ? Op.PAUSE : Op.RESUME, this.#slot, this.#generation, pause ? this.#taken : 0);
     touched();
   }
 }

@@ -119,3 +119,57 @@ it('slow clients of all threads go, JavaScript is told, and others do not notice
   assert.equal(warnings.length, 1);
   assert.match(warnings[0], /slow connections were closed, because more than 1048576 bytes waited in memory/);
 });
+
+it('what is kept of a body until a program asks for it, or goes on with it, counts', OURS, async () => {
+  const { stdout, stderr } = await child(async (support) => {
+    const { uWS, until } = support;
+    const holds = () => uWS.memoryBudget().used;
+    let paused = null;
+    let waiting = null;
+    const received = { slow: 0, late: 0 };
+    const reads = (res, name) =>
+      res.onData((chunk, last) => {
+        received[name] += chunk.byteLength;
+        if (last) return void res.end(String(received[name]));
+        if (name !== 'slow' || paused !== null) return;
+        // Meanwhile the loop goes on reading.
+        const end = Date.now() + 500;
+        while (Date.now() < end);
+        paused = res.pause();
+      });
+    const server = support.listening((app) =>
+      app
+        .post(
+          '/slow',
+          (res) =>
+            void reads(
+              res.onAborted(() => {}),
+              'slow',
+            ),
+        )
+        .post('/late', (res) => void (waiting = res.onAborted(() => {}))),
+    );
+    const post = (url, length) =>
+      `POST ${url} HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n${'x'.repeat(length)}`;
+    const [slow, late] = [await server.connect(), await server.connect()];
+    const heard = {};
+    slow.send(post('/slow', 4 << 20)).catch(() => {});
+    await until(() => paused !== null);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    heard.paused = holds();
+    paused.resume();
+    heard.slow = (await slow.response()).body;
+    await until(() => holds() < 8000);
+    await late.send(post('/late', 16_000));
+    await until(() => waiting !== null && holds() >= 16_000);
+    reads(waiting, 'late');
+    heard.late = (await late.response()).body;
+    await until(() => holds() < 8000);
+    console.log(JSON.stringify(heard));
+    process.exit(0);
+  });
+  assert.equal(stderr, '');
+  const result = JSON.parse(stdout);
+  assert.ok(result.paused >= 256 << 10, `${result.paused} bytes`);
+  assert.deepEqual([result.slow, result.late], [String(4 << 20), '16000']);
+});

@@ -127,7 +127,9 @@ layout! {
         TryEnd,
         /// The end of a streamed response, with a last chunk that may be empty.
         Finish,
+        /// `arg` = bytes of the body, wrapping, that the program has been given. JavaScript keeps the others.
         Pause,
+        /// The program has been given all bytes of the body so far, and reads on.
         Resume,
         /// Close at once, without an event.
         Close,

@@ -624,6 +624,7 @@ impl Javascript {
         );
         response.received += chunk.len();
         response.is_whole = last;
+        let taken = response.received as u32;
         let Answer { after, reads, pauses, .. } = response.request.answer;
         if last {
             assert_eq!(response.received, len, "peer {peer} step {step}: the length of the body");
@@ -631,7 +632,7 @@ impl Javascript {
                 self.later(oracle.now, after, Task::Answer(id.slot, number));
             }
         } else if reads && pauses > 0 && received == 0 {
-            self.commands.push(Op::Pause, id, 0);
+            self.commands.push(Op::Pause, id, taken);
             self.later(oracle.now, pauses, Task::Resume(id.slot, number));
         }
     }

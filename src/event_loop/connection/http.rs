@@ -37,6 +37,9 @@ const NEXT_REQUEST: Tick = 1;
 /// JavaScript is told that a response may go on when less than this waits to be sent.
 const WRITABLE_BELOW: usize = 256 << 10;
 
+/// Steps of parsing (a head, or what is there of a body) in one turn; then the others have theirs. It bounds
+/// the requests that the loop answers itself, of which very many fit into one read.
+pub const STEPS_PER_TURN: u32 = 128;
 /// Requests handed to JavaScript behind the one that is being answered; the rest of a pipeline waits
 /// unparsed.
 const MAX_AHEAD: usize = 31;
@@ -61,8 +64,9 @@ pub struct Http {
     ahead_bytes: usize,
     /// Bytes of the requests in `ahead`, which JavaScript keeps until their turn.
     ahead_held: usize,
-    /// Bytes of the first part of the body, which JavaScript keeps until a handler asks for it.
-    first_part: usize,
+    /// Bytes of the body that JavaScript keeps, because no handler has asked for it, or the program has
+    /// paused.
+    kept: usize,
     /// JavaScript has paused the body, or has not asked for more of it than the first bytes.
     pub(super) paused: bool,
     /// JavaScript has asked for more of the body than the first bytes.
@@ -70,9 +74,11 @@ pub struct Http {
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
     peer_end_told: bool,
+    /// More can be parsed, in the next turn.
+    is_left: bool,
     /// The first part of a head has arrived, and its timeout is running.
     pub(super) head_started: bool,
-    /// Body bytes since the current timeout window began.
+    /// Bytes of the body's data since the current timeout window began.
     pub(super) window_bytes: usize,
     /// The tick until which the next bytes have time, if those of the whole request does not end before;
     /// `Tick::MAX`: as long as they like.
@@ -112,6 +118,8 @@ pub(super) struct Exchange {
     pub(super) nth: u32,
     /// Bytes of the request, if it was handed over ahead.
     bytes: u32,
+    /// Those of its body.
+    body: u16,
 }
 
 /// How far the request has been received.
@@ -224,6 +232,7 @@ impl Exchange {
             number: last.number.wrapping_add(1) & request_flag::EXCHANGE.max() as u8,
             nth: last.nth.saturating_add(1),
             bytes: 0,
+            body: 0,
             may_upgrade: head.websocket_key.is_some(),
             head_request: head.method.of(bytes) == b"HEAD",
             http_1_0: head.minor_version == 0,
@@ -282,16 +291,16 @@ impl Http {
     }
 
     /// The memory of a body that the answer waits for, and of what JavaScript keeps: requests until their
-    /// turn, and the first part of a body until a handler asks for it.
+    /// turn, and parts of a body until the program takes them.
     pub fn held(&self) -> usize {
-        self.ahead_held + self.first_part + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
+        self.ahead_held + self.kept + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
     }
 
     /// The connection is closed. JavaScript drops its requests when it hears of that.
     pub fn clear(&mut self) {
         self.collecting = None;
         self.ahead_held = 0;
-        self.first_part = 0;
+        self.kept = 0;
     }
 
     /// Whether a response is not complete.
@@ -315,7 +324,8 @@ impl Http {
     /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
     /// upgrade.
     pub fn receive(&mut self, io: &mut Io<'_>, input: &mut Input<'_>) -> Option<Box<WebSocket>> {
-        loop {
+        self.is_left = false;
+        for _ in 0..STEPS_PER_TURN {
             let step = match &self.phase {
                 Phase::Fresh => self.proxy_header(io, input.bytes()),
                 Phase::Head if self.is_over_high_water(io.unsent()) => {
@@ -348,6 +358,21 @@ impl Http {
                 return None;
             }
         }
+        if !input.is_empty() {
+            self.is_left = true;
+            io.transport.queue(io.ctx);
+        }
+        None
+    }
+
+    /// Whether more can be parsed, in the next turn.
+    pub fn is_left(&self) -> bool {
+        self.is_left
+    }
+
+    /// How many requests the connection has brought.
+    pub fn requests(&self) -> u32 {
+        self.last_exchange().nth
     }
 
     fn proxy_header(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Step {
@@ -440,7 +465,7 @@ impl Http {
         }
         io.note_last(&mut exchange);
         self.ahead_bytes += body.len();
-        exchange.bytes = (used + body.len()) as u32;
+        (exchange.bytes, exchange.body) = ((used + body.len()) as u32, body.len() as u16);
         self.ahead_held += exchange.bytes as usize;
         self.ahead.push_back(exchange);
         trace_payload!(HTTP, io.id(), "head", request);
@@ -552,6 +577,7 @@ impl Http {
         request_event(io, head, request, body, self.exchange, handler, 0);
         io.attach();
         self.pending = true;
+        self.received = body.len() as u64;
         if whole.is_some() {
             self.phase = Phase::Responding;
         }
@@ -597,7 +623,8 @@ impl Http {
                 return self.refuse(io, error);
             }
         };
-        self.window_bytes += used;
+        // Data alone, as in the original: leading zeros, chunk extensions and trailer fields bring nothing.
+        self.window_bytes += data.len();
         trace_payload!(HTTP, io.id(), "body", &input.bytes()[data.clone()]);
         self.received += data.len() as u64;
         if io.limits().and_then(|limits| limits.max_body_length).is_some_and(|most| self.received > most) {
@@ -621,7 +648,7 @@ impl Http {
             // for a handler that may never be set.
             if !self.body_wanted && !last {
                 self.pause(io);
-                self.first_part += length;
+                self.kept += length;
             }
         } else {
             input.consume(used);
@@ -658,6 +685,8 @@ impl Http {
         {
             self.exchange = next;
             self.ahead_held -= next.bytes as usize;
+            self.received = u64::from(next.body);
+            self.kept = 0;
             self.sending = Sending::Nothing;
             self.paused = false;
             self.body_wanted = false;
@@ -674,7 +703,7 @@ impl Http {
             return io.end(Cause::Refuse, 0, b"");
         }
         self.pending = false;
-        self.end_pause(io);
+        self.go_on_with_body(io);
         io.detach();
         if !self.exchange.keep_alive {
             return io.end(Cause::End, 0, b"");
@@ -694,7 +723,7 @@ impl Http {
             Op::TryEnd => self.execute_response(io, command, Http::try_end),
             Op::Finish => self.execute_response(io, command, Http::finish),
             Op::Upgrade if self.pending => return self.upgrade(io, &command),
-            Op::Pause => self.pause(io),
+            Op::Pause => self.pause_with(io, command.arg),
             Op::Resume => self.unpause(io),
             Op::WantWritable => {
                 self.want_writable = true;
@@ -712,6 +741,15 @@ impl Http {
         }
     }
 
+    /// `taken`: the bytes of the body, wrapping, that the program has been given. JavaScript keeps the others
+    /// that are on their way, and asks for none before it has given the program all of them.
+    fn pause_with(&mut self, io: &mut Io<'_>, taken: u32) {
+        if self.pending {
+            self.kept = (self.received as u32).wrapping_sub(taken) as usize;
+        }
+        self.pause(io);
+    }
+
     fn pause(&mut self, io: &mut Io<'_>) {
         if !std::mem::replace(&mut self.paused, true) {
             self.paused_at = io.ctx.reading();
@@ -724,7 +762,7 @@ impl Http {
     /// Returns whether the body was paused. The time in which nobody read it does not count against the peer.
     fn end_pause(&mut self, io: &Io<'_>) -> bool {
         let was_paused = std::mem::replace(&mut self.paused, false);
-        self.first_part = 0;
+        self.kept = 0;
         self.takes_until = 0;
         if was_paused && self.request_until != 0 {
             self.request_until += io.ctx.reading() - self.paused_at;
@@ -734,6 +772,11 @@ impl Http {
 
     fn unpause(&mut self, io: &mut Io<'_>) {
         self.body_wanted = true;
+        self.go_on_with_body(io);
+    }
+
+    /// The body is read again, or its rest is read and discarded, in a window of its own.
+    fn go_on_with_body(&mut self, io: &mut Io<'_>) {
         if self.end_pause(io)
             && let Phase::Body(_) = self.phase
         {

@@ -35,7 +35,7 @@ use crate::fault::{self, Fault};
 use crate::metrics::{Counts, Metric};
 use crate::trace::trace;
 use close::{Cause, Close, JsHandle};
-use http::Http;
+use http::{Http, STEPS_PER_TURN};
 use input::{Input, Unread};
 use io::Io;
 use publication::Publication;
@@ -241,12 +241,14 @@ impl Connection {
     /// Reads as long as there is something, it is wanted, and the turn's budget lasts.
     fn drive(&mut self, ctx: &mut Context, buffer: &mut Buffer) {
         self.transport.queued = false;
+        let requests = self.protocol.requests();
         if !self.catch_up(ctx) {
             return;
         }
         let mut budget = READ_BUDGET;
         while self.transport.readable && self.wants_bytes() {
-            if budget == 0 || ctx.events.is_full() || ctx.overloaded() {
+            let is_enough = budget == 0 || self.protocol.has_had_its_turn(requests);
+            if is_enough || ctx.events.is_full() || ctx.overloaded() {
                 return self.transport.queue(ctx);
             }
             let read = self.transport.read(buffer, self.protocol.read_at_once());
@@ -558,8 +560,8 @@ impl Connection {
         self.close == Close::Open
     }
 
-    /// Parses messages that were left unread because JavaScript was too far behind. False: some are still
-    /// left.
+    /// Parses what was left unread because it was too much for a turn, or JavaScript was too far behind.
+    /// False: some of it is still left.
     fn catch_up(&mut self, ctx: &mut Context) -> bool {
         if self.unread.is_empty() || !self.protocol.leaves_messages() {
             return true;
@@ -574,7 +576,8 @@ impl Connection {
 
     /// Parses as much of the unread bytes as possible, after the protocol said that it is ready for more.
     fn resume(&mut self, ctx: &mut Context) {
-        if self.close == Close::Open && !self.unread.is_empty() {
+        let waits_for_its_turn = self.transport.queued && self.protocol.leaves_messages();
+        if self.close == Close::Open && !self.unread.is_empty() && !waits_for_its_turn {
             self.process_unread(ctx);
         }
         if self.transport.readable && self.wants_bytes() {
@@ -904,11 +907,27 @@ impl Protocol {
         }
     }
 
-    /// Whether whole messages may be left in the unread bytes, by the bounds of a turn.
+    /// Whether whole messages or requests may be left in the unread bytes, by the bounds of a turn.
     fn leaves_messages(&self) -> bool {
         match self {
-            Protocol::Http(_) => false,
+            Protocol::Http(http) => http.is_left(),
             Protocol::WebSocket(_) => true,
+        }
+    }
+
+    /// Whether it has had its share of a turn that began with so many requests.
+    fn has_had_its_turn(&self, requests: u32) -> bool {
+        match self {
+            Protocol::Http(http) => http.requests().saturating_sub(requests) >= STEPS_PER_TURN,
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// How many requests the connection has brought.
+    fn requests(&self) -> u32 {
+        match self {
+            Protocol::Http(http) => http.requests(),
+            Protocol::WebSocket(_) => 0,
         }
     }
 

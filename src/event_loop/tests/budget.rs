@@ -257,6 +257,59 @@ fn a_body_that_nobody_asks_for_is_the_burden_of_its_connection() {
     wait_until("nothing is left", || used(&harness) < 10_000);
 }
 
+/// A program that pauses a body has been given only a part of what the loop has handed over.
+#[test]
+fn what_javascript_keeps_of_paused_bodies_is_the_burden_of_its_connection() {
+    const PART: usize = 30_000;
+    let mut harness = unlimited();
+    let mut client = harness.connect();
+    let head = format!("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 3 * PART);
+    client.send(&[head.as_bytes(), &[b'x'; PART]].concat());
+    let request = harness.expect_request();
+    assert_eq!(harness.expect(EventKind::Data).payload.len(), PART);
+    let is = |kept: usize| kept..kept + PART / 2;
+    wait_until("the program has been given all", || is(0).contains(&used(&harness)));
+    client.send(&[b'x'; PART]);
+    assert_eq!(harness.expect(EventKind::Data).payload.len(), PART);
+    harness.command(Op::Pause, 0, request.id, PART as u32, b"");
+    wait_until("the second part is kept", || is(PART).contains(&used(&harness)));
+    harness.command(Op::Resume, 0, request.id, 0, b"");
+    wait_until("it is kept no more", || is(0).contains(&used(&harness)));
+    // The last part is there when the program pauses, so nothing but its turn in JavaScript is to come.
+    client.send(&[b'x'; PART]);
+    assert_eq!(harness.expect(EventKind::Data).payload.len(), PART);
+    harness.command(Op::Pause, 0, request.id, 2 * PART as u32, b"");
+    wait_until("the last part is kept", || is(PART).contains(&used(&harness)));
+    harness.end(request.id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    wait_until("nothing is left", || is(0).contains(&used(&harness)));
+}
+
+/// A body that comes with its head waits in JavaScript for a handler, and so does one of a later request
+/// whose turn has come.
+#[test]
+fn what_javascript_keeps_of_whole_bodies_is_the_burden_of_its_connection() {
+    const BODY: usize = 12_000;
+    let mut harness = unlimited();
+    let mut client = harness.connect();
+    let head = format!("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n");
+    client.send(&[head.as_bytes(), &[b'x'; BODY]].concat().repeat(2));
+    let requests = [harness.expect_request_only(), harness.expect_request_only()];
+    let is = |kept: usize| kept..kept + BODY / 2;
+    wait_until("the second waits for its turn", || is(BODY).contains(&used(&harness)));
+    harness.command(Op::Pause, 0, requests[0].id, 0, b"");
+    wait_until("both are kept", || is(2 * BODY).contains(&used(&harness)));
+    harness.end(requests[0].id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    wait_until("it has its turn", || is(0).contains(&used(&harness)));
+    harness.command(Op::Pause, 0, requests[1].id, 0, b"");
+    wait_until("it is kept", || is(BODY).contains(&used(&harness)));
+    harness.command(Op::Resume, 0, requests[1].id, 0, b"");
+    wait_until("the program has it", || is(0).contains(&used(&harness)));
+    harness.end(requests[1].id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+}
+
 #[test]
 fn a_loop_that_ends_holds_nothing() {
     let mut harness = unlimited();

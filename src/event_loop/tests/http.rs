@@ -2,6 +2,7 @@
 
 use super::harness::*;
 use crate::channel::{BODY_LAST, CommandBatch, EventKind, ExchangeId, Op, request_flag, respond_flag};
+use crate::event_loop::connection::http::STEPS_PER_TURN;
 use crate::routing::router::Method;
 use std::collections::VecDeque;
 
@@ -559,4 +560,24 @@ fn one_read_is_taken_of_a_body_that_javascript_has_not_asked_for() {
     harness.end(next.id, b"next");
     assert_eq!(client.response().1, b"next");
     sender.join().expect("sender");
+}
+
+/// Requests that the loop answers itself are not handed over, so no queue bounds them.
+#[test]
+fn a_pipeline_takes_many_turns_however_small_its_requests_are() {
+    let harness = Harness::start();
+    let (mut client, count) = (harness.connect(), 20_000);
+    let mut sending = client.second();
+    harness.settle();
+    let before = harness.turns();
+    let requests = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(count);
+    let sender = std::thread::spawn(move || sending.send(&requests));
+    for _ in 0..count {
+        assert!(client.response().0.starts_with("HTTP/1.1 404 "));
+    }
+    sender.join().expect("sender");
+    // A turn may go on with a connection after it has read from it, and after it has written to it.
+    let most = 3 * STEPS_PER_TURN as usize;
+    let turns = harness.turns() - before;
+    assert!(turns >= count / most, "{count} requests in {turns} turns");
 }

@@ -755,6 +755,53 @@ fn a_body_has_to_come_at_its_rate() {
     assert!(began.elapsed() < PATIENCE);
 }
 
+/// The framing of chunks brings nothing, however much of it there is.
+#[test]
+fn leading_zeros_and_extensions_are_no_part_of_the_rate_of_a_body() {
+    let mut harness = Harness::limited(AppLimits { min_body_rate: Some(100), ..AppLimits::default() });
+    let timeouts = Timeouts { idle: 1, response: 10 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    harness.settle();
+    let (mut zeros, mut trailers, mut honest) = (harness.connect(), harness.connect(), harness.connect());
+    for client in [&mut zeros, &mut trailers, &mut honest] {
+        client.send(CHUNKED);
+        harness.expect_request();
+    }
+    trailers.send(b"0\r\n");
+    for n in 0..4 {
+        let _ = zeros.try_send(format!("{}1;{}\r\nx\r\n", "0".repeat(127), "e".repeat(300)).as_bytes());
+        let _ = trailers.try_send(format!("A{n}: {}\r\n", "b".repeat(300)).as_bytes());
+        honest.send(format!("f0\r\n{}\r\n", "x".repeat(240)).as_bytes());
+        std::thread::sleep(Duration::from_millis(1000));
+    }
+    assert!(zeros.response().0.starts_with("HTTP/1.1 408 "));
+    assert!(trailers.response().0.starts_with("HTTP/1.1 408 "));
+    assert_eq!(harness.breaches(Limit::MinBodyRate), 2);
+    assert!(!honest.has_bytes());
+}
+
+/// A client whose body was paused could not send, so it has a whole window from when that is over.
+#[test]
+fn the_rest_of_a_body_has_a_window_of_its_own_behind_the_response() {
+    let mut harness = Harness::limited(AppLimits { min_body_rate: Some(1000), ..AppLimits::default() });
+    let timeouts = Timeouts { idle: 3, response: 10 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    harness.settle();
+    let mut client = harness.connect();
+    client.send(&[post(6001).as_bytes(), b"x"].concat());
+    let request = harness.expect_request_only();
+    harness.expect(EventKind::Data);
+    std::thread::sleep(Duration::from_millis(2900));
+    harness.end(request.id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(client.try_send(&[b'x'; 750]));
+    }
+    say_hello(&mut harness, &mut client);
+    assert_eq!(harness.breaches(Limit::MinBodyRate), 0);
+}
+
 // ---- responses that nobody takes
 
 /// Seconds that these tests give a peer to take something.
