@@ -275,7 +275,7 @@ impl Http {
         match self.phase {
             Phase::Body(_) => self.on_window_end(io),
             // The response has been handed over, and the peer takes none of it.
-            _ if io.transport.is_blocked() => self.take_no_longer(io),
+            _ if io.transport.is_blocked() && !self.owes_bytes() => self.take_no_longer(io),
             Phase::Head if !self.head_started && self.exchange.nth > 0 => {
                 self.time_out(io, Limit::KeepAliveTimeout);
             }

@@ -928,6 +928,22 @@ fn a_response_that_is_taken_late_does_not_shorten_the_time_of_the_next_head() {
 }
 
 #[test]
+fn a_late_head_is_one_also_behind_a_response_that_still_has_time_to_be_taken() {
+    let limits =
+        AppLimits { max_unsent_bytes: Some(64 << 20), head_timeout: Some(1), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let mut client = Client::connect_slow(harness.port);
+    client.send(HELLO);
+    let first = harness.expect_request();
+    harness.end(first.id, &vec![b'x'; 16 << 20]);
+    wait_until("the kernel refuses bytes", || harness.backlog(first.id) > 0);
+    client.send(&HELLO[..9]);
+    wait_until("the head is late", || harness.breaches(Limit::HeadTimeout) == 1);
+    assert_eq!(client.response().1.len(), 16 << 20);
+    assert!(client.response().0.starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
 fn a_response_has_its_own_time_to_be_taken_whatever_that_of_a_kept_connection_is() {
     for (keep_alive, is_taken) in [(1, true), (0, false)] {
         let limits = AppLimits { keep_alive_timeout: Some(keep_alive), ..AppLimits::default() };

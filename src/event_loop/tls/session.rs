@@ -20,11 +20,18 @@ pub struct Session {
     update_asked: bool,
     /// Messages without data since the last one with some.
     idle: u8,
+    /// The cost of the peer's changes of its key, less the records with data.
+    update_cost: u16,
     renegotiation_refused: bool,
 }
 
 /// The most messages without data in a row; BoringSSL has the same limit.
 const IDLE_LIMIT: u8 = 32;
+/// Records with data that pay for one change of the peer's key, which takes about as long as these.
+const UPDATE_COST: u16 = 16;
+/// The most that unpaid changes may cost: 64 of them. A peer that changes its key with each byte would
+/// otherwise keep the loop from all others, since 10,000 changes fit into what a turn reads.
+const UPDATE_LIMIT: u16 = 64 * UPDATE_COST;
 /// So many of the records that may be sealed with one key are reserved for alerts and the change of keys.
 const RESERVE: u64 = 16;
 
@@ -64,6 +71,7 @@ impl Session {
             limit,
             update_asked: false,
             idle: 0,
+            update_cost: 0,
             renegotiation_refused: false,
         })
     }
@@ -123,6 +131,7 @@ impl Session {
         let (kind, len) = self.opener.open(kind, body, room)?;
         if kind == DATA && len > 0 {
             self.idle = 0;
+            self.update_cost = self.update_cost.saturating_sub(1);
             plain.advance(len);
             return Ok(false);
         }
@@ -146,6 +155,10 @@ impl Session {
 
     /// The peer seals with its next key from here on (RFC 8446 §4.6.3).
     fn renew_opener(&mut self) -> Result<bool, Violation> {
+        self.update_cost += UPDATE_COST;
+        if self.update_cost > UPDATE_LIMIT {
+            return Err(Violation::Idle);
+        }
         let (sequence, secrets) = self.secrets.update_rx_secret().map_err(|_| Violation::Internal)?;
         self.opener = RecordKey::new(true, sequence, &secrets).ok_or(Violation::Internal)?;
         Ok(false)

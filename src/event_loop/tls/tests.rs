@@ -151,6 +151,25 @@ fn the_client_may_change_its_key_and_have_ours_changed() {
     assert_eq!(pair.plain.filled().len(), 50);
 }
 
+/// A new key takes as long as many records, so a client may not change it with each.
+#[test]
+fn the_client_may_not_change_its_key_all_the_time() {
+    for (records, rounds) in [(1, 68), (8, 127), (16, 1000)] {
+        let mut pair = Pair::established(suite_of(ProtocolVersion::TLSv1_3));
+        let failed = (0..1000).find_map(|round| {
+            pair.client.refresh_traffic_keys().expect("TLS 1.3");
+            (0..records).find_map(|_| pair.client_sends(b"x").err()).map(|failure| (round, failure))
+        });
+        match failed {
+            None => assert_eq!(rounds, 1000, "{records} records"),
+            Some((round, failure)) => {
+                assert_eq!(round, rounds, "{records} records");
+                assert!(matches!(failure, Failure::Session(Violation::Idle)));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_key_that_is_worn_out_is_changed_in_tls_1_3_and_ends_the_session_in_1_2() {
     let mut pair = Pair::established(suite_of(ProtocolVersion::TLSv1_3));
