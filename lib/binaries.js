@@ -1,9 +1,8 @@
 'use strict';
 // Finds the native addon: the one that was built in a clone, or that of the platform's package.
 
-const { createRequire } = require('module');
 const { libc } = require('./libc');
-const { origins } = require('./origins');
+const { requirers } = require('./origins');
 
 /**
  * How the binaries of each target are required. Bundlers and other tools that look for the files of a program
@@ -119,11 +118,11 @@ function target() {
  * one executable, or the target has no package and was built in a clone.
  */
 function elsewhere(file, name, failures) {
-  for (const origin of origins()) {
+  for (const requires of requirers()) {
     for (const path of [`./${file}`, `../${file}`, name]) {
       const from = path === name ? name : file;
       try {
-        return { native: createRequire(origin)(path), name: from };
+        return { native: requires(path), name: from };
       } catch (error) {
         // Of a target with a package the literals have failed before, and say more.
         if (!failures.has(from)) failures.set(from, error);

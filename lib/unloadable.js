@@ -3,10 +3,9 @@
 // version of glibc takes a while.
 
 const fs = require('fs');
-const { createRequire } = require('module');
 const path = require('path');
 const { glibcVersion } = require('./libc');
-const { origins } = require('./origins');
+const { requirers } = require('./origins');
 const { VERSION } = require('./version');
 
 /** Programs recognise the error by this. */
@@ -39,9 +38,9 @@ function reason(name, error) {
 }
 
 function isInstalled(name) {
-  return origins().some((origin) => {
+  return requirers().some((requires) => {
     try {
-      return createRequire(origin).resolve(name) !== '';
+      return requires.resolve(name) !== '';
     } catch {
       return false;
     }

@@ -164,7 +164,10 @@ async function sea(from, entry, into) {
   return [executable];
 }
 
-/** With `installed` the bundle does not hold the binary: its package is installed beside it. */
+/**
+ * With `installed` the bundle does not hold the binary: its package is installed beside it. With `nested` it
+ * is a dependency of uws-rs alone.
+ */
 const TOOLS = {
   'esbuild, with the binary': { bundle: esbuild('cjs', { loader: { '.node': 'copy' } }) },
   'esbuild, as an ES module': {
@@ -180,6 +183,7 @@ const TOOLS = {
   },
   ncc: { bundle: ncc },
   'rollup, as an ES module': { bundle: rollup('es'), installed: true },
+  "rollup, in pnpm's layout": { bundle: rollup('es'), nested: true },
   'rollup, as CommonJS': { bundle: rollup('cjs'), installed: true },
   'vite, for the server': { bundle: vite, installed: true },
   nft: { bundle: nft },
@@ -190,13 +194,14 @@ const TOOLS = {
   },
 };
 
-for (const [name, { bundle, installed, skip = false }] of Object.entries(TOOLS)) {
+for (const [name, { bundle, installed, nested, skip = false }] of Object.entries(TOOLS)) {
   describe(name, { skip, timeout: TIMEOUT }, () => {
     for (const entry of Object.keys(SERVERS)) {
       test(entry, async (t) => {
         const into = empty('out');
         const command = await bundle(app, entry, into);
         if (installed) layBinary(into);
+        if (nested) layBinary(layPackage(into));
         assert.deepEqual(await exchange(t, command, into), ['hello there', 'over and out']);
       });
     }
