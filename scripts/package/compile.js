@@ -69,7 +69,7 @@ function forMac(target, root, targetFolder) {
       CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f'),
       CARGO_INCREMENTAL: '0',
       CARGO_TARGET_DIR: targetFolder,
-      // The oldest macOS that Node 20 runs on.
+      // The oldest macOS that Node 18 and 20 run on.
       MACOSX_DEPLOYMENT_TARGET: '10.15',
       // The linker would number its output by the time.
       ZERO_AR_DATE: '1',
