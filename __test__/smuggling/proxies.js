@@ -109,10 +109,13 @@ const START = {
   },
 };
 
+/** All that a proxy has printed, into a file: HAProxy drops lines that a full pipe does not take. */
+const output = (folder) => fs.readFileSync(path.join(folder, 'output.log'), 'utf8');
+
 /** The lines of the access log: mark and status. */
 const FORWARDED = {
   nginx: (folder) => fs.readFileSync(path.join(folder, 'nginx.log'), 'utf8'),
-  haproxy: (folder, output) => output,
+  haproxy: (folder) => output(folder),
   varnish: (folder) => {
     const options = ['-n', `${folder}/varnish`, '-d', '-b', '-F', '%{X-Proxy-Mark}i %s'];
     return spawnSync('varnishncsa', options, { env, encoding: 'utf8', maxBuffer: 1 << 28 }).stdout;
@@ -150,12 +153,12 @@ async function freePorts(count) {
 async function startProxy(name, backends) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), `uws-${name}-`));
   const ports = await freePorts(WAYS[name].length);
+  const printed = fs.openSync(path.join(folder, 'output.log'), 'a');
   const child = spawn(PROGRAMS[name], START[name](folder, backends, ports), {
     env,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', printed, printed],
   });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
+  fs.closeSync(printed);
   let ended = null;
   const end = new Promise((resolve) =>
     child.once('close', (code, signal) => resolve((ended = { code, signal }))),
@@ -174,12 +177,15 @@ async function startProxy(name, backends) {
     fs.rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await Promise.all(ports.map((port) => accepting(port, () => ended && `${name} ended: ${output}`)));
+    await Promise.all(
+      ports.map((port) => accepting(port, () => ended && `${name} ended: ${output(folder)}`)),
+    );
   } catch (error) {
+    const said = output(folder);
     await stop();
-    throw new Error(`${error.message}\n${output}`);
+    throw new Error(`${error.message}\n${said}`);
   }
-  const forwarded = () => readLog(FORWARDED[name](folder, output));
+  const forwarded = () => readLog(FORWARDED[name](folder));
   return { name, ways: WAYS[name].map((way, at) => ({ name: way, port: ports[at] })), forwarded, stop };
 }
 
