@@ -44,15 +44,15 @@ const UNREACHABLE =
   /\b(E?AI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|E\w*TIMEDOUT|ENOTCACHED)\b/;
 
 /**
- * Runs `npm ci`, or another command, for tests that want more than the others. Returns nothing where the
- * packages are there, otherwise the exit code or, as text, the reason. On a machine without a network their
- * absence is no failure, in CI it is.
+ * Runs `npm ci` for tests that want more than the others, or `npm install`, which goes on without an optional
+ * package that the registry does not have. Returns nothing where the packages are there, otherwise the exit
+ * code or, as text, the reason. On a machine without a network their absence is no failure, in CI it is.
  */
 function installIfReachable(folder, wanted, command = 'ci') {
   const installed = modified(path.join(folder, 'node_modules', '.package-lock.json'));
   if (installed > 0 && installed >= modified(path.join(folder, 'package-lock.json'))) return undefined;
   console.log(`Installing ${wanted}`);
-  const args = [command, '--prefer-offline', '--loglevel=error', '--fetch-retries=1'];
+  const args = [command, '--prefer-offline', '--loglevel=error', '--fetch-retries=1', '--no-save'];
   const done = spawnSync('npm', args, { cwd: folder, encoding: 'utf8' });
   if (done.status === 0) return undefined;
   const said = `${done.stdout}${done.stderr}${done.error?.message ?? ''}`;

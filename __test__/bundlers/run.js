@@ -11,7 +11,7 @@ function bundlers() {
   const names = fs.readdirSync(__dirname).filter((name) => name.endsWith('.spec.js'));
   const specs = names.map((name) => path.join(__dirname, name));
   return (
-    installIfReachable(__dirname, 'the bundlers and the checkers of packages') ??
+    installIfReachable(__dirname, 'the bundlers and the checkers of packages', 'install') ??
     attempt(process.execPath, ['--test', ...specs])
   );
 }
