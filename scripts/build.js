@@ -6,17 +6,12 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { target } = require('../lib/binaries.js');
 const { ROOT, has, run } = require('./run.js');
 
 const LIBRARY = process.platform === 'darwin' ? 'libuws_rs.dylib' : 'libuws_rs.so';
 
-function addonName() {
-  const parts = [process.platform, process.arch];
-  if (process.platform === 'linux') {
-    parts.push(process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl');
-  }
-  return `uws-rs.${parts.join('-')}.node`;
-}
+const addonName = () => `uws-rs.${target()}.node`;
 
 /** Cargo's profiles by the option that asks for them; each has a folder of the same name, but for `dev`. */
 const PROFILES = { '--debug': 'dev', '--checked': 'checked' };
@@ -28,8 +23,8 @@ function profileAskedFor() {
 
 function build(profile = profileAskedFor()) {
   if (!has('cargo')) fail(WITHOUT_CARGO);
-  const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
-  const folder = path.join(target, profile === 'dev' ? 'debug' : profile);
+  const built = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
+  const folder = path.join(built, profile === 'dev' ? 'debug' : profile);
   if (!fs.existsSync(folder))
     console.log('Compiling the addon: the first time this takes three minutes on two processors');
   run('cargo', ['build', '--profile', profile]);

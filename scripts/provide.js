@@ -4,6 +4,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { target } = require('../lib/binaries.js');
 const { addonName, build } = require('./build.js');
 const { ROOT, attempt, has } = require('./run.js');
 
@@ -32,10 +33,7 @@ function provideAddon() {
 /** The package of this platform and version, as `npm run package` makes it. */
 function packed() {
   const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
-  const target = addonName()
-    .replace(/^uws-rs\./, '')
-    .replace(/\.node$/, '');
-  const archive = path.join(ROOT, 'dist', `uws-rs-${target}-${version}.tgz`);
+  const archive = path.join(ROOT, 'dist', `uws-rs-${target()}-${version}.tgz`);
   return fs.existsSync(archive) ? archive : undefined;
 }
 

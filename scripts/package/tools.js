@@ -26,20 +26,27 @@ function zig() {
   return undefined;
 }
 
+/** The arguments for pip to get wheels alone, whose checksums are in the file of requirements. */
+function pip(command, requirements, ...options) {
+  const strict = ['--no-deps', '--require-hashes', '--only-binary', ':all:'];
+  return [
+    '-m',
+    'pip',
+    command,
+    '--quiet',
+    '--disable-pip-version-check',
+    ...strict,
+    ...options,
+    '--requirement',
+    requirements,
+  ];
+}
+
 function installZig() {
   if (zig()) return;
   console.log('Installing zig and cargo-zigbuild from PyPI, 100 MB');
   fs.rmSync(PYTHON, { recursive: true, force: true });
-  const pip = [
-    '-m',
-    'pip',
-    'install',
-    '--quiet',
-    '--disable-pip-version-check',
-    '--no-deps',
-    '--require-hashes',
-  ];
-  run('python3', [...pip, '--only-binary', ':all:', '--target', PYTHON, '--requirement', REQUIREMENTS]);
+  run('python3', pip('install', REQUIREMENTS, '--target', PYTHON));
 }
 
 // ---- Rust with the standard library of the target
@@ -137,4 +144,4 @@ function install(target) {
   installRust(target);
 }
 
-module.exports = { FOLDER, TARGET_FOLDER, debian, install, missing, objcopy, rust, zig };
+module.exports = { FOLDER, TARGET_FOLDER, debian, install, missing, objcopy, pip, rust, zig };
