@@ -89,6 +89,17 @@ class Remote {
     });
   }
 
+  /**
+   * The `counts` of the process, as soon as `enough(counts)` holds, or at the end of the time: the loop closes
+   * a descriptor before JavaScript hears about it.
+   */
+  async counts(enough, milliseconds = 10000) {
+    for (const end = Date.now() + milliseconds; ; await sleep(10)) {
+      const counts = await this.call('counts');
+      if (enough(counts) || Date.now() > end) return counts;
+    }
+  }
+
   /** Ends the process, and resolves when it has ended. */
   stop(signal = 'SIGKILL') {
     this.process.kill(signal);
