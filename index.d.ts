@@ -575,10 +575,9 @@ export interface WebSocketBehavior<UserData> {
     ((res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => void | Promise<void>) | null;
 
   /**
-   * Called when the connection is a WebSocket. With an `upgrade` handler the client has the answer to its
-   * handshake only afterwards, so it can rely on all that this handler did before its first `await`, as on a
-   * subscription. Without one the loop answers by itself, also while JavaScript is busy; data of the client
-   * is handled after `open` in any case, but a publish that comes from elsewhere may be earlier.
+   * Called when the connection is a WebSocket. The client has the answer to its handshake only afterwards,
+   * so it can rely on all that this handler did before its first `await`, as on a subscription. With neither
+   * this handler nor `upgrade` the loop answers by itself, also while JavaScript is busy.
    */
   open?: ((ws: WebSocket<UserData>) => void | Promise<void>) | null;
 

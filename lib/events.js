@@ -104,8 +104,8 @@ function failed(res, req, route) {
 }
 
 /**
- * Upgrades where there is no `upgrade` handler and the loop has not upgraded by itself: after a yield, or for
- * a request with a body.
+ * Upgrades where there is no `upgrade` handler and the loop has not upgraded by itself: where there is an
+ * `open` handler, which runs before the client has its answer, after a yield, or for a request with a body.
  */
 function upgradeByDefault(res, req, route) {
   const header = (name) => req.getHeader(`sec-websocket-${name}`);
