@@ -1036,6 +1036,8 @@ export interface ProcessStats extends AppStats {
     turns: number;
     /** Time in which the loops worked; the rest they slept. */
     busySeconds: number;
+    /** Processor time of the threads of the loops; 0 on macOS. */
+    processorSeconds: number;
     /** The longest turn of a loop in the last 15 to 30 s: so long a ready socket waited for the loop. */
     lagSeconds: number;
   };
@@ -1043,6 +1045,8 @@ export interface ProcessStats extends AppStats {
   javaScript: {
     /** Events that JavaScript has taken from the loops. */
     events: number;
+    /** Processor time of these threads since they began; 0 on macOS. */
+    processorSeconds: number;
     /** The longest that events waited for JavaScript in the last 15 to 30 s, or wait now. */
     lagSeconds: number;
   };

@@ -5,7 +5,7 @@ use super::place::{self, Place};
 use super::session::Session;
 use super::value::{self, Words};
 use super::wake::Wake;
-use super::{calls, exit};
+use super::{calls, exit, processor_time};
 use crate::channel::{ExchangeId, Op, layout_number};
 use crate::event_loop::net::listener;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
@@ -59,6 +59,7 @@ pub fn start_engine(
         wake.at_end(env.raw(), Box::new(|| {}));
         napi::Error::from_reason(format!("the event loop could not start: {error}"))
     })?;
+    processor_time::begin(&event_loop.shared.counters.by_javascript.processor);
     let (place, number) = Place::for_session(Session::new(event_loop, wake, lends, events, call_args));
     wake.at_end(env.raw(), Box::new(|| place.vacate()));
     if lends {

@@ -254,6 +254,10 @@ metrics! {
     Process Counter "uws_loop_busy_seconds" {
         LoopBusy "loop.busySeconds",
     }
+    /// Processor time of the threads of the loops; 0 on macOS.
+    Process Counter "uws_loop_processor_seconds" {
+        LoopProcessor "loop.processorSeconds",
+    }
     /// The longest turn of a loop in the last 15 to 30 s: so long a ready socket waited for the loop.
     Process Gauge "uws_loop_lag_seconds" {
         LoopLag "loop.lagSeconds",
@@ -261,6 +265,10 @@ metrics! {
     /// Events that JavaScript has taken from the loops.
     Process Counter "uws_javascript_events" {
         EventsTaken "javaScript.events",
+    }
+    /// Processor time of the threads of JavaScript that made an App, since they began; 0 on macOS.
+    Process Counter "uws_javascript_processor_seconds" {
+        JavaScriptProcessor "javaScript.processorSeconds",
     }
     /// The longest that events waited for JavaScript in the last 15 to 30 s, or wait now.
     Process Gauge "uws_javascript_lag_seconds" {
