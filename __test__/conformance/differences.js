@@ -253,6 +253,12 @@ add(
 );
 add('app-null', '§2', '`App(null)` and `App(undefined)` abort the process', 'the same as `App()`');
 add(
+  'bad-options',
+  '§2',
+  'options that are no object are ignored (up to 20.57)',
+  '`Options must be an object.` is thrown, as in newer releases',
+);
+add(
   'filter-upgraded',
   '§2.3',
   '`filter` is not told when an upgraded connection closes',
