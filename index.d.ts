@@ -54,7 +54,7 @@ export interface AppDescriptor {}
  * UTF-8 are returned as a string, as by `getTopics`, they become U+FFFD.
  *
  * `undefined` counts as the empty string. Anything else throws
- * `Text and data can only be passed by String, ArrayBuffer or TypedArray.`
+ * `Text and data can only be passed by String, ArrayBuffer or ArrayBufferView.`
  */
 export type RecognizedString =
   | string

@@ -271,7 +271,8 @@ const ERRORS = {
   response:
     /^uWS\.HttpResponse must not be accessed after uWS\.HttpResponse\.onAborted callback, or after a successful response\./,
   socket: /^Invalid access of closed uWS\.WebSocket\/SSLWebSocket\.$/,
-  data: 'Text and data can only be passed by String, ArrayBuffer or TypedArray.',
+  // Renamed behind 20.57 (section 2 of what changed after it), of which there is no binary to run.
+  data: `Text and data can only be passed by String, ArrayBuffer or ${ours ? 'ArrayBufferView' : 'TypedArray'}.`,
   callback: 'Passed callback is not a valid function.',
 };
 

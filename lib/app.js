@@ -17,6 +17,7 @@ const {
   bytes,
   coerce,
   got,
+  hasOptions,
   integer,
   key,
   keyOfBytes,
@@ -501,7 +502,7 @@ Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
 
 /** Reads the options that have nothing to do with TLS. */
 function appOptions(options) {
-  const { limits, trustedProxies } = options ?? NO_OPTIONS;
+  const { limits, trustedProxies } = options;
   if (limits === undefined && trustedProxies === undefined) return NO_OPTIONS;
   const { checkedLimits, checkedProxies } = require('./limits');
   return { limits: checkedLimits(limits), trustedProxies: checkedProxies(trustedProxies) };
@@ -509,15 +510,12 @@ function appOptions(options) {
 
 /** Creates an HTTP and WebSocket server. It can be called with and without `new`. */
 function App(options) {
-  if (options !== undefined && options !== null && typeof options !== 'object') {
-    throw new TypeError('options must be an object.');
-  }
-  return new TemplatedApp(null, appOptions(options));
+  return new TemplatedApp(null, appOptions(hasOptions(options) ? options : NO_OPTIONS));
 }
 
 /** Creates a server over TLS. Without a certificate it serves only the names that are added later. */
 function SSLApp(options) {
-  return new SSLTemplatedApp(tlsOptions(options), appOptions(options));
+  return new SSLTemplatedApp(tlsOptions(options), appOptions(options ?? NO_OPTIONS));
 }
 
 function us_listen_socket_close(token) {

@@ -1,7 +1,7 @@
 'use strict';
 // Converts the options of an SSLApp or a server name to the form that the native side takes.
 
-const { got, text } = require('./validate');
+const { got, hasOptions, text } = require('./validate');
 
 /** Options that are text, with their native names. */
 const TEXTS = Object.freeze({
@@ -19,8 +19,7 @@ const TEXTS = Object.freeze({
  */
 function tlsOptions(options) {
   const native = {};
-  if (options === undefined || options === null) return native;
-  if (typeof options !== 'object') throw new TypeError('options must be an object.');
+  if (!hasOptions(options)) return native;
   for (const [name, nativeName] of Object.entries(TEXTS)) {
     const value = options[name] === null ? '' : text(options[name], name);
     if (value !== '') native[nativeName] = value;

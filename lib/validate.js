@@ -5,7 +5,7 @@
 const { isUtf8 } = require('buffer');
 const { types } = require('util');
 
-const TEXT_OR_DATA = 'Text and data can only be passed by String, ArrayBuffer or TypedArray.';
+const TEXT_OR_DATA = 'Text and data can only be passed by String, ArrayBuffer or ArrayBufferView.';
 
 /** The error for too few arguments. */
 function missing(count) {
@@ -14,6 +14,13 @@ function missing(count) {
 
 function requireArguments(given, count) {
   if (given < count) throw missing(count);
+}
+
+/** Returns whether there are options at all. */
+function hasOptions(options) {
+  if (options === undefined || options === null) return false;
+  if (typeof options !== 'object') throw new Error('Options must be an object.');
+  return true;
 }
 
 /** @param {string} [name] the argument, as a property of the error: the message is the original's */
@@ -178,6 +185,7 @@ function quantity(value, name, min, max) {
 
 module.exports = {
   requireArguments,
+  hasOptions,
   callbackError,
   requireFunction,
   coerce,

@@ -1,5 +1,19 @@
 'use strict';
-const { it, assert, serve, uWS, get, has, text, Peer, deferred, turn } = require('../support');
+const {
+  it,
+  assert,
+  serve,
+  uWS,
+  ours,
+  get,
+  has,
+  differs,
+  onlyOurs,
+  text,
+  Peer,
+  deferred,
+  turn,
+} = require('../support');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -189,6 +203,50 @@ it('a PROXY header that comes byte by byte', async (t) => {
   const peer = await server.connect();
   await peer.sendPieces(Buffer.concat([proxyHeader(0x11, V4), Buffer.from(get('/'))]).toString('latin1'), 1);
   assert.deepEqual(JSON.parse((await peer.response()).body), PROXIED_V4);
+});
+
+// Section 6 of what changed after 20.57: a PROXY header may precede any request of a connection, and the
+// first one counts. In 20.57 it is the last, and no binary is newer.
+const OTHER_V4 = Buffer.from([9, 9, 9, 9, 5, 6, 7, 8, 0x12, 0x34, 0, 80]);
+
+it(
+  'of two PROXY headers in front of a request the first counts',
+  onlyOurs('two-proxy-headers'),
+  async (t) => {
+    const server = telling(t);
+    const both = Buffer.concat([proxyHeader(0x11, V4), proxyHeader(0x11, OTHER_V4)]);
+    assert.deepEqual(await told(await server.connect(), both), PROXIED_V4);
+  },
+);
+
+it('a PROXY header in front of the second request', async (t) => {
+  const server = telling(t);
+  const peer = await server.connect();
+  assert.deepEqual(await told(peer, proxyHeader(0x11, V4)), PROXIED_V4);
+  const [, , , address] = await told(peer, proxyHeader(0x11, OTHER_V4));
+  assert.equal(address, differs('second-proxy-header', { original: '9.9.9.9', ours: '1.2.3.4' }));
+});
+
+it('a PROXY header in front of the second request alone', async (t) => {
+  const server = telling(t);
+  const peer = await server.connect();
+  assert.deepEqual(await told(peer), [...MAPPED, '', '']);
+  assert.deepEqual(await told(peer, proxyHeader(0x11, V4)), PROXIED_V4);
+});
+
+it('LOCAL and UNSPEC say that nobody is known, and what follows does not change it', async (t) => {
+  for (const [family, command, addresses] of [
+    [0x11, 0x20, V4],
+    [0, 0x21, Buffer.alloc(0)],
+  ]) {
+    const server = telling(t);
+    const peer = await server.connect();
+    const first = (await told(peer, proxyHeader(family, addresses, command)))[3];
+    const ofLocal = differs('local-proxy-header', { original: '1.2.3.4', ours: '' });
+    assert.equal(first, command === 0x20 ? ofLocal : '');
+    if (!ours) continue;
+    assert.equal((await told(peer, proxyHeader(0x11, OTHER_V4)))[3], '');
+  }
 });
 
 it('a bad PROXY header is not served', async (t) => {

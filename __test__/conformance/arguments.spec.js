@@ -359,6 +359,20 @@ for (const value of ['undefined', 'null']) {
   });
 }
 
+// Section 2 of what changed after 20.57, of which there is no binary to run; 20.57 reads nothing of them.
+for (const value of [1, 'text', true, Symbol('s'), 1n]) {
+  it(`a ${typeof value} for the options of an app or a server name`, () => {
+    const message = differs('bad-options', { original: 'no error', ours: 'Options must be an object.' });
+    const app = uWS.App();
+    for (const call of [
+      () => uWS.App(value),
+      () => uWS.SSLApp(value),
+      () => app.addServerName('localhost', value),
+    ])
+      assert.equal(messageOf(call), message);
+  });
+}
+
 it('getParts with wrong arguments', () => {
   assert.equal(
     messageOf(() => uWS.getParts(1, 'multipart/form-data; boundary=x')),

@@ -153,6 +153,48 @@ add(
   'a `Host` with spaces, a path, a user or bytes above 127 is served',
   '400 (RFC 9112 §3.2)',
 );
+add(
+  'empty-host',
+  '§4.10',
+  'an empty `Host` is served (up to 20.57)',
+  '400, as in newer releases; HTTP/1.0 needs none',
+);
+add(
+  'inexact-length',
+  '§4.10',
+  'a `Content-Length` of up to 18 digits is waited for',
+  '400 above 2^53, beyond which numbers of JavaScript are not exact',
+);
+add(
+  'late-refusal',
+  '§4.10',
+  'a `Content-Length` or `Transfer-Encoding` that is refused is looked at behind the handler, which hears of an abort',
+  'it is refused before any handler',
+);
+add(
+  'refusal-status',
+  '§4.10',
+  'another version of HTTP gets 505 and a head beyond the limits 431; both get 400 in newer releases',
+  '505 and 431',
+);
+add(
+  'second-proxy-header',
+  '§4.10',
+  'of several PROXY headers the last counts (up to 20.57)',
+  'the first, as in newer releases',
+);
+add(
+  'two-proxy-headers',
+  '§4.10',
+  'one PROXY header precedes a request, and a second one is left to the timeout',
+  'any number may, within the time of the head',
+);
+add(
+  'local-proxy-header',
+  '§4.10',
+  'the addresses of a PROXY header with the command LOCAL count',
+  'they do not, as its specification has it',
+);
 add('del-in-header', '§4.10', 'DEL in a header value is accepted', '400, like other control characters');
 add(
   'lenient-framing',
@@ -252,6 +294,12 @@ add(
   '`Passed callback is not a valid function.` is thrown',
 );
 add('app-null', '§2', '`App(null)` and `App(undefined)` abort the process', 'the same as `App()`');
+add(
+  'bad-options',
+  '§2',
+  'options that are no object are ignored (up to 20.57)',
+  '`Options must be an object.` is thrown, as in newer releases',
+);
 add(
   'filter-upgraded',
   '§2.3',

@@ -58,7 +58,7 @@ it('every kind of data, and a view of a larger buffer', async () => {
   if (ours) views.push(new DataView(buffer, 4, whole.length - 8));
   for (const body of views) assert.equal(text(uWS.getParts(body, type)[0].data), '1');
   assert.throws(() => uWS.getParts({}, type), {
-    message: 'Text and data can only be passed by String, ArrayBuffer or TypedArray.',
+    message: 'Text and data can only be passed by String, ArrayBuffer or ArrayBufferView.',
   });
 });
 

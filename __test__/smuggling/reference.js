@@ -36,8 +36,13 @@ const demand = (condition, text) => {
 function readStream(stream) {
   const requests = [];
   try {
-    let at = skipProxyHeader(stream);
+    let at = 0;
     while (at < stream.length) {
+      const behind = at + skipProxyHeader(stream.slice(at));
+      if (behind > at) {
+        at = behind;
+        continue;
+      }
       const head = readHead(stream, at);
       if (head === null) return { requests, end: 'open' };
       const body = readBody(stream, head);
@@ -54,7 +59,7 @@ function readStream(stream) {
   }
 }
 
-/** A balancer may say before the first request whom it speaks for. A bad header ends the connection. */
+/** A balancer may say before any request whom it speaks for. A bad header ends the connection. */
 function skipProxyHeader(stream) {
   if (stream.startsWith(PROXY_SIGNATURE)) return skipBinaryProxyHeader(stream);
   if (!/^PROXY (?:TCP[46] |UNKNOWN)/.test(stream)) return 0;
@@ -123,13 +128,13 @@ function originForm(method, target) {
 function framing(fields, { method, minor }) {
   const all = (name) => fields.filter(([key]) => key === name).map(([, value]) => value);
   const [hosts, lengths, codings] = ['host', 'content-length', 'transfer-encoding'].map(all);
-  demand(hosts.length <= 1 && (minor === 0 || hosts.length === 1), 'one host');
+  demand(hosts.length <= 1 && (minor === 0 || hosts.some((host) => host !== '')), 'one host');
   demand(
     hosts.every((host) => HOST.test(host)),
     'host',
   );
   demand(
-    lengths.every((value) => /^[0-9]+$/.test(value) && BigInt(value) < 1n << 64n),
+    lengths.every((value) => /^[0-9]{1,18}$/.test(value) && BigInt(value) <= 1n << 53n),
     'length',
   );
   demand(new Set(lengths.map(BigInt)).size <= 1, 'differing lengths');

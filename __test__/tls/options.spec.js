@@ -180,7 +180,7 @@ it('options of the wrong type, and options that change nothing', () => {
     () => uWS.SSLApp({ ...options, key_file_name: 5 }),
     /^Error: Text and data can only be passed by/,
   );
-  assert.throws(() => uWS.SSLApp('options'), TypeError);
+  assert.throws(() => uWS.SSLApp('options'), /^Error: Options must be an object\.$/);
   const dh = file('dh.pem', '-----BEGIN DH PARAMETERS-----\n-----END DH PARAMETERS-----\n');
   const quiet = {
     ca_file_name: undefined,

@@ -16,6 +16,7 @@ use uws_rs::event_loop::net::simulated::{Options, Received, Running, kernel, sta
 use uws_rs::event_loop::simulated::{Simulated, push_control};
 use uws_rs::event_loop::{Behaviour, Control};
 use uws_rs::protocol::http::body::BodyDecoder;
+use uws_rs::protocol::http::proxy;
 use uws_rs::protocol::http::request::{Limits, RequestHead, parse};
 use uws_rs::routing::router::{Method, Priority};
 
@@ -104,7 +105,9 @@ fn check_requests(stream: &[u8], outcome: &Outcome) {
     let mut expected = 0;
     let mut buffer = stream.to_vec();
     let (mut head, mut at) = (RequestHead::default(), 0);
-    while let Ok(Some(used)) = parse(&mut buffer[at..], &Limits::default(), &mut head) {
+    loop {
+        at += proxy_headers(&buffer[at..]);
+        let Ok(Some(used)) = parse(&mut buffer[at..], &Limits::default(), &mut head) else { break };
         let bytes = &buffer[at..at + used];
         let Some(Seen::Request(method, path, fields, body)) = found.get(expected) else { break };
         let (path_only, query) = (head.path.of(bytes), head.query.map(|query| query.of(bytes)));
@@ -129,6 +132,15 @@ fn check_requests(stream: &[u8], outcome: &Outcome) {
     }
     // After an upgrade there are none.
     assert!(found.len() <= expected + 1, "{} requests, {expected} expected", found.len());
+}
+
+/// The length of the PROXY headers in front of a request.
+fn proxy_headers(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Ok(Some((_, used))) = proxy::parse(&bytes[at..]) {
+        at += used;
+    }
+    at
 }
 
 // ---- a run

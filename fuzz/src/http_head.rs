@@ -134,7 +134,7 @@ impl Naive<'_> {
         let hosts = self.values("host");
         hosts.iter().all(|host| is_host(host))
             && hosts.len() <= 1
-            && (self.minor == 0 || hosts.len() == 1)
+            && (self.minor == 0 || hosts.first().is_some_and(|host| !host.is_empty()))
             && self.target_parts().is_some()
             && self.framing().is_some()
     }
@@ -169,7 +169,9 @@ impl Naive<'_> {
             ([first, others @ ..], []) => {
                 let number = |text: &[u8]| {
                     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-                    digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+                    let number: u64 =
+                        digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()?;
+                    (text.len() < 19 && number <= 1 << 53).then_some(number)
                 };
                 let length: u64 = number(first)?;
                 others.iter().all(|other| number(other) == Some(length)).then_some(Framing::Length(length))

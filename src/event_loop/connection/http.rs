@@ -26,6 +26,7 @@ use crate::protocol::websocket::handshake;
 use crate::routing::router::RouteKind;
 use crate::trace::{Shown, trace, trace_payload};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The most bytes that one read takes while they may be pipelined requests.
@@ -98,6 +99,8 @@ pub struct Http {
     max_unsent: usize,
     /// The tick in which the last response was complete.
     idle_since: Tick,
+    /// A PROXY header has said who the client is, or that nobody knows.
+    is_named: bool,
 }
 
 /// The parts of a request that its response depends on.
@@ -125,7 +128,7 @@ pub(super) struct Exchange {
 /// How far the request has been received.
 #[derive(Default)]
 pub(super) enum Phase {
-    /// Nothing received yet: a PROXY protocol header may come first.
+    /// Nothing received yet, or the beginning of a PROXY protocol header.
     #[default]
     Fresh,
     Head,
@@ -318,7 +321,8 @@ impl Http {
 
     /// The state behind a request: it keeps only what is of the connection.
     fn after(&self, phase: Phase, exchange: Exchange) -> Self {
-        Http { phase, exchange, max_unsent: self.max_unsent, ..Http::default() }
+        let Http { max_unsent, is_named, .. } = *self;
+        Http { phase, exchange, max_unsent, is_named, ..Http::default() }
     }
 
     /// Parses as much of the input as it may now. Returns the WebSocket that the connection becomes at an
@@ -327,7 +331,7 @@ impl Http {
         self.is_left = false;
         for _ in 0..STEPS_PER_TURN {
             let step = match &self.phase {
-                Phase::Fresh => self.proxy_header(io, input.bytes()),
+                Phase::Fresh => self.first_bytes(io, input.bytes()),
                 Phase::Head if self.is_over_high_water(io.unsent()) => {
                     if !input.is_empty() {
                         io.breach(Limit::MaxUnsentBytes);
@@ -375,40 +379,66 @@ impl Http {
         self.last_exchange().nth
     }
 
-    fn proxy_header(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Step {
-        if !io.may_say_proxy() {
-            // A PROXY header is the beginning of a request then, and of none that is well formed.
-            self.phase = Phase::Head;
-            return Step::Used(0);
+    /// The first bytes of a connection.
+    fn first_bytes(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Step {
+        if bytes.is_empty() {
+            return Step::Wait;
         }
-        let used = match proxy::looks_like_proxy(bytes) {
-            Likeness::Maybe => return Step::Wait,
-            Likeness::No => 0,
-            Likeness::Yes => match proxy::parse(bytes) {
-                Ok(None) => return Step::Wait,
-                Ok(Some((header, used))) => {
-                    io.ctx.shared.slots.get(io.id().slot).set_proxied(header.source);
-                    if !io.name_client(header.source) {
-                        io.end(Cause::Abort, 0, b"");
-                        return Step::Used(0);
-                    }
-                    used
-                }
-                Err(_) => {
-                    io.count(Metric::BadProxyHeader);
-                    trace!(HTTP, io.id(), "a malformed PROXY header");
-                    io.end(Cause::Abort, 0, b"");
-                    return Step::Used(0);
-                }
-            },
-        };
-        self.phase = Phase::Head;
-        Step::Used(used)
+        let step = self.proxy_header(io, bytes).unwrap_or(Step::Used(0));
+        if let Step::Used(_) = step {
+            self.phase = Phase::Head;
+        }
+        step
+    }
+
+    /// Takes a PROXY header, which may precede any request. `None`: there is none. From a peer that may not
+    /// send one it is the beginning of a request, and of none that is well formed.
+    fn proxy_header(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Option<Step> {
+        let likeness = proxy::looks_like_proxy(bytes);
+        if likeness == Likeness::No || !io.may_say_proxy() {
+            return None;
+        }
+        if likeness == Likeness::Maybe {
+            return Some(Step::Wait);
+        }
+        match proxy::parse(bytes) {
+            Ok(None) => Some(Step::Wait),
+            Ok(Some((header, used))) => {
+                self.name_client(io, header.source);
+                Some(Step::Used(used))
+            }
+            Err(_) => {
+                io.count(Metric::BadProxyHeader);
+                trace!(HTTP, io.id(), "a malformed PROXY header");
+                io.end(Cause::Abort, 0, b"");
+                Some(Step::Used(0))
+            }
+        }
+    }
+
+    /// The first PROXY header of a connection says for whom it is. The proxy writes it in front of all that
+    /// comes from the client, so a later one may be the client's own and counts for nothing.
+    fn name_client(&mut self, io: &mut Io<'_>, client: Option<SocketAddr>) {
+        if std::mem::replace(&mut self.is_named, true) {
+            return;
+        }
+        io.ctx.shared.slots.get(io.id().slot).set_proxied(client);
+        if !io.name_client(client) {
+            io.end(Cause::Abort, 0, b"");
+        }
     }
 
     fn head(&mut self, io: &mut Io<'_>, bytes: &mut [u8]) -> Step {
         if bytes.is_empty() {
             return Step::Wait;
+        }
+        match self.proxy_header(io, bytes) {
+            Some(Step::Wait) => {
+                self.head_is_partial(io);
+                return Step::Wait;
+            }
+            Some(step) => return step,
+            None => {}
         }
         let mut head = std::mem::take(&mut io.ctx.head);
         let result = request::parse(bytes, &io.ctx.limits, &mut head);

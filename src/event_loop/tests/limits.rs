@@ -497,6 +497,105 @@ fn a_proxy_header_of_somebody_else_is_a_bad_request() {
     harness.expect_nothing();
 }
 
+/// A request behind headers of PROXY is served; returns the client that the connection is said to be of.
+fn serve_proxied(harness: &mut Harness, client: &mut Client, before: &[&[u8]]) -> Option<String> {
+    client.send(&[before.concat().as_slice(), HELLO].concat());
+    let id = harness.expect_request().id;
+    let named = harness.shared().slots.get(id.slot).proxied(id.generation);
+    harness.end(id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    named.map(|address| address.ip().to_string())
+}
+
+#[test]
+fn a_proxy_header_may_precede_any_request_and_the_first_one_counts() {
+    const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x09\x09\x09\x09\x7f\0\0\x01\0\x01\0\x02";
+    let mut harness = Harness::limited(AppLimits::default());
+    let one = proxied("1.2.3.4");
+    let seen = |harness: &mut Harness, requests: &[&[&[u8]]]| {
+        let mut client = harness.connect();
+        requests.iter().map(|before| serve_proxied(harness, &mut client, before)).collect::<Vec<_>>()
+    };
+    let [named, other] = ["1.2.3.4", "9.9.9.9"].map(|address| Some(address.to_owned()));
+    assert_eq!(seen(&mut harness, &[&[&one], &[BINARY], &[]]), [named.clone(), named.clone(), named.clone()]);
+    assert_eq!(seen(&mut harness, &[&[&one, BINARY, LOCAL], &[]]), [named.clone(), named]);
+    assert_eq!(seen(&mut harness, &[&[], &[BINARY], &[&one]]), [None, other.clone(), other]);
+    // A proxy that speaks for itself has said so: what follows may come from anybody.
+    assert_eq!(seen(&mut harness, &[&[LOCAL], &[BINARY], &[&one]]), [None, None, None]);
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_later_proxy_header_may_come_in_pieces_and_a_bad_one_ends_the_connection() {
+    const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x09\x09\x09\x09\x7f\0\0\x01\0\x01\0\x02";
+    let mut harness = Harness::limited(AppLimits::default());
+    let mut client = harness.connect();
+    say_hello(&mut harness, &mut client);
+    for end in 1..BINARY.len() {
+        client.send(&BINARY[..end]);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(serve_proxied(&mut harness, &mut client, &[&BINARY[end..]]).is_some(), "cut at {end}");
+    }
+    client.send(&[BINARY, b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\0", HELLO].concat());
+    client.expect_closed();
+    // Empty lines and a NUL, but no signature: the request is malformed.
+    let mut client = harness.connect();
+    say_hello(&mut harness, &mut client);
+    client.send(b"\r\n\r\n\0\r\nX");
+    expect_refused(&mut client, "400");
+    harness.expect_nothing();
+}
+
+#[test]
+fn proxy_headers_without_requests_win_no_time() {
+    let limits = AppLimits { head_timeout: Some(1), keep_alive_timeout: Some(1), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let began = Instant::now();
+    let (fresh, mut kept) = (harness.connect(), harness.connect());
+    say_hello(&mut harness, &mut kept);
+    for mut client in [fresh, kept] {
+        let mut dripping = client.second();
+        let drip = std::thread::spawn(move || {
+            while dripping.try_send(&proxied("1.2.3.4")) && !dripping.has_bytes() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        client.expect_closed();
+        drip.join().expect("drip");
+    }
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    harness.expect_nothing();
+}
+
+#[test]
+fn no_later_header_of_a_stranger_is_believed() {
+    let mut harness = Harness::limited(AppLimits::default());
+    trust(&harness, &["127.0.0.2"]);
+    let mut stranger = harness.connect();
+    say_hello(&mut harness, &mut stranger);
+    stranger.send(&[&proxied("1.2.3.4"), HELLO].concat());
+    expect_refused(&mut stranger, "400");
+    harness.expect_nothing();
+}
+
+#[test]
+fn a_client_that_is_named_late_counts_from_then_on() {
+    let limits = AppLimits { max_connections_per_address: Some(1), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    trust(&harness, &["127.0.0.2"]);
+    let by_proxy = || Client::connect_from("127.0.0.2", harness.port);
+    let (mut one, mut other) = (by_proxy(), by_proxy());
+    say_hello(&mut harness, &mut one);
+    say_hello(&mut harness, &mut other);
+    assert_eq!(serve_proxied(&mut harness, &mut one, &[&proxied("1.2.3.4")]).as_deref(), Some("1.2.3.4"));
+    other.send(&[&proxied("1.2.3.4"), HELLO].concat());
+    other.expect_closed();
+    assert_eq!(harness.breaches(Limit::MaxConnectionsPerAddress), 1);
+    say_hello(&mut harness, &mut one);
+    harness.expect_nothing();
+}
+
 #[test]
 fn connections_by_a_trusted_proxy_count_with_the_client_that_it_names() {
     let limits = AppLimits { max_connections_per_address: Some(2), ..AppLimits::default() };

@@ -45,7 +45,10 @@ pub enum Likeness {
 pub fn looks_like_proxy(buf: &[u8]) -> Likeness {
     // No request with a method PROXY looks like these: its target does not begin with such letters.
     const STARTS: [&[u8]; 4] = [SIGNATURE, b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN"];
-    if STARTS.iter().any(|start| buf.starts_with(start)) {
+    if !matches!(buf.first(), None | Some(b'\r' | b'P')) {
+        // Most requests; the others are compared with all of it.
+        Likeness::No
+    } else if STARTS.iter().any(|start| buf.starts_with(start)) {
         Likeness::Yes
     } else if STARTS.iter().any(|start| start.starts_with(buf)) {
         Likeness::Maybe

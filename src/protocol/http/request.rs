@@ -14,6 +14,10 @@ use super::error::HttpError;
 pub const DEFAULT_MAX_HEAD: usize = 4096;
 /// More header fields than this are always refused.
 pub const MAX_FIELDS: usize = 100;
+/// The most digits of a Content-Length, leading zeros included, as in the original.
+const MAX_LENGTH_DIGITS: usize = 18;
+/// The largest Content-Length: beyond it numbers of JavaScript are no longer exact.
+const MAX_LENGTH: u64 = 1 << 53;
 /// RFC 6455 §4.1: 16 bytes in base64.
 const WEBSOCKET_KEY_LENGTH: usize = 24;
 
@@ -327,6 +331,7 @@ fn split_query(buf: &[u8], target: Span) -> (Span, Option<Span>) {
 #[derive(Default)]
 struct Steering {
     hosts: u32,
+    names_host: bool,
     length: Option<u64>,
     chunked: bool,
     close: bool,
@@ -342,6 +347,7 @@ fn interpret(buf: &[u8], head: &mut RequestHead) -> Result<(), HttpError> {
         match header.name.of(buf) {
             b"host" => {
                 steering.hosts += 1;
+                steering.names_host = !value.is_empty();
                 check_host(value)?;
                 head.headers[at].value = head.authority.unwrap_or(header.value);
             }
@@ -391,8 +397,8 @@ impl Steering {
 
     fn apply(self, head: &mut RequestHead) -> Result<(), HttpError> {
         let modern = head.minor_version >= 1;
-        if self.hosts > 1 || (modern && self.hosts == 0) {
-            return Err(HttpError::BadRequest("missing or repeated host"));
+        if self.hosts > 1 || (modern && !self.names_host) {
+            return Err(HttpError::BadRequest("missing, empty or repeated host"));
         }
         head.framing = match (self.length, self.chunked) {
             (Some(_), true) => return Err(HttpError::BadRequest("content-length and transfer-encoding")),
@@ -411,15 +417,17 @@ impl Steering {
     }
 }
 
-/// A Content-Length value: digits only, no sign, no list (RFC 9110 §8.6).
-pub fn parse_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
+/// A Content-Length value: digits only, no sign, no list (RFC 9110 §8.6), and not longer than anybody along
+/// the way can count.
+fn parse_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > MAX_LENGTH_DIGITS {
         return None;
     }
-    value.iter().try_fold(0u64, |length, &byte| {
+    let length = value.iter().try_fold(0u64, |length, &byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        length.checked_mul(10)?.checked_add(digit)
-    })
+        Some(length * 10 + digit)
+    });
+    length.filter(|length| *length <= MAX_LENGTH)
 }
 
 /// Refuses an invalid Host (RFC 9112 §3.2). RFC 3986 §3.2.2 says which characters may be in one.
@@ -483,6 +491,10 @@ mod tests {
             ("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
             ("two hosts in 1.0", b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
             ("space in host", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            ("empty host", b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
+            ("blank host", b"GET / HTTP/1.1\r\nHost: \t\r\n\r\n", 400),
+            ("empty host beside another", b"GET / HTTP/1.1\r\nHost: a\r\nHost:\r\n\r\n", 400),
+            ("empty host in absolute form", b"GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", 400),
             ("path in host", b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
             ("user in host", b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
             ("space before colon", b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
@@ -515,6 +527,9 @@ mod tests {
             ("signed length", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400),
             ("overflowing negative", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -99999999999999999999999\r\n\r\n", 400),
             ("overflowing length", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n", 400),
+            ("length beyond exact numbers", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9007199254740993\r\n\r\n", 400),
+            ("length of 19 digits", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0000000000000000005\r\n\r\n", 400),
+            ("length of 20 digits", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", 400),
             ("hexadecimal length", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", 400),
             ("length of a word", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: abc\r\n\r\n", 400),
             ("length with spaces", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 2\r\n\r\n", 400),
@@ -701,11 +716,13 @@ mod tests {
     #[test]
     fn framing() {
         let table: &[(&str, &str, Framing)] = &[
-            ("1.1", "Host:\r\n", Framing::None),
+            ("1.1", "Host: x\r\n", Framing::None),
+            ("1.0", "Host:\r\n", Framing::None),
             ("1.1", "Host: x\r\nContent-Length: 0\r\n", Framing::Length(0)),
             ("1.1", "Host: x\r\nContent-Length: 007\r\n", Framing::Length(7)),
             ("1.1", "Host: x\r\ncontent-length: 7\r\nContent-Length: 7\r\n", Framing::Length(7)),
-            ("1.1", "Host: x\r\nContent-Length: 18446744073709551615\r\n", Framing::Length(u64::MAX)),
+            ("1.1", "Host: x\r\nContent-Length: 000000000000000007\r\n", Framing::Length(7)),
+            ("1.1", "Host: x\r\nContent-Length: 9007199254740992\r\n", Framing::Length(1 << 53)),
             ("1.1", "Host: x\r\nTransfer-Encoding: chunked\r\n", Framing::Chunked),
             ("1.1", "Host: x\r\ntransfer-encoding:CHUNKED \r\n", Framing::Chunked),
             ("1.0", "", Framing::None),
