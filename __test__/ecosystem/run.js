@@ -77,7 +77,11 @@ function newest(wanted) {
 }
 
 function installNewest(folder, pinned) {
-  const latest = Object.keys(pinned.devDependencies).map((name) => [name, 'latest']);
+  // A package under another name is an old release that is meant.
+  const latest = Object.entries(pinned.devDependencies).map(([name, version]) => [
+    name,
+    version.startsWith('npm:') ? version : 'latest',
+  ]);
   const manifest = {
     ...pinned,
     dependencies: { 'uWebSockets.js': `file:${ROOT}` },
@@ -93,7 +97,7 @@ function versions(folder, { devDependencies }) {
   return Object.entries(devDependencies).map(([name, pinned]) => {
     const manifest = path.join(folder, 'node_modules', name, 'package.json');
     const { version } = JSON.parse(fs.readFileSync(manifest, 'utf8'));
-    return `${name} ${version}${version === pinned ? '' : ` (pinned: ${pinned})`}`;
+    return `${name} ${version}${pinned.endsWith(version) ? '' : ` (pinned: ${pinned})`}`;
   });
 }
 

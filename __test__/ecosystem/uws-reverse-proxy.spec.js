@@ -16,8 +16,8 @@ const certificates = require('../tls/certificates');
 const { UWSProxy, createHTTPConfig, createUWSConfig } = packages.require('uws-reverse-proxy');
 
 /**
- * An upload of the size that every Node.js buffers in a stream. Of a longer one it may send parts twice, as it
- * queues what `push` has taken already, so the server behind reads the rest as another request.
+ * An upload of the size that every Node.js buffers in a stream. Of a longer one it may send parts twice, as
+ * it queues what `push` has taken already, so the server behind reads the rest as another request.
  */
 const UPLOAD = 16000;
 
