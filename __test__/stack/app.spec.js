@@ -49,7 +49,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     assert.equal(await from.locator('[data-pending]').count(), 0);
     for (const page of [from, to]) assert.deepEqual(await texts(page), ['one', 'two', 'three']);
     await say(from, 'x'.repeat(501));
-    await reads(from, 'chat-error', 'At most 500 characters');
+    await reads(from, 'refused-why', 'At most 500 characters');
     assert.deepEqual(await texts(from), ['one', 'two', 'three']);
   });
 

@@ -31,6 +31,12 @@ declare global {
       pending?: boolean;
     }
 
+    /** A text that the server did not accept, and the reason. */
+    interface Refused {
+      text: string;
+      why: string;
+    }
+
     interface Typing {
       key: string;
       name: string;
