@@ -63,6 +63,8 @@ declare global {
       /** The number of steps done, and of all steps. */
       step: number;
       steps: number;
+      /** The instance that runs it. */
+      owner?: string;
     }
 
     interface Reading {

@@ -6,6 +6,7 @@ import {
   createMessage,
   unsubscribe as endStream,
 } from 'svelte-realtime/server';
+import { begin } from '$lib/server/begin';
 import { connectionOf, type Connection } from '$lib/server/connection';
 import { record } from '$lib/server/lifecycle';
 import { cursors } from '$lib/server/cursors';
@@ -31,7 +32,7 @@ export const upgrade: Hooks['upgrade'] = ({ cookies }) => {
 };
 
 export const open: Hooks['open'] = (ws, { platform }) => {
-  stores.bridge.activate(platform);
+  begin(platform);
   record({ hook: 'open', visitor: ws.getUserData().id });
 };
 
