@@ -37,6 +37,12 @@ declare global {
       why: string;
     }
 
+    /** Returned by a form without JavaScript that was refused. */
+    interface Returned {
+      error: string;
+      text: string;
+    }
+
     interface Typing {
       key: string;
       name: string;
