@@ -58,7 +58,7 @@ export const subscribe: Hooks['subscribe'] = (ws, topic) => {
   return !denied;
 };
 
-/** Adapter 0.3 never calls this (and says at its start that it does not know it); later releases do. */
+/** Adapter 0.3 has no such hook (see lib/compat/hooks.ws.ts); later releases call it. */
 export const unsubscribe = (ws: Socket, topic: string, context: Parameters<typeof endStream>[2]): void => {
   record({ hook: 'unsubscribe', visitor: ws.getUserData().id, topic });
   endStream(ws, topic, context);
