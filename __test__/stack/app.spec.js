@@ -19,6 +19,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
   let server;
   let browser;
   let visitors = [];
+  const begun = Date.now();
 
   before(async () => {
     const DATA_DIR = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-realtime-'));
@@ -250,6 +251,36 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await reads(page, 'about-store', 'memory');
     assert.ok(!requests.some((type) => ['script', 'websocket'].includes(type)), requests.join());
     assert.equal(await page.locator('script').count(), 0);
+
+    // The same when one comes by a link of a page that has a script.
+    await page.goto(server.url);
+    await live(page);
+    await page.getByTestId('nav-about').click();
+    await page.getByText('no script, no WebSocket').waitFor();
+    assert.equal(await page.locator('script').count(), 0);
+    const since = Date.parse(await page.getByTestId('about-since').textContent());
+    assert.ok(since > begun - 1000 && since < begun + 10000, `${since} is when ${begun} began`);
+  });
+
+  it('the status bar knows at once that the network is gone, and does not pass off an old latency', async () => {
+    const visitor = await come(0);
+    const page = await visitor.open('/chart');
+    const connection = (state) => page.locator(`[data-testid=connection][data-state=${state}]`).waitFor();
+    await visitor.context.setOffline(true);
+    await connection('closed');
+    await reads(page, 'connection', 'Offline');
+    await visitor.context.setOffline(false);
+    await connection('open');
+    for (const complaints of visitor.complaints) complaints.length = 0;
+
+    await page.locator('[data-testid=latency][data-old=false]', { hasText: 'ms' }).waitFor();
+    server.process.kill('SIGSTOP');
+    try {
+      await page.locator('[data-testid=latency][data-old=true]').waitFor();
+    } finally {
+      server.process.kill('SIGCONT');
+    }
+    await page.locator('[data-testid=latency][data-old=false]').waitFor();
   });
 
   it('the status bar names connection, latency and store, and survives the server', async () => {
