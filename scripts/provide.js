@@ -6,13 +6,15 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { target } = require('../lib/binaries.js');
 const { addonName, build } = require('./build.js');
-const { ROOT, attempt, has } = require('./run.js');
+const { ROOT, attempt, has, isWritable, mustBeWritable } = require('./run.js');
 
 /** Without cargo and an addon, `build` ends the process and says how to get them. */
 function provideAddon() {
-  const addon = path.join(ROOT, addonName());
+  const isBuilt = fs.existsSync(path.join(ROOT, addonName()));
+  if (isBuilt && !isWritable(ROOT)) return;
+  mustBeWritable(ROOT);
   if (has('cargo')) return build();
-  if (fs.existsSync(addon)) {
+  if (isBuilt) {
     console.log('There is no cargo: the addon that was built before is used as it is');
     return;
   }

@@ -19,6 +19,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
   let server;
   let browser;
   let visitors = [];
+  const begun = Date.now();
 
   before(async () => {
     const DATA_DIR = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-realtime-'));
@@ -49,7 +50,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     assert.equal(await from.locator('[data-pending]').count(), 0);
     for (const page of [from, to]) assert.deepEqual(await texts(page), ['one', 'two', 'three']);
     await say(from, 'x'.repeat(501));
-    await reads(from, 'chat-error', 'At most 500 characters');
+    await reads(from, 'refused-why', 'At most 500 characters');
     assert.deepEqual(await texts(from), ['one', 'two', 'three']);
   });
 
@@ -147,6 +148,60 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await shows(from, 'listener', 2);
   });
 
+  it('chat, jobs, stage and notices: forms without JavaScript', async () => {
+    const [ann, plain] = [await come(0), await come(1, { javaScriptEnabled: false })];
+    const page = await plain.context.newPage();
+    const open = async (path) => {
+      await page.goto(server.url + path);
+      return ann.open(path);
+    };
+    const post = async (field, text, button) => {
+      await page.getByTestId(field).fill(text);
+      await page.getByTestId(button).click();
+      assert.doesNotMatch(page.url(), /[?&]text=/);
+    };
+
+    const room = await open('/rooms/plain');
+    await post('chat-input', 'said by a form', 'chat-send');
+    await shows(page, 'message', 1);
+    assert.deepEqual(await texts(page), ['said by a form']);
+    await room.getByText('said by a form', { exact: true }).waitFor();
+    await post('chat-input', 'x'.repeat(501), 'chat-send');
+    await reads(page, 'chat-error', 'At most 500 characters');
+    assert.equal(await page.getByTestId('chat-input').inputValue(), 'x'.repeat(501));
+    assert.equal((await texts(room)).length, 1);
+
+    const jobs = await open('/jobs');
+    await post('job-name', 'by a form', 'job-start');
+    const job = (owner) => owner.getByTestId('job').filter({ hasText: 'by a form' });
+    await job(jobs).and(jobs.locator('[data-state=running]')).waitFor();
+    await job(page).getByTestId('job-cancel').click();
+    await job(jobs).and(jobs.locator('[data-state=cancelled]')).waitFor();
+    await job(page).getByTestId('job-remove').click();
+    await job(jobs).waitFor({ state: 'detached' });
+    await page.getByTestId('job-start').click();
+    await shows(jobs, 'job', 1);
+    await jobs.getByTestId('job-cancel').click();
+    await jobs.getByTestId('job-remove').click();
+    await shows(jobs, 'job', 0);
+
+    const stage = await open('/stage');
+    const heard = await stage.getByTestId('broadcast').count();
+    await post('stage-input', 'spoken by a form', 'stage-send');
+    await shows(stage, 'broadcast', heard + 1);
+    await page.getByTestId('role-viewer').click();
+    await post('stage-input', 'form of a viewer', 'stage-send');
+    await reads(page, 'stage-error', 'Viewers listen');
+    assert.equal(await page.getByTestId('stage-input').inputValue(), 'form of a viewer');
+
+    const home = await open('/');
+    await page.getByTestId('notice-kind').selectOption('warning');
+    await post('notice-input', 'Told by a form', 'notice-send');
+    await home.locator('[data-testid=notice][data-kind=warning]', { hasText: 'Told by a form' }).waitFor();
+    await page.getByTestId('notice-send').click();
+    await reads(page, 'notice-error', 'There is nothing in it');
+  });
+
   it('notices: the typed channel, on every page', async () => {
     const [ann, ben] = [await come(0), await come(1)];
     const [from, to] = [await ann.open('/'), await ben.open('/jobs')];
@@ -196,6 +251,36 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await reads(page, 'about-store', 'memory');
     assert.ok(!requests.some((type) => ['script', 'websocket'].includes(type)), requests.join());
     assert.equal(await page.locator('script').count(), 0);
+
+    // The same when one comes by a link of a page that has a script.
+    await page.goto(server.url);
+    await live(page);
+    await page.getByTestId('nav-about').click();
+    await page.getByText('no script, no WebSocket').waitFor();
+    assert.equal(await page.locator('script').count(), 0);
+    const since = Date.parse(await page.getByTestId('about-since').textContent());
+    assert.ok(since > begun - 1000 && since < begun + 10000, `${since} is when ${begun} began`);
+  });
+
+  it('the status bar knows at once that the network is gone, and does not pass off an old latency', async () => {
+    const visitor = await come(0);
+    const page = await visitor.open('/chart');
+    const connection = (state) => page.locator(`[data-testid=connection][data-state=${state}]`).waitFor();
+    await visitor.context.setOffline(true);
+    await connection('closed');
+    await reads(page, 'connection', 'Offline');
+    await visitor.context.setOffline(false);
+    await connection('open');
+    for (const complaints of visitor.complaints) complaints.length = 0;
+
+    await page.locator('[data-testid=latency][data-old=false]', { hasText: 'ms' }).waitFor();
+    server.process.kill('SIGSTOP');
+    try {
+      await page.locator('[data-testid=latency][data-old=true]').waitFor();
+    } finally {
+      server.process.kill('SIGCONT');
+    }
+    await page.locator('[data-testid=latency][data-old=false]').waitFor();
   });
 
   it('the status bar names connection, latency and store, and survives the server', async () => {
