@@ -68,7 +68,7 @@ function absence(target, targets) {
 function refusal(message) {
   const [, needed] = /version `GLIBC_([\d.]+)' not found/.exec(message) ?? [];
   if (needed) return `The binary needs glibc ${needed}, which is newer than the system's.`;
-  if (/ELF|mach-o|incompatible architecture|too short|\.node: cannot open/i.test(message))
+  if (/ELF|mach-o|incompatible architecture|too short|cut off|\.node: cannot open/i.test(message))
     return 'The file is damaged, or of another system.';
   return 'The binary is there, but the system refuses it.';
 }

@@ -122,6 +122,26 @@ test('a binary for another architecture', { skip: process.platform !== 'linux' }
   assert.match(message, /\nThe file is damaged, or of another system\.\n/);
 });
 
+test(
+  'a binary that is cut off anywhere: an error, where the loader of the system would end the process',
+  { skip: process.platform !== 'linux' },
+  () => {
+    const whole = addon();
+    for (const length of [0, 63, 64, 4096, whole.length >> 1, whole.length - 1]) {
+      const cut = whole.subarray(0, length);
+      for (const laid of [{ beside: cut }, { packages: { [PACKAGE]: cut } }]) {
+        const { message, cause } = attempt(lay(laid));
+        assert.match(message, /\nThe file is damaged, or of another system\.\n/, `${length}`);
+        if (length >= 64) assert.match(cause, /\.node: the file is cut off$/);
+      }
+    }
+    assert.equal(
+      attempt(lay({ beside: whole.subarray(0, 4096), packages: { [PACKAGE]: whole } })).code,
+      undefined,
+    );
+  },
+);
+
 test('the error names the version of glibc that the binary needs', ON_GLIBC, () => {
   const { message } = attempt(lay({ packages: { [PACKAGE]: newer() } }));
   assert.match(message, /version `GLIBC_9\.99' not found/);
