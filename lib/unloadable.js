@@ -14,7 +14,11 @@ const CODE = 'UWS_RS_NO_BINARY';
 /** The errors of runtimes that find nothing. Those of bundlers' own `require` have no code. */
 const ABSENT = [undefined, 'MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_UNKNOWN_BUILTIN_MODULE'];
 
-function isAbsent({ code }) {
+/** The errors by which Deno, which gives them no code, says that it or the system refuses a file. */
+const REFUSALS_OF_DENO = ['NotCapable', 'TypeError'];
+
+function isAbsent({ code, name }) {
+  if (process.versions.deno && code === undefined && REFUSALS_OF_DENO.includes(name)) return false;
   return ABSENT.includes(code);
 }
 
@@ -29,7 +33,7 @@ function runtime() {
 /** Returns the system in words, such as `linux-x64-gnu (glibc 2.36), Node.js 20.20.2`. */
 function system(target) {
   const glibc = target.endsWith('-gnu') ? glibcVersion() : '';
-  return `${target}${glibc === '' ? '' : ` (glibc ${glibc})`}, ${runtime()}`;
+  return `${target}${glibc ? ` (glibc ${glibc})` : ''}, ${runtime()}`;
 }
 
 function reason(name, error) {
@@ -64,10 +68,23 @@ function absence(target, targets) {
   );
 }
 
-/** Hints for what the system's loader has said. */
+/** Flags forbid addons, so that no other binary would load either. */
+const FORBIDDEN = /addons is disabled|--allow-ffi/;
+
+/** Hints for what the runtime or the system's loader has said. */
 function refusal(message) {
+  if (FORBIDDEN.test(message)) {
+    return (
+      'The runtime was told to load no addons: start it without `--no-addons`, and with `--allow-addons` beside ' +
+      "Node's `--permission`, or Deno's `--allow-ffi`."
+    );
+  }
   const [, needed] = /version `GLIBC_([\d.]+)' not found/.exec(message) ?? [];
   if (needed) return `The binary needs glibc ${needed}, which is newer than the system's.`;
+  if (/Permission denied|not permitted/.test(message))
+    return 'The user of this process may not read the file.';
+  if (/failed to map segment/.test(message))
+    return 'The file system allows no execution (`noexec`), or there is no memory left.';
   if (/ELF|mach-o|incompatible architecture|too short|cut off|\.node: cannot open/i.test(message))
     return 'The file is damaged, or of another system.';
   return 'The binary is there, but the system refuses it.';
@@ -89,7 +106,8 @@ function building() {
 function unloadable(target, failures, targets) {
   const tried = [...failures].map(([name, error]) => `\n  ${name}: ${reason(name, error)}`);
   const refused = [...failures.values()].find((error) => !isAbsent(error));
-  const advice = [refused ? refusal(refused.message) : absence(target, targets), building()];
+  const advice = [refused ? refusal(refused.message) : absence(target, targets)];
+  if (!FORBIDDEN.test(refused?.message)) advice.push(building());
   return failure(
     `uws-rs has no binary that loads on ${system(target)}.${tried.join('')}\n${advice.join('\n')}`,
     {
