@@ -23,7 +23,11 @@ if (!ours) {
   Module._resolveFilename = function (name, ...rest) {
     return resolve.call(this, name === 'uWebSockets.js' ? modulePath() : name, ...rest);
   };
-  const url = JSON.stringify(pathToFileURL(modulePath()));
+  // The file that its package has for `import` lacks some of the names.
+  const names = Object.keys(uWS).filter((name) => name !== 'default');
+  const module_ = `import uWS from ${JSON.stringify(pathToFileURL(modulePath()))};
+    export default uWS; export const { ${names} } = uWS;`;
+  const url = JSON.stringify(`data:text/javascript,${encodeURIComponent(module_)}`);
   const hook = `export const resolve = (name, context, next) =>
     name === 'uWebSockets.js' ? { url: ${url}, shortCircuit: true } : next(name, context);`;
   Module.register(`data:text/javascript,${encodeURIComponent(hook)}`);
