@@ -92,6 +92,12 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await to.getByTestId('typing').filter({ hasText: 'is writing' }).waitFor();
     await from.getByTestId('react-heart').click();
     for (const page of [from, to]) await page.locator('[data-testid=reactions][data-count="1"]').waitFor();
+    await from.mouse.move(area.x + area.width / 3, area.y + area.height / 2);
+    await shows(to, 'cursor', 1);
+    await from.mouse.move(area.x + area.width / 3, 2);
+    await shows(to, 'cursor', 0);
+    await from.mouse.move(area.x + area.width / 4, area.y + area.height / 2);
+    await shows(to, 'cursor', 1);
     await from.close();
     await shows(to, 'cursor', 0);
   });
@@ -239,7 +245,15 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     );
     const [taken, sent] = [await number('chart-taken'), await number('chart-sent')];
     assert.ok(sent > 9 && sent < taken, `${sent} of ${taken}`);
-    assert.ok(Number(await page.getByTestId('chart').getAttribute('data-points')) > 9);
+    const { context } = await come(1, { javaScriptEnabled: false });
+    const plain = await context.newPage();
+    await plain.goto(`${server.url}/chart`);
+    for (const one of [page, plain])
+      assert.equal(
+        await one.getByTestId('chart').getAttribute('data-points'),
+        '120',
+        'it begins with history',
+      );
   });
 
   it('about: rendered on the server, and no script at all', async () => {

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Platform } from 'svelte-adapter-uws';
 import { Journal } from './journal';
-import { LocalPresence } from './local-presence';
+import { LocalPresence, connectThreads } from './local-presence';
 import { TokenBuckets } from './token-buckets';
 import type { Bridge, Log, LogEventName, ReplaySource, Status, Stores } from './types';
 
@@ -23,6 +23,7 @@ export function memoryStores(): Stores {
     since: async (topic, seq) => journal.since(topic, seq),
   };
   const presence = new LocalPresence(instance);
+  const disconnect = connectThreads(presence);
   const status: Status = { kind: 'memory', instance, circuit: 'closed' };
   return {
     kind: 'memory',
@@ -34,6 +35,7 @@ export function memoryStores(): Stores {
     onStatus() {},
     async close() {
       presence.close();
+      disconnect();
       journal.close();
     },
   };
