@@ -11,6 +11,7 @@ const DRAW_EVERY_MS = 200;
 const TIMEOUT_MS = 10_000;
 /** How fast a counter grows is told of a second. */
 const RATE_MS = 1000;
+const SPAN_LEAST_MS = 15_000;
 /** Pings are reported after the block, so its row is complete a little later. */
 const LATE_MS = 3000;
 
@@ -35,6 +36,7 @@ export class Observer {
   samples: Sample[] = [];
   /** The least difference of the page's clock and the server's that was seen: of a report that was quick. */
   #ahead = Infinity;
+  #startedAt = 0;
   #open = false;
   /**
    * The browser's own times of the routes, from the request to the last byte of the answer. Those that
@@ -53,6 +55,7 @@ export class Observer {
     if (this.state.missing) return () => {};
     this.samples = [];
     this.#stop = new AbortController();
+    this.#startedAt = performance.now();
     this.running = true;
     // The store begins with the last report of an earlier visit, if there was one.
     let late = true;
@@ -77,6 +80,11 @@ export class Observer {
       this.#browser?.disconnect();
       for (const end of ends) end();
     };
+  }
+
+  /** The minute that is shown; at first less, so that there is something to see. */
+  get span(): number {
+    return Math.min(SPAN_MS, Math.max(SPAN_LEAST_MS, this.now - this.#startedAt));
   }
 
   gauge(name: Gauge): Point[] {

@@ -12,7 +12,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 
 const REPORT_EVERY_MS = 200;
 const PING_EVERY_MS = 50;
-const SEND_EVERY_MS = 20;
+const SEND_EVERY_MS = 25;
 const LOAD_BYTES = 64;
 /** How long a switch that was turned off is still counted. */
 const LAST_MS = 600;

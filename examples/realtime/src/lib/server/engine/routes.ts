@@ -16,9 +16,9 @@ export const native = shared('engine.native', () => ({
   relayed: 0,
 }));
 
-/** The topics of the two switches. */
-export const FEED = 'engine:feed';
-export const LOAD = 'engine:load';
+/** The topics of the two switches: visitors may subscribe to any that they can name. */
+export const FEED = `${native.inner}/feed`;
+const LOAD = `${native.inner}/load`;
 
 type CachedGet = (
   this: TemplatedApp,
@@ -44,14 +44,16 @@ withApp((app) => {
   // Without handlers: the loop completes the handshake and answers pings.
   app.ws(`${native.inner}/ping`, {});
 
-  app.ws(`${native.inner}/feed`, {
+  app.ws(FEED, {
     maxBackpressure: FEED_LIMIT,
     open: (ws) => void ws.subscribe(FEED),
     dropped: () => void native.dropped++,
   });
 
-  app.ws(`${native.inner}/load`, {
+  app.ws(LOAD, {
     maxPayloadLength: 1024,
+    // After a block JavaScript publishes all at once that has come meanwhile.
+    maxBackpressure: 1024 * 1024,
     open: (ws) => void ws.subscribe(LOAD),
     message(_ws, message, isBinary) {
       native.relayed++;
