@@ -68,9 +68,9 @@ describe('the engine', { concurrency: true, timeout: 300000 }, () => {
       await Visitor.come(browser, server, 0, DESKTOP),
       await Visitor.come(browser, server, 1, PHONE),
     ];
-    const [desk, phone] = [await watch(ann), await watch(ben)];
-
-    await part(phone, 'load').click();
+    const desk = await watch(ann);
+    await part(desk, 'load').click();
+    const phone = await watch(ben);
     for (const page of [desk, phone]) await page.locator('[data-testid=engine-load][data-on=true]').waitFor();
 
     // The block: before one's eyes, and as the page has it when the pings have been reported.
