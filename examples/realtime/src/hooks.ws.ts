@@ -10,6 +10,7 @@ import { begin } from '$lib/server/begin';
 import { connectionOf, type Connection } from '$lib/server/connection';
 import { record } from '$lib/server/lifecycle';
 import { cursors } from '$lib/server/cursors';
+import '$lib/server/engine/routes';
 import { react } from '$lib/server/reactions';
 import { stores } from '$lib/server/stores';
 import { ROLE_COOKIE, VISITOR_COOKIE, visitorOf } from '$lib/visitor';
