@@ -6,7 +6,7 @@ const net = require('net');
 const { BINARIES, target } = require('../lib/binaries');
 const { glibcVersion, libc } = require('../lib/libc');
 const { requirers } = require('../lib/origins');
-const { runtime } = require('../lib/unloadable');
+const { runtime } = require('../lib/runtime');
 const { VERSION } = require('../lib/version');
 const system = require('./system');
 

@@ -488,17 +488,22 @@ class TemplatedApp {
           return this.#route(method, given);
         },
       }[method];
-      Object.defineProperty(this.prototype, method, { value, writable: true, configurable: true });
+      Object.defineProperty(this.prototype, method, {
+        __proto__: null,
+        value,
+        writable: true,
+        configurable: true,
+      });
     }
   }
 }
 
-Object.defineProperty(TemplatedApp, 'name', { value: 'uWS.App' });
+Object.defineProperty(TemplatedApp, 'name', { __proto__: null, value: 'uWS.App' });
 
 /** The app of an SSLApp, whose class has another name in the original. */
 class SSLTemplatedApp extends TemplatedApp {}
 
-Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
+Object.defineProperty(SSLTemplatedApp, 'name', { __proto__: null, value: 'uWS.SSLApp' });
 
 /** Reads the options that have nothing to do with TLS. */
 function appOptions(options) {

@@ -118,6 +118,6 @@ class HttpRequest {
   }
 }
 
-Object.defineProperty(HttpRequest, 'name', { value: 'uWS.HttpRequest' });
+Object.defineProperty(HttpRequest, 'name', { __proto__: null, value: 'uWS.HttpRequest' });
 
 module.exports = { HttpRequest, requestInternals: internals };

@@ -703,12 +703,12 @@ class HttpResponse {
   }
 }
 
-Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
+Object.defineProperty(HttpResponse, 'name', { __proto__: null, value: 'uWS.HttpResponse' });
 
 /** The response of an SSLApp, whose class has another name in the original. */
 class SSLHttpResponse extends HttpResponse {}
 
-Object.defineProperty(SSLHttpResponse, 'name', { value: 'uWS.SSLHttpResponse' });
+Object.defineProperty(SSLHttpResponse, 'name', { __proto__: null, value: 'uWS.SSLHttpResponse' });
 
 module.exports = {
   HttpResponse,

@@ -6,6 +6,7 @@ const fs = require('fs');
 const path = require('path');
 const { glibcVersion } = require('./libc');
 const { requirers } = require('./origins');
+const { isDeno, runtime } = require('./runtime');
 const { VERSION } = require('./version');
 
 /** Programs recognise the error by this. */
@@ -18,16 +19,8 @@ const ABSENT = [undefined, 'MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_UNKN
 const REFUSALS_OF_DENO = ['NotCapable', 'TypeError'];
 
 function isAbsent({ code, name }) {
-  if (process.versions.deno && code === undefined && REFUSALS_OF_DENO.includes(name)) return false;
+  if (isDeno && code === undefined && REFUSALS_OF_DENO.includes(name)) return false;
   return ABSENT.includes(code);
-}
-
-/** Returns the name and version of the runtime. */
-function runtime() {
-  if (globalThis.Bun) return `Bun ${process.versions.bun}`;
-  if (globalThis.Deno) return `Deno ${process.versions.deno}`;
-  if (process.versions.electron) return `Electron ${process.versions.electron}`;
-  return `Node.js ${process.versions.node}`;
 }
 
 /** Returns the system in words, such as `linux-x64-gnu (glibc 2.36), Node.js 20.20.2`. */
@@ -136,4 +129,4 @@ function failure(message, options) {
   return Object.assign(new Error(message, options), { code: CODE });
 }
 
-module.exports = { mismatched, runtime, unloadable };
+module.exports = { mismatched, unloadable };

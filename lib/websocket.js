@@ -342,7 +342,7 @@ function breachedLimit({ perConnection, maxTopicLength, maxSubscriptions }, topi
   return undefined;
 }
 
-Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
+Object.defineProperty(WebSocket, 'name', { __proto__: null, value: 'uWS.WebSocket' });
 
 // ---- messages of diagnostics channels
 
@@ -381,7 +381,16 @@ const NO_USER_DATA = Object.freeze([]);
 /** The socket of an SSLApp, whose class has another name in the original. */
 class SSLWebSocket extends WebSocket {}
 
-Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
+Object.defineProperty(SSLWebSocket, 'name', { __proto__: null, value: 'uWS.SSLWebSocket' });
+
+/**
+ * Defines a property as a literal does, so that a setter of the class is not called. Without a prototype the
+ * description has no `get` that somebody has put into Object.prototype.
+ */
+function define(object, name, value) {
+  const description = { __proto__: null, value, writable: true, enumerable: true, configurable: true };
+  Object.defineProperty(object, name, description);
+}
 
 /**
  * Creates the socket of an upgrade that is under way, and calls its `open` handler. `acceptedBy` is the id of
@@ -396,7 +405,7 @@ function openWebSocket(
 ) {
   const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
   for (const [name, value] of properties) {
-    Object.defineProperty(ws, name, { value, writable: true, enumerable: true, configurable: true });
+    define(ws, name, value);
   }
   connections[slot] = ws;
   if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);

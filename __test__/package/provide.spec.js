@@ -2,6 +2,7 @@
 // `npm start` without Rust: an addon that is there, or a package in dist/, does as well.
 
 const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -89,4 +90,22 @@ it('a read-only checkout is used as it is where everything is built, and says so
   user = readOnly(folder);
   const { status, stderr } = provide(folder, undefined, user);
   assert.equal(status, 0, stderr);
+});
+
+it('a package that is damaged leaves nothing behind', (t) => {
+  const folder = fresh(t);
+  const { version } = require('../../package.json');
+  const name = `uws-rs-${ADDON.slice('uws-rs.'.length, -'.node'.length)}-${version}.tgz`;
+  const dist = path.join(folder, 'dist');
+  fs.mkdirSync(path.join(dist, 'package'), { recursive: true });
+  fs.writeFileSync(path.join(dist, 'package', ADDON), crypto.randomBytes(1 << 20));
+  execFileSync('tar', ['-czf', name, 'package'], { cwd: dist });
+  fs.truncateSync(path.join(dist, name), 1 << 19);
+  const before = fs.readdirSync(folder);
+  for (let i = 0; i < 2; i++) {
+    const { status, stderr } = provide(folder);
+    assert.notEqual(status, 0);
+    assert.match(stderr, /is damaged/);
+    assert.deepEqual(fs.readdirSync(folder), before);
+  }
 });
