@@ -1388,29 +1388,35 @@ export function getParts(body: RecognizedString, contentType: RecognizedString):
  * app.get('/hi/:name', greeting);
  * ```
  *
- * The instructions are executed in the order of the calls. Names and values may have up to 255 bytes each,
- * literal text up to 65535. {@link end} returns the program, which takes the place of a handler.
+ * The instructions are executed in the order of the calls. {@link end} returns the program, which takes the
+ * place of a handler; what is called after it does not change it. Names, values and the status may have up to
+ * 255 bytes each, the text of one call up to 65535; a longer one throws a RangeError, `Data length exceeds
+ * 255` or `65535`. All of them may be text or data.
+ *
+ * A program is an ArrayBuffer of the form that uWebSockets.js gives it, so one that was made elsewhere, in a
+ * worker or by the original, is a handler too. Any other ArrayBuffer throws an error that says what is wrong
+ * with it.
  */
 export class DeclarativeResponse {
   /**
    * Sets the status, such as `404 Not Found`; default `200 OK`. The first one counts, and none after
    * {@link writeHeader}. Releases up to 20.57 do not have it.
    */
-  writeStatus(status: string): this;
+  writeStatus(status: RecognizedString): this;
   /** Adds a header field. */
-  writeHeader(key: string, value: string): this;
+  writeHeader(key: RecognizedString, value: RecognizedString): this;
   /** Appends the request's body to the response's. */
   writeBody(): this;
   /** Appends the value of a key of the query, like {@link HttpRequest.getQuery}. */
-  writeQueryValue(key: string): this;
+  writeQueryValue(key: RecognizedString): this;
   /** Appends the value of a header of the request, whose name must be in lower case. */
-  writeHeaderValue(key: string): this;
+  writeHeaderValue(key: RecognizedString): this;
   /** Appends text. */
-  write(value: string): this;
+  write(value: RecognizedString): this;
   /** Appends the part of the path that a `:name` segment of the route's pattern matched. */
-  writeParameterValue(key: string): this;
+  writeParameterValue(key: RecognizedString): this;
   /** Appends text and ends the program. */
-  end(value: string): ArrayBuffer;
+  end(value?: RecognizedString): ArrayBuffer;
 }
 
 /** A compressor and a decompressor combined with `|`. See {@link WebSocketBehavior.compression}. */

@@ -8,17 +8,28 @@ const { bytes, coerce, key, ofKey, requireArguments } = require('./validate');
 const { requestInternals } = require('./request');
 const { lowerCaseName, checkHeaderValue, checkFinalStatus } = require('./headers');
 
+/** The most bytes of a name, a value or a status, whose length takes one byte in a program. */
+const MAX_SHORT = 0xff;
+/** The most bytes of literal text, whose length takes two. */
+const MAX_LONG = 0xffff;
+
+/** The most bytes of each text of an instruction. */
+function longestOf(instruction) {
+  return instruction === Instruction.END || instruction === Instruction.TEXT ? MAX_LONG : MAX_SHORT;
+}
+
 class DeclarativeResponse {
   #parts = [];
 
-  #step(number, ...texts) {
-    this.#parts.push(Buffer.of(number));
-    for (const each of texts) {
-      const data = bytes(each);
-      const length = Buffer.alloc(4);
-      length.writeUInt32LE(data.length);
-      // The data is copied, since the caller's buffer may change before end() is called.
-      this.#parts.push(length, Buffer.from(data));
+  #step(instruction, ...texts) {
+    const longest = longestOf(instruction);
+    // Text is copied, since the caller's buffer may change before end() is called.
+    const all = texts.map((each) => Buffer.from(bytes(each)));
+    if (all.some(({ length }) => length > longest)) throw new RangeError(`Data length exceeds ${longest}`);
+    this.#parts.push(Buffer.of(instruction));
+    for (const data of all) {
+      const { length } = data;
+      this.#parts.push(Buffer.from(longest === MAX_LONG ? [length & 0xff, length >> 8] : [length]), data);
     }
     return this;
   }
@@ -62,28 +73,33 @@ class DeclarativeResponse {
 
   /** Returns the program, which a route method takes in place of a handler. */
   end(value) {
-    if (value !== undefined) this.#step(Instruction.TEXT, coerce(value, 'value'));
+    this.#step(Instruction.END, coerce(value, 'value'));
     return Uint8Array.from(Buffer.concat(this.#parts)).buffer;
   }
 }
 
 const isProgram = (value) => types.isArrayBuffer(value);
 
-/** Reads the instructions, each as [number, text, …]. */
+/** Reads the instructions of a program that the loop has accepted, each as [number, text, …]. */
 function* stepsOf(program) {
-  for (let at = 0; at < program.length;) {
-    const step = [program[at++]];
-    for (
-      let left = step[0] === Instruction.HEADER ? 2 : step[0] === Instruction.BODY ? 0 : 1;
-      left > 0;
-      left--
-    ) {
-      const end = at + 4 + program.readUInt32LE(at);
-      step.push(program.subarray(at + 4, end));
+  for (let at = 0, instruction; instruction !== Instruction.END;) {
+    instruction = program[at++];
+    const step = [instruction];
+    const lengthBytes = longestOf(instruction) === MAX_LONG ? 2 : 1;
+    for (let left = textsOf(instruction); left > 0; left--) {
+      const start = at + lengthBytes;
+      const end = start + program.readUIntLE(at, lengthBytes);
+      step.push(program.subarray(start, end));
       at = end;
     }
     yield step;
   }
+}
+
+/** The number of texts of an instruction. */
+function textsOf(instruction) {
+  if (instruction === Instruction.BODY) return 0;
+  return instruction === Instruction.HEADER ? 2 : 1;
 }
 
 /** Creates a handler that answers as the loop does. It is needed where a handler before it has yielded. */
@@ -114,7 +130,7 @@ function writeHead(res, steps) {
 }
 
 function pieceOf(step, value, req) {
-  if (step === Instruction.TEXT) return value;
+  if (step === Instruction.TEXT || step === Instruction.END) return value;
   if (step === Instruction.QUERY) return requestInternals.queryBytes(req, value);
   if (step === Instruction.REQUEST_HEADER) {
     return Buffer.from(req.getHeader(value.toString('latin1').toLowerCase()), 'latin1');

@@ -310,10 +310,12 @@ const Wants = Object.freeze({
 });
 
 /**
- * Instructions of a declared response. Each is followed by its texts: four bytes of length, then the
- * bytes.
+ * Instructions of a declared response, as the original numbers them. Each is followed by its texts: the
+ * length in one byte, or in two with the low one first, then the bytes.
  */
 const Instruction = Object.freeze({
+  /** Text with two bytes of length: the last bytes to send. */
+  END: 0,
   /** Texts: name and value. */
   HEADER: 1,
   /** No text: the body of the request. */
@@ -322,7 +324,7 @@ const Instruction = Object.freeze({
   QUERY: 3,
   /** Text: the name of a header of the request. */
   REQUEST_HEADER: 4,
-  /** Text: the bytes to send. */
+  /** Text with two bytes of length: the bytes to send. */
   TEXT: 5,
   /** Text: the name of a parameter of the route. */
   PARAMETER: 6,
@@ -365,7 +367,7 @@ const MAX_UNSENT = 1048576;
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 1701997014;
+const LAYOUT = 1672845944;
 
 module.exports = {
   EVENT_WORDS,

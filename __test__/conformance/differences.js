@@ -386,6 +386,30 @@ add(
   '`writeBody` puts it in, up to 16 MiB',
 );
 add(
+  'declared-status',
+  '§4.9',
+  'a `DeclarativeResponse` has no status of its own (up to 20.57)',
+  '`writeStatus`, as in newer releases',
+);
+add(
+  'declared-data',
+  '§4.9',
+  'the values of a `DeclarativeResponse` are text alone (up to 20.57)',
+  'text or data, as in newer releases',
+);
+add(
+  'declared-lengths',
+  '§4.9',
+  'a text of a `DeclarativeResponse` that is too long for its length makes another program (up to 20.57)',
+  'a RangeError is thrown, `Data length exceeds 255` or `65535`, as in newer releases',
+);
+add(
+  'declared-malformed',
+  '§4.9',
+  'an ArrayBuffer that is no program of a `DeclarativeResponse` is executed all the same',
+  'an error that says what is wrong with it',
+);
+add(
   'declared-while-blocked',
   '§4.9',
   'a `DeclarativeResponse` waits while JavaScript is busy',

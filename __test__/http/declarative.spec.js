@@ -49,7 +49,7 @@ it('end() returns an ArrayBuffer that any route method takes, as often as one li
 });
 
 it('nothing, texts of data, and long ones', async (t) => {
-  const long = 'x'.repeat(70000);
+  const long = 'x'.repeat(65535);
   const server = serve(t, (app) => {
     app.get('/nothing', respond().end()).get('/text', respond().write('grün ').end('🌿'));
     if (ours)
@@ -60,7 +60,10 @@ it('nothing, texts of data, and long ones', async (t) => {
             .write(Buffer.from([0, 255]))
             .end(new Uint8Array([1])),
         )
-        .get('/long', respond().write(long).writeHeader('x'.repeat(300), 'y'.repeat(300)).end(long));
+        .get(
+          '/long',
+          respond().write(long).write(long).writeHeader('x'.repeat(255), 'y'.repeat(255)).end(long),
+        );
   });
   assert.deepEqual(
     [
@@ -72,8 +75,8 @@ it('nothing, texts of data, and long ones', async (t) => {
   if (!ours) return;
   assert.equal((await server.once(get('/data'))).body, '\0\xff\x01');
   const answer = await server.once(get('/long'));
-  assert.equal(answer.body, long + long);
-  assert.equal(answer.get('x'.repeat(300)), 'y'.repeat(300));
+  assert.equal(answer.body, long.repeat(3));
+  assert.equal(answer.get('x'.repeat(255)), 'y'.repeat(255));
 });
 
 it('texts are bytes, in the loop as behind a handler that yields', { skip: !ours }, async (t) => {
@@ -357,7 +360,7 @@ it('misuse is an error where it happens', { skip: ours ? false : 'the original c
   assert.throws(() => respond().writeStatus(200), /Text and data/);
   assert.throws(() => respond().write({}), /Text and data/);
   assert.throws(() => respond().writeQueryValue(), /at least 1 arguments/);
-  assert.throws(() => app.get('/*', new ArrayBuffer(3)), /DeclarativeResponse/);
+  assert.throws(() => app.get('/*', new ArrayBuffer(2)), /DeclarativeResponse/);
   assert.throws(() => app.get('/*', respond()), /not a valid function/);
 });
 
@@ -366,7 +369,8 @@ it(
   { skip: ours ? false : 'about our loop', timeout: 30000 },
   async (t) => {
     const size = 100000;
-    const server = serve(t, (app) => app.get('/*', respond().write('x'.repeat(size)).end()));
+    const half = 'x'.repeat(size / 2);
+    const server = serve(t, (app) => app.get('/*', respond().write(half).write(half).end()));
     const before = process.memoryUsage().rss;
     const peers = await Promise.all(Array.from({ length: 5 }, () => server.connect()));
     const many = 400;

@@ -172,8 +172,8 @@ pub fn declare(
     program: Unknown<'_>,
 ) -> Result<()> {
     let program = Program::parse(&data(env, &program), &data(env, &pattern));
-    let program = program.ok_or_else(|| {
-        napi::Error::from_reason("handler is not what end() of a DeclarativeResponse returned.")
+    let program = program.map_err(|error| {
+        napi::Error::from_reason(format!("handler is no program of a DeclarativeResponse: {error}."))
     })?;
     control(engine, Control::Declared { handler, program });
     Ok(())

@@ -240,9 +240,11 @@ layout! {
         PONG,
     }
 
-    /// Instructions of a declared response. Each is followed by its texts: four bytes of length, then the
-    /// bytes.
-    enum Instruction: u8 = 1 {
+    /// Instructions of a declared response, as the original numbers them. Each is followed by its texts: the
+    /// length in one byte, or in two with the low one first, then the bytes.
+    enum Instruction: u8 = 0 {
+        /// Text with two bytes of length: the last bytes to send.
+        End,
         /// Texts: name and value.
         Header,
         /// No text: the body of the request.
@@ -251,7 +253,7 @@ layout! {
         Query,
         /// Text: the name of a header of the request.
         RequestHeader,
-        /// Text: the bytes to send.
+        /// Text with two bytes of length: the bytes to send.
         Text,
         /// Text: the name of a parameter of the route.
         Parameter,

@@ -4,8 +4,9 @@
 //! A program is parsed once, when its route is added, and evaluated by the loop thread for each request. This
 //! file knows no connection: the caller passes the request and sends the answer.
 //!
-//! The bytes of a program, which lib/declarative.js writes, are: a number for each instruction, then for each
-//! of its texts a little-endian length of four bytes and the text.
+//! The bytes of a program are those of uWebSockets.js, so that one made elsewhere is understood as well: a
+//! number for each instruction, then for each of its texts the length, in one byte or little-endian in two,
+//! and the text. The program ends with its first `End`; what follows is not looked at.
 #![forbid(unsafe_code)]
 
 use crate::channel::Instruction;
@@ -15,6 +16,7 @@ use crate::protocol::http::response::{
 };
 use crate::routing::router::parameter_names;
 use smallvec::SmallVec;
+use thiserror::Error;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Program {
@@ -58,30 +60,60 @@ pub struct Answer {
     holes: SmallVec<[usize; 1]>,
 }
 
+/// Why bytes are no program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Malformed {
+    #[error("it has no end")]
+    Open,
+    #[error("byte {at} is the number of no instruction")]
+    Unknown { at: usize },
+    #[error("the instruction at byte {at} is cut short")]
+    Cut { at: usize },
+    #[error("the instruction at byte {at} has no valid header")]
+    Header { at: usize },
+    #[error("the instruction at byte {at} has no status of a final response")]
+    Status { at: usize },
+}
+
 impl Program {
-    /// `None`: these bytes are no program.
-    pub fn parse(bytes: &[u8], pattern: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8], pattern: &[u8]) -> Result<Self, Malformed> {
         let mut program = Program::default();
         let mut rest = bytes;
         let mut connection = Vec::new();
-        while let [op, tail @ ..] = rest {
+        loop {
+            let at = bytes.len() - rest.len();
+            let [op, tail @ ..] = rest else { return Err(Malformed::Open) };
             rest = tail;
-            match Instruction::from_number(u32::from(*op))? {
-                Instruction::Header => program.header(text(&mut rest)?, text(&mut rest)?, &mut connection)?,
+            let cut = Malformed::Cut { at };
+            match Instruction::from_number(u32::from(*op)).ok_or(Malformed::Unknown { at })? {
+                Instruction::End => {
+                    program.literal(long_text(&mut rest).ok_or(cut)?);
+                    break;
+                }
+                Instruction::Header => {
+                    let name = text(&mut rest).ok_or(cut)?;
+                    let value = text(&mut rest).ok_or(cut)?;
+                    program.header(name, value, &mut connection).ok_or(Malformed::Header { at })?;
+                }
                 Instruction::Body => program.steps.push(Step::Body),
-                Instruction::Query => program.steps.push(Step::Query(text(&mut rest)?.to_vec())),
+                Instruction::Query => {
+                    program.steps.push(Step::Query(text(&mut rest).ok_or(cut)?.to_vec()));
+                }
                 Instruction::RequestHeader => {
-                    program.steps.push(Step::RequestHeader(text(&mut rest)?.to_ascii_lowercase()))
+                    let name = text(&mut rest).ok_or(cut)?;
+                    program.steps.push(Step::RequestHeader(name.to_ascii_lowercase()));
                 }
-                Instruction::Text => program.steps.push(Step::Text(text(&mut rest)?.to_vec())),
+                Instruction::Text => program.literal(long_text(&mut rest).ok_or(cut)?),
                 Instruction::Parameter => {
-                    let name = text(&mut rest)?;
+                    let name = text(&mut rest).ok_or(cut)?;
                     // A name the pattern does not have is an empty value, as in a handler.
-                    program
-                        .steps
-                        .extend(parameter_names(pattern).position(|n| n == name).map(Step::Parameter));
+                    let index = parameter_names(pattern).position(|n| n == name);
+                    program.steps.extend(index.map(Step::Parameter));
                 }
-                Instruction::Status => program.status(text(&mut rest)?)?,
+                Instruction::Status => {
+                    let status = text(&mut rest).ok_or(cut)?;
+                    program.status(status).ok_or(Malformed::Status { at })?;
+                }
             }
         }
         if !connection.is_empty() {
@@ -89,7 +121,16 @@ impl Program {
             program.close = has_option(&connection, b"close");
             write_header(&mut program.headers, b"Connection", &connection);
         }
-        Some(program)
+        Ok(program)
+    }
+
+    /// Literal texts in a row are one, since each has a bounded length.
+    fn literal(&mut self, text: &[u8]) {
+        match self.steps.last_mut() {
+            Some(Step::Text(last)) => last.extend_from_slice(text),
+            _ if text.is_empty() => {}
+            _ => self.steps.push(Step::Text(text.to_vec())),
+        }
     }
 
     /// As in a handler, the first status counts, and none behind a header. A 1xx status is not accepted,
@@ -179,28 +220,43 @@ impl Answer {
     }
 }
 
+/// A name, a value or a status.
 fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first()?;
+    let (text, tail) = tail.split_at_checked(usize::from(*length))?;
+    *rest = tail;
+    Some(text)
+}
+
+/// Bytes to send.
+fn long_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, tail) = rest.split_first_chunk()?;
-    let (text, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (text, tail) = tail.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
     *rest = tail;
     Some(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Instruction::{Body, Header, Parameter, Query, RequestHeader, Status, Text};
+    use super::Instruction::{Body, End, Header, Parameter, Query, RequestHeader, Status, Text};
     use super::*;
     use crate::protocol::http::request::{Limits, parse};
     use proptest::prelude::*;
 
     fn instruction(op: Instruction, texts: &[&str]) -> Vec<u8> {
-        let texts =
-            texts.iter().flat_map(|text| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat());
+        let length_bytes = if matches!(op, End | Text) { 2 } else { 1 };
+        let texts = texts
+            .iter()
+            .flat_map(|text| [&(text.len() as u16).to_le_bytes()[..length_bytes], text.as_bytes()].concat());
         [op as u8].into_iter().chain(texts).collect()
     }
 
+    fn parse_ended(instructions: &[Vec<u8>]) -> Result<Program, Malformed> {
+        Program::parse(&[instructions.concat(), instruction(End, &[""])].concat(), b"/x/:id/:other")
+    }
+
     fn program(instructions: &[Vec<u8>]) -> Program {
-        Program::parse(&instructions.concat(), b"/x/:id/:other").expect("a program")
+        parse_ended(instructions).expect("a program")
     }
 
     /// The answer to a request for `/x/p0/p%31?q=a%20b&e=` with a header `Who: me`.
@@ -266,7 +322,8 @@ mod tests {
         assert_eq!(&own.headers[..], b"Date: today\r\nConnection: upgrade, Close\r\n");
         assert_eq!((own.close, own.own_connection, own.own_date), (true, true, true));
         for (name, value) in [("a b", "c"), ("a", "b\r\nc: d"), ("", "b"), ("a", "\0")] {
-            assert_eq!(Program::parse(&instruction(Header, &[name, value]), b"/"), None, "{name}: {value}");
+            let parsed = parse_ended(&[instruction(Body, &[]), instruction(Header, &[name, value])]);
+            assert_eq!(parsed, Err(Malformed::Header { at: 1 }), "{name}: {value}");
         }
     }
 
@@ -284,24 +341,59 @@ mod tests {
             assert_eq!(program(instructions).status, expected.as_bytes());
         }
         for status in ["", "20", "103 Early Hints", "201Created", "201 a\r\nb: c"] {
-            assert_eq!(Program::parse(&instruction(Status, &[status]), b"/"), None, "{status:?}");
+            let parsed = parse_ended(&[instruction(Status, &[status])]);
+            assert_eq!(parsed, Err(Malformed::Status { at: 0 }), "{status:?}");
         }
     }
 
     #[test]
+    fn the_bytes_are_those_of_the_original() {
+        // Made by 20.57; behind its end a program may have other bytes.
+        let bytes = b"\x01\x01a\x02bc\x03\x01q\x04\x01h\x05\x05\0hello\x06\x05other\x02\0\x01\0x\x05\xff";
+        let expected = [
+            instruction(Header, &["a", "bc"]),
+            instruction(Query, &["q"]),
+            instruction(RequestHeader, &["h"]),
+            instruction(Text, &["hello"]),
+            instruction(Parameter, &["other"]),
+            instruction(Body, &[]),
+            instruction(Text, &["x"]),
+        ];
+        assert_eq!(Program::parse(bytes, b"/x/:id/:other"), Ok(program(&expected)));
+        let longest = [&b"\0\xff\xff"[..], &[b'z'; 65535]].concat();
+        let text = Program::parse(&longest, b"/").map(|program| program.steps);
+        assert_eq!(text, Ok(vec![Step::Text(longest[3..].to_vec())]));
+        let twice = [instruction(Text, &["a"]), instruction(Text, &["b"]), instruction(End, &["c"])];
+        assert_eq!(program(&twice).steps, [Step::Text(b"abc".to_vec())]);
+    }
+
+    #[test]
     fn bytes_that_are_no_program_are_refused() {
-        for bytes in
-            [&[0][..], &[8], &[7], &[5], &[5, 1, 0, 0], &[5, 2, 0, 0, 0, b'a'], &[1, 0, 0, 0, 0], &[255; 40]]
-        {
-            assert_eq!(Program::parse(bytes, b"/"), None, "{bytes:?}");
+        for (bytes, error) in [
+            (&b""[..], Malformed::Open),
+            (b"\x02", Malformed::Open),
+            (b"\x05\0\0", Malformed::Open),
+            (b"\x08", Malformed::Unknown { at: 0 }),
+            (b"\x02\xff\0\0\0", Malformed::Unknown { at: 1 }),
+            (b"\0", Malformed::Cut { at: 0 }),
+            (b"\0\0", Malformed::Cut { at: 0 }),
+            (b"\0\x01\0", Malformed::Cut { at: 0 }),
+            (b"\x02\x05\x02\0a", Malformed::Cut { at: 1 }),
+            (b"\x03", Malformed::Cut { at: 0 }),
+            (b"\x06\x02a", Malformed::Cut { at: 0 }),
+            (b"\x01\x01a", Malformed::Cut { at: 0 }),
+            (b"\x01\x01a\x02b", Malformed::Cut { at: 0 }),
+            (b"\x07\x03200", Malformed::Open),
+        ] {
+            assert_eq!(Program::parse(bytes, b"/"), Err(error), "{}", bytes.escape_ascii());
         }
-        assert_eq!(Program::parse(b"", b"/"), Some(Program::default()));
+        assert_eq!(Program::parse(b"\0\0\0", b"/"), Ok(Program::default()));
     }
 
     proptest! {
         #[test]
         fn random_bytes_do_no_harm(bytes in prop::collection::vec(0u8..10, 0..60)) {
-            if let Some(program) = Program::parse(&bytes, b"/:a") {
+            if let Ok(program) = Program::parse(&bytes, b"/:a") {
                 let request = Request { head: &RequestHead::default(), bytes: b"", parameters: &[] };
                 prop_assert!(program.evaluate(&request).with_body(b"").len() <= bytes.len());
             }

@@ -307,9 +307,9 @@ fn behaviour_of(id: u32, route: &Route) -> Behaviour {
 fn declared() -> Vec<u8> {
     let text = b"declared ";
     let mut program = vec![Instruction::Text as u8];
-    program.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    program.extend_from_slice(&(text.len() as u16).to_le_bytes());
     program.extend_from_slice(text);
-    program.push(Instruction::Body as u8);
+    program.extend_from_slice(&[Instruction::Body as u8, Instruction::End as u8, 0, 0]);
     program
 }
 
