@@ -8,8 +8,8 @@ process.env.NODE_ENV ??= 'production';
 // The adapter lets processes share its port, and one that was forgotten would get half of the clients.
 for (const kind of ['App', 'SSLApp']) {
   const create = uWS[kind];
-  uWS[kind] = (options) => {
-    const app = create(options);
+  uWS[kind] = (...options) => {
+    const app = create(...options);
     const { listen } = app;
     app.listen = (host, port, ...rest) => {
       if (rest.length !== 1) return listen.call(app, host, port, ...rest);

@@ -12,9 +12,10 @@ export function withApp(addRoutes: (app: TemplatedApp) => void): void {
     addRoutes(app);
     return app;
   };
-  // The default export is the object of the CommonJS module, whose members can be replaced.
+  // The default export is the object of the CommonJS module, whose members can be replaced. The arguments are
+  // passed on as they are: the original aborts where there is one that is undefined.
   Object.assign(uWS, {
-    App: (options?: AppOptions) => added(App(options)),
-    SSLApp: (options: AppOptions) => added(SSLApp(options)),
+    App: (...args: [AppOptions?]) => added(App(...args)),
+    SSLApp: (...args: [AppOptions]) => added(SSLApp(...args)),
   });
 }

@@ -19,6 +19,7 @@ const BLOCKS_APART_MS = 5000;
 const BLOCK_AFTER_MS = 50;
 const SWITCH_MS = 20_000;
 const LEASE_MS = 10_000;
+const STARTS_APART_MS = 3000;
 const READERS = 2;
 const CLIENTS = 16;
 const FEED_EVERY_MS = 8;
@@ -38,7 +39,8 @@ interface Message {
 class Engine {
   #platform?: Platform;
   #worker?: Worker;
-  #starting = false;
+  /** No thread is started before: not while the port is on its way, nor at once after a failure. */
+  #nextStart = 0;
   #wantedUntil = 0;
   #nextBlock = 0;
   /** The timers that end the switches that are on. */
@@ -68,8 +70,9 @@ class Engine {
   probe(platform: Platform): number {
     this.#platform = platform;
     this.#wantedUntil = Date.now() + LEASE_MS;
-    if (!this.#worker && !this.#starting && native.app) this.#start(native.app);
-    return Date.now();
+    const now = Date.now();
+    if (!this.#worker && now >= this.#nextStart && native.app) this.#start(native.app);
+    return now;
   }
 
   /** Keeps this thread busy, as a handler does that computes for too long. */
@@ -126,9 +129,8 @@ class Engine {
 
   /** The clients come by a port of their own on the loopback interface, wherever the app itself listens. */
   #start(app: NonNullable<typeof native.app>): void {
-    this.#starting = true;
+    this.#nextStart = Date.now() + STARTS_APART_MS;
     app.listen('127.0.0.1', 0, (listener) => {
-      this.#starting = false;
       if (!listener) return console.error('There is no port for the clients of the engine.');
       const port = uWS.us_socket_local_port(listener);
       const secure = Boolean(process.env.SSL_CERT);
