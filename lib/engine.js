@@ -50,6 +50,7 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'addBehaviour',
   'declare',
   'declareMetrics',
+  'cache',
   'metricsAnswer',
   'appStats',
   'timeouts',
