@@ -54,6 +54,10 @@ class Route {
   constructor(handler, method, pattern) {
     this.handler = handler;
     this.parameters = parameterNames(pattern);
+    /**
+     * Of a cached route: { handler, app }. Its `handler` above runs only where one before it has yielded.
+     */
+    this.cached = null;
     /** To be shown to people. */
     this.title = `${method === 'del' ? 'DELETE' : method.toUpperCase()} ${pattern}`;
   }
@@ -217,6 +221,8 @@ class TemplatedApp {
 
   #route(method, given) {
     const [pattern, handler] = given;
+    // Any other number of arguments makes a plain route, as in the original.
+    if (method === 'get' && given.length === 3) return this.#cachedRoute(pattern, handler, given[2]);
     const declared = isProgram(handler);
     if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = patternOf(pattern);
@@ -247,6 +253,24 @@ class TemplatedApp {
       touched();
       throw error;
     }
+  }
+
+  /** The loop answers with the replies of the handler, which it keeps. */
+  #cachedRoute(pattern, handler, options) {
+    requireFunction(handler, 'handler');
+    const { cacheOptions, uncached } = require('./cached');
+    const checked = cacheOptions(options);
+    const path = patternOf(pattern);
+    const route = new Route(
+      uncached(handler, () => route),
+      'get',
+      path,
+    );
+    route.cached = { handler, app: this.#id };
+    const id = addHandler(route);
+    this.#engine.cache(this.#id, id, checked);
+    this.#engine.addRoute(this.#id, this.#domain, 'get', path, id);
+    return this;
   }
 
   /**

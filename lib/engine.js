@@ -51,6 +51,7 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'addBehaviour',
   'declare',
   'declareMetrics',
+  'cache',
   'metricsAnswer',
   'appStats',
   'timeouts',

@@ -56,6 +56,7 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
   for (let id = handler; id !== NO_MATCH; id = calls.requestMatch(offset, length, ++match)) {
     const route = handlers[id];
     requestInternals.enter(req, match, route);
+    responseInternals.enter(res, route);
     callRoute(route, res, req);
     // The request is also valid in the microtasks that its handler queued.
     drainNow();

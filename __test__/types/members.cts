@@ -131,6 +131,27 @@ const everyLimit: Required<uWS.AppLimits> = {
   maxSubscriptions: Infinity,
 };
 
+const everyCacheOption: Required<uWS.CacheOptions> = {
+  lowerExpiry: 1,
+  upperExpiry: 5,
+  maxEntries: 1000,
+  maxBytes: 1e6,
+  timeout: 30,
+  vary: ['accept-language'],
+};
+
+const cachedHandler = async (res: uWS.HttpCacheResponse, req: uWS.HttpRequest): Promise<void> => {
+  const url: string = req.getUrl();
+  await Promise.resolve();
+  res
+    .onAborted(() => {})
+    .cork(() => {})
+    .writeStatus('200 OK')
+    .writeHeader('a', 'b');
+  if (url === '/') res.end('body', true);
+  else res.close();
+};
+
 const everyOption: Required<uWS.AppOptions> = {
   key_file_name: 'key',
   cert_file_name: 'cert',
@@ -153,6 +174,8 @@ app
   .get('/declared', declared)
   .get('/declared', null)
   .get('/*', handler)
+  .get('/cached/*', cachedHandler, everyCacheOption)
+  .get('/cached', (res) => void res.end('x'), {})
   .post('/*', handler)
   .options('/*', handler)
   .del('/*', handler)

@@ -6,6 +6,7 @@ use super::session::Session;
 use super::value::{self, Words};
 use super::wake::Wake;
 use super::{calls, exit, processor_time};
+use crate::caching::{self, freshness::Lifetimes};
 use crate::channel::{ExchangeId, Op, layout_number};
 use crate::event_loop::net::listener;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
@@ -177,6 +178,37 @@ pub fn declare(
     })?;
     control(engine, Control::Declared { handler, program });
     Ok(())
+}
+
+/// The options of a cached route, which JavaScript has checked.
+#[napi(object)]
+pub struct CacheOptions {
+    pub lower_expiry: u32,
+    pub upper_expiry: u32,
+    /// In seconds.
+    pub timeout: u32,
+    pub max_entries: u32,
+    pub max_bytes: f64,
+    /// Names of headers, in lower case.
+    pub vary: Vec<String>,
+}
+
+impl From<CacheOptions> for caching::Options {
+    fn from(options: CacheOptions) -> Self {
+        caching::Options {
+            lifetimes: Lifetimes { lower: options.lower_expiry, upper: options.upper_expiry },
+            timeout: options.timeout,
+            vary: options.vary.into_iter().map(|name| name.into_bytes().into()).collect(),
+            max_entries: options.max_entries as usize,
+            max_bytes: options.max_bytes as usize,
+        }
+    }
+}
+
+/// Has the loop store the replies of `handler`, whose route is added after this.
+#[napi]
+pub fn cache(engine: u32, app: u32, handler: u32, options: CacheOptions) {
+    control(engine, Control::Cached { handler, app, options: Box::new(options.into()) });
 }
 
 /// Timeouts of an app in seconds; 0: none.

@@ -67,6 +67,7 @@ impl Command<'_> {
             | Op::Overflow
             | Op::CloseApp
             | Op::CloseListener
+            | Op::EndFlight
             | Op::Forget
             | Op::Control => return 0,
         };

@@ -31,6 +31,9 @@ layout! {
     events {
         /// A request head, with the first handler that matches; payload: a request block (`request_block`).
         Request { handler: u32, flags: u32, app: u32 },
+        /// A request of a cached route, whose answer ends the flight and no exchange. The connection is that
+        /// of the client that asked, for its address. Payload: a request block.
+        CachedRequest { handler: u32, flight: u64 },
         /// Body bytes; `flags` may have `BODY_LAST`, `remaining` is the number of bytes still to come, or
         /// [`UNKNOWN_LENGTH`].
         Data { flags: u32, remaining: u64 },
@@ -160,6 +163,9 @@ layout! {
         CloseApp,
         /// `arg` = listener.
         CloseListener,
+        /// The answer of a cached route's handler, to all that wait for it. The exchange is the name of the
+        /// flight; payload: `ResponseParts`. Flags: [`flight_flag`].
+        EndFlight,
         /// `arg` = handler that no command behind this one names.
         Forget,
         /// A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
@@ -182,6 +188,14 @@ layout! {
         OWN_DATE,
         /// The last of the header lines is the user's `Connection`.
         OWN_CONNECTION,
+    }
+
+    /// Flags of an `EndFlight` command. With one of them there is no answer.
+    flags flight_flag {
+        /// The handler has thrown.
+        FAILED,
+        /// The program has called `close`.
+        CLOSED,
     }
 
     /// Flags of a `Send` command, and the first two of a `Publish` as well.

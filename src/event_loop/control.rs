@@ -6,6 +6,7 @@ use super::net::listener::Bound;
 use super::net::socket;
 use super::timer::Tick;
 use super::tls;
+use crate::caching;
 use crate::channel::Shared;
 use crate::metrics::Scope;
 use crate::protocol::http::forwarded::Trusted;
@@ -55,6 +56,12 @@ pub enum Control {
     Metrics {
         handler: u32,
         scope: Scope,
+    },
+    /// The routes with this handler are answered with stored replies.
+    Cached {
+        handler: u32,
+        app: u32,
+        options: Box<caching::Options>,
     },
     Filter {
         app: u32,

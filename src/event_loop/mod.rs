@@ -8,10 +8,12 @@
 mod accept;
 mod accounts;
 mod app;
+mod caches;
 mod commands;
 mod connection;
 mod context;
 mod control;
+mod flights;
 mod handle;
 mod handover;
 mod limits;

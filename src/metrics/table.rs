@@ -91,6 +91,31 @@ metrics! {
         Responses4xx "http.responses.clientError" [class = "4xx"],
         Responses5xx "http.responses.serverError" [class = "5xx"],
     }
+    /// Requests of cached routes, by where their answer comes from: a stored reply that is fresh, or stale; a
+    /// call of the handler; one for an earlier request; one for this client alone.
+    App Counter "uws_cache_requests" {
+        CacheHits "cache.hits" [result = "hit"],
+        CacheStale "cache.stale" [result = "stale"],
+        CacheMisses "cache.misses" [result = "miss"],
+        CacheWaits "cache.waits" [result = "wait"],
+        CacheAlone "cache.alone" [result = "alone"],
+    }
+    /// Replies of cached routes that were stored.
+    App Counter "uws_cache_stored" {
+        CacheStored "cache.stored",
+    }
+    /// Stored replies that went for others, or for the memory budget.
+    App Counter "uws_cache_evicted" {
+        CacheEvicted "cache.evicted",
+    }
+    /// Stored replies.
+    App Gauge "uws_cache_entries" {
+        CacheEntries "cache.entries",
+    }
+    /// Bytes of stored replies, with their keys and some 256 bytes for each.
+    App Gauge "uws_cache_bytes" {
+        CacheBytes "cache.bytes",
+    }
     /// Messages that WebSockets received, before any handler.
     App Counter "uws_websocket_received_messages" {
         MessagesReceived "webSocket.messages.received",

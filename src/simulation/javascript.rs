@@ -468,6 +468,7 @@ impl Javascript {
                 };
                 assert!(may, "a breach of {}", String::from_utf8_lossy(&payload));
             }
+            JsEvent::CachedRequest { .. } => panic!("no script has a cached route"),
             JsEvent::ShutDown { .. } => {}
             JsEvent::Busy | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
         }

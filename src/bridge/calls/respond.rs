@@ -53,6 +53,17 @@ fn try_respond(call: &mut Call<'_>, append_head: AppendHead) -> Option<Answer> {
     Some(if go_on { Answer::Sent } else { Answer::Backpressure })
 }
 
+/// `endFlight(flight, its high half, flags, status, headers, body) → 0, or REFUSED`: the answer of a cached
+/// route's handler. It counts in no account of a connection, since it is for any number of them.
+pub fn end_flight(call: Call<'_>) -> Value {
+    let (env, id, flags) = (call.env(), call.id(0), call.args.u32(2));
+    let (mut record, blocks) = call.session.record(Op::EndFlight, flags, id, 0, 0);
+    let done = append_parts(&call.args, 3, record.payload())
+        .and_then(|()| finish_with_data(record, blocks, env, call.args.value(5)));
+    call.session.after_command();
+    value::integer(env, if done.is_some() { 0 } else { REFUSED })
+}
+
 /// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or REFUSED`
 ///
 /// Accepts bytes until those in flight fill the window. If some are left, it asks the loop to tell JavaScript

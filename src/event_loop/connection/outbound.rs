@@ -56,6 +56,14 @@ impl SharedBytes {
     }
 }
 
+impl std::ops::Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Drop for SharedBytes {
     fn drop(&mut self) {
         self.all.set(self.all.get() - self.bytes.len());
