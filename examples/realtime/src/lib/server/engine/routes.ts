@@ -1,6 +1,6 @@
 /** The native routes of the engine's page. `hooks.ws` imports this module for the App to have them. */
 import { randomUUID } from 'node:crypto';
-import uWS, { type HttpRequest, type HttpResponse, type TemplatedApp } from 'uWebSockets.js';
+import uWS, { type HttpCacheResponse, type TemplatedApp } from 'uWebSockets.js';
 import { shared } from '../shared';
 import { withApp } from './app';
 
@@ -20,13 +20,6 @@ export const native = shared('engine.native', () => ({
 export const FEED = `${native.inner}/feed`;
 const LOAD = `${native.inner}/load`;
 
-type CachedGet = (
-  this: TemplatedApp,
-  pattern: string,
-  handler: (res: HttpResponse, req: HttpRequest) => void,
-  expiry: { lowerExpiry: number; upperExpiry: number },
-) => TemplatedApp;
-
 withApp((app) => {
   // The original has no figures, and no page about them.
   if (typeof app.metrics !== 'function') return;
@@ -39,7 +32,7 @@ withApp((app) => {
 
   // From the second request on by the loop: fresh for a second, and for a minute while JavaScript makes
   // another one.
-  (app.get as CachedGet).call(app, '/engine/cached', made, { lowerExpiry: 1, upperExpiry: 60 });
+  app.get('/engine/cached', made, { lowerExpiry: 1, upperExpiry: 60 });
 
   // Without handlers: the loop completes the handshake and answers pings.
   app.ws(`${native.inner}/ping`, {});
@@ -62,6 +55,6 @@ withApp((app) => {
   });
 });
 
-function made(res: HttpResponse): void {
+function made(res: HttpCacheResponse): void {
   res.writeHeader('content-type', 'text/plain').end(`Made by JavaScript at ${new Date().toISOString()}`);
 }
