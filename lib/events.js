@@ -252,7 +252,7 @@ function endAll(app) {
       : responseInternals.isOf(object, app));
   const end = (object) => {
     if (websocketInternals.is(object)) websocketInternals.overWith(object, app);
-    else responseInternals.abort(object);
+    else responseInternals.abandon(object);
   };
   // Handlers of some may upgrade others.
   for (let left; (left = connections.filter(isOf)).length > 0;) left.forEach(end);
