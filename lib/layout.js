@@ -181,7 +181,10 @@ const Op = Object.freeze({
   PAUSE: 5,
   /** The program has been given all bytes of the body so far, and reads on. */
   RESUME: 6,
-  /** Close at once, without an event. */
+  /**
+   * Close at once, without an event, behind the bytes that the kernel takes now. `arg`: 1 if not even
+   * they are to be sent.
+   */
   CLOSE: 7,
   /** Report `Writable` once little waits to be sent (`WRITABLE_BELOW`). */
   WANT_WRITABLE: 8,

@@ -212,7 +212,8 @@ class WebSocket {
   close() {
     this.#check();
     if (this.#closing) return;
-    calls.command(Op.CLOSE, this.#slot, this.#generation, 0);
+    // A socket that is closed in `open` does not get the answer to its handshake, as in the original.
+    calls.command(Op.CLOSE, this.#slot, this.#generation, this === opening ? 1 : 0);
     internals.over(this, 1006, new ArrayBuffer(0));
     touched();
   }
@@ -392,6 +393,9 @@ function define(object, name, value) {
   Object.defineProperty(object, name, description);
 }
 
+/** The socket whose `open` handler runs. */
+let opening = null;
+
 /**
  * Creates the socket of an upgrade that is under way, and calls its `open` handler. `acceptedBy` is the id of
  * the app that received the request.
@@ -411,7 +415,13 @@ function openWebSocket(
   if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
   tell(channels.upgrade, aboutSocket, ws);
   // A subscriber may have closed the socket.
-  if (behaviour.open !== null && internals.isOpen(ws)) guarded(behaviour.open, ws);
+  if (behaviour.open !== null && internals.isOpen(ws)) {
+    // The handler may upgrade others.
+    const outer = opening;
+    opening = ws;
+    guarded(behaviour.open, ws);
+    opening = outer;
+  }
   // The loop tells the sockets of an app that shuts down to go, but not those that others accepted for it.
   if (guests.has(ws) && behaviour.app.shutdown !== null) internals.end(ws, GOING_AWAY, '');
 }

@@ -134,7 +134,8 @@ layout! {
         Pause,
         /// The program has been given all bytes of the body so far, and reads on.
         Resume,
-        /// Close at once, without an event.
+        /// Close at once, without an event, behind the bytes that the kernel takes now. `arg`: 1 if not even
+        /// they are to be sent.
         Close,
         /// Report `Writable` once little waits to be sent (`WRITABLE_BELOW`).
         WantWritable,

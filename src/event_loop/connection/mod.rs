@@ -336,7 +336,12 @@ impl Connection {
                 self.end(ctx, Cause::Release, 0);
                 ctx.reap.push(self.id().slot);
             }
-            Op::Close => self.end(ctx, Cause::Close, 0),
+            Op::Close => {
+                if command.arg == 0 {
+                    self.transport.flush(ctx);
+                }
+                self.end(ctx, Cause::Close, 0);
+            }
             Op::ServerName => self.server_name_answered(ctx),
             Op::LeaveTopics if fault::is_on(Fault::ForeignTopic) => {}
             Op::LeaveTopics => self.protocol.leave_topics(ctx, self.transport.id),
