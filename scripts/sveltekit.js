@@ -1,6 +1,6 @@
 'use strict';
 
-// Follows the recipe "SvelteKit" of README.md word for word: `node scripts/sveltekit.js [version of sv]` makes
+// Follows the recipe "SvelteKit" of README.md to the letter: `node scripts/sveltekit.js [version of sv]` makes
 // an app with `sv create`, runs the commands in it, and asks the server for a page and a WebSocket. It takes
 // the registry and a minute, and depends on the releases of the day, so `npm test` does not run it.
 
