@@ -1,8 +1,8 @@
 'use strict';
 
-// Follows the recipe "SvelteKit" of README.md to the letter: `node scripts/sveltekit.js [version of sv]` makes
-// an app with `sv create`, runs the commands in it, and asks the server for a page and a WebSocket. It takes
-// the registry and a minute, and depends on the releases of the day, so `npm test` does not run it.
+// Follows the recipe "SvelteKit" of README.md to the letter: `node scripts/sveltekit.js [version of sv]`
+// makes an app with `sv create`, runs the commands in it, and asks the server for a page and a WebSocket. It
+// takes the registry and a minute, and depends on the releases of the day, so `npm test` does not run it.
 
 const fs = require('node:fs');
 const net = require('node:net');
