@@ -113,8 +113,21 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     assert.deepEqual(await to.getByTestId('todo-text').allTextContents(), ['milk', 'bread']);
     await to.getByTestId('todo-toggle').first().click();
     await from.locator('[data-testid=todo][data-done=true]').waitFor();
+    // The others keep their order.
+    for (const text of ['jam', 'tea']) {
+      await from.getByTestId('todo-input').fill(text);
+      await from.getByTestId('todo-add').click();
+    }
+    await shows(to, 'todo', 4);
     await to.getByTestId('todo-remove').first().click();
-    await shows(from, 'todo', 1);
+    for (const page of [from, to]) {
+      await shows(page, 'todo', 3);
+      assert.deepEqual(await page.getByTestId('todo-text').allTextContents(), ['bread', 'jam', 'tea']);
+    }
+    for (let left = 3; left > 1; left--) {
+      await to.getByTestId('todo-remove').last().click();
+      await shows(from, 'todo', left - 1);
+    }
   });
 
   it('todos: the same without JavaScript', async () => {

@@ -4,6 +4,8 @@
  * `optimistic` restores the whole list as it was, and its `mutate` forgets a list that is loaded meanwhile.
  */
 
+import { inOrder } from './rows';
+
 export interface Item {
   id: string;
   pending?: boolean;
@@ -28,7 +30,8 @@ export class Unconfirmed<T extends Item> {
   #stream: () => T[];
 
   constructor(stream: () => T[]) {
-    this.#stream = stream;
+    const ordered = inOrder<T>();
+    this.#stream = () => ordered(stream());
   }
 
   /** The stream's list with the changes. */
