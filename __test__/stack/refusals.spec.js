@@ -9,7 +9,7 @@ const { start, until } = require('./support/app.js');
 const { needsBrowser, openBrowser } = require('./support/browser.js');
 const { suite } = require('./support/suite.js');
 const { connect } = require('./support/visitors.js');
-const { Visitor, shows, texts } = require('./visitors.js');
+const { Visitor, live, say, shows, texts } = require('./visitors.js');
 
 describe('changes that are refused', { timeout: 240000, ...needsBrowser }, () => {
   const t = suite();
@@ -74,6 +74,33 @@ describe('changes that are refused', { timeout: 240000, ...needsBrowser }, () =>
     }, 'it is accepted at last');
     for (const visitor of [ann, ben]) await visitor.context.close();
     for (const visitor of [ann, ben]) visitor.quiet();
+  });
+
+  it('a text whose answer is lost with the connection is there once, and does not return', async () => {
+    const [ann, ben] = [await come(0), await come(1)];
+    let isLost = false;
+    const connections = [];
+    await ann.context.routeWebSocket(/\/ws$/, (socket) => {
+      connections.push(socket);
+      socket.connectToServer().onMessage((message) => isLost || socket.send(message));
+    });
+    const [from, to] = [await ann.open('/rooms/lost'), await ben.open('/rooms/lost')];
+    await say(from, 'first');
+    await shows(to, 'message', 1);
+    isLost = true;
+    await say(from, 'second');
+    await to.getByText('second', { exact: true }).waitFor();
+    assert.equal(await from.locator('[data-pending]').count(), 1);
+    isLost = false;
+    await connections.at(-1).close();
+    await from.locator('[data-testid=connection]:not([data-state=open])').waitFor();
+    await live(from);
+    for (const page of [from, to]) {
+      await page.locator('[data-testid=message]:not([data-pending])', { hasText: 'second' }).waitFor();
+      assert.deepEqual(await texts(page), ['first', 'second']);
+    }
+    assert.deepEqual(await refusedTexts(from), []);
+    for (const { context } of [ann, ben]) await context.close();
   });
 
   it('todos: the same, and a refused change of one leaves the changes of others alone', async () => {

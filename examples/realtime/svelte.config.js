@@ -9,6 +9,8 @@ export default {
   preprocess: vitePreprocess(),
   kit: {
     adapter: adapter({
+      // src/routes/healthz knows more than that the server answers.
+      healthCheckPath: false,
       websocket: {
         ...knownHooks(root),
         // The adapter's 10 upgrades in 10 s per address are too few for several tabs behind one router.

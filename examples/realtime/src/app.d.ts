@@ -31,12 +31,6 @@ declare global {
       pending?: boolean;
     }
 
-    /** A text that the server did not accept, and the reason. */
-    interface Refused {
-      text: string;
-      why: string;
-    }
-
     /** Returned by a form without JavaScript that was refused. */
     interface Returned {
       error: string;

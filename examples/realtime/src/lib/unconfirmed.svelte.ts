@@ -4,9 +4,19 @@
  * `optimistic` restores the whole list as it was, and its `mutate` forgets a list that is loaded meanwhile.
  */
 
+import { inOrder, reason } from './rows';
+
 export interface Item {
   id: string;
+  text: string;
   pending?: boolean;
+}
+
+/** An item that was not accepted, as far as its author knows: it waits to be sent again, or to be let go. */
+export interface Refused<T extends Item> {
+  item: T;
+  why: string;
+  call: () => Promise<unknown>;
 }
 
 interface Change<T extends Item> {
@@ -25,10 +35,12 @@ const ACCEPTED_MS = 2000;
 
 export class Unconfirmed<T extends Item> {
   #changes = $state.raw<readonly Change<T>[]>([]);
+  #refused = $state.raw<readonly Refused<T>[]>([]);
   #stream: () => T[];
 
   constructor(stream: () => T[]) {
-    this.#stream = stream;
+    const ordered = inOrder<T>();
+    this.#stream = () => ordered(stream());
   }
 
   /** The stream's list with the changes. */
@@ -43,6 +55,31 @@ export class Unconfirmed<T extends Item> {
       else items.delete(id);
     }
     return [...items.values()];
+  }
+
+  /** Without those that the stream shows: they were accepted, and the answer was lost. */
+  get refused(): Refused<T>[] {
+    const ids = new Set(this.#stream().map(({ id }) => id));
+    return this.#refused.filter(({ item }) => !ids.has(item.id));
+  }
+
+  /** Shows the item while the call is under way that creates it, and returns it where that fails. */
+  async create(item: T, call: () => Promise<unknown>): Promise<void> {
+    try {
+      await this.set(item, call);
+    } catch (error) {
+      this.#refused = [...this.#refused, { item, why: reason(error), call }];
+    }
+  }
+
+  /** The item has the same id again, so that it is not there twice should it have been accepted. */
+  again(refused: Refused<T>): void {
+    this.discard(refused);
+    void this.create(refused.item, refused.call);
+  }
+
+  discard(refused: Refused<T>): void {
+    this.#refused = this.#refused.filter((one) => one !== refused);
   }
 
   /** Shows the item as it will be while the call is under way, and rejects as the call does. */

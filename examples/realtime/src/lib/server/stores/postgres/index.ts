@@ -56,6 +56,7 @@ export function postgresStores(url: string): Stores {
     presence,
     rateLimit: new TokenBuckets(),
     status,
+    ailments: () => (postgres.circuit.state === 'closed' ? [] : ['PostgreSQL is away']),
     onStatus: (listener) => postgres.circuit.onChange(() => listener(status())),
     async close() {
       presence.close();
