@@ -42,13 +42,13 @@ async function serve(t, options) {
   t.mock.method(console, 'log', () => {});
   // Its cache has a timer that `stop` leaves running.
   t.mock.method(globalThis, 'setInterval', (...args) => every(...args).unref());
-  await new Promise((resolve) => server.start(resolve));
   const clients = [];
   t.after(async () => {
     for (const each of clients) each.disconnect();
-    await server.stop();
     server.discover.stop();
+    await server.stop();
   });
+  await new Promise((resolve) => server.start(resolve));
   const port = uWS.us_socket_local_port(server.serverProcess);
   const backend = new Pusher({ appId: 'app-id', key: KEY, secret: SECRET, host: '127.0.0.1', port });
   return {
