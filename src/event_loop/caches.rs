@@ -37,6 +37,8 @@ const ALONE: u64 = 10;
 pub struct Caches {
     pub flights: Flights,
     routes: Vec<Weak<Route>>,
+    /// There has been a route that answers HEAD requests, too.
+    pub answer_head: bool,
     /// Memory of replies and keys, each counted as long as it is held.
     pub bytes: Rc<Cell<usize>>,
 }
@@ -307,6 +309,7 @@ impl Flights {
 
 impl Caches {
     pub fn add(&mut self, app: u32, options: Options, counts: Arc<AppCounts>) -> Rc<Route> {
+        self.answer_head |= options.head;
         let store = RefCell::new(Store::new(options.max_entries, options.max_bytes));
         let (all, running) = (self.bytes.clone(), RefCell::default());
         let route = Rc::new(Route { app, options, counts, all, store, running });

@@ -63,6 +63,11 @@ pub enum Control {
         app: u32,
         options: Box<caching::Options>,
     },
+    /// Forgets the stored replies for a URL, or for all that begin as one that ends in `*`.
+    Invalidate {
+        app: u32,
+        url: Vec<u8>,
+    },
     Filter {
         app: u32,
     },
