@@ -140,6 +140,15 @@ export interface CacheOptions {
    * false. It is computed in `end`, on the JavaScript thread.
    */
   etag?: boolean;
+  /**
+   * Whether stored replies are compressed, once each, for clients whose `Accept-Encoding` has `br` or
+   * `gzip`; default false. A thread beside the loop does it, and until it is done the reply is sent as it is.
+   * That is so for replies with status 200 and 1 KiB to 8 MiB, without `Content-Encoding` and `no-transform`,
+   * that are no pictures (but SVG), sound or film. They get `Vary: Accept-Encoding`, and each variant an
+   * `ETag` of its own if there is one. The handler does not see `Accept-Encoding`. Variants count in
+   * {@link maxBytes}.
+   */
+  compress?: boolean;
 }
 
 /**

@@ -24,7 +24,7 @@ function cacheOptions(options) {
   if ((typeof options !== 'object' && typeof options !== 'function') || options === null) {
     throw new TypeError('Cache options must be an object');
   }
-  const { lowerExpiry, upperExpiry, maxEntries, maxBytes, timeout, vary, head, etag } = options;
+  const { lowerExpiry, upperExpiry, maxEntries, maxBytes, timeout, vary, head, etag, compress } = options;
   return {
     lowerExpiry: seconds(lowerExpiry, 'lowerExpiry'),
     upperExpiry: seconds(upperExpiry, 'upperExpiry'),
@@ -34,6 +34,7 @@ function cacheOptions(options) {
     vary: headerNames(vary ?? []),
     head: Boolean(head),
     etag: Boolean(etag),
+    compress: Boolean(compress),
   };
 }
 

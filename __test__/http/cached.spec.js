@@ -2,7 +2,9 @@
 // The options of cached routes that are this module's own: conditional requests, HEAD, invalidation,
 // compression.
 
-const { it, assert, serve, until, get, request } = require('../support');
+const crypto = require('node:crypto');
+const zlib = require('node:zlib');
+const { it, assert, serve, until, child, get, request } = require('../support');
 
 const LONG = { lowerExpiry: 600, upperExpiry: 600 };
 
@@ -171,4 +173,138 @@ it('invalidate is about one app', async (t) => {
   await Promise.all([one.body('/'), other.body('/')]);
   one.app.invalidate('*');
   assert.deepEqual([await one.body('/'), await other.body('/')], ['2', '1']);
+});
+
+// ---- compression
+
+const TEXT = 'The quick brown fox jumps over the lazy dog, again and again. '.repeat(200);
+
+/** A server whose replies are compressed, and a question that waits until one is. */
+function compressed(t, options, handler = (res) => res.writeHeader('Content-Type', 'text/plain').end(TEXT)) {
+  const server = cached(t, { compress: true, etag: true, ...options }, handler);
+  server.ask = (codings, target = '/') => server.once(get(target, [`Accept-Encoding: ${codings}`]));
+  server.whenCoded = async (target) => {
+    for (let i = 0; i < 2000; i++) {
+      const answers = await Promise.all([server.ask('br', target), server.ask('gzip', target)]);
+      if (answers.every((answer) => answer.get('content-encoding') !== undefined)) return;
+    }
+    throw new Error('it is never compressed');
+  };
+  return server;
+}
+
+it('compress: once for each entry, by the codings that the client accepts', async (t) => {
+  const seen = [];
+  const server = compressed(t, { head: true }, (res, req) => {
+    seen.push(req.getHeader('accept-encoding'));
+    res.writeHeader('Content-Type', 'text/plain').end(TEXT);
+  });
+  const first = await server.ask('br');
+  assert.deepEqual(
+    [first.get('content-encoding'), first.body, first.get('vary')],
+    [undefined, TEXT, 'Accept-Encoding'],
+  );
+  await server.whenCoded('/');
+  const tags = new Set();
+  for (const [codings, coding, decode] of [
+    ['gzip, deflate, br', 'br', zlib.brotliDecompressSync],
+    ['gzip;q=1, br;q=0.5', 'gzip', zlib.gunzipSync],
+    ['gzip', 'gzip', zlib.gunzipSync],
+    ['br;q=0, gzip;q=0', undefined, (raw) => raw],
+    ['identity', undefined, (raw) => raw],
+  ]) {
+    const answer = await server.ask(codings);
+    assert.deepEqual(
+      [answer.get('content-encoding'), answer.get('vary')],
+      [coding, 'Accept-Encoding'],
+      codings,
+    );
+    assert.equal(decode(answer.raw).toString(), TEXT);
+    assert.equal(answer.get('content-type'), 'text/plain');
+    if (coding) assert.ok(answer.raw.length < TEXT.length / 5);
+    tags.add(answer.get('etag'));
+    const again = await server.once(
+      get('/', [`Accept-Encoding: ${codings}`, `If-None-Match: ${answer.get('etag')}`]),
+    );
+    assert.deepEqual(
+      [again.code, again.get('vary'), again.get('content-encoding')],
+      [304, 'Accept-Encoding', undefined],
+    );
+  }
+  assert.equal(tags.size, 3, 'each variant has a tag of its own');
+  assert.equal((await server.once(get('/'))).body, TEXT, 'no wish, no coding');
+  const head = await server.once(request('HEAD', '/', ['Accept-Encoding: br']), { head: true });
+  assert.deepEqual([head.get('content-encoding'), head.raw.length], ['br', 0]);
+  assert.ok(Number(head.get('content-length')) < TEXT.length / 5);
+  assert.deepEqual(seen, [''], 'the handler does not see the wish');
+});
+
+it('compress: what is small, coded, packed, refused or for one client stays as it is', async (t) => {
+  const replies = {
+    '/small': (res) => res.end('x'.repeat(500)),
+    '/coded': (res) => res.writeHeader('Content-Encoding', 'x').end(TEXT),
+    '/image': (res) => res.writeHeader('Content-Type', 'image/png').end(TEXT),
+    '/kept': (res) => res.writeHeader('Cache-Control', 'no-transform').end(TEXT),
+    '/404': (res) => res.writeStatus('404 Nothing').end(TEXT),
+    '/cookie': (res) => res.writeHeader('Set-Cookie', 'a=b').end(TEXT),
+    '/noise': (res) => res.end(noise),
+    '/last': (res) => res.end(TEXT),
+  };
+  const noise = crypto.randomBytes(5000);
+  const server = compressed(t, {}, (res, req) => replies[req.getUrl()](res));
+  for (const target of Object.keys(replies)) await server.ask('br', target);
+  // The helper works in order, so it is done with those before.
+  await server.whenCoded('/last');
+  for (const target of Object.keys(replies).slice(0, -1)) {
+    const answer = await server.ask('br', target);
+    assert.equal(answer.get('content-encoding'), target === '/coded' ? 'x' : undefined, target);
+    assert.equal(answer.get('vary'), target === '/noise' ? 'Accept-Encoding' : undefined, target);
+  }
+});
+
+it('compress: variants count among the bytes, and outlive a renewal with the same body', async (t) => {
+  const server = compressed(t, { lowerExpiry: 0 });
+  await server.ask('br');
+  const before = server.cache().bytes;
+  await server.whenCoded('/');
+  assert.ok(server.cache().bytes > before);
+  // The body of the renewed reply is the same, so its variants are, and no request sees it without them.
+  while (server.cache().stored < 3) {
+    assert.equal((await server.ask('br')).get('content-encoding'), 'br', `after ${server.calls} calls`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal((await server.ask('br')).get('content-encoding'), 'br');
+});
+
+it('compress: the process ends while the helper has much to do', async () => {
+  const result = await child(async ({ listening, get }) => {
+    const crypto = require('node:crypto');
+    const server = listening((app) =>
+      app.get('/*', (res) => res.end(crypto.randomBytes(3 << 20).toString('hex')), {
+        upperExpiry: 60,
+        lowerExpiry: 60,
+        compress: true,
+      }),
+    );
+    const peer = await server.connect();
+    for (let i = 0; i < 8; i++) await peer.request(get(`/${i}`));
+    process.exit(3);
+  });
+  assert.deepEqual([result.code, result.hung, result.stderr], [3, false, '']);
+});
+
+it('a worker ends while the helper has much to do', async () => {
+  const { Worker } = require('node:worker_threads');
+  const worker = new Worker(
+    `const { listening, get } = require(${JSON.stringify(require.resolve('../support'))});
+    const server = listening((app) =>
+      app.get('/*', (res) => res.end(Buffer.alloc(3 << 20, 'abcdefgh')), { upperExpiry: 60, lowerExpiry: 60, compress: true }),
+    );
+    server.connect().then(async (peer) => {
+      for (let i = 0; i < 8; i++) await peer.request(get('/' + i));
+      process.exit(3);
+    });`,
+    { eval: true },
+  );
+  assert.equal(await new Promise((resolve) => worker.on('exit', resolve)), 3);
 });

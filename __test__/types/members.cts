@@ -140,6 +140,7 @@ const everyCacheOption: Required<uWS.CacheOptions> = {
   vary: ['accept-language'],
   head: true,
   etag: true,
+  compress: true,
 };
 
 const cachedHandler = async (res: uWS.HttpCacheResponse, req: uWS.HttpRequest): Promise<void> => {

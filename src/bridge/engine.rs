@@ -192,6 +192,7 @@ pub struct CacheOptions {
     /// Names of headers, in lower case.
     pub vary: Vec<String>,
     pub head: bool,
+    pub compress: bool,
 }
 
 impl From<CacheOptions> for caching::Options {
@@ -201,6 +202,7 @@ impl From<CacheOptions> for caching::Options {
             timeout: options.timeout,
             vary: options.vary.into_iter().map(|name| name.into_bytes().into()).collect(),
             head: options.head,
+            compress: options.compress,
             max_entries: options.max_entries as usize,
             max_bytes: options.max_bytes as usize,
         }

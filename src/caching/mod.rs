@@ -3,6 +3,7 @@
 
 use freshness::Lifetimes;
 
+pub mod coding;
 pub mod conditional;
 pub mod etag;
 pub mod freshness;
@@ -20,6 +21,8 @@ pub struct Options {
     pub vary: Vec<Box<[u8]>>,
     /// HEAD requests are answered, too.
     pub head: bool,
+    /// Replies are compressed once, for clients that accept it.
+    pub compress: bool,
     pub max_entries: usize,
     /// Of all entries of the route together, with their keys and a little for each.
     pub max_bytes: usize,

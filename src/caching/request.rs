@@ -73,9 +73,14 @@ pub fn is_meant(key: &[u8], url: &[u8]) -> bool {
 
 /// The request that the handler of a shared reply sees: without conditions, which are checked for each client
 /// when the reply is there, and always a GET, whose reply has the head for those who asked by HEAD.
-pub fn shared<'a>(head: &RequestHead, bytes: &'a [u8]) -> (RequestHead, Cow<'a, [u8]>) {
+/// `compress`: the reply is compressed for each client, so the handler makes a plain one.
+pub fn shared<'a>(head: &RequestHead, bytes: &'a [u8], compress: bool) -> (RequestHead, Cow<'a, [u8]>) {
     let mut shared = head.clone();
-    shared.headers.retain(|field| !CONDITIONS.contains(&field.name.of(bytes)));
+    shared.headers.retain(|field| {
+        let name = field.name.of(bytes);
+        let is_hidden = CONDITIONS.contains(&name) || compress && name == b"accept-encoding";
+        !is_hidden
+    });
     let mut bytes = Cow::Borrowed(bytes);
     if head.method.of(&bytes) == b"HEAD" {
         let start = head.method.start as usize;
@@ -188,9 +193,10 @@ mod tests {
     fn a_shared_handler_sees_a_get_without_conditions() {
         for method in ["GET", "HEAD"] {
             let (head, bytes) = request(&format!(
-                "{method} /a HTTP/1.1\nHost: a\nIf-None-Match: \"a\"\nif-modified-since: x\nAccept: b\n\n",
+                "{method} /a HTTP/1.1\nHost: a\nIf-None-Match: \"a\"\nif-modified-since: x\nAccept: b\nAccept-Encoding: c\n\n",
             ));
-            let (head, bytes) = shared(&head, &bytes);
+            assert_eq!(shared(&head, &bytes, false).0.headers.len(), 3);
+            let (head, bytes) = shared(&head, &bytes, true);
             let names: Vec<_> = head.headers.iter().map(|field| field.name.of(&bytes)).collect();
             assert_eq!(names, [&b"host"[..], b"accept"]);
             assert_eq!((head.method.of(&bytes), head.path.of(&bytes)), (&b"GET"[..], &b"/a"[..]));
