@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Flights of a loop at once; a request beyond them is answered with 503.
-const MAX_FLIGHTS: usize = 1 << 16;
+const MAX_FLIGHTS: usize = 1 << 14;
 /// Seconds in which requests for a key are not merged, after its answer turned out to be for one client.
 const ALONE: u64 = 10;
 /// A job of the helper is forgotten once so many others have begun: it is over, or never will be.
@@ -224,10 +224,17 @@ impl Route {
         counts.add(Metric::CacheBytes, (store.bytes() as u64).wrapping_sub(before.1 as u64));
     }
 
-    fn keep(&self, key: &[u8], reply: Option<Rc<Reply>>, now: u64) {
+    /// False: it is larger than all the room.
+    fn keep(&self, key: &[u8], reply: Option<Rc<Reply>>, now: u64) -> bool {
         let bytes = reply.as_ref().map_or(0, |reply| reply.bytes());
         let kept = Kept { created: now, reply, _charge: Charge::new(key.len() + OVERHEAD, &self.all) };
-        self.change(|store| store.insert(key.into(), kept, bytes));
+        let mut is_kept = false;
+        self.change(|store| {
+            let evicted = store.insert(key.into(), kept, bytes);
+            is_kept = evicted.is_some();
+            evicted.unwrap_or_default()
+        });
+        is_kept
     }
 
     /// Gives a new reply the variants of the one that is stored, if that has the same body. True: it had
@@ -392,7 +399,8 @@ impl Caches {
             until: now.saturating_add(route.options.timeout).saturating_add(1),
             first: Cell::new(None),
             waiters: RefCell::default(),
-            _charge: Charge::new(key.map_or(0, <[u8]>::len) + OVERHEAD, &self.bytes),
+            // The key is in the table of those that run as well.
+            _charge: Charge::new(key.map_or(0, |key| 2 * key.len()) + OVERHEAD, &self.bytes),
         });
         if let Some(key) = key {
             route.running.borrow_mut().insert(key.into(), Rc::downgrade(&flight));
@@ -420,10 +428,10 @@ impl Caches {
         let reply = Reply::new(&ResponseParts { status, headers: &headers, body: b"" }, body, &self.bytes);
         let reply = Rc::new(reply);
         if flight.is_current(key) && options.lifetimes.upper > 0 {
-            counts.by_loop.one(Metric::CacheStored);
             let is_coded = compress && flight.route.take_coded(key, &reply);
-            flight.route.keep(key, Some(reply.clone()), now);
-            if compress && !is_coded {
+            let is_kept = flight.route.keep(key, Some(reply.clone()), now);
+            counts.by_loop.add(Metric::CacheStored, u64::from(is_kept));
+            if is_kept && compress && !is_coded {
                 self.compress(&flight.route, key, &reply);
             }
         }
