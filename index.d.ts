@@ -130,6 +130,25 @@ export interface CacheOptions {
    * route does not add `Vary` to its replies: the handler does, for caches of clients.
    */
   vary?: string[];
+  /**
+   * Whether HEAD requests are answered by this route as well, from the same replies and before routes of
+   * `head` and `any`; default false, as in uWebSockets.js. The handler sees a GET.
+   */
+  head?: boolean;
+  /**
+   * Whether replies with status 200 whose handler has written no `ETag` get one, a hash of the body; default
+   * false. It is computed in `end`, on the JavaScript thread.
+   */
+  etag?: boolean;
+  /**
+   * Whether stored replies are compressed, once each, for clients whose `Accept-Encoding` has `br` or
+   * `gzip`; default false. A thread beside the loop does it, and until it is done the reply is sent as it is.
+   * That is so for replies with status 200 and 1 KiB to 8 MiB, without `Content-Encoding` and `no-transform`,
+   * that are no pictures (but SVG), sound or film. They get `Vary: Accept-Encoding`, and each variant an
+   * `ETag` of its own if there is one. The handler does not see `Accept-Encoding`. Variants count in
+   * {@link maxBytes}.
+   */
+  compress?: boolean;
 }
 
 /**
@@ -1327,6 +1346,14 @@ export interface TemplatedApp {
     handler: (res: HttpCacheResponse, req: HttpRequest) => void | Promise<void>,
     options: CacheOptions,
   ): TemplatedApp;
+  /**
+   * Forgets the stored replies of this app's cached routes for a URL, as it was sent and with its query, or
+   * for all URLs that begin alike: `'/blog/*'`, `'*'`. The answers that handlers are making at the moment
+   * reach those who wait for them, nobody else, and are not stored.
+   *
+   * @throws Error when `url` is neither text nor data.
+   */
+  invalidate(url: RecognizedString): TemplatedApp;
   /** Adds a route for POST requests. */
   post(pattern: RecognizedString, handler: RouteHandler): TemplatedApp;
   /** Adds a route for OPTIONS requests. */

@@ -55,7 +55,8 @@ class Route {
     this.handler = handler;
     this.parameters = parameterNames(pattern);
     /**
-     * Of a cached route: { handler, app }. Its `handler` above runs only where one before it has yielded.
+     * Of a cached route: { handler, app, etag }. The `handler` above runs only where one before it has
+     * yielded.
      */
     this.cached = null;
     /** To be shown to people. */
@@ -74,9 +75,9 @@ class ListenSocket {
 
 let nextListener = 0;
 
-/** Reads a route's pattern, which is bytes like the paths it is compared with. */
-function patternOf(value) {
-  return Buffer.from(bytes(coerce(value, 'pattern')));
+/** Reads a route's pattern, or a URL, which is bytes like the paths it is compared with. */
+function patternOf(value, name = 'pattern') {
+  return Buffer.from(bytes(coerce(value, name)));
 }
 
 /** The names of a pattern's parameters, in the order of their values, as keys. */
@@ -266,10 +267,16 @@ class TemplatedApp {
       'get',
       path,
     );
-    route.cached = { handler, app: this.#id };
+    route.cached = { handler, app: this.#id, etag: checked.etag };
     const id = addHandler(route);
     this.#engine.cache(this.#id, id, checked);
     this.#engine.addRoute(this.#id, this.#domain, 'get', path, id);
+    return this;
+  }
+
+  invalidate(url) {
+    requireArguments(arguments.length, 1);
+    this.#engine.invalidate(this.#id, patternOf(url, 'url'));
     return this;
   }
 

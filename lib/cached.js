@@ -24,7 +24,7 @@ function cacheOptions(options) {
   if ((typeof options !== 'object' && typeof options !== 'function') || options === null) {
     throw new TypeError('Cache options must be an object');
   }
-  const { lowerExpiry, upperExpiry, maxEntries, maxBytes, timeout, vary } = options;
+  const { lowerExpiry, upperExpiry, maxEntries, maxBytes, timeout, vary, head, etag, compress } = options;
   return {
     lowerExpiry: seconds(lowerExpiry, 'lowerExpiry'),
     upperExpiry: seconds(upperExpiry, 'upperExpiry'),
@@ -32,6 +32,9 @@ function cacheOptions(options) {
     maxBytes: integer(maxBytes ?? DEFAULTS.maxBytes, 'maxBytes', 0, Number.MAX_SAFE_INTEGER),
     timeout: integer(timeout ?? DEFAULTS.timeout, 'timeout', 1, MAX_TIMEOUT_S),
     vary: headerNames(vary ?? []),
+    head: Boolean(head),
+    etag: Boolean(etag),
+    compress: Boolean(compress),
   };
 }
 
@@ -79,6 +82,8 @@ class HttpCacheResponse {
   #status = '';
   /** Header lines; bytes once one of them is not UTF-8. */
   #headers = '';
+  /** The handler has written an `ETag`. */
+  #hasTag = false;
 
   constructor(flight, client, route) {
     this.#flight = flight;
@@ -121,12 +126,18 @@ class HttpCacheResponse {
       checkHeaderValue(header, content);
       const lower = lowerCaseName(header);
       if (this.#status === '') this.#status = '200 OK';
+      if (lower === 'etag') this.#hasTag = true;
       if (!OF_THE_LOOP.includes(lower)) this.#headers = withLine(this.#headers, header, content);
     });
   }
 
   end(body) {
-    return this.#write(() => this.#send(0, coerce(body, 'body')));
+    return this.#write(() => this.#send(this.#lacksTag() ? FlightFlag.ETAG : 0, coerce(body, 'body')));
+  }
+
+  #lacksTag() {
+    const { etag } = this.#route.cached;
+    return etag && !this.#hasTag && (this.#status === '' || this.#status.startsWith('200'));
   }
 
   close() {

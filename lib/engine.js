@@ -52,6 +52,7 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'declare',
   'declareMetrics',
   'cache',
+  'invalidate',
   'metricsAnswer',
   'appStats',
   'timeouts',

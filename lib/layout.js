@@ -246,12 +246,14 @@ const RespondFlag = Object.freeze({
   OWN_CONNECTION: 16,
 });
 
-/** Flags of an `EndFlight` command. With one of them there is no answer. */
+/** Flags of an `EndFlight` command. */
 const FlightFlag = Object.freeze({
-  /** The handler has thrown. */
+  /** There is no answer: the handler has thrown. */
   FAILED: 1,
-  /** The program has called `close`. */
+  /** There is no answer: the program has called `close`. */
   CLOSED: 2,
+  /** An `ETag` of the body is added, on the JavaScript thread. */
+  ETAG: 4,
 });
 
 /** Flags of a `Send` command, and the first two of a `Publish` as well. */
@@ -389,7 +391,7 @@ const MAX_UNSENT = 1048576;
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 2088538907;
+const LAYOUT = 1712795932;
 
 module.exports = {
   EVENT_WORDS,

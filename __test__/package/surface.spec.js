@@ -32,7 +32,7 @@ const LESS = {
 /** Additional members of this module: from the types of the original, or from newer versions. */
 const MORE = {
   exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions', 'memoryBudget', 'stats'],
-  app: ['metrics', 'shutdown', 'stats'],
+  app: ['invalidate', 'metrics', 'shutdown', 'stats'],
   res: [
     'beginWrite',
     'collectBody',

@@ -138,6 +138,9 @@ const everyCacheOption: Required<uWS.CacheOptions> = {
   maxBytes: 1e6,
   timeout: 30,
   vary: ['accept-language'],
+  head: true,
+  etag: true,
+  compress: true,
 };
 
 const cachedHandler = async (res: uWS.HttpCacheResponse, req: uWS.HttpRequest): Promise<void> => {
@@ -187,6 +190,7 @@ app
   .any('/*', handler)
   .ws('/*', behavior)
   .ws('/none', {})
+  .invalidate('/cached/*')
   .ws('/*', null)
   .listen(0, onListen)
   .listen('3000', onListen)

@@ -191,6 +191,8 @@ pub struct CacheOptions {
     pub max_bytes: f64,
     /// Names of headers, in lower case.
     pub vary: Vec<String>,
+    pub head: bool,
+    pub compress: bool,
 }
 
 impl From<CacheOptions> for caching::Options {
@@ -199,6 +201,8 @@ impl From<CacheOptions> for caching::Options {
             lifetimes: Lifetimes { lower: options.lower_expiry, upper: options.upper_expiry },
             timeout: options.timeout,
             vary: options.vary.into_iter().map(|name| name.into_bytes().into()).collect(),
+            head: options.head,
+            compress: options.compress,
             max_entries: options.max_entries as usize,
             max_bytes: options.max_bytes as usize,
         }
@@ -209,6 +213,12 @@ impl From<CacheOptions> for caching::Options {
 #[napi]
 pub fn cache(engine: u32, app: u32, handler: u32, options: CacheOptions) {
     control(engine, Control::Cached { handler, app, options: Box::new(options.into()) });
+}
+
+/// Forgets the stored replies of an app for a URL, or for all that begin as one that ends in `*`.
+#[napi]
+pub fn invalidate(engine: u32, env: Env, app: u32, url: Unknown<'_>) {
+    control(engine, Control::Invalidate { app, url: data(env, &url) });
 }
 
 /// Timeouts of an app in seconds; 0: none.

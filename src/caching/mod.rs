@@ -3,7 +3,9 @@
 
 use freshness::Lifetimes;
 
+pub mod coding;
 pub mod conditional;
+pub mod etag;
 pub mod freshness;
 pub mod request;
 pub mod response;
@@ -17,6 +19,10 @@ pub struct Options {
     pub timeout: u32,
     /// The names, in lower case, of the headers of a request by which replies differ.
     pub vary: Vec<Box<[u8]>>,
+    /// HEAD requests are answered, too.
+    pub head: bool,
+    /// Replies are compressed once, for clients that accept it.
+    pub compress: bool,
     pub max_entries: usize,
     /// Of all entries of the route together, with their keys and a little for each.
     pub max_bytes: usize,

@@ -71,12 +71,23 @@ pub fn is_meant(key: &[u8], url: &[u8]) -> bool {
     }
 }
 
-/// The head that the handler of a shared reply sees: without conditions, which are checked for each client
-/// when the reply is there, and asking for all of it.
-pub fn shared_head(head: &RequestHead, bytes: &[u8]) -> RequestHead {
+/// The request that the handler of a shared reply sees: without conditions, which are checked for each client
+/// when the reply is there, and always a GET, whose reply has the head for those who asked by HEAD.
+/// `compress`: the reply is compressed for each client, so the handler makes a plain one.
+pub fn shared<'a>(head: &RequestHead, bytes: &'a [u8], compress: bool) -> (RequestHead, Cow<'a, [u8]>) {
     let mut shared = head.clone();
-    shared.headers.retain(|field| !CONDITIONS.contains(&field.name.of(bytes)));
-    shared
+    shared.headers.retain(|field| {
+        let name = field.name.of(bytes);
+        let is_hidden = CONDITIONS.contains(&name) || compress && name == b"accept-encoding";
+        !is_hidden
+    });
+    let mut bytes = Cow::Borrowed(bytes);
+    if head.method.of(&bytes) == b"HEAD" {
+        let start = head.method.start as usize;
+        bytes.to_mut()[start..start + 4].copy_from_slice(b"GET ");
+        shared.method.end -= 1;
+    }
+    (shared, bytes)
 }
 
 #[cfg(test)]
@@ -179,11 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_handler_sees_no_conditions() {
-        let (head, bytes) =
-            request("GET / HTTP/1.1\nHost: a\nIf-None-Match: \"a\"\nif-modified-since: x\nAccept: b\n\n");
-        let names: Vec<_> =
-            shared_head(&head, &bytes).headers.iter().map(|field| field.name.of(&bytes)).collect();
-        assert_eq!(names, [&b"host"[..], b"accept"]);
+    fn a_shared_handler_sees_a_get_without_conditions() {
+        for method in ["GET", "HEAD"] {
+            let (head, bytes) = request(&format!(
+                "{method} /a HTTP/1.1\nHost: a\nIf-None-Match: \"a\"\nif-modified-since: x\nAccept: b\nAccept-Encoding: c\n\n",
+            ));
+            assert_eq!(shared(&head, &bytes, false).0.headers.len(), 3);
+            let (head, bytes) = shared(&head, &bytes, true);
+            let names: Vec<_> = head.headers.iter().map(|field| field.name.of(&bytes)).collect();
+            assert_eq!(names, [&b"host"[..], b"accept"]);
+            assert_eq!((head.method.of(&bytes), head.path.of(&bytes)), (&b"GET"[..], &b"/a"[..]));
+        }
     }
 }

@@ -24,13 +24,15 @@ pub fn field<'a>(lines: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// Whether a response may be given to clients other than the one whose request the handler saw, now or
 /// later: it sets no cookie, does not say that it is private or must not be stored, and depends on no header
 /// by which the route's replies do not differ (RFC 9111 §3 and §4.1).
-pub fn is_for_all(status: &[u8], lines: &[u8], vary: &Vary) -> bool {
+///
+/// `compress`: the handler has not seen `Accept-Encoding`, so its reply does not depend on it.
+pub fn is_for_all(status: &[u8], lines: &[u8], vary: &Vary, compress: bool) -> bool {
     let particular = PARTICULAR.iter().any(|each| status.starts_with(each)) || status.starts_with(b"1");
-    !particular && fields(lines).all(|(name, value)| allows(name, value, vary))
+    !particular && fields(lines).all(|(name, value)| allows(name, value, vary, compress))
 }
 
 /// Whether one field of a response allows that others have it, too.
-fn allows(name: &[u8], value: &[u8], vary: &Vary) -> bool {
+fn allows(name: &[u8], value: &[u8], vary: &Vary, compress: bool) -> bool {
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
     if is(b"set-cookie") || is(b"set-cookie2") || is(b"content-range") {
         return false;
@@ -42,7 +44,10 @@ fn allows(name: &[u8], value: &[u8], vary: &Vary) -> bool {
         });
     }
     if is(b"vary") {
-        return elements(value).all(|name| vary.iter().any(|known| known.eq_ignore_ascii_case(name)));
+        return elements(value).all(|name| {
+            vary.iter().any(|known| known.eq_ignore_ascii_case(name))
+                || compress && name.eq_ignore_ascii_case(b"accept-encoding")
+        });
     }
     true
 }
@@ -96,6 +101,7 @@ mod tests {
             ("200 OK", "Vary: Accept, cookie\r\n", &["accept"], false),
             ("200 OK", "Vary: *\r\n", &["accept"], false),
             ("200 OK", "Vary: \r\n", &[], true),
+            ("200 OK", "Vary: Accept-Encoding\r\n", &["accept-encoding"], true),
             ("206 Partial Content", "", &[], false),
             ("200 OK", "Content-Range: bytes 0-1/2\r\n", &[], false),
             ("304 Not Modified", "", &[], false),
@@ -103,9 +109,16 @@ mod tests {
             ("416 Range Not Satisfiable", "", &[], false),
             ("101", "", &[], false),
         ] {
-            let allowed = is_for_all(status.as_bytes(), lines.as_bytes(), &vary(names));
+            let allowed = is_for_all(status.as_bytes(), lines.as_bytes(), &vary(names), false);
             assert_eq!(allowed, expected, "{status} {lines:?} {names:?}");
+            assert_eq!(is_for_all(status.as_bytes(), lines.as_bytes(), &vary(names), true), expected);
         }
+    }
+
+    #[test]
+    fn a_reply_that_is_compressed_for_each_client_may_say_so() {
+        let lines = b"Vary: Accept-Encoding\r\n";
+        assert_eq!([true, false].map(|compress| is_for_all(b"", lines, &[], compress)), [true, false]);
     }
 
     #[test]

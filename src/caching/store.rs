@@ -43,12 +43,12 @@ impl<T> Store<T> {
     }
 
     /// Puts a value in, in place of one with the same key, that costs `bytes` beside its key. Returns how
-    /// many others had to go. One that is larger than all the room is not put in.
-    pub fn insert(&mut self, key: Box<[u8]>, value: T, bytes: usize) -> usize {
+    /// many others had to go; `None`: it is larger than all the room, and is not put in.
+    pub fn insert(&mut self, key: Box<[u8]>, value: T, bytes: usize) -> Option<usize> {
         self.remove(&key);
         let cost = bytes.saturating_add(key.len()).saturating_add(OVERHEAD);
         if cost > self.max_bytes || self.max_entries == 0 {
-            return 0;
+            return None;
         }
         let mut evicted = 0;
         while self.entries.len() >= self.max_entries || self.bytes + cost > self.max_bytes {
@@ -59,7 +59,7 @@ impl<T> Store<T> {
         }
         self.bytes += cost;
         self.entries.insert(key, Entry { value, cost });
-        evicted
+        Some(evicted)
     }
 
     /// The entry costs so much more from now on. Returns how many had to go.
@@ -123,12 +123,12 @@ mod tests {
     fn the_least_recently_used_goes_first() {
         let mut store = Store::new(3, usize::MAX);
         for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
-            assert_eq!(store.insert(key(name), n, 1), 0);
+            assert_eq!(store.insert(key(name), n, 1), Some(0));
         }
         assert_eq!(at(&mut store, "a"), Some(0));
-        assert_eq!(store.insert(key("d"), 3, 1), 1);
+        assert_eq!(store.insert(key("d"), 3, 1), Some(1));
         assert_eq!((at(&mut store, "b"), at(&mut store, "a")), (None, Some(0)));
-        assert_eq!(store.insert(key("a"), 7, 1), 0, "it takes the place of the other");
+        assert_eq!(store.insert(key("a"), 7, 1), Some(0), "it takes the place of the other");
         assert_eq!((store.count(), at(&mut store, "a")), (3, Some(7)));
         store.check();
     }
@@ -140,16 +140,16 @@ mod tests {
             store.insert(key(&n.to_string()), n, 10);
         }
         assert_eq!((store.count(), store.bytes()), (10, 10 * (OVERHEAD + 11)));
-        assert_eq!(store.insert(key("x"), 10, 2 * (OVERHEAD + 11) + 10), 3);
-        assert_eq!(store.insert(key("y"), 11, 20 * OVERHEAD), 0, "it is larger than all the room");
+        assert_eq!(store.insert(key("x"), 10, 2 * (OVERHEAD + 11) + 10), Some(3));
+        assert_eq!(store.insert(key("y"), 11, 20 * OVERHEAD), None, "it is larger than all the room");
         assert_eq!((at(&mut store, "y"), at(&mut store, "x"), store.count()), (None, Some(10), 8));
-        assert_eq!(store.insert(key("x"), 12, 20 * OVERHEAD), 0);
+        assert_eq!(store.insert(key("x"), 12, 20 * OVERHEAD), None);
         assert_eq!(at(&mut store, "x"), None, "the old value is gone all the same");
         assert_eq!(store.charge(b"9", 9 * OVERHEAD), 6, "it makes room for itself");
         assert_eq!(store.charge(b"9", 99 * OVERHEAD), 1);
         store.check();
         assert_eq!((store.count(), store.bytes()), (0, 0));
-        assert_eq!(Store::new(0, 1000).insert(key("a"), 0, 0), 0);
+        assert_eq!(Store::new(0, 1000).insert(key("a"), 0, 0), None);
     }
 
     proptest! {

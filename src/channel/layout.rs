@@ -191,12 +191,14 @@ layout! {
         OWN_CONNECTION,
     }
 
-    /// Flags of an `EndFlight` command. With one of them there is no answer.
+    /// Flags of an `EndFlight` command.
     flags flight_flag {
-        /// The handler has thrown.
+        /// There is no answer: the handler has thrown.
         FAILED,
-        /// The program has called `close`.
+        /// There is no answer: the program has called `close`.
         CLOSED,
+        /// An `ETag` of the body is added, on the JavaScript thread.
+        ETAG,
     }
 
     /// Flags of a `Send` command, and the first two of a `Publish` as well.

@@ -11,34 +11,54 @@
 //! A name of a flight that is over finds nothing: numbers of flights are never used twice while anybody can
 //! have one of them.
 
+use super::compressor::Compressor;
 use super::connection::outbound::SharedBytes;
 use super::timer::Tick;
+use crate::caching::coding::{self, Coding};
 use crate::caching::conditional::{Validators, date};
 use crate::caching::freshness::Freshness;
 use crate::caching::store::{OVERHEAD, Store};
 use crate::caching::{Options, request, response};
 use crate::channel::{AppCounts, ExchangeId, ResponseParts};
 use crate::metrics::Metric;
+use crate::protocol::http::request::RequestHead;
 use indexmap::IndexSet;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Flights of a loop at once; a request beyond them is answered with 503.
-const MAX_FLIGHTS: usize = 1 << 16;
+const MAX_FLIGHTS: usize = 1 << 14;
 /// Seconds in which requests for a key are not merged, after its answer turned out to be for one client.
 const ALONE: u64 = 10;
+/// A job of the helper is forgotten once so many others have begun: it is over, or never will be.
+const FORGOTTEN: u64 = 64;
 
 /// Everything of a loop that is about cached routes.
 #[derive(Default)]
 pub struct Caches {
     pub flights: Flights,
     routes: Vec<Weak<Route>>,
+    /// There has been a route that answers HEAD requests, too.
+    pub answer_head: bool,
     /// Memory of replies and keys, each counted as long as it is held.
     pub bytes: Rc<Cell<usize>>,
+    /// There is one once a route has asked for it.
+    pub compressor: Option<Compressor>,
+    compressing: HashMap<u64, Compressing>,
+    last_job: u64,
+}
+
+/// A stored reply that is being compressed.
+struct Compressing {
+    route: Weak<Route>,
+    key: Box<[u8]>,
+    reply: Weak<Reply>,
+    /// Answers of the helper that are still to come, at most.
+    left: usize,
 }
 
 /// Bytes that are counted as long as this lives.
@@ -70,19 +90,25 @@ pub struct Reply {
     pub has_no_body: bool,
     etag: Option<Box<[u8]>>,
     last_modified: Option<SystemTime>,
+    /// The same compressed, by the order of `Coding::ALL`, once the helper has done so.
+    coded: [OnceCell<Box<Reply>>; Coding::ALL.len()],
     _charge: Charge,
 }
 
 impl Reply {
     pub fn new(parts: &ResponseParts<'_>, body: &[u8], all: &Rc<Cell<usize>>) -> Self {
-        let ResponseParts { status, headers, .. } = *parts;
+        Reply::of(parts.status, parts.headers, SharedBytes::new(body, all), all)
+    }
+
+    fn of(status: &[u8], headers: &[u8], body: Rc<SharedBytes>, all: &Rc<Cell<usize>>) -> Self {
         // Conditions replace a 200 alone: a client has no use for the news that a 404 is still the same.
         let ok = status.is_empty() || status.starts_with(b"200");
         let field = |name: &[u8]| response::field(headers, name).filter(|_| ok);
         Reply {
             status: status.into(),
             headers: headers.into(),
-            body: SharedBytes::new(body, all),
+            body,
+            coded: Default::default(),
             has_no_body: response::has_no_body(status),
             etag: field(b"etag").map(Box::from),
             last_modified: field(b"last-modified").and_then(date),
@@ -97,8 +123,31 @@ impl Reply {
             .then_some(Validators { etag: etag.as_deref(), last_modified: *last_modified })
     }
 
+    /// The variant of the reply that a client likes best.
+    pub fn variant(&self, head: &RequestHead, bytes: &[u8]) -> &Reply {
+        if self.coded.iter().all(|coded| coded.get().is_none()) {
+            return self;
+        }
+        let of = |coding: Coding| self.coded[coding as usize].get();
+        let chosen = coding::choose(head, bytes, |coding| of(coding).is_some());
+        chosen.and_then(of).map_or(self, |coded| coded)
+    }
+
+    /// Whether it has variants, so that which one a client gets depends on its request.
+    pub fn varies(&self) -> bool {
+        self.coded.iter().any(|coded| coded.get().is_some())
+    }
+
+    /// Adds a variant; returns the bytes that it takes.
+    fn add_coded(&self, coding: Coding, body: Rc<SharedBytes>, all: &Rc<Cell<usize>>) -> usize {
+        let reply = Reply::of(&self.status, &coding::coded(&self.headers, coding), body, all);
+        let bytes = reply.bytes();
+        self.coded[coding as usize].set(Box::new(reply)).map_or(0, |()| bytes)
+    }
+
     fn bytes(&self) -> usize {
-        self.status.len() + self.headers.len() + self.body.len()
+        let coded: usize = self.coded.iter().filter_map(OnceCell::get).map(|coded| coded.bytes()).sum();
+        self.status.len() + self.headers.len() + self.body.len() + coded
     }
 }
 
@@ -175,10 +224,40 @@ impl Route {
         counts.add(Metric::CacheBytes, (store.bytes() as u64).wrapping_sub(before.1 as u64));
     }
 
-    fn keep(&self, key: &[u8], reply: Option<Rc<Reply>>, now: u64) {
+    /// False: it is larger than all the room.
+    fn keep(&self, key: &[u8], reply: Option<Rc<Reply>>, now: u64) -> bool {
         let bytes = reply.as_ref().map_or(0, |reply| reply.bytes());
         let kept = Kept { created: now, reply, _charge: Charge::new(key.len() + OVERHEAD, &self.all) };
-        self.change(|store| store.insert(key.into(), kept, bytes));
+        let mut is_kept = false;
+        self.change(|store| {
+            let evicted = store.insert(key.into(), kept, bytes);
+            is_kept = evicted.is_some();
+            evicted.unwrap_or_default()
+        });
+        is_kept
+    }
+
+    /// Gives a new reply the variants of the one that is stored, if that has the same body. True: it had
+    /// some.
+    fn take_coded(&self, key: &[u8], reply: &Reply) -> bool {
+        let mut store = self.store.borrow_mut();
+        let old = store.get(key).and_then(|kept| kept.reply.as_ref());
+        let Some(old) = old.filter(|old| old.varies() && **old.body == **reply.body) else { return false };
+        for coding in Coding::ALL {
+            if let Some(coded) = old.coded[coding as usize].get() {
+                reply.add_coded(coding, coded.body.clone(), &self.all);
+            }
+        }
+        true
+    }
+
+    /// A stored reply has grown.
+    fn charge(&self, key: &[u8], reply: &Rc<Reply>, more: usize) {
+        self.change(|store| {
+            let stored = store.get(key).and_then(|kept| kept.reply.as_ref());
+            let is_it = stored.is_some_and(|stored| Rc::ptr_eq(stored, reply));
+            if is_it { store.charge(key, more) } else { 0 }
+        });
     }
 
     /// Forgets the replies for a URL or a prefix, also those that handlers are making: whoever waits for them
@@ -244,20 +323,9 @@ impl Flight {
         std::mem::take(&mut self.waiters.borrow_mut())
     }
 
-    /// Keeps the answer if others may have it. Returns for whom it is.
-    fn land(&self, reply: Rc<Reply>, now: u64) -> Outcome {
-        let Some(key) = &self.key else { return Outcome::ForAll(reply) };
-        let Route { options, counts, .. } = &*self.route;
-        let is_for_all = response::is_for_all(&reply.status, &reply.headers, &options.vary);
-        // After `invalidate` the flight is no longer the one for its key.
-        let is_current = self.route.running(key).is_some_and(|flight| std::ptr::eq(&*flight, self));
-        if is_current && !is_for_all {
-            self.route.keep(key, None, now);
-        } else if is_current && options.lifetimes.upper > 0 {
-            counts.by_loop.one(Metric::CacheStored);
-            self.route.keep(key, Some(reply.clone()), now);
-        }
-        if is_for_all { Outcome::ForAll(reply) } else { Outcome::ForOne(self.first.get(), reply) }
+    /// Whether it is the one that others join for its key, as it is until `invalidate`.
+    fn is_current(&self, key: &[u8]) -> bool {
+        self.route.running(key).is_some_and(|flight| std::ptr::eq(&*flight, self))
     }
 
     /// Nobody joins it from now on. Called after `land`.
@@ -307,6 +375,7 @@ impl Flights {
 
 impl Caches {
     pub fn add(&mut self, app: u32, options: Options, counts: Arc<AppCounts>) -> Rc<Route> {
+        self.answer_head |= options.head;
         let store = RefCell::new(Store::new(options.max_entries, options.max_bytes));
         let (all, running) = (self.bytes.clone(), RefCell::default());
         let route = Rc::new(Route { app, options, counts, all, store, running });
@@ -330,7 +399,8 @@ impl Caches {
             until: now.saturating_add(route.options.timeout).saturating_add(1),
             first: Cell::new(None),
             waiters: RefCell::default(),
-            _charge: Charge::new(key.map_or(0, <[u8]>::len) + OVERHEAD, &self.bytes),
+            // The key is in the table of those that run as well.
+            _charge: Charge::new(key.map_or(0, |key| 2 * key.len()) + OVERHEAD, &self.bytes),
         });
         if let Some(key) = key {
             route.running.borrow_mut().insert(key.into(), Rc::downgrade(&flight));
@@ -339,10 +409,60 @@ impl Caches {
         Some(flight)
     }
 
-    /// The outcome for those who wait for a flight that has ended with an answer, which is stored if it may
-    /// be.
-    pub fn land(&mut self, flight: &Flight, reply: Reply, now: u64) -> Outcome {
-        flight.land(Rc::new(reply), now)
+    /// The outcome for those who wait for a flight that has ended with an answer, which is stored if others
+    /// may have it.
+    pub fn land(&mut self, flight: &Flight, parts: &ResponseParts<'_>, body: &[u8], now: u64) -> Outcome {
+        let ResponseParts { status, headers, .. } = *parts;
+        let Route { options, counts, .. } = &*flight.route;
+        let Some(key) = &flight.key else {
+            return Outcome::ForAll(Rc::new(Reply::new(parts, body, &self.bytes)));
+        };
+        if !response::is_for_all(status, headers, &options.vary, options.compress) {
+            if flight.is_current(key) {
+                flight.route.keep(key, None, now);
+            }
+            return Outcome::ForOne(flight.first.get(), Rc::new(Reply::new(parts, body, &self.bytes)));
+        }
+        let compress = options.compress && coding::is_worth_it(status, headers, body);
+        let headers = if compress { coding::varied(headers) } else { headers.to_vec() };
+        let reply = Reply::new(&ResponseParts { status, headers: &headers, body: b"" }, body, &self.bytes);
+        let reply = Rc::new(reply);
+        if flight.is_current(key) && options.lifetimes.upper > 0 {
+            let is_coded = compress && flight.route.take_coded(key, &reply);
+            let is_kept = flight.route.keep(key, Some(reply.clone()), now);
+            counts.by_loop.add(Metric::CacheStored, u64::from(is_kept));
+            if is_kept && compress && !is_coded {
+                self.compress(&flight.route, key, &reply);
+            }
+        }
+        Outcome::ForAll(reply)
+    }
+
+    /// Has the helper compress a stored reply, unless it has too much to do.
+    fn compress(&mut self, route: &Rc<Route>, key: &[u8], reply: &Rc<Reply>) {
+        let Some(compressor) = &self.compressor else { return };
+        self.last_job += 1;
+        if compressor.compress(self.last_job, reply.body.lent()) {
+            let (route, reply, key) = (Rc::downgrade(route), Rc::downgrade(reply), key.into());
+            // Jobs whose reply has gone, or whose codings did not make it smaller, are forgotten here.
+            let last = self.last_job;
+            self.compressing.retain(|job, each| each.reply.strong_count() > 0 && job + FORGOTTEN > last);
+            self.compressing.insert(last, Compressing { route, key, reply, left: Coding::ALL.len() });
+        }
+    }
+
+    /// The helper has compressed a reply. Nothing happens if that has gone meanwhile.
+    pub fn add_coded(&mut self, job: u64, coding: Coding, body: &[u8]) {
+        let Some(compressing) = self.compressing.get_mut(&job) else { return };
+        compressing.left -= 1;
+        let (route, reply) = (compressing.route.upgrade(), compressing.reply.upgrade());
+        if let (Some(route), Some(reply)) = (route, reply) {
+            let more = reply.add_coded(coding, SharedBytes::new(body, &self.bytes), &self.bytes);
+            route.charge(&compressing.key, &reply, more);
+        }
+        if compressing.left == 0 {
+            self.compressing.remove(&job);
+        }
     }
 
     fn of_app(&self, app: u32) -> impl Iterator<Item = Rc<Route>> {

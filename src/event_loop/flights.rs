@@ -1,7 +1,8 @@
 //! How flights of cached routes end.
 
-use super::caches::{Flight, Outcome, Reply};
+use super::caches::{Flight, Outcome};
 use super::commands::PILE;
+use super::compressor::Compressor;
 use super::context::Answerer;
 use super::turn::*;
 use crate::caching::Options;
@@ -16,6 +17,9 @@ impl EventLoop {
     /// Has the routes with this handler answered from a store of their own.
     pub(super) fn cache(&mut self, handler: u32, app: u32, options: Options) {
         let Some(counts) = self.ctx.apps.get(app as usize).map(|app| app.counts.clone()) else { return };
+        if options.compress && self.ctx.caches.compressor.is_none() {
+            self.ctx.caches.compressor = Compressor::start(self.myself.clone());
+        }
         let route = self.ctx.caches.add(app, options, counts);
         self.ctx.declare(handler, Answerer::Cached(route));
     }
@@ -30,10 +34,8 @@ impl EventLoop {
             flags if flags & flight_flag::CLOSED != 0 => Outcome::Failed(CLOSED),
             _ => {
                 let parts = ResponseParts::parse(payload);
-                let body = owned.as_deref().unwrap_or(parts.body);
-                let reply = Reply::new(&parts, body, &self.ctx.caches.bytes);
-                let now = self.ctx.seconds();
-                self.ctx.caches.land(&flight, reply, now)
+                let (body, now) = (owned.as_deref().unwrap_or(parts.body), self.ctx.seconds());
+                self.ctx.caches.land(&flight, &parts, body, now)
             }
         };
         if let Some(buffer) = owned {

@@ -10,6 +10,7 @@ mod accounts;
 mod app;
 mod caches;
 mod commands;
+mod compressor;
 mod connection;
 mod context;
 mod control;

@@ -7,7 +7,7 @@ use super::http::{Exchange, Http, Phase, match_routes};
 use super::io::Io;
 use super::waiting::Waiting;
 use crate::caching::conditional::is_not_modified;
-use crate::caching::request::{is_for_one, key, shared_head};
+use crate::caching::request::{is_for_one, key, shared};
 use crate::caching::response::lines_not_modified;
 use crate::channel::{JsEvent, ResponseParts, write_request_block};
 use crate::event_loop::caches::{Flight, Found, Outcome, Reply, Route};
@@ -93,12 +93,14 @@ impl Http {
         key: Option<&[u8]>,
     ) -> Option<Rc<Flight>> {
         let flight = io.ctx.caches.take_off(route, key, io.ctx.now())?;
-        let shared = flight.is_shared().then(|| shared_head(asked.head, asked.bytes));
+        let shared = flight.is_shared().then(|| shared(asked.head, asked.bytes, route.options.compress));
         trace!(HTTP, io.id(), "a cached route asks JavaScript: flight {}", flight.id);
         let event = JsEvent::CachedRequest { handler: asked.handler, flight: flight.name() };
         let Context { events, matches, .. } = io.ctx;
         events.push_with(event, io.transport.id, |arena| {
-            write_request_block(arena, shared.as_ref().unwrap_or(asked.head), matches, asked.bytes, b"");
+            let (head, bytes) =
+                shared.as_ref().map_or((asked.head, asked.bytes), |(head, bytes)| (head, bytes));
+            write_request_block(arena, head, matches, bytes, b"");
         });
         Some(flight)
     }
@@ -130,8 +132,8 @@ impl Http {
     }
 
     fn send_reply_to_waiting(&mut self, io: &mut Io<'_>, waiting: &Waiting, reply: &Reply) {
-        let conditional = waiting.is_shared() && reply.validators().is_some();
-        match conditional.then(|| parsed(waiting.request())).flatten() {
+        let depends = waiting.is_shared() && (reply.validators().is_some() || reply.varies());
+        match depends.then(|| parsed(waiting.request())).flatten() {
             Some((head, bytes)) => self.send_reply(io, Some((&head, &bytes)), reply),
             None => self.send_reply(io, None, reply),
         }
@@ -151,8 +153,9 @@ impl Http {
         }
     }
 
-    /// `request`: the request, if its conditions are to be checked.
+    /// `request`: the request, if the reply depends on its conditions or on the codings that it accepts.
     fn send_reply(&mut self, io: &mut Io<'_>, request: Option<(&RequestHead, &[u8])>, reply: &Reply) {
+        let reply = request.map_or(reply, |(head, bytes)| reply.variant(head, bytes));
         let not_modified = matches!((request, reply.validators()), (Some((head, bytes)), Some(validators))
             if is_not_modified(head, bytes, validators));
         if not_modified {

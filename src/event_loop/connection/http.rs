@@ -957,6 +957,23 @@ fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
 
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
 pub(super) fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+    let method = head.method.of(bytes);
+    if method == b"HEAD" && io.ctx.caches.answer_head {
+        let first = match_routes_of(io, head, bytes, b"GET");
+        let answerer = first.and_then(|(id, _)| io.ctx.answerer(id));
+        if matches!(answerer, Some(Answerer::Cached(route)) if route.options.head) {
+            return first;
+        }
+    }
+    match_routes_of(io, head, bytes, method)
+}
+
+fn match_routes_of(
+    io: &mut Io<'_>,
+    head: &RequestHead,
+    bytes: &[u8],
+    method: &[u8],
+) -> Option<(u32, RouteKind)> {
     let Context { apps, matches, .. } = &mut *io.ctx;
     matches.clear();
     let app = apps.get(io.app as usize)?;
@@ -964,19 +981,14 @@ pub(super) fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) ->
     let domain = io.transport.router().map(|router| router.borrow());
     let router = domain.as_deref().filter(|router| !router.is_empty()).unwrap_or(&app.router);
     let mut first = None;
-    router.route(
-        head.method.of(bytes),
-        head.path.of(bytes),
-        head.websocket_key.is_some(),
-        &mut |id, kind, parameters| {
-            first.get_or_insert((id, kind));
-            matches.extend([id, parameters.len() as u32]);
-            for span in parameters {
-                // Relative to the head, like every other span JavaScript gets.
-                matches.extend([head.path.start + span.start, head.path.start + span.end]);
-            }
-            true
-        },
-    );
+    router.route(method, head.path.of(bytes), head.websocket_key.is_some(), &mut |id, kind, parameters| {
+        first.get_or_insert((id, kind));
+        matches.extend([id, parameters.len() as u32]);
+        for span in parameters {
+            // Relative to the head, like every other span JavaScript gets.
+            matches.extend([head.path.start + span.start, head.path.start + span.end]);
+        }
+        true
+    });
     first
 }
