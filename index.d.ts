@@ -725,11 +725,12 @@ export interface AppOptions {
   trustedProxies?: readonly string[];
   /** The path of the private key (PEM). */
   key_file_name?: RecognizedString;
-  /** The path of the certificate with its chain (PEM). */
+  /** The path of the certificate with its chain (PEM), of X.509 version 3 or 1. */
   cert_file_name?: RecognizedString;
   /**
-   * The path of the authorities (PEM) that must have issued client certificates. With it clients are asked
-   * for a certificate.
+   * The path of the authorities (PEM), of X.509 version 3 or 1, that must have issued client certificates.
+   * With it clients are asked for a certificate, which must be of version 3: one of version 1, as `openssl
+   * x509 -req` makes them without `-extfile`, says nothing of its use, and the handshake fails.
    */
   ca_file_name?: RecognizedString;
   /**
