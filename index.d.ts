@@ -522,6 +522,18 @@ export interface HttpResponse {
   /** Returns the port that belongs to {@link getProxiedRemoteAddress}, 0 without one. */
   getProxiedRemotePort(): number;
 
+  /**
+   * Returns the certificate that the client has sent, as PEM text: the client's own one, without those of the
+   * authorities above it. `''` if the client has sent none, or was not asked for one, which it is where
+   * {@link AppOptions.ca_file_name} is set; a certificate that was sent has been signed by an authority of
+   * that file. It is there as long as the response is valid, so also after an `await`. A client that resumes
+   * a session is known by the certificate it had sent before.
+   *
+   * Only responses of an SSLApp have this method. For the response that a filter is given it returns `''`.
+   * uWebSockets.js has it without a word in its types.
+   */
+  getX509Certificate?(): string;
+
   /** Programs may set properties of their own on the object. */
   [key: string]: any;
 }
@@ -808,11 +820,12 @@ export interface AppOptions {
   trustedProxies?: readonly string[];
   /** The path of the private key (PEM). */
   key_file_name?: RecognizedString;
-  /** The path of the certificate with its chain (PEM). */
+  /** The path of the certificate with its chain (PEM), of X.509 version 3 or 1. */
   cert_file_name?: RecognizedString;
   /**
-   * The path of the authorities (PEM) that must have issued client certificates. With it clients are asked
-   * for a certificate.
+   * The path of the authorities (PEM), of X.509 version 3 or 1, that must have issued client certificates.
+   * With it clients are asked for a certificate, which must be of version 3: one of version 1, as `openssl
+   * x509 -req` makes them without `-extfile`, says nothing of its use, and the handshake fails.
    */
   ca_file_name?: RecognizedString;
   /**

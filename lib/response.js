@@ -145,6 +145,10 @@ class HttpResponse {
       /** The address of the client of a request, whose block is at this place. */
       clientAddress: (res, offset, length) =>
         calls.clientAddress(res.#slot, res.#generation, res.#app, offset, length),
+      clientCertificate(res) {
+        res.#check();
+        return calls.clientCertificate(res.#slot, res.#generation);
+      },
       hasBegun: (res) => res.#mode !== Mode.HEAD_NOT_SENT,
       hasAbortHandler: (res) => res.#onAborted !== null,
       /** Whether the object ends when the app is closed, or, without an app, when the loop stops. */
@@ -721,7 +725,11 @@ class HttpResponse {
 Object.defineProperty(HttpResponse, 'name', { __proto__: null, value: 'uWS.HttpResponse' });
 
 /** The response of an SSLApp, whose class has another name in the original. */
-class SSLHttpResponse extends HttpResponse {}
+class SSLHttpResponse extends HttpResponse {
+  getX509Certificate() {
+    return internals.clientCertificate(this);
+  }
+}
 
 Object.defineProperty(SSLHttpResponse, 'name', { __proto__: null, value: 'uWS.SSLHttpResponse' });
 

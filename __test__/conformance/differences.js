@@ -416,6 +416,12 @@ add(
   'it is served by the loop all the same',
 );
 add(
+  'client-version-1',
+  '§2',
+  'a client certificate of X.509 version 1 is accepted',
+  'it is refused, since it says nothing of its use; those of servers and authorities may be of version 1',
+);
+add(
   'cipher-choice',
   '§2',
   "the cipher is the client's first",

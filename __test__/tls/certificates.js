@@ -71,6 +71,21 @@ function signedBy(directory, issuer, name, { algorithm = 'ec', authority = false
   return { key_file_name: key, cert_file_name: cert };
 }
 
+/**
+ * Creates a certificate of X.509 version 1 for `name`, as `openssl x509 -req` does without extensions; without
+ * an issuer it is signed by its own key.
+ */
+function versionOne(directory, name, { issuer, algorithm = 'ec' } = {}) {
+  const [key, request, cert] = ['key', 'csr', 'crt'].map((kind) => path.join(directory, `${name}.${kind}`));
+  openssl('req', ...ALGORITHMS[algorithm], '-nodes', '-keyout', key, '-out', request, '-subj', `/CN=${name}`);
+  const signing =
+    issuer === undefined
+      ? ['-signkey', key]
+      : ['-CA', issuer.cert_file_name, '-CAkey', issuer.key_file_name, '-CAcreateserial'];
+  openssl('x509', '-req', '-in', request, ...signing, '-days', '3', '-out', cert);
+  return { key_file_name: key, cert_file_name: cert };
+}
+
 function temporaryDirectory() {
   return fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-tls-'));
 }
@@ -101,4 +116,4 @@ function shared() {
   return options;
 }
 
-module.exports = { openssl, selfSigned, signedBy, temporaryDirectory, shared };
+module.exports = { openssl, selfSigned, signedBy, versionOne, temporaryDirectory, shared };

@@ -49,7 +49,8 @@ function response(res: uWS.HttpResponse, data: uWS.RecognizedString): void {
     res.getProxiedRemoteAddressAsText(),
   ];
   const ports: number[] = [res.getRemotePort(), res.getProxiedRemotePort()];
-  console.log(addresses, ports);
+  const certificate: string | undefined = res.getX509Certificate?.();
+  console.log(addresses, ports, certificate);
 }
 
 function websocket(ws: uWS.WebSocket<Data>, data: uWS.RecognizedString): void {

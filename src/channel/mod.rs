@@ -10,6 +10,7 @@
 mod bounds;
 mod budget;
 pub mod buffers;
+mod certificates;
 mod command;
 mod counters;
 mod event;
@@ -23,6 +24,7 @@ pub(crate) mod sync;
 
 pub use bounds::*;
 pub use budget::*;
+pub use certificates::*;
 pub use command::*;
 pub use counters::*;
 pub use event::*;

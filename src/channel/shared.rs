@@ -2,6 +2,7 @@
 
 use super::budget::Budget;
 use super::buffers::Blocks;
+use super::certificates::Certificates;
 use super::command::CommandBatch;
 use super::counters::Counters;
 use super::event::EventBatch;
@@ -24,6 +25,7 @@ pub struct Shared {
     pub commands: Mailbox<CommandBatch>,
     pub slots: SlotTable,
     pub blocks: Arc<Blocks>,
+    pub certificates: Arc<Certificates>,
     /// The loop stopped reading because too many events wait.
     pub stalled: Stall,
     /// The loop stopped executing commands because too many `Dropped` events wait.
@@ -46,6 +48,7 @@ impl Default for Shared {
             commands: Mailbox::new(false),
             slots: SlotTable::default(),
             blocks: Arc::default(),
+            certificates: Arc::default(),
             stalled: Stall::default(),
             drops_stalled: Stall::default(),
             controls: AtomicUsize::new(0),

@@ -1,9 +1,10 @@
-//! Calls about the addresses of a connection.
+//! Calls about the peer of a connection: its addresses and its certificate.
 
 use super::call::Call;
 use crate::bridge::value::{self, Value};
 use crate::channel::{ExchangeId, RequestBlock};
 use crate::protocol::http::forwarded::{self, Speaker};
+use pkcs8::der::pem::{self, LineEnding};
 use std::net::{IpAddr, SocketAddr};
 
 fn address_of(call: &Call<'_>) -> Option<SocketAddr> {
@@ -60,4 +61,11 @@ pub fn client_address(call: Call<'_>) -> Value {
     };
     let text = address.map_or(String::new(), |address| address.to_canonical().to_string());
     value::latin1(call.env(), text.as_bytes())
+}
+
+/// `clientCertificate(slot, generation) → string`: in the form of PEM; empty if the client has sent none
+pub fn client_certificate(call: Call<'_>) -> Value {
+    let der = call.session.event_loop.shared.certificates.get(call.id(0));
+    let text = der.and_then(|der| pem::encode_string("CERTIFICATE", LineEnding::LF, &der).ok());
+    value::latin1(call.env(), text.unwrap_or_default().as_bytes())
 }

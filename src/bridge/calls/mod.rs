@@ -16,7 +16,7 @@ mod respond;
 use super::place::Place;
 use super::value::{self, Arguments, Env, MAX_ARGUMENTS, Value};
 use crate::channel::REFUSED;
-use address::{address, address_text, client_address, port};
+use address::{address, address_text, client_address, client_certificate, port};
 use call::Call;
 use commands::{
     buffered, command, count_dropped, drain, end, flush, flush_due, publish, ring, send, start_stretch,
@@ -111,6 +111,7 @@ calls! {
     "clientAddress" => client_address as client_address_callback,
     "addressText" => address_text as address_text_callback,
     "port" => port as port_callback,
+    "clientCertificate" => client_certificate as client_certificate_callback,
 }
 
 type Callback = unsafe extern "C" fn(Env, sys::napi_callback_info) -> Value;

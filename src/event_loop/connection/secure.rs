@@ -4,7 +4,7 @@ use super::Connection;
 use super::close::{Cause, Close};
 use super::input::Input;
 use super::transport::KEPT_SCRATCH;
-use crate::channel::JsEvent;
+use crate::channel::{Certificate, JsEvent};
 use crate::event_loop::context::Context;
 use crate::event_loop::timer::Tick;
 use crate::event_loop::tls::{Alert, Failure, Hello};
@@ -48,6 +48,10 @@ impl Connection {
         let result = tls.decrypt(records, &mut plain);
         let is_established = was_handshaking && !tls.is_handshaking();
         ctx.flush_soon |= was_handshaking;
+        if let Some(der) = tls.take_client_certificate() {
+            let (all, id) = (&ctx.shared.certificates, self.transport.id);
+            self.transport.certificate = Some(Box::new(Certificate::new(all, id, der)));
+        }
         // Session tickets follow the handshake. If a request came with the end of the handshake, they wait
         // for its response and leave with it.
         let waits = is_established && !plain.is_empty() && tls.may_wait();

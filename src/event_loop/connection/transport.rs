@@ -6,7 +6,7 @@
 
 use super::outbound::{MAX_SLICES, Outbound, SharedBytes};
 use crate::channel::buffers::Buffer;
-use crate::channel::{AppCounts, ExchangeId};
+use crate::channel::{AppCounts, Certificate, ExchangeId};
 use crate::event_loop::context::Context;
 use crate::event_loop::net::socket::Stream;
 use crate::event_loop::timer::Tick;
@@ -43,6 +43,8 @@ pub struct Transport {
     counts: Arc<AppCounts>,
     /// The TLS of an SSLApp, between the socket and the plain bytes.
     pub tls: Option<Box<Tls>>,
+    /// That of the client, which JavaScript may read until it has heard of the end.
+    pub certificate: Option<Box<Certificate>>,
     pub out: Outbound,
     /// The socket may have bytes we have not read (edge-triggered).
     pub readable: bool,
@@ -160,6 +162,7 @@ impl Transport {
             counts,
             handshake_failed: false,
             tls,
+            certificate: None,
             out: Outbound::default(),
             readable: false,
             peer_ended: false,

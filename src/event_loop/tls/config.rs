@@ -6,13 +6,15 @@
 use super::ciphers;
 use super::error::ConfigError;
 use pkcs8::EncryptedPrivateKeyInfoOwned;
+use pkcs8::der::Decode;
+use pkcs8::der::asn1::AnyRef;
 use pkcs8::der::pem::PemLabel;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use std::fs;
 use std::sync::Arc;
 
@@ -119,7 +121,26 @@ fn certified_key(options: &Options, provider: &CryptoProvider) -> Result<Option<
         return Err(ConfigError::NoCertificate(cert_path.clone()));
     }
     let key = private_key(&read("key_file_name", key_path)?, key_path, options.passphrase.as_deref())?;
-    Ok(Some(CertifiedKey::from_der(chain, key, provider)?))
+    let certified = CertifiedKey::new(chain, provider.key_provider.load_private_key(key)?);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Some(certified)),
+        Err(Error::InvalidCertificate(_)) if keys_match_as_anchor(&certified)? => Ok(Some(certified)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether key and certificate belong together, where rustls cannot read the latter: it is of X.509 version
+/// 1, as `openssl x509 -req` makes them without extensions. The server only sends its certificate, so its
+/// reader for authorities, which knows that version, is good enough.
+fn keys_match_as_anchor(certified: &CertifiedKey) -> Result<bool, Error> {
+    let mut store = RootCertStore::empty();
+    store.add(certified.end_entity_cert()?.clone().into_owned())?;
+    let Some(key) = certified.key.public_key() else { return Ok(true) };
+    let key = AnyRef::from_der(&key).map_err(|error| Error::General(error.to_string()))?;
+    match store.roots.first().map(|anchor| &anchor.subject_public_key_info) {
+        Some(of_certificate) if key.value() == of_certificate.as_ref() => Ok(true),
+        _ => Err(InconsistentKeys::KeyMismatch.into()),
+    }
 }
 
 fn read(option: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {

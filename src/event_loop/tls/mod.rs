@@ -40,6 +40,7 @@ use hello::ClientHello;
 use rustls::server::UnbufferedServerConnection;
 use session::Session;
 use std::io::IoSlice;
+use std::sync::Arc;
 use thiserror::Error;
 use violation::Violation;
 
@@ -60,6 +61,8 @@ pub struct Tls {
     sent: usize,
     /// The routes of the name the client asked for.
     router: Option<DomainRouter>,
+    /// The one that the client has sent, until somebody takes it.
+    client_certificate: Option<Arc<[u8]>>,
     established: bool,
     /// The peer has sent a close_notify.
     peer_closed: bool,
@@ -222,6 +225,11 @@ impl Tls {
         Ok(())
     }
 
+    /// The certificate of the client, in the form of DER, once the handshake is complete.
+    pub fn take_client_certificate(&mut self) -> Option<Arc<[u8]>> {
+        self.client_certificate.take()
+    }
+
     pub fn router(&self) -> Option<&DomainRouter> {
         self.router.as_ref()
     }
@@ -274,7 +282,11 @@ impl Tls {
 
     fn establish(&mut self) -> Result<(), Failure> {
         if let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Failed) {
-            self.state = State::Session(Box::new(Session::new(handshake.into_inner())?));
+            let handshake = handshake.into_inner();
+            // It comes from the ticket where the client resumes a session.
+            let leaf = handshake.peer_certificates().and_then(<[_]>::first);
+            self.client_certificate = leaf.map(|leaf| Arc::from(leaf.as_ref()));
+            self.state = State::Session(Box::new(Session::new(handshake)?));
             self.established = true;
         }
         Ok(())
