@@ -102,7 +102,7 @@ add(
 add(
   'throwing-handler',
   '§4.3',
-  'when a handler throws, the response is never sent, or the process aborts even if `uncaughtException` is handled',
+  'when a handler throws, nobody responds unless something that it has scheduled does, or the process aborts even if `uncaughtException` is handled',
   'reported through `uncaughtException`, answered with 500',
 );
 add(

@@ -46,7 +46,7 @@ const MORE = {
 };
 const list = (text) => text.split(/\s+/).sort();
 
-/** What an SSLApp has more. */
+/** Methods that only an SSLApp has. */
 const SECURE = { res: ' getX509Certificate' };
 
 /** The expected names for the module under test. */
