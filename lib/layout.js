@@ -66,7 +66,11 @@ const EventKind = Object.freeze({
   DROPPED: 11,
   /** Nothing listens and no connection is open any more. */
   QUIET: 12,
-  /** A connection is open again after `Quiet`. */
+  /**
+   * A connection is open again after `Quiet`, or JavaScript has handed one over (`adopted`), which
+   * may be closed already.
+   * Arguments: adopted.
+   */
   BUSY: 13,
   /**
    * For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its

@@ -460,7 +460,7 @@ impl Javascript {
                 assert!(may, "a breach of {}", String::from_utf8_lossy(&payload));
             }
             JsEvent::ShutDown { .. } => {}
-            JsEvent::Busy | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
+            JsEvent::Busy { .. } | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
         }
     }
 
