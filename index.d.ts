@@ -81,6 +81,102 @@ export type RouteHandler =
   ((res: HttpResponse, req: HttpRequest) => void | Promise<void>) | ArrayBuffer | null;
 
 /**
+ * The options of a cached route: `app.get(pattern, handler, options)`.
+ *
+ * The first request for a URL waits for the handler, and so do those for the same URL meanwhile: all of them
+ * get its one answer. Later requests get the stored reply at once until it is `upperExpiry` seconds old; once
+ * it is older than `lowerExpiry`, the handler is called to renew it meanwhile. From `upperExpiry` on they
+ * wait again.
+ *
+ * The key is the URL as sent, with its query. **Host, cookies and other headers play no part** unless `vary`
+ * names them, as in uWebSockets.js: whatever the handler reads beside the URL must be in `vary`, or its
+ * reply must say that it is for one client. The options below `upperExpiry`, and the rules that follow, are
+ * those of uws-rs.
+ *
+ * A reply is given to the client whose request the handler saw, to no other, and not stored, if it has
+ * `Set-Cookie`, `Cache-Control` with `private` or `no-store`, a `Vary` with a name that is not in `vary`,
+ * `Content-Range`, or status 206, 304, 412 or 416. Then requests for that URL are not merged for 10 s. A
+ * request with `Authorization` or `Proxy-Authorization` (unless `vary` names it), `Range`, `If-Range`,
+ * `If-Match` or `If-Unmodified-Since` is always handled for its client alone.
+ *
+ * The handler of a shared reply does not see `If-None-Match` and `If-Modified-Since`: where the reply has an
+ * `ETag` or `Last-Modified` and status 200, the loop answers 304 itself (RFC 9110 §13).
+ */
+export interface CacheOptions {
+  /**
+   * Age in whole seconds beyond which a reply is renewed while it is still served; default 0. A value that is
+   * not a number counts as 0.
+   */
+  lowerExpiry?: number;
+  /**
+   * Age in whole seconds from which on a reply is not served any more. Default 0: nothing is reused, and
+   * requests at the same time are merged.
+   */
+  upperExpiry?: number;
+  /** The most replies that the route keeps; default 1000. Those used least recently go first. */
+  maxEntries?: number;
+  /**
+   * The most bytes of all replies that the route keeps, with their keys and 256 bytes for each; default 64
+   * MiB. They count in {@link memoryBudget}: over the budget replies go before any connection is closed.
+   */
+  maxBytes?: number;
+  /**
+   * Seconds that the handler has for its answer, from 1 to 86400; default 30. Then those who wait get 504,
+   * and the next request tries again.
+   */
+  timeout?: number;
+  /**
+   * Names of request headers, 16 at most, by whose values replies differ, such as `['accept-language']`. The
+   * route does not add `Vary` to its replies: the handler does, for caches of clients.
+   */
+  vary?: string[];
+  /**
+   * Whether HEAD requests are answered by this route as well, from the same replies and before routes of
+   * `head` and `any`; default false, as in uWebSockets.js. The handler sees a GET.
+   */
+  head?: boolean;
+  /**
+   * Whether replies with status 200 whose handler has written no `ETag` get one, a hash of the body; default
+   * false. It is computed in `end`, on the JavaScript thread.
+   */
+  etag?: boolean;
+  /**
+   * Whether stored replies are compressed, once each, for clients whose `Accept-Encoding` has `br` or
+   * `gzip`; default false. A thread beside the loop does it, and until it is done the reply is sent as it is.
+   * That is so for replies with status 200 and 1 KiB to 8 MiB, without `Content-Encoding` and `no-transform`,
+   * that are no pictures (but SVG), sound or film. They get `Vary: Accept-Encoding`, and each variant an
+   * `ETag` of its own if there is one. The handler does not see `Accept-Encoding`. Variants count in
+   * {@link maxBytes}.
+   */
+  compress?: boolean;
+}
+
+/**
+ * The answer of a cached route's handler, for any number of clients. It may come later; there is none that it
+ * could be aborted by. Every method throws once {@link end} or {@link close} was called.
+ *
+ * A handler that throws answers 500 to all who wait. Nothing is stored then, nor behind {@link close} or a
+ * timeout. `req.setYield(true)` throws.
+ */
+export interface HttpCacheResponse {
+  /** Writes the status, `200 OK` by default. The first call counts. Its errors are those of HttpResponse. */
+  writeStatus(status: RecognizedString): HttpCacheResponse;
+  /**
+   * Writes a header. `Content-Length`, `Transfer-Encoding`, `Date` and `Connection` are left to the loop,
+   * which writes them for each client anew. Its errors are those of HttpResponse.
+   */
+  writeHeader(key: RecognizedString, value: RecognizedString): HttpCacheResponse;
+  /** Answers all who wait, and stores the reply. `closeConnection` is ignored. */
+  end(body?: RecognizedString, closeConnection?: boolean): HttpCacheResponse;
+  /** Answers all who wait with 502, and stores nothing. */
+  close(): HttpCacheResponse;
+  /** Calls the callback at once. */
+  cork(cb: () => void): HttpCacheResponse;
+  /** The callback is never called: clients that leave are forgotten, and the answer is still wanted. */
+  onAborted(handler: () => void): HttpCacheResponse;
+}
+
+/**
  * A WebSocket connection (RFC 6455), valid from `open` until its `close` handler is called.
  *
  * In the `close` handler and after it every method throws
@@ -587,10 +683,9 @@ export interface WebSocketBehavior<UserData> {
     ((res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => void | Promise<void>) | null;
 
   /**
-   * Called when the connection is a WebSocket. With an `upgrade` handler the client has the answer to its
-   * handshake only afterwards, so it can rely on all that this handler did before its first `await`, as on a
-   * subscription. Without one the loop answers by itself, also while JavaScript is busy; data of the client
-   * is handled after `open` in any case, but a publish that comes from elsewhere may be earlier.
+   * Called when the connection is a WebSocket. The client has the answer to its handshake only afterwards,
+   * so it can rely on all that this handler did before its first `await`, as on a subscription. With neither
+   * this handler nor `upgrade` the loop answers by itself, also while JavaScript is busy.
    */
   open?: ((ws: WebSocket<UserData>) => void | Promise<void>) | null;
 
@@ -893,6 +988,27 @@ export interface AppStats {
       badProxyHeader: number;
     };
   };
+  /** Cached routes, see {@link CacheOptions}. */
+  cache: {
+    /** Requests answered with a stored reply that was fresh. */
+    hits: number;
+    /** Requests answered with a stored reply older than `lowerExpiry`, which is renewed. */
+    stale: number;
+    /** Requests for which the handler was called. */
+    misses: number;
+    /** Requests that waited for a call for an earlier one. */
+    waits: number;
+    /** Requests for which the handler was called for this client alone. */
+    alone: number;
+    /** Replies that were stored. */
+    stored: number;
+    /** Stored replies that went for others, or for the memory budget. */
+    evicted: number;
+    /** Stored replies. A note that replies for a URL are for one client each counts, too. */
+    entries: number;
+    /** Bytes of stored replies, with their keys and some 256 bytes for each. */
+    bytes: number;
+  };
   /** WebSockets. */
   webSocket: {
     /** Messages, not control frames. */
@@ -1050,6 +1166,8 @@ export interface ProcessStats extends AppStats {
     turns: number;
     /** Time in which the loops worked; the rest they slept. */
     busySeconds: number;
+    /** Processor time of the threads of the loops; 0 on macOS. */
+    processorSeconds: number;
     /** The longest turn of a loop in the last 15 to 30 s: so long a ready socket waited for the loop. */
     lagSeconds: number;
   };
@@ -1057,6 +1175,8 @@ export interface ProcessStats extends AppStats {
   javaScript: {
     /** Events that JavaScript has taken from the loops. */
     events: number;
+    /** Processor time of these threads since they began; 0 on macOS. */
+    processorSeconds: number;
     /** The longest that events waited for JavaScript in the last 15 to 30 s, or wait now. */
     lagSeconds: number;
   };
@@ -1222,6 +1342,31 @@ export interface TemplatedApp {
 
   /** Adds a route for GET requests. */
   get(pattern: RecognizedString, handler: RouteHandler): TemplatedApp;
+  /**
+   * Adds a cached route for GET requests: the loop keeps the replies of the handler and answers with them
+   * without JavaScript, also while that is busy. See {@link CacheOptions} for what is kept, how long, and for
+   * whom. `get(pattern, null)` removes the route with its replies.
+   *
+   * **Cookies play no part.** A reply that depends on who asks, by a cookie or by anything else that `vary`
+   * does not name, is given to everybody, unless it says so by `Set-Cookie`, `Cache-Control: private` or
+   * `no-store`, or `Vary`.
+   *
+   * @throws TypeError `Cache options must be an object`; or when `vary` is not an array of header names.
+   * @throws RangeError when an option is out of bounds.
+   */
+  get(
+    pattern: RecognizedString,
+    handler: (res: HttpCacheResponse, req: HttpRequest) => void | Promise<void>,
+    options: CacheOptions,
+  ): TemplatedApp;
+  /**
+   * Forgets the stored replies of this app's cached routes for a URL, as it was sent and with its query, or
+   * for all URLs that begin alike: `'/blog/*'`, `'*'`. The answers that handlers are making at the moment
+   * reach those who wait for them, nobody else, and are not stored.
+   *
+   * @throws Error when `url` is neither text nor data.
+   */
+  invalidate(url: RecognizedString): TemplatedApp;
   /** Adds a route for POST requests. */
   post(pattern: RecognizedString, handler: RouteHandler): TemplatedApp;
   /** Adds a route for OPTIONS requests. */

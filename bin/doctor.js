@@ -2,12 +2,11 @@
 // `uws-rs doctor`: examines the package and the system. It needs no binary: that there is none is its first
 // finding.
 
-const { createRequire } = require('module');
 const net = require('net');
-const os = require('os');
 const { BINARIES, target } = require('../lib/binaries');
 const { glibcVersion, libc } = require('../lib/libc');
-const { runtime } = require('../lib/unloadable');
+const { requirers } = require('../lib/origins');
+const { runtime } = require('../lib/runtime');
 const { VERSION } = require('../lib/version');
 const system = require('./system');
 
@@ -25,13 +24,27 @@ function binary() {
     const { load } = require('../lib/binding');
     const native = load();
     const { name } = find();
-    const from = name.endsWith('.node') ? `../${name}` : name;
-    const path = createRequire(require.resolve('../lib/binaries')).resolve(from);
+    const path = placeOf(name);
     const how = name.endsWith('.node') ? 'built in this folder' : `the package ${name}`;
     return { native, found: { path, how, version: native.version() } };
   } catch (error) {
     return { error: error.message };
   }
+}
+
+/** Returns the path of what the loader has found, which need not be where the package itself looks. */
+function placeOf(name) {
+  const ways = name.endsWith('.node') ? [`../${name}`, `./${name}`] : [name];
+  for (const requires of requirers()) {
+    for (const way of ways) {
+      try {
+        return requires.resolve(way);
+      } catch {
+        // The next one may know it.
+      }
+    }
+  }
+  return name;
 }
 
 /** A server answers one request, and a second one listens on the same port. */
@@ -67,6 +80,12 @@ function selfTest() {
   });
 }
 
+/** The C library with its version; null where a platform has one only. */
+function libraryOf(name) {
+  if (name === 'gnu') return `glibc ${glibcVersion() ?? ''}`.trim();
+  return name === '' ? null : name;
+}
+
 /** Gathers all facts. Those that need the binary are null without one. */
 async function examine() {
   const { native = null, found = null, error = null } = binary();
@@ -78,21 +97,21 @@ async function examine() {
     napi: Number(process.versions.napi),
     target: target(),
     packaged: target() in BINARIES,
-    libc: libc() === '' ? null : libc() === 'gnu' ? `glibc ${glibcVersion()}` : libc(),
-    kernel: `${os.type()} ${os.release()}`,
+    libc: libraryOf(libc()),
+    kernel: system.kernel(),
     binary: found,
     error,
     serves,
     sharesPort,
     ioUring: native ? native.hasIoUring() : null,
     ioUringDisabled: system.ioUringDisabled(),
-    ioUringForbidden: process.env.UV_USE_IO_URING === '0',
+    ioUringForbidden: system.ioUringForbidden(),
     descriptors: system.descriptors(),
     backlog: system.backlog(),
     congestion: system.congestion(),
-    processors: os.availableParallelism?.() ?? os.cpus().length,
+    processors: system.processors(),
     groupProcessors: limits.cpus,
-    memory: os.totalmem(),
+    memory: system.memory(),
     groupMemory: limits.memory,
     memoryBudget: native ? native.memoryBudget(undefined)[0] : null,
   };
@@ -124,8 +143,8 @@ function findings(facts) {
       `net.core.somaxconn is ${facts.backlog}: a burst of new connections is refused. ${BACKLOG} are asked for.`,
     );
   }
-  const processors = Math.min(facts.processors, facts.groupProcessors ?? Infinity);
-  if (processors < 2) {
+  const processors = system.least([facts.processors, facts.groupProcessors]);
+  if (processors !== null && processors < 2) {
     hint(`${round(processors)} processor for two busy threads: TLS, compression and JavaScript take turns.`);
   }
   if (facts.memoryBudget === Infinity) hint('There is no memory budget: slow clients may fill the memory.');
@@ -134,14 +153,23 @@ function findings(facts) {
 
 function whyNoRing({ ioUringForbidden, ioUringDisabled, kernel }) {
   if (ioUringForbidden) return 'UV_USE_IO_URING=0 switches it off.';
-  if (!kernel.startsWith('Linux')) return 'this is not Linux.';
+  if (kernel?.startsWith('Linux') === false) return 'this is not Linux.';
   if (ioUringDisabled > 0) return `sysctl kernel.io_uring_disabled is ${ioUringDisabled}.`;
   return 'the kernel is too old, or a seccomp profile forbids it, as that of docker (docs/deploy.md).';
 }
 
-const round = (number) => Math.round(number * 100) / 100;
+const round = (number) => `${Math.round(number * 100) / 100}`;
 
 const inMib = (bytes) => (bytes === Infinity ? 'no limit' : `${Math.round(bytes / MIB)} MiB`);
+
+/** Text for an amount of the machine, and for that of the control group; null where neither is known. */
+function withGroup(amount, ofGroup, textOf) {
+  const parts = [
+    amount === null ? '' : textOf(amount),
+    ofGroup === null ? '' : `${textOf(ofGroup)} by cgroup`,
+  ];
+  return parts.filter(Boolean).join(', ') || null;
+}
 
 /** The lines of the report, [name, value]; a value that is not known is left out. */
 function lines(facts) {
@@ -151,7 +179,10 @@ function lines(facts) {
   return [
     ['uws-rs', facts.version],
     ['runtime', `${facts.runtime}, Node-API ${facts.napi}`],
-    ['system', `${facts.target}${facts.packaged ? '' : ' (no package)'}, ${facts.kernel}`],
+    [
+      'system',
+      `${facts.target}${facts.packaged ? '' : ' (no package)'}${facts.kernel ? `, ${facts.kernel}` : ''}`,
+    ],
     ['C library', facts.libc],
     ['binary', facts.binary && `${facts.binary.path} (${facts.binary.how}, ${facts.binary.version})`],
     ['serves', yes(facts.serves)],
@@ -160,11 +191,8 @@ function lines(facts) {
     ['file descriptors', soft === null ? null : `${soft} (hard limit ${hard})`],
     ['listen backlog', facts.backlog === null ? null : `${Math.min(BACKLOG, facts.backlog)}`],
     ['congestion control', used && `${used}${available ? ` (available: ${available.join(', ')})` : ''}`],
-    [
-      'processors',
-      `${facts.processors}${facts.groupProcessors ? `, ${round(facts.groupProcessors)} by cgroup` : ''}`,
-    ],
-    ['memory', `${inMib(facts.memory)}${facts.groupMemory ? `, ${inMib(facts.groupMemory)} by cgroup` : ''}`],
+    ['processors', withGroup(facts.processors, facts.groupProcessors, round)],
+    ['memory', withGroup(facts.memory, facts.groupMemory, inMib)],
     ['memory budget', facts.memoryBudget === null ? null : inMib(facts.memoryBudget)],
   ].filter(([, value]) => value !== null);
 }
@@ -177,15 +205,16 @@ async function doctor(json) {
   const facts = await examine();
   const found = findings(facts);
   const healthy = !found.some(({ level }) => level === 'fault');
-  if (json) {
-    process.stdout.write(`${JSON.stringify({ healthy, findings: found, ...facts }, inJson, 2)}\n`);
-  } else {
-    for (const [name, value] of lines(facts)) process.stdout.write(`${name.padEnd(20)}${value}\n`);
-    for (const { level, text } of found)
-      process.stdout.write(`\n${level === 'fault' ? 'To mend' : 'Hint'}: ${text}\n`);
-    if (found.length === 0) process.stdout.write('\nNothing to mend.\n');
-  }
+  const text = json
+    ? JSON.stringify({ healthy, findings: found, ...facts }, inJson, 2)
+    : [...lines(facts).map(([name, value]) => `${name.padEnd(20)}${value}`), ...paragraphs(found)].join('\n');
+  process.stdout.write(`${text}\n`);
   return healthy ? 0 : 1;
+}
+
+function paragraphs(found) {
+  if (found.length === 0) return ['\nNothing to mend.'];
+  return found.map(({ level, text }) => `\n${level === 'fault' ? 'To mend' : 'Hint'}: ${text}`);
 }
 
 module.exports = { doctor, findings };

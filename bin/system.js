@@ -1,8 +1,9 @@
 'use strict';
-// The limits of the system, as Linux shows them in /proc and /sys. Elsewhere, and where a file may not be
-// read, they are null.
+// The system and its limits, as Linux shows them in /proc and /sys. Elsewhere, and where the runtime or the
+// system does not let us read them, they are null.
 
 const fs = require('fs');
+const os = require('os');
 const path = require('path');
 
 /** Returns the content of a file without spaces around it; null if it cannot be read. */
@@ -28,8 +29,9 @@ function descriptors() {
 
 /** The folders of a controller that hold for this process, the nearest first. */
 function groups(controller, root) {
-  const lines = (read(`${root}/proc/self/cgroup`) ?? '').split('\n').map((line) => line.split(':'));
-  const own = lines.find(([, controllers]) => controllers?.split(',').includes(controller));
+  // A path may contain colons, as those of containerd do.
+  const lines = [...(read(`${root}/proc/self/cgroup`) ?? '').matchAll(/^\d+:([^:\n]*):(.*)$/gm)];
+  const own = lines.find(([, controllers]) => controllers.split(',').includes(controller));
   const unified = lines.find(([, controllers]) => controllers === '');
   const [, , at] = own ?? unified ?? [];
   if (at === undefined) return [];
@@ -84,4 +86,29 @@ function congestion() {
 const ioUringDisabled = () => numberIn('/proc/sys/kernel/io_uring_disabled');
 const backlog = () => numberIn('/proc/sys/net/core/somaxconn');
 
-module.exports = { backlog, congestion, descriptors, ioUringDisabled, limitsOfGroups };
+/** Returns the answer of the runtime; null where it refuses, as Deno does without permission. */
+function told(ask) {
+  try {
+    return ask();
+  } catch {
+    return null;
+  }
+}
+
+const kernel = () => told(() => `${os.type()} ${os.release()}`);
+const memory = () => told(() => os.totalmem());
+const ioUringForbidden = () => told(() => process.env.UV_USE_IO_URING === '0');
+const processors = () => told(() => os.availableParallelism?.() ?? os.cpus().length);
+
+module.exports = {
+  backlog,
+  congestion,
+  descriptors,
+  ioUringDisabled,
+  ioUringForbidden,
+  kernel,
+  least,
+  limitsOfGroups,
+  memory,
+  processors,
+};

@@ -23,6 +23,13 @@ function say(text, code) {
   return code;
 }
 
+// A reader may leave early, as `head` does, or the disk be full.
+process.stdout.on('error', ({ code, message }) => {
+  if (code !== 'EPIPE') process.stderr.write(`${message}\n`);
+  process.exit(1);
+});
+process.stderr.on('error', () => {});
+
 main(process.argv.slice(2)).then((code) => {
   process.exitCode = code;
 });

@@ -55,6 +55,11 @@ class Route {
   constructor(handler, method, pattern) {
     this.handler = handler;
     this.parameters = parameterNames(pattern);
+    /**
+     * Of a cached route: { handler, app, etag }. The `handler` above runs only where one before it has
+     * yielded.
+     */
+    this.cached = null;
     /** To be shown to people. */
     this.title = `${method === 'del' ? 'DELETE' : method.toUpperCase()} ${pattern}`;
   }
@@ -71,9 +76,9 @@ class ListenSocket {
 
 let nextListener = 0;
 
-/** Reads a route's pattern, which is bytes like the paths it is compared with. */
-function patternOf(value) {
-  return Buffer.from(bytes(coerce(value, 'pattern')));
+/** Reads a route's pattern, or a URL, which is bytes like the paths it is compared with. */
+function patternOf(value, name = 'pattern') {
+  return Buffer.from(bytes(coerce(value, name)));
 }
 
 /** The names of a pattern's parameters, in the order of their values, as keys. */
@@ -218,6 +223,8 @@ class TemplatedApp {
 
   #route(method, given) {
     const [pattern, handler] = given;
+    // Any other number of arguments makes a plain route, as in the original.
+    if (method === 'get' && given.length === 3) return this.#cachedRoute(pattern, handler, given[2]);
     const declared = isProgram(handler);
     if (handler !== null && !declared) requireFunction(handler, 'handler');
     const path = patternOf(pattern);
@@ -248,6 +255,30 @@ class TemplatedApp {
       touched();
       throw error;
     }
+  }
+
+  /** The loop answers with the replies of the handler, which it keeps. */
+  #cachedRoute(pattern, handler, options) {
+    requireFunction(handler, 'handler');
+    const { cacheOptions, uncached } = require('./cached');
+    const checked = cacheOptions(options);
+    const path = patternOf(pattern);
+    const route = new Route(
+      uncached(handler, () => route),
+      'get',
+      path,
+    );
+    route.cached = { handler, app: this.#id, etag: checked.etag };
+    const id = addHandler(route);
+    this.#engine.cache(this.#id, id, checked);
+    this.#engine.addRoute(this.#id, this.#domain, 'get', path, id);
+    return this;
+  }
+
+  invalidate(url) {
+    requireArguments(arguments.length, 1);
+    this.#engine.invalidate(this.#id, patternOf(url, 'url'));
+    return this;
   }
 
   /**
@@ -507,17 +538,22 @@ class TemplatedApp {
           return this.#route(method, given);
         },
       }[method];
-      Object.defineProperty(this.prototype, method, { value, writable: true, configurable: true });
+      Object.defineProperty(this.prototype, method, {
+        __proto__: null,
+        value,
+        writable: true,
+        configurable: true,
+      });
     }
   }
 }
 
-Object.defineProperty(TemplatedApp, 'name', { value: 'uWS.App' });
+Object.defineProperty(TemplatedApp, 'name', { __proto__: null, value: 'uWS.App' });
 
 /** The app of an SSLApp, whose class has another name in the original. */
 class SSLTemplatedApp extends TemplatedApp {}
 
-Object.defineProperty(SSLTemplatedApp, 'name', { value: 'uWS.SSLApp' });
+Object.defineProperty(SSLTemplatedApp, 'name', { __proto__: null, value: 'uWS.SSLApp' });
 
 /** Reads the options that have nothing to do with TLS. */
 function appOptions(options) {

@@ -72,7 +72,8 @@ class Behaviour {
       sendPingsAutomatically: boolean(options, 'sendPingsAutomatically', true),
       resetIdleTimeoutOnSend: boolean(options, 'resetIdleTimeoutOnSend', false),
       compression: number(options, 'compression', 0) & 0xffff,
-      autoUpgrade: this.upgrade === null,
+      // A client that has its answer may rely on `open` having run, as programs that start both sides do.
+      autoUpgrade: this.upgrade === null && this.open === null,
       wants: Object.entries(Wants).reduce(
         (bits, [name, bit]) => (this[name.toLowerCase()] === null ? bits : bits | bit),
         channels.drop.hasSubscribers ? Wants.DROPPED : 0,

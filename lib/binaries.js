@@ -1,8 +1,9 @@
 'use strict';
 // Finds the native addon: the one that was built in a clone, or that of the platform's package.
 
+const { isCutOff } = require('./elf');
 const { libc } = require('./libc');
-const { requirers } = require('./origins');
+const { requirerHere, requirers } = require('./origins');
 
 /**
  * How the binaries of each target are required. Bundlers and other tools that look for the files of a program
@@ -114,6 +115,32 @@ function target() {
 }
 
 /**
+ * Throws where the file that would be loaded is cut off, as by a disk that was full. The system's loader maps
+ * it all the same, and its missing pages end the process by SIGBUS.
+ */
+function refuseCutOff(requires, path) {
+  let file = '';
+  try {
+    file = requires.resolve(path);
+    if (!isCutOff(file)) return;
+  } catch {
+    // The file is not there or unreadable, as the loader will say, or a bundler has put it elsewhere.
+    return;
+  }
+  throw Object.assign(new Error(`${file}: the file is cut off`), { code: 'ERR_DLOPEN_FAILED' });
+}
+
+/** Calls a function of `BINARIES`, unless it would load a file that is cut off. */
+function attempt(way, path, failed) {
+  try {
+    refuseCutOff(requirerHere(), path);
+  } catch (error) {
+    return failed(error);
+  }
+  return way(failed);
+}
+
+/**
  * Requires a binary where the literals do not lead to it: the bundler has left no `require`, the program is
  * one executable, or the target has no package and was built in a clone.
  */
@@ -122,6 +149,7 @@ function elsewhere(file, name, failures) {
     for (const path of [`./${file}`, `../${file}`, name]) {
       const from = path === name ? name : file;
       try {
+        refuseCutOff(requires, path);
         return { native: requires(path), name: from };
       } catch (error) {
         // Of a target with a package the literals have failed before, and say more.
@@ -140,11 +168,12 @@ function find() {
   const wanted = target();
   const [file, name] = [`uws-rs.${wanted}.node`, `uws-rs-${wanted}`];
   const failures = new Map();
-  for (const [from, way] of [
-    [file, BINARIES[wanted]?.built],
-    [name, BINARIES[wanted]?.installed],
+  const { built, installed } = BINARIES[wanted] ?? {};
+  for (const [from, path, way] of [
+    [file, `../${file}`, built],
+    [name, name, installed],
   ]) {
-    const native = way?.((error) => void failures.set(from, error));
+    const native = way && attempt(way, path, (error) => void failures.set(from, error));
     if (native) return { native, name: from };
   }
   const found = elsewhere(file, name, failures);

@@ -5,6 +5,7 @@
 
 const { isMainThread } = require('worker_threads');
 const { load, calls, callArgs } = require('./binding');
+const { isBun, isDeno } = require('./runtime');
 const {
   setImmediate,
   prepareScheduling,
@@ -50,6 +51,8 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'addBehaviour',
   'declare',
   'declareMetrics',
+  'cache',
+  'invalidate',
   'metricsAnswer',
   'appStats',
   'timeouts',
@@ -111,7 +114,7 @@ function start() {
 
 /** Whether the runtime's event loop is libuv. Other runtimes do not have it, or only in part. */
 function isNode() {
-  return process.release.name === 'node' && !globalThis.Bun && !globalThis.Deno;
+  return process.release.name === 'node' && !isBun && !isDeno;
 }
 
 /**

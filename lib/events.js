@@ -56,6 +56,7 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
   for (let id = handler; id !== NO_MATCH; id = calls.requestMatch(offset, length, ++match)) {
     const route = handlers[id];
     requestInternals.enter(req, match, route);
+    responseInternals.enter(res, route);
     callRoute(route, res, req);
     // The request is also valid in the microtasks that its handler queued.
     drainNow();
@@ -104,8 +105,8 @@ function failed(res, req, route) {
 }
 
 /**
- * Upgrades where there is no `upgrade` handler and the loop has not upgraded by itself: after a yield, or for
- * a request with a body.
+ * Upgrades where there is no `upgrade` handler and the loop has not upgraded by itself: where there is an
+ * `open` handler, which runs before the client has its answer, after a yield, or for a request with a body.
  */
 function upgradeByDefault(res, req, route) {
   const header = (name) => req.getHeader(`sec-websocket-${name}`);
@@ -251,7 +252,7 @@ function endAll(app) {
       : responseInternals.isOf(object, app));
   const end = (object) => {
     if (websocketInternals.is(object)) websocketInternals.overWith(object, app);
-    else responseInternals.abort(object);
+    else responseInternals.abandon(object);
   };
   // Handlers of some may upgrade others.
   for (let left; (left = connections.filter(isOf)).length > 0;) left.forEach(end);

@@ -29,85 +29,91 @@ const EventKind = Object.freeze({
    */
   REQUEST: 1,
   /**
+   * A request of a cached route, whose answer ends the flight and no exchange. The connection is that
+   * of the client that asked, for its address. Payload: a request block.
+   * Arguments: handler, flight (low half), its high half.
+   */
+  CACHED_REQUEST: 2,
+  /**
    * Body bytes; `flags` may have `BODY_LAST`, `remaining` is the number of bytes still to come, or
    * `UNKNOWN_LENGTH`.
    * Arguments: flags, remaining (low half), its high half.
    */
-  DATA: 2,
+  DATA: 3,
   /**
    * So little of the response waits to be sent (`WRITABLE_BELOW`) that it may go on; `onWritable`.
    * Arguments: exchange.
    */
-  WRITABLE: 3,
+  WRITABLE: 4,
   /** The peer closed its sending side while a response is pending. */
-  PEER_END: 4,
+  PEER_END: 5,
   /**
    * The loop closed the connection while JavaScript held an object for it; payload: the reason.
    * Arguments: code.
    */
-  GONE: 5,
+  GONE: 6,
   /**
    * A WebSocket message.
    * Arguments: binary.
    */
-  MESSAGE: 6,
-  PING: 7,
-  PONG: 8,
+  MESSAGE: 7,
+  PING: 8,
+  PONG: 9,
   /**
    * The loop upgraded a connection by itself.
    * Arguments: behaviour.
    */
-  OPEN: 9,
-  DRAIN: 10,
+  OPEN: 10,
+  DRAIN: 11,
   /**
    * A publish that this WebSocket did not get.
    * Arguments: binary.
    */
-  DROPPED: 11,
+  DROPPED: 12,
   /** Nothing listens and no connection is open any more. */
-  QUIET: 12,
+  QUIET: 13,
   /**
    * A connection is open again after `Quiet`, or JavaScript has handed one over (`adopted`), which
    * may be closed already.
    * Arguments: adopted.
    */
-  BUSY: 13,
+  BUSY: 14,
   /**
    * For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its
    * slot may have another one by the time they are asked for.
    * Arguments: app, accepted.
    */
-  FILTER: 14,
+  FILTER: 15,
   /** The loop thread panicked; payload: the message. Nothing follows. */
-  PANIC: 15,
+  PANIC: 16,
   /** A condition worth one line in the log; payload: the text. */
-  WARNING: 16,
+  WARNING: 17,
   /**
    * A handshake waits for a server name that is not known; payload: the name.
    * Arguments: app.
    */
-  SERVER_NAME: 17,
+  SERVER_NAME: 18,
   /**
    * A limit of the app was breached so many times since the last such event; payload: its name.
    * Arguments: app, count.
    */
-  BREACH: 18,
+  BREACH: 19,
   /**
    * `CloseApp` is executed. Events of that app behind this one belong to connections that came later.
    * Arguments: app.
    */
-  APP_CLOSED: 19,
+  APP_CLOSED: 20,
   /**
    * The app has shut down: its last connection is over, and `cut` of them were closed before they were
    * done.
    * Arguments: app, cut.
    */
-  SHUT_DOWN: 20,
+  SHUT_DOWN: 21,
   /**
    * A handler whose route was replaced or removed; `stage` is one of `ForgottenStage`.
    * Arguments: handler, stage.
    */
-  FORGOTTEN: 21,
+  FORGOTTEN: 22,
 });
 
 /** How far the two sides have got with forgetting a handler. */
@@ -179,7 +185,10 @@ const Op = Object.freeze({
   PAUSE: 5,
   /** The program has been given all bytes of the body so far, and reads on. */
   RESUME: 6,
-  /** Close at once, without an event. */
+  /**
+   * Close at once, without an event, behind the bytes that the kernel takes now. `arg`: 1 if not even
+   * they are to be sent.
+   */
   CLOSE: 7,
   /** Report `Writable` once little waits to be sent (`WRITABLE_BELOW`). */
   WANT_WRITABLE: 8,
@@ -210,13 +219,18 @@ const Op = Object.freeze({
   CLOSE_APP: 19,
   /** `arg` = listener. */
   CLOSE_LISTENER: 20,
+  /**
+   * The answer of a cached route's handler, to all that wait for it. The exchange is the name of the
+   * flight; payload: `ResponseParts`. Flags: `flight_flag`.
+   */
+  END_FLIGHT: 21,
   /** `arg` = handler that no command behind this one names. */
-  FORGET: 21,
+  FORGET: 22,
   /**
    * A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
    * batch.
    */
-  CONTROL: 22,
+  CONTROL: 23,
 });
 
 /** The slot of nobody, for publishes without a sender: its loop number does not exist. */
@@ -234,6 +248,16 @@ const RespondFlag = Object.freeze({
   OWN_DATE: 8,
   /** The last of the header lines is the user's `Connection`. */
   OWN_CONNECTION: 16,
+});
+
+/** Flags of an `EndFlight` command. */
+const FlightFlag = Object.freeze({
+  /** There is no answer: the handler has thrown. */
+  FAILED: 1,
+  /** There is no answer: the program has called `close`. */
+  CLOSED: 2,
+  /** An `ETag` of the body is added, on the JavaScript thread. */
+  ETAG: 4,
 });
 
 /** Flags of a `Send` command, and the first two of a `Publish` as well. */
@@ -371,7 +395,7 @@ const MAX_UNSENT = 1048576;
 const DEFAULT_TIMEOUT_S = 10;
 
 /** Of all that is above; the addon has the same, if it is of the same build. */
-const LAYOUT = 1672845944;
+const LAYOUT = 1712795932;
 
 module.exports = {
   EVENT_WORDS,
@@ -389,6 +413,7 @@ module.exports = {
   Op,
   NOBODY,
   RespondFlag,
+  FlightFlag,
   SendFlag,
   putPayloadArgs,
   putSendArgs,

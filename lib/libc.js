@@ -1,62 +1,49 @@
 'use strict';
 // The C library of the process. Binaries for musl and for glibc are not interchangeable.
 
-const fs = require('fs');
+const path = require('path');
+const { interpreterOf } = require('./elf');
 
-/** The ELF program header that names the dynamic loader (`PT_INTERP`). */
-const INTERPRETER = 3;
-
-/** Returns the part of an ELF file. */
-function read(file, at, length) {
-  const bytes = Buffer.alloc(length);
-  return bytes.subarray(0, fs.readSync(file, bytes, 0, length, at));
-}
-
-/** Returns the path of the dynamic loader that a 64-bit little-endian ELF file asks for; otherwise ''. */
-function interpreterOf(path) {
-  const file = fs.openSync(path, 'r');
+/**
+ * Returns the version of glibc as the runtime reports it; '' without glibc, undefined where the runtime does
+ * not tell. To create the report takes longer than everything else at startup.
+ */
+function glibcVersion() {
   try {
-    const head = read(file, 0, 64);
-    if (head.toString('latin1', 0, 6) !== '\x7fELF\x02\x01') return '';
-    const [size, count] = [head.readUInt16LE(54), head.readUInt16LE(56)];
-    const table = read(file, Number(head.readBigUInt64LE(32)), size * count);
-    for (let at = 0; at + size <= table.length; at += size) {
-      if (table.readUInt32LE(at) !== INTERPRETER) continue;
-      const length = Math.min(Number(table.readBigUInt64LE(at + 32)), 4096);
-      return read(file, Number(table.readBigUInt64LE(at + 8)), length).toString('latin1');
-    }
-    return '';
-  } finally {
-    fs.closeSync(file);
+    return reportedVersion(process.report);
+  } catch {
+    // Deno refuses it without permission.
+    return undefined;
   }
 }
 
-/**
- * Returns the version of glibc as the runtime reports it; '' without glibc. To create the report takes longer
- * than everything else at startup.
- */
-function glibcVersion() {
-  const { report } = process;
-  if (!report?.getReport) return '';
+function reportedVersion(report) {
   const { excludeNetwork } = report;
   // Otherwise the report would look up the host name of the peer of every open connection.
   report.excludeNetwork = true;
-  const { glibcVersionRuntime } = report.getReport().header;
-  report.excludeNetwork = excludeNetwork;
-  return glibcVersionRuntime ?? '';
+  try {
+    return report.getReport().header.glibcVersionRuntime ?? '';
+  } finally {
+    report.excludeNetwork = excludeNetwork;
+  }
+}
+
+/** Returns the file name of the loader that the running executable asks for; '' where that cannot be read. */
+function loader() {
+  try {
+    return path.basename(interpreterOf(process.execPath));
+  } catch {
+    // The executable may be unreadable, or gone since it was started.
+    return '';
+  }
 }
 
 /** Returns 'gnu' or 'musl'; '' where a platform has one C library only. */
 function libc() {
   if (process.platform !== 'linux') return '';
-  let interpreter = '';
-  try {
-    interpreter = interpreterOf(process.execPath);
-  } catch {
-    // The executable may be unreadable, or gone since it was started.
-  }
-  if (/musl/.test(interpreter)) return 'musl';
-  if (/ld-linux|ld64/.test(interpreter)) return 'gnu';
+  const name = loader();
+  if (/musl/.test(name)) return 'musl';
+  if (/ld-linux|ld64/.test(name)) return 'gnu';
   return glibcVersion() === '' ? 'musl' : 'gnu';
 }
 

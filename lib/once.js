@@ -21,7 +21,7 @@ function once(make) {
     // The exports of a builtin module are the only place that all evaluations see. Not every runtime lets
     // them be changed.
     if (!Object.isExtensible(threads)) return make();
-    Object.defineProperty(threads, KEY, { value: new WeakMap() });
+    Object.defineProperty(threads, KEY, { __proto__: null, value: new WeakMap() });
   }
   const made = threads[KEY];
   // A realm is identified by one of its intrinsics. The entry is collected together with it.

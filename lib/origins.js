@@ -29,6 +29,11 @@ function requirers() {
   });
 }
 
+/** The function of this file; undefined where a bundler has left no name of it. */
+function requirerHere() {
+  return typeof __filename === 'string' ? requirerOf(() => __filename)[0] : undefined;
+}
+
 /** Returns the function of a file, in a list; none where the file is not found or is no path. */
 function requirerOf(file) {
   try {
@@ -38,4 +43,4 @@ function requirerOf(file) {
   }
 }
 
-module.exports = { lookFrom, requirers };
+module.exports = { lookFrom, requirerHere, requirers };

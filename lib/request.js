@@ -15,7 +15,7 @@ let internals;
 class HttpRequest {
   #offset;
   #length;
-  /** The response to it, which knows the connection. */
+  /** The response to it, which knows the connection, or the names of that where an answer is for all. */
   #response;
   #match = 0;
   #route = null;
@@ -35,7 +35,6 @@ class HttpRequest {
         request.#match = match;
         request.#route = route;
         request.#yielded = false;
-        responseInternals.enter(request.#response, route);
       },
       invalidate(request) {
         request.#valid = false;
@@ -101,7 +100,11 @@ class HttpRequest {
 
   getClientAddress() {
     this.#check();
-    return responseInternals.clientAddress(this.#response, this.#offset, this.#length);
+    if (responseInternals.is(this.#response)) {
+      return responseInternals.clientAddress(this.#response, this.#offset, this.#length);
+    }
+    const { slot, generation, app } = this.#response;
+    return calls.clientAddress(slot, generation, app, this.#offset, this.#length);
   }
 
   forEach(callback) {
@@ -113,11 +116,16 @@ class HttpRequest {
 
   setYield(yielded) {
     this.#check();
+    if (yielded && !responseInternals.is(this.#response)) {
+      throw new Error(
+        'The handler of a cached route cannot yield: its answer is for all who ask for the same.',
+      );
+    }
     this.#yielded = Boolean(yielded);
     return this;
   }
 }
 
-Object.defineProperty(HttpRequest, 'name', { value: 'uWS.HttpRequest' });
+Object.defineProperty(HttpRequest, 'name', { __proto__: null, value: 'uWS.HttpRequest' });
 
 module.exports = { HttpRequest, requestInternals: internals };

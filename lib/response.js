@@ -119,6 +119,8 @@ class HttpResponse {
   #body = null;
   /** The route whose handler was called last; null: that of no request, or not yet. */
   #route = null;
+  /** The app was closed while the handler ran, which goes on as if there were still a client. */
+  #isAbandoned = false;
 
   constructor(slot, generation, flags, app) {
     this.#slot = slot;
@@ -136,7 +138,7 @@ class HttpResponse {
         return res;
       },
       is: (object) => #slot in object,
-      isOpen: (res) => res.#open,
+      isOpen: (res) => res.#open && !res.#isAbandoned,
       enter(res, route) {
         res.#route = route;
       },
@@ -181,6 +183,18 @@ class HttpResponse {
         pipeline.end(slot, generation);
         res.#forget();
         if (res.#onAborted !== null) guarded(res.#onAborted);
+      },
+      /**
+       * The app is closed, and the connection with it. A program that does not ask to be told of such an end
+       * is in the handler of this request, and may still respond, as in `app.close(); res.end()`: nothing is
+       * sent, since the response is nobody's from now on.
+       */
+      abandon(res) {
+        if (!res.#open || res.#onAborted !== null) return internals.abort(res);
+        const { slot, generation } = res.#connectionName;
+        pipeline.end(slot, generation);
+        res.#forget();
+        [res.#open, res.#isAbandoned, res.#slot] = [true, true, NOBODY];
       },
       /** Ends a response whose connection the loop still has. */
       abortAndClose(res) {
@@ -669,6 +683,7 @@ class HttpResponse {
     });
     const properties = this.#readUserData(userData);
     this.#check();
+    if (this.#isAbandoned) throw this.#fault(new Error(INVALID));
     if (this.#slot === NOBODY) throw this.#fault(new Error('The response of a filter cannot be upgraded.'));
     if (this.#mode !== Mode.HEAD_NOT_SENT)
       throw this.#fault(new Error('A response that has begun cannot be upgraded.'));
@@ -707,7 +722,7 @@ class HttpResponse {
   }
 }
 
-Object.defineProperty(HttpResponse, 'name', { value: 'uWS.HttpResponse' });
+Object.defineProperty(HttpResponse, 'name', { __proto__: null, value: 'uWS.HttpResponse' });
 
 /** The response of an SSLApp, whose class has another name in the original. */
 class SSLHttpResponse extends HttpResponse {
@@ -716,7 +731,7 @@ class SSLHttpResponse extends HttpResponse {
   }
 }
 
-Object.defineProperty(SSLHttpResponse, 'name', { value: 'uWS.SSLHttpResponse' });
+Object.defineProperty(SSLHttpResponse, 'name', { __proto__: null, value: 'uWS.SSLHttpResponse' });
 
 module.exports = {
   HttpResponse,

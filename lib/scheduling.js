@@ -4,6 +4,7 @@
 const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
 const { setImmediate } = require('timers');
 const { calls } = require('./binding');
+const { isBun, isDeno } = require('./runtime');
 
 // These are the functions as the runtime had them when this module was loaded. Tests replace the globals as
 // well as the properties of `timers` and `process` (Jest, sinon), and a replacement may never call the
@@ -18,10 +19,20 @@ let prepared = false;
 
 /** The function that drains the queues by the name that each runtime has for it. */
 function drainOfRuntime() {
-  const { Bun, Deno } = globalThis;
-  if (Bun) return process.getBuiltinModule?.('bun:jsc')?.drainMicrotasks;
-  if (Deno) return Deno[Deno.internal]?.core?.processTicksAndRejections;
-  return process._tickCallback;
+  if (isBun) return process.getBuiltinModule?.('bun:jsc')?.drainMicrotasks;
+  if (isDeno) return globalThis.Deno?.[globalThis.Deno.internal]?.core?.processTicksAndRejections;
+  return undeprecated(process._tickCallback);
+}
+
+/**
+ * Under `--pending-deprecation` Node has a function in its place that warns once, or throws with
+ * `--throw-deprecation`, which is meant for the code of the program. The prototype of that function is the
+ * deprecated one, while the prototype of an ordinary function has an object for a prototype.
+ */
+function undeprecated(candidate) {
+  const prototypeOf = (value) => value && Object.getPrototypeOf(value);
+  const inner = prototypeOf(candidate);
+  return typeof prototypeOf(inner) === 'function' ? inner : candidate;
 }
 
 /**

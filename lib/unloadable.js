@@ -6,6 +6,7 @@ const fs = require('fs');
 const path = require('path');
 const { glibcVersion } = require('./libc');
 const { requirers } = require('./origins');
+const { isDeno, runtime } = require('./runtime');
 const { VERSION } = require('./version');
 
 /** Programs recognise the error by this. */
@@ -14,22 +15,18 @@ const CODE = 'UWS_RS_NO_BINARY';
 /** The errors of runtimes that find nothing. Those of bundlers' own `require` have no code. */
 const ABSENT = [undefined, 'MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_UNKNOWN_BUILTIN_MODULE'];
 
-function isAbsent({ code }) {
-  return ABSENT.includes(code);
-}
+/** The errors by which Deno, which gives them no code, says that it or the system refuses a file. */
+const REFUSALS_OF_DENO = ['NotCapable', 'TypeError'];
 
-/** Returns the name and version of the runtime. */
-function runtime() {
-  if (globalThis.Bun) return `Bun ${process.versions.bun}`;
-  if (globalThis.Deno) return `Deno ${process.versions.deno}`;
-  if (process.versions.electron) return `Electron ${process.versions.electron}`;
-  return `Node.js ${process.versions.node}`;
+function isAbsent({ code, name }) {
+  if (isDeno && code === undefined && REFUSALS_OF_DENO.includes(name)) return false;
+  return ABSENT.includes(code);
 }
 
 /** Returns the system in words, such as `linux-x64-gnu (glibc 2.36), Node.js 20.20.2`. */
 function system(target) {
   const glibc = target.endsWith('-gnu') ? glibcVersion() : '';
-  return `${target}${glibc === '' ? '' : ` (glibc ${glibc})`}, ${runtime()}`;
+  return `${target}${glibc ? ` (glibc ${glibc})` : ''}, ${runtime()}`;
 }
 
 function reason(name, error) {
@@ -64,11 +61,24 @@ function absence(target, targets) {
   );
 }
 
-/** Hints for what the system's loader has said. */
+/** Flags forbid addons, so that no other binary would load either. */
+const FORBIDDEN = /addons is disabled|--allow-ffi/;
+
+/** Hints for what the runtime or the system's loader has said. */
 function refusal(message) {
+  if (FORBIDDEN.test(message)) {
+    return (
+      'The runtime was told to load no addons: start it without `--no-addons`, and with `--allow-addons` beside ' +
+      "Node's `--permission`, or Deno's `--allow-ffi`."
+    );
+  }
   const [, needed] = /version `GLIBC_([\d.]+)' not found/.exec(message) ?? [];
   if (needed) return `The binary needs glibc ${needed}, which is newer than the system's.`;
-  if (/ELF|mach-o|incompatible architecture|too short|\.node: cannot open/i.test(message))
+  if (/Permission denied|not permitted/.test(message))
+    return 'The user of this process may not read the file.';
+  if (/failed to map segment/.test(message))
+    return 'The file system allows no execution (`noexec`), or there is no memory left.';
+  if (/ELF|mach-o|incompatible architecture|too short|cut off|\.node: cannot open/i.test(message))
     return 'The file is damaged, or of another system.';
   return 'The binary is there, but the system refuses it.';
 }
@@ -89,7 +99,8 @@ function building() {
 function unloadable(target, failures, targets) {
   const tried = [...failures].map(([name, error]) => `\n  ${name}: ${reason(name, error)}`);
   const refused = [...failures.values()].find((error) => !isAbsent(error));
-  const advice = [refused ? refusal(refused.message) : absence(target, targets), building()];
+  const advice = [refused ? refusal(refused.message) : absence(target, targets)];
+  if (!FORBIDDEN.test(refused?.message)) advice.push(building());
   return failure(
     `uws-rs has no binary that loads on ${system(target)}.${tried.join('')}\n${advice.join('\n')}`,
     {
@@ -118,4 +129,4 @@ function failure(message, options) {
   return Object.assign(new Error(message, options), { code: CODE });
 }
 
-module.exports = { mismatched, runtime, unloadable };
+module.exports = { mismatched, unloadable };

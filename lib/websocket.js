@@ -212,7 +212,8 @@ class WebSocket {
   close() {
     this.#check();
     if (this.#closing) return;
-    calls.command(Op.CLOSE, this.#slot, this.#generation, 0);
+    // A socket that is closed in `open` does not get the answer to its handshake, as in the original.
+    calls.command(Op.CLOSE, this.#slot, this.#generation, this === opening ? 1 : 0);
     internals.over(this, 1006, new ArrayBuffer(0));
     touched();
   }
@@ -342,7 +343,7 @@ function breachedLimit({ perConnection, maxTopicLength, maxSubscriptions }, topi
   return undefined;
 }
 
-Object.defineProperty(WebSocket, 'name', { value: 'uWS.WebSocket' });
+Object.defineProperty(WebSocket, 'name', { __proto__: null, value: 'uWS.WebSocket' });
 
 // ---- messages of diagnostics channels
 
@@ -381,7 +382,19 @@ const NO_USER_DATA = Object.freeze([]);
 /** The socket of an SSLApp, whose class has another name in the original. */
 class SSLWebSocket extends WebSocket {}
 
-Object.defineProperty(SSLWebSocket, 'name', { value: 'uWS.SSLWebSocket' });
+Object.defineProperty(SSLWebSocket, 'name', { __proto__: null, value: 'uWS.SSLWebSocket' });
+
+/**
+ * Defines a property as a literal does, so that a setter of the class is not called. Without a prototype the
+ * description has no `get` that somebody has put into Object.prototype.
+ */
+function define(object, name, value) {
+  const description = { __proto__: null, value, writable: true, enumerable: true, configurable: true };
+  Object.defineProperty(object, name, description);
+}
+
+/** The socket whose `open` handler runs. */
+let opening = null;
 
 /**
  * Creates the socket of an upgrade that is under way, and calls its `open` handler. `acceptedBy` is the id of
@@ -396,13 +409,19 @@ function openWebSocket(
 ) {
   const ws = new (behaviour.app.secure ? SSLWebSocket : WebSocket)(slot, generation, behaviour);
   for (const [name, value] of properties) {
-    Object.defineProperty(ws, name, { value, writable: true, enumerable: true, configurable: true });
+    define(ws, name, value);
   }
   connections[slot] = ws;
   if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
   tell(channels.upgrade, aboutSocket, ws);
   // A subscriber may have closed the socket.
-  if (behaviour.open !== null && internals.isOpen(ws)) guarded(behaviour.open, ws);
+  if (behaviour.open !== null && internals.isOpen(ws)) {
+    // The handler may upgrade others.
+    const outer = opening;
+    opening = ws;
+    guarded(behaviour.open, ws);
+    opening = outer;
+  }
   // The loop tells the sockets of an app that shuts down to go, but not those that others accepted for it.
   if (guests.has(ws) && behaviour.app.shutdown !== null) internals.end(ws, GOING_AWAY, '');
 }

@@ -19,6 +19,11 @@ const FORBIDDEN = [
   ['event_loop/net', /\bconnection::|crate::protocol\b/, 'sockets know no connection'],
   ['event_loop/tls', /\bconnection::|\bcontext::|crate::protocol\b/, 'TLS knows no connection'],
   ['channel', /\bnapi|crate::(bridge|event_loop)\b/, 'the contract knows neither side'],
+  [
+    'caching',
+    /\bstd::net\b|\bmio::|Instant::now|SystemTime::now|\bnapi|crate::(bridge|event_loop|channel)\b/,
+    'rules of caching know no socket, clock or JavaScript',
+  ],
   ['routing', /\bnapi|crate::(bridge|event_loop)\b/, 'routes know nobody who asks'],
   [
     'bridge',

@@ -105,17 +105,33 @@ function isAccepted(expression, licences) {
 const TEXTS = /^(licen[cs]e|copying|copyright|notice|unlicense)/i;
 const hasChoiceOfMit = (crate) => /(^|\bOR |\/)MIT\b|\bMIT( OR|\/)/.test(crate.license ?? '');
 
+/** The names of the files in a crate's package that have a licence. */
+function filesOf(crate) {
+  const folder = path.dirname(crate.manifest_path);
+  return fs.readdirSync(folder).filter((name) => {
+    return TEXTS.test(name) && fs.statSync(path.join(folder, name)).isFile();
+  });
+}
+
+/** Some repositories have the text of their licence in one of their packages alone. */
+function sisterOf({ license, repository }) {
+  const sisters = linked().filter((each) => each.license === license && each.repository === repository);
+  return repository === null ? undefined : sisters.find((each) => filesOf(each).length > 0);
+}
+
 /** The texts of a crate's licence. Where MIT is one to choose from, it is chosen. */
 function textsOf(crate) {
   const folder = path.dirname(crate.manifest_path);
-  const names = fs.readdirSync(folder).filter((name) => {
-    return TEXTS.test(name) && fs.statSync(path.join(folder, name)).isFile();
-  });
+  const names = filesOf(crate);
   const mit = names.filter((name) => /mit/i.test(name) || /^notice/i.test(name));
   const chosen = hasChoiceOfMit(crate) && mit.some((name) => /mit/i.test(name)) ? mit : names;
   if (crate.license_file && !names.includes(crate.license_file)) chosen.push(crate.license_file);
   if (chosen.length === 0 && crate.license === 'MIT' && WITHOUT_TEXT[crate.name] !== undefined)
     return [mitOf(WITHOUT_TEXT[crate.name])];
+  if (chosen.length === 0) {
+    const sister = sisterOf(crate);
+    return sister === undefined ? [] : textsOf(sister);
+  }
   return chosen.sort().map((name) => {
     const text = fs.readFileSync(path.join(folder, name), 'utf8');
     return text

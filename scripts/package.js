@@ -6,7 +6,7 @@
 //   --target NAME     this platform alone, several times for several; otherwise all that there are tools for
 //   --install-tools   gets what is missing into a folder of Cargo's: zig from PyPI, Rust from Debian
 //   --host            packs the addon that `npm run build` has made here, to try it: it asks for the glibc of
-//                     this machine and may name folders of it
+//                     this machine and may name folders of it; the main package knows this platform alone
 //   --verify          builds the committed state twice, in two folders, and compares the packages
 //   --out FOLDER      another folder than dist/
 
@@ -75,7 +75,7 @@ function packHost(out) {
   const addon = path.join(ROOT, addonOf(target));
   if (!fs.existsSync(addon)) build();
   clear(out);
-  packMain({ into: out });
+  packMain({ into: out, targets: [target] });
   packPlatform(target, addon, { into: out });
   list(out);
 }

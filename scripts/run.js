@@ -32,12 +32,34 @@ function has(command, args = ['--version']) {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 }
 
-/** Runs `npm ci` where the installed packages are older than the lockfile. */
+/**
+ * Runs `npm ci` where the installed packages are older than the lockfile. Its warnings are about versions and
+ * scripts that the tests have shown to do.
+ */
 function install(folder) {
   const installed = path.join(folder, 'node_modules', '.package-lock.json');
   if (modified(installed) >= modified(path.join(folder, 'package-lock.json'))) return;
+  mustBeWritable(folder);
   console.log(`Installing the packages of ${path.relative(ROOT, folder) || 'uws-rs'}`);
-  run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder });
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder });
+}
+
+function isWritable(folder) {
+  try {
+    fs.accessSync(folder, fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Ends this process where the checkout cannot be written, and says so. */
+function mustBeWritable(folder) {
+  if (isWritable(folder)) return;
+  console.error(
+    `${folder} cannot be written, and what is built is put there: take a copy of the checkout, or one of your own.`,
+  );
+  process.exit(1);
 }
 
 const UNREACHABLE =
@@ -79,8 +101,16 @@ const APP_SOURCES = [
 function buildExample(app = EXAMPLE) {
   const newest = Math.max(...APP_SOURCES.map((name) => newestBelow(path.join(app, name))));
   if (modified(path.join(app, 'build', 'index.js')) > newest) return 0;
+  mustBeWritable(app);
   console.log(`Building the example app ${path.basename(app)}`);
-  return attempt('npm', ['run', 'build', '--silent'], { cwd: app });
+  return buildApp(app);
+}
+
+/** Builds a SvelteKit app. The output, a list of all assets, is shown where that fails. */
+function buildApp(folder) {
+  const done = spawnSync('npm', ['run', 'build', '--silent'], { cwd: folder, encoding: 'utf8' });
+  if (done.status !== 0) console.error(`${done.stdout}${done.stderr}${done.error?.message ?? ''}`);
+  return done.status ?? 1;
 }
 
 function newestBelow(entry) {
@@ -92,4 +122,17 @@ function modified(file) {
   return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
-module.exports = { EXAMPLE, REALTIME, ROOT, attempt, buildExample, has, install, installIfReachable, run };
+module.exports = {
+  EXAMPLE,
+  REALTIME,
+  ROOT,
+  attempt,
+  buildApp,
+  buildExample,
+  has,
+  install,
+  installIfReachable,
+  isWritable,
+  mustBeWritable,
+  run,
+};

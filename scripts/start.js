@@ -12,8 +12,24 @@ install(REALTIME);
 if (buildExample(REALTIME) !== 0) process.exit(1);
 
 const env = { PORT: '3000', ...process.env };
-const server = spawn(process.execPath, ['serve.js'], { cwd: REALTIME, env, stdio: 'inherit' });
-console.log(`Open http://localhost:${env.PORT}`);
+// The adapter warns where nothing says how it is reached, and then does as if this were set.
+if (!['ORIGIN', 'HOST_HEADER', 'PROTOCOL_HEADER', 'SSL_CERT'].some((name) => env[name]))
+  env.HOST_HEADER = 'host';
+
+const server = spawn(process.execPath, ['serve.js'], {
+  cwd: REALTIME,
+  env,
+  stdio: ['inherit', 'pipe', 'inherit'],
+});
+let said = '';
+server.stdout.setEncoding('utf8').on('data', (text) => {
+  process.stdout.write(text);
+  if (said === undefined) return;
+  said += text;
+  if (!/listening on .*\n/i.test(said)) return;
+  said = undefined;
+  console.log(`Open ${env.SSL_CERT ? 'https' : 'http'}://localhost:${env.PORT}`);
+});
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => server.kill(signal));
-server.on('exit', (code, signal) => process.exit(signal ? 1 : code));
+server.on('close', (code, signal) => process.exit(signal ? 1 : code));

@@ -1,7 +1,8 @@
 'use strict';
 
 // `npm test` runs every check, from a fresh clone. `npm run test:peer` runs the behaviour tests against the
-// real uWebSockets.js, to see that they expect what it does.
+// real uWebSockets.js, to see that they expect what it does. The output is in target/test.log; of it the
+// closing lines of each check are shown, and what failed. `--verbose` shows all of it instead.
 //
 //   UWS_2057              path of a uWebSockets.js 20.57 to compare with; without it those runs are skipped
 //   PACKAGE_MANAGERS      folder with pnpm, yarn and bun; see __test__/guide/migration.spec.js
@@ -27,6 +28,7 @@ const layers = require('./layers.js');
 const licenses = require('./licenses.js');
 const programs = require('./programs.js');
 const prose = require('./prose.js');
+const { quietly, say } = require('./quiet.js');
 const runtimes = require('./runtimes.js');
 const { EXAMPLE, ROOT, attempt, buildExample, has, install } = require('./run.js');
 
@@ -68,13 +70,19 @@ const results = [];
  * in any case.
  */
 function step(name, check) {
-  console.log(`\n=== ${name}`);
+  begin(name);
   const started = Date.now();
   const outcome = check();
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   const verdict = typeof outcome === 'string' ? `skipped: ${outcome}` : outcome === 0 ? 'ok' : 'FAILED';
   if (verdict !== 'ok') console.log(`${name}: ${verdict}`);
   results.push({ name, verdict, seconds });
+  say({ name, verdict, seconds });
+}
+
+function begin(name) {
+  console.log(`\n=== ${name}`);
+  say({ name });
 }
 
 function rust() {
@@ -89,7 +97,9 @@ function rust() {
   step('layers', () => report(layers.offences()));
   step('licences', () => report(licenses.offences()));
   const nextest = has('cargo', ['nextest', '--version']);
-  step('Rust tests', () => attempt('cargo', nextest ? ['nextest', 'run', core] : ['test', core]));
+  // Failures are repeated at the end, which is shown.
+  const env = { NEXTEST_FAILURE_OUTPUT: 'immediate-final' };
+  step('Rust tests', () => attempt('cargo', nextest ? ['nextest', 'run', core] : ['test', core], { env }));
   step('fuzzing', () => unsupported() ?? attempt(process.execPath, ['scripts/fuzz.js']));
   step('Rust documentation', () =>
     attempt('cargo', ['doc', core, '--no-deps'], { env: { RUSTDOCFLAGS: '-D warnings' } }),
@@ -248,21 +258,32 @@ function report(lines) {
   return lines.length ? 1 : 0;
 }
 
-const peers = process.argv.includes('--peer');
+function main() {
+  const peers = process.argv.includes('--peer');
+  install(ROOT);
+  if (!peers) {
+    rust();
+    javascript();
+    assertions();
+  }
+  step('build', () => {
+    build('release');
+    return 0;
+  });
+  behaviour(peers);
+  browser(peers);
+  if (!peers) step('realtime stack', () => stack());
 
-install(ROOT);
-if (!peers) {
-  rust();
-  javascript();
+  begin('summary');
+  for (const { name, verdict, seconds } of results)
+    console.log(`${seconds.padStart(7)} s  ${name}: ${verdict}`);
+  process.exit(results.some(({ verdict }) => verdict === 'FAILED') ? 1 : 0);
 }
-if (!peers) assertions();
-console.log('\n=== build');
-build('release');
-behaviour(peers);
-browser(peers);
-if (!peers) step('realtime stack', () => stack());
 
-console.log('\n=== summary');
-for (const { name, verdict, seconds } of results)
-  console.log(`${seconds.padStart(7)} s  ${name}: ${verdict}`);
-process.exit(results.some(({ verdict }) => verdict === 'FAILED') ? 1 : 0);
+if (process.argv.includes('--verbose') || process.send !== undefined) main();
+else {
+  const log = path.join(ROOT, 'target', 'test.log');
+  quietly({ script: __filename, args: process.argv.slice(2), log }).then((code) => {
+    process.exitCode = code;
+  });
+}

@@ -15,6 +15,7 @@ compile_error!("uws-rs needs Linux or macOS: its loop works with file descriptor
 
 #[cfg(test)]
 mod allocations;
+pub mod caching;
 pub mod channel;
 pub mod event_loop;
 mod fault;

@@ -31,6 +31,7 @@ const pool = {
   res: [],
   req: [],
   ws: [],
+  cached: [],
   token: [],
   context: [],
   program: [],
@@ -130,6 +131,17 @@ const pattern = () =>
 const topic = () => pick(['red', 'green', '', 'é', Buffer.from([200]), 'x'.repeat(300)]);
 
 const ROUTES = ['get', 'post', 'options', 'del', 'patch', 'put', 'head', 'connect', 'trace', 'any'];
+const CACHE_OPTIONS = [
+  'lowerExpiry',
+  'upperExpiry',
+  'maxEntries',
+  'maxBytes',
+  'timeout',
+  'vary',
+  'head',
+  'etag',
+  'compress',
+];
 const BEHAVIOUR = [
   'maxPayloadLength',
   'idleTimeout',
@@ -144,6 +156,8 @@ const BEHAVIOUR = [
 const PLAUSIBLE = {
   app: {
     ...Object.fromEntries(ROUTES.map((name) => [name, () => [pattern(), handlerOf()]])),
+    get: () => (chance(0.5) ? [pattern(), handlerOf()] : [pattern(), cachedHandler(), cacheOptions()]),
+    invalidate: () => [pick(['*', '/a*', '/a', '/x/y/z', text()])],
     ws: () => [pattern(), chance(0.05) ? null : behaviour()],
     publish: () => [topic(), data(), bool(), bool()],
     numSubscribers: () => [topic()],
@@ -181,6 +195,13 @@ const PLAUSIBLE = {
       text(),
       any('context'),
     ],
+  },
+  cached: {
+    writeStatus: () => [text()],
+    writeHeader: () => [pick(['Set-Cookie', 'ETag', 'Vary', 'Cache-Control', text()]), text()],
+    end: () => [data(), bool()],
+    cork: () => [callback()],
+    onAborted: () => [callback()],
   },
   ws: {
     send: () => [data(), bool(), bool()],
@@ -267,6 +288,32 @@ function handler() {
     if (kind === 3) res.collectBody(1e6, (body) => (fuzz.keep([body]), act(), fuzz.chance(0.5) && end(res)));
     within({ res, req }, act);
     if (kind === 4) setTimeout(() => end(res), below(50));
+  };
+}
+
+function cacheOptions() {
+  const plausible = {
+    lowerExpiry: below(3),
+    upperExpiry: below(60),
+    timeout: 1 + below(2),
+    vary: pick([undefined, ['a'], ['x', 'host']]),
+    head: bool(),
+    etag: bool(),
+    compress: bool(),
+  };
+  return chance(0.3) ? { ...plausible, ...values.options(CACHE_OPTIONS) } : plausible;
+}
+
+/** The handler of a cached route, whose answer may come at any time, or never. */
+function cachedHandler() {
+  const kind = below(5);
+  return (res, req) => {
+    remember('cached', res);
+    remember('req', req);
+    if (kind === 1) res.end(pick(['ok', 'x'.repeat(5000), '']));
+    if (kind === 2) res.writeHeader('Set-Cookie', 'a=b').end('mine');
+    within({ cached: res, req }, act);
+    if (kind > 2) setTimeout(() => end(res), below(50));
   };
 }
 
@@ -377,6 +424,8 @@ const ENDS = new Set([
   'res.close',
   'res.end',
   'res.endWithoutBody',
+  'cached.end',
+  'cached.close',
   'ws.end',
   'ws.close',
   'res.upgrade',
@@ -491,7 +540,8 @@ function step() {
   const kind = below(100);
   if (pool.app.length === 0 || (kind < 1 && chance(0.2))) newApp();
   else if (kind < 8) callMethod('app');
-  else if (kind < 45) callMethod('res');
+  else if (kind < 40) callMethod('res');
+  else if (kind < 45) callMethod('cached');
   else if (kind < 55) callMethod('req');
   else if (kind < 85) callMethod('ws');
   else if (kind < 92) callModule();

@@ -40,7 +40,7 @@ class Deployment {
     fs.cpSync(process.env.EXAMPLE_BUILD || path.join(EXAMPLE, 'build'), this.#at('build'), {
       recursive: true,
     });
-    fs.copyFileSync(path.join(EXAMPLE, 'serve.js'), this.#at('serve.js'));
+    for (const name of ['serve.js', 'cached.js']) fs.copyFileSync(path.join(EXAMPLE, name), this.#at(name));
     fs.writeFileSync(this.#at('package.json'), '{ "private": true, "type": "module" }');
     fs.mkdirSync(this.#at('node_modules'));
     provide(this.#at('node_modules/uWebSockets.js'));
@@ -55,19 +55,20 @@ class Deployment {
     fs.writeFileSync(file, built.replace(pattern, `"${option}":${JSON.stringify(value)}`));
   }
 
-  /** Starts the app and waits until it listens. */
-  async start({ env = {}, port, workers = 0 } = {}) {
-    const server = await this.launch({ env, port, workers });
+  /** Starts the app, by one of the example's programs, and waits until it listens. */
+  async start({ env = {}, port, workers = 0, program } = {}) {
+    const server = await this.launch({ env, port, workers, program });
     await server.printed(workers ? new RegExp(`(${WORKER_READY}[^]*){${workers}}`) : /Listening on/);
     return server;
   }
 
-  async launch({ env = {}, port, workers = 0 } = {}) {
-    const server = new Server(this.folder, port ?? (await freePort()), {
+  async launch({ env = {}, port, workers = 0, program = 'serve.js' } = {}) {
+    const all = {
       DATA_DIR: this.#at('data'),
       ...(workers ? { CLUSTER_WORKERS: String(workers) } : {}),
       ...env,
-    });
+    };
+    const server = new Server(this.folder, port ?? (await freePort()), all, program);
     this.servers.push(server);
     return server;
   }
@@ -87,14 +88,14 @@ class Server {
   /** The exit code or signal of the process, once it has ended. */
   ended;
 
-  constructor(cwd, port, env) {
+  constructor(cwd, port, env, program) {
     this.port = port;
     /** The certificate to trust where the app is served over TLS. */
     this.ca = env.SSL_CERT && fs.readFileSync(env.SSL_CERT);
     this.url = this.ca ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
     const inherited = { ...process.env };
     delete inherited.CLUSTER_WORKERS;
-    this.process = spawn(process.execPath, ['serve.js'], {
+    this.process = spawn(process.execPath, [program], {
       cwd,
       env: { ...inherited, HOST: '127.0.0.1', PORT: String(port), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -102,7 +102,7 @@ add(
 add(
   'throwing-handler',
   '§4.3',
-  'when a handler throws, the response is never sent, or the process aborts even if `uncaughtException` is handled',
+  'when a handler throws, nobody responds unless something that it has scheduled does, or the process aborts even if `uncaughtException` is handled',
   'reported through `uncaughtException`, answered with 500',
 );
 add(
@@ -458,6 +458,13 @@ add(
   '§5',
   'a ping is answered behind what handlers sent for the messages before it',
   'the loop answers it at once, also while JavaScript is busy',
+);
+
+add(
+  'cached-routes',
+  '§2.1',
+  '`app.get(pattern, handler, { lowerExpiry, upperExpiry })` aborts the process at its first request in 20.57; in 20.71 it is for App alone, keeps every URL for ever, gives all replies to everybody, and a handler that throws or never ends hangs its URL',
+  'it is for SSLApp, too; stored replies are bounded; replies for one client (`Set-Cookie`, `private`, `Authorization` …) are neither stored nor shared; those who wait get 500, 502 or 504 where there is no answer',
 );
 
 module.exports = differences;

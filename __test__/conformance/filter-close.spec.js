@@ -17,6 +17,7 @@ const {
   ours,
   until,
   upgradeRequest,
+  ERRORS,
 } = require('../support');
 
 const filtered = { skip: v30 ? '20.30 has no filter' : false };
@@ -225,6 +226,27 @@ it('close inside a handler', async (t) => {
   await peer.send(get('/close'));
   await peer.gone();
   assert.deepEqual(log.list, ['aborted', 'after']);
+});
+
+it('close inside a handler that watches no end: it may respond as if nothing had happened', async (t) => {
+  const log = new Events();
+  // The original ends the process where such a handler does not respond.
+  for (const way of ours ? ['respond', 'nothing'] : ['respond']) {
+    const server = serve(t, (app) =>
+      app.get('/', (res) => {
+        app.close();
+        if (way === 'nothing') return log.push(way);
+        res.writeStatus('200 OK').writeHeader('a', 'b');
+        log.push([res.write('x'), res.cork(() => res.end('y')) === res]);
+        assert.throws(() => res.end('z'), { message: ERRORS.response });
+      }),
+    );
+    const peer = await server.connect();
+    await peer.send(get('/'));
+    await peer.gone();
+    assert.equal(peer.size, 0, 'nothing was sent');
+  }
+  assert.deepEqual(log.list, [[true, true], ...(ours ? ['nothing'] : [])]);
 });
 
 it('close inside a message handler', async (t) => {

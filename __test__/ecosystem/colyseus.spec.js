@@ -1,17 +1,17 @@
 'use strict';
 
 const { after } = require('node:test');
-const { assert, client: requests, deferred, it, uWS } = require('./stack');
-const { WebSocket } = require('ws');
+const { assert, client: requests, deferred, it, packages, uWS } = require('./stack');
+const { WebSocket } = packages.require('ws');
 
 // Colyseus needs the global WebSocket of Node.js 22; this one can also cut the connection, which the test of
 // reconnecting needs.
 globalThis.WebSocket = WebSocket;
 
-const { Client } = require('@colyseus/sdk');
-const { MapSchema, Schema, defineTypes } = require('@colyseus/schema');
-const { Room, Server, ServerError } = require('@colyseus/core');
-const { uWebSocketsTransport } = require('@colyseus/uwebsockets-transport');
+const { Client } = packages.require('@colyseus/sdk');
+const { MapSchema, Schema, defineTypes } = packages.require('@colyseus/schema');
+const { Room, Server, ServerError } = packages.require('@colyseus/core');
+const { uWebSocketsTransport } = packages.require('@colyseus/uwebsockets-transport');
 
 class Player extends Schema {}
 defineTypes(Player, { name: 'string', x: 'number' });

@@ -1,9 +1,9 @@
 'use strict';
 
 const { setTimeout: sleep } = require('node:timers/promises');
-const { assert, client, deferred, it, open, patterned, refusal, uWS } = require('./stack');
+const { assert, client, deferred, it, open, packages, patterned, refusal, uWS } = require('./stack');
 
-const adapter = import('crossws/adapters/uws').then((module) => module.default);
+const adapter = packages.import('crossws/adapters/uws').then((module) => module.default);
 
 /** Serves the hooks on `/ws` by an app that is closed after the test. */
 async function serve(t, options) {

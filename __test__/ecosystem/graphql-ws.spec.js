@@ -1,11 +1,11 @@
 'use strict';
 
 const { setTimeout: sleep } = require('node:timers/promises');
-const { assert, deferred, it, open, uWS } = require('./stack');
-const { buildSchema } = require('graphql');
-const { CloseCode, createClient } = require('graphql-ws');
-const { makeBehavior } = require('graphql-ws/use/uWebSockets');
-const { WebSocket } = require('ws');
+const { assert, deferred, it, open, packages, uWS } = require('./stack');
+const { buildSchema } = packages.require('graphql');
+const { CloseCode, createClient } = packages.require('graphql-ws');
+const { makeBehavior } = packages.require('graphql-ws/use/uWebSockets');
+const { WebSocket } = packages.require('ws');
 
 const schema = buildSchema(`
   type Query { hello(name: String): String! fails: String! }

@@ -1,9 +1,9 @@
 'use strict';
 
 const { once } = require('node:events');
-const { assert, client, deferred, it, patterned, uWS } = require('./stack');
-const { Server } = require('socket.io');
-const { io: connect } = require('socket.io-client');
+const { assert, client, deferred, it, packages, patterned, uWS } = require('./stack');
+const { Server } = packages.require('socket.io');
+const { io: connect } = packages.require('socket.io-client');
 
 const TRANSPORTS = ['polling', 'websocket'];
 

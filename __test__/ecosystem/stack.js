@@ -1,9 +1,9 @@
 'use strict';
 
-// The part that the specs of the frameworks share. Each requires it before its framework. With
-// UWS_MODULE=20.57 (see ../support.js) it makes their `uWebSockets.js` mean the original. Otherwise they find
-// this module as any user's would: it is the package of that name. The older original is too old for the
-// frameworks.
+// The part that the specs of the frameworks share. Each loads its framework by `packages`, from the folder
+// that ECOSYSTEM_PACKAGES names (see run.js). With UWS_MODULE=20.57 (see ../support.js), `uWebSockets.js`
+// means the original to them. Otherwise they find this module as any user's would: it is the package of that
+// name. The older original is too old for the frameworks.
 
 const fs = require('node:fs');
 const http = require('node:http');
@@ -12,8 +12,9 @@ const Module = require('node:module');
 const os = require('node:os');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
-const { WebSocket } = require('ws');
 const support = require('../support');
+const packages = require(path.join(process.env.ECOSYSTEM_PACKAGES ?? __dirname, 'packages.js'));
+const { WebSocket } = packages.require('ws');
 
 const { Events, modulePath, ours, uWS } = support;
 
@@ -22,12 +23,16 @@ if (!ours) {
   Module._resolveFilename = function (name, ...rest) {
     return resolve.call(this, name === 'uWebSockets.js' ? modulePath() : name, ...rest);
   };
-  const url = JSON.stringify(pathToFileURL(modulePath()));
+  // The file that its package has for `import` lacks some of the names.
+  const names = Object.keys(uWS).filter((name) => name !== 'default');
+  const module_ = `import uWS from ${JSON.stringify(pathToFileURL(modulePath()))};
+    export default uWS; export const { ${names} } = uWS;`;
+  const url = JSON.stringify(`data:text/javascript,${encodeURIComponent(module_)}`);
   const hook = `export const resolve = (name, context, next) =>
     name === 'uWebSockets.js' ? { url: ${url}, shortCircuit: true } : next(name, context);`;
   Module.register(`data:text/javascript,${encodeURIComponent(hook)}`);
 }
-if (require('uWebSockets.js') !== uWS)
+if (packages.require('uWebSockets.js') !== uWS)
   throw new Error('the frameworks would not run on the module under test');
 
 /** Sends a request and resolves with the whole response, also where it is an error. */
@@ -168,14 +173,26 @@ function patterned(size) {
   return bytes;
 }
 
+/** Returns the version of a package that the specs run on. */
+function versionOf(name) {
+  const manifest = path.join(packages.folder, 'node_modules', name, 'package.json');
+  return JSON.parse(fs.readFileSync(manifest, 'utf8')).version;
+}
+
+/** Returns the first of its numbers, for what differs by release. */
+const majorOf = (name) => Number(versionOf(name).split('.')[0]);
+
 module.exports = {
   ...support,
   Socket,
   client,
+  majorOf,
   oneConnection,
   open,
+  packages,
   patterned,
   refusal,
   request,
   temporaryFile,
+  versionOf,
 };

@@ -5,9 +5,21 @@ const path = require('node:path');
 const { Readable } = require('node:stream');
 const { setTimeout: sleep } = require('node:timers/promises');
 const stack = require('./stack');
-const { assert, client, deferred, it, oneConnection, open, patterned, temporaryFile } = stack;
-const express = require('ultimate-express');
-const multer = require('multer');
+const {
+  assert,
+  client,
+  deferred,
+  it,
+  needs,
+  oneConnection,
+  open,
+  packages,
+  patterned,
+  temporaryFile,
+  versionOf,
+} = stack;
+const express = packages.require('ultimate-express');
+const multer = packages.require('multer');
 
 /** A listening application, closed after the test. */
 async function listen(t, configure) {
@@ -58,33 +70,44 @@ it('routes by method with parameters, patterns and query', async (t) => {
   assert.match((await http.options('/thing')).headers.allow, /PUT/);
 });
 
-it('answers routes that are declarative inside uWebSockets.js', async (t) => {
-  let registered;
-  const http = await serve(t, (app) => {
-    registered = t.mock.method(app.uwsApp, 'get').mock;
-    app.set('etag', false);
-    app.get('/fixed', (req, res) => res.status(201).send('Hello'));
-    app.get('/greet/:name', (req, res) => res.set('x-a', '1').send(`Hi ${req.params.name}, ${req.query.q}`));
-    app.get('/object', (req, res) => res.send({ a: 1 }));
-    app.get('/dynamic', (req, res) => res.json(req.query));
-  });
-  const declarative = registered.calls.filter(({ arguments: [, handler] }) => typeof handler !== 'function');
-  assert.deepEqual(
-    declarative.map(({ arguments: [pattern] }) => pattern),
-    ['/fixed', '/fixed/', '/greet/:name', '/greet/:name/', '/object', '/object/'],
-  );
-  const agent = oneConnection(t);
-  for (const reused of [false, true]) {
-    const fixed = await http.get('/fixed', { agent });
-    assert.deepEqual([fixed.status, fixed.statusText, fixed.text], [201, 'Created', 'Hello']);
-    assert.equal(fixed.reused, reused);
-  }
-  const greeted = await http.get('/greet/Ann?q=why', { agent });
-  assert.deepEqual([greeted.status, greeted.text, greeted.headers['x-a']], [200, 'Hi Ann, why', '1']);
-  assert.match(greeted.headers['content-type'], /^text\/html/);
-  assert.deepEqual((await http.get('/dynamic?b=2', { agent })).json, { b: '2' });
-  assert.deepEqual((await http.get('/object')).json, { a: 1 });
-});
+it(
+  'answers routes that are declarative inside uWebSockets.js',
+  needs('writeStatus of DeclarativeResponse', false),
+  async (t) => {
+    let registered;
+    const http = await serve(t, (app) => {
+      registered = t.mock.method(app.uwsApp, 'get').mock;
+      app.set('etag', false);
+      app.get('/fixed', (req, res) => res.status(201).send('Hello'));
+      app.get('/greet/:name', (req, res) =>
+        res.set('x-a', '1').send(`Hi ${req.params.name}, ${req.query.q}`),
+      );
+      app.get('/object', (req, res) => res.send({ a: 1 }));
+      app.get('/dynamic', (req, res) => res.json(req.query));
+    });
+    // From 2.2 on, routes with parameters are left to its own router.
+    const greeting =
+      Number(versionOf('ultimate-express').slice(0, 3)) < 2.2 ? ['/greet/:name', '/greet/:name/'] : [];
+    const declarative = registered.calls.filter(
+      ({ arguments: [, handler] }) => typeof handler !== 'function',
+    );
+    assert.deepEqual(
+      declarative.map(({ arguments: [pattern] }) => pattern),
+      ['/fixed', '/fixed/', ...greeting, '/object', '/object/'],
+    );
+    const agent = oneConnection(t);
+    for (const reused of [false, true]) {
+      const fixed = await http.get('/fixed', { agent });
+      assert.deepEqual([fixed.status, fixed.statusText, fixed.text], [201, 'Created', 'Hello']);
+      assert.equal(fixed.reused, reused);
+    }
+    const greeted = await http.get('/greet/Ann?q=why', { agent });
+    assert.deepEqual([greeted.status, greeted.text, greeted.headers['x-a']], [200, 'Hi Ann, why', '1']);
+    assert.match(greeted.headers['content-type'], /^text\/html/);
+    assert.deepEqual((await http.get('/dynamic?b=2', { agent })).json, { b: '2' });
+    assert.deepEqual((await http.get('/object')).json, { a: 1 });
+  },
+);
 
 it('answers 404 and the errors of handlers', async (t) => {
   const http = await serve(t, (app) => {

@@ -3,11 +3,21 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { assert, client, it, oneConnection, open, patterned, temporaryFile, uWS } = require('./stack');
-const express = require('express');
+const {
+  assert,
+  client,
+  it,
+  oneConnection,
+  open,
+  packages,
+  patterned,
+  temporaryFile,
+  uWS,
+} = require('./stack');
+const express = packages.require('express');
 
 // Its CommonJS build requires files that it does not have, so programs import it.
-const expressify = import('uwebsockets-express').then((module) => module.default);
+const expressify = packages.import('uwebsockets-express').then((module) => module.default);
 
 /** An express app on an app of uWebSockets.js, closed after the test. */
 async function listen(t, configure) {

@@ -351,6 +351,22 @@ it('the figures of the process are those of all apps, and of threads that have e
     assert.ok(Number.isFinite(value) && value >= 0, `${path}: ${value}`);
   assert.ok(after.loop.turns > before.loop.turns && after.loop.busySeconds > before.loop.busySeconds);
   assert.ok(after.javaScript.events > before.javaScript.events);
+  for (const side of ['loop', 'javaScript'])
+    assert.ok(after[side].processorSeconds >= during[side].processorSeconds, `${side}: a counter`);
+});
+
+it('both threads have their processor time', { skip: process.platform !== 'linux' }, async (t) => {
+  const { connect } = support.plain(t, (app) => app.get('/*', (res) => res.end()));
+  const peer = await connect();
+  await peer.request(get('/'));
+  const before = uWS.stats();
+  const [began, used] = [Date.now(), process.cpuUsage()];
+  while (process.cpuUsage(used).user < 200_000 && Date.now() - began < 10_000);
+  const after = uWS.stats();
+  const taken = after.javaScript.processorSeconds - before.javaScript.processorSeconds;
+  assert.ok(taken > 0.1 && taken < 15, `${taken} s of JavaScript`);
+  assert.ok(after.loop.processorSeconds > 0);
+  assert.ok(after.loop.processorSeconds - before.loop.processorSeconds < taken, 'the loop had nothing to do');
 });
 
 it('the lag of JavaScript is seen, and that of the loop is small', async (t) => {

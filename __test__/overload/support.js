@@ -90,8 +90,8 @@ class Remote {
   }
 
   /**
-   * The `counts` of the process, as soon as `enough(counts)` holds, or at the end of the time: the loop closes
-   * a descriptor before JavaScript hears about it.
+   * The `counts` of the process, as soon as `enough(counts)` holds, or at the end of the time: the loop
+   * closes a descriptor before JavaScript hears about it.
    */
   async counts(enough, milliseconds = 10000) {
     for (const end = Date.now() + milliseconds; ; await sleep(10)) {

@@ -89,6 +89,45 @@ test('without a binary: the error of the loader is the first finding, and the re
   assert.doesNotMatch(stdout, /\nserves|null|undefined|NaN/);
 });
 
+test('a package that is linked, and finds the binary where the program is', () => {
+  const [app, elsewhere] = [make('app'), make('elsewhere')];
+  layBinary(app);
+  fs.symlinkSync(layPackage(elsewhere), path.join(app, 'node_modules', 'uws-rs'));
+  const { status, error, binary } = examined(path.join(app, 'node_modules', 'uws-rs'));
+  assert.deepEqual([status, error], [0, null]);
+  assert.equal(fs.realpathSync(binary.path), fs.realpathSync(path.join(app, 'node_modules', PACKAGE, BUILT)));
+});
+
+test('a reader that leaves, and a full disk, end it without a stack trace', () => {
+  const [program, node] = [path.join(ROOT, 'bin', 'uws-rs.js'), process.execPath].map((each) => `'${each}'`);
+  const shell = (command) => spawnSync('sh', ['-c', command], { encoding: 'utf8', timeout: 30_000 });
+  assert.equal(shell(`${node} ${program} doctor | true`).stderr, '');
+  if (!fs.existsSync('/dev/full')) return;
+  for (const args of ['--version', 'doctor', 'doctor --json']) {
+    const { status, stderr } = shell(`${node} ${program} ${args} > /dev/full`);
+    assert.equal(status, 1, args);
+    assert.match(stderr, /^ENOSPC.*\n$/, args);
+  }
+});
+
+test('a runtime that does not tell of the system, as Deno without permission', () => {
+  const first = path.join(make('preload'), 'first.js');
+  fs.writeFileSync(
+    first,
+    `const os = require('os');
+    for (const name of ['availableParallelism', 'cpus', 'release', 'totalmem', 'type'])
+      os[name] = () => { throw new Error('Requires sys access'); };
+    process.report.getReport = os.cpus;`,
+  );
+  const env = { NODE_OPTIONS: `--require ${JSON.stringify(first)}` };
+  const { status, healthy, kernel, memory, processors, libc } = examined(ROOT, { env });
+  assert.deepEqual([status, healthy, kernel, memory, processors], [0, true, null, null, null]);
+  if (TARGET.endsWith('-gnu')) assert.equal(libc, 'glibc');
+  const { stdout } = run(ROOT, ['doctor'], { env });
+  assert.match(stdout, new RegExp(`\nsystem +${TARGET}\n`));
+  assert.doesNotMatch(stdout, /null|undefined|NaN/);
+});
+
 test('as text', () => {
   const { status, stdout } = run(ROOT, ['doctor']);
   assert.equal(status, 0);
@@ -197,6 +236,14 @@ const TREES = {
       'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000\n',
     },
     limits: { memory: 2 ** 28, cpus: 2 },
+  },
+  'a path with colons, as of containerd': {
+    files: {
+      'proc/self/cgroup': '1:name=systemd:/\n0::/kubepods.slice:cri-containerd:7a\n',
+      'sys/fs/cgroup/kubepods.slice:cri-containerd:7a/memory.max': '67108864\n',
+      'sys/fs/cgroup/kubepods.slice:cri-containerd:7a/cpu.max': '25000 100000\n',
+    },
+    limits: { memory: 2 ** 26, cpus: 0.25 },
   },
   none: { files: {}, limits: { memory: null, cpus: null } },
 };

@@ -11,6 +11,7 @@ const { execFileSync } = require('node:child_process');
 const { after, before, test } = require('node:test');
 const { BUILT, PACKAGE, ROOT, TARGET, addon, layBinary, layPackage } = require('./laying');
 const { BINARIES } = require('../../lib/binaries');
+const { unloadable } = require('../../lib/unloadable');
 const { VERSION } = require('../../lib/version');
 
 const ON_GLIBC = { skip: TARGET.endsWith('-gnu') ? false : 'about glibc' };
@@ -122,6 +123,26 @@ test('a binary for another architecture', { skip: process.platform !== 'linux' }
   assert.match(message, /\nThe file is damaged, or of another system\.\n/);
 });
 
+test(
+  'a binary that is cut off anywhere: an error, where the loader of the system would end the process',
+  { skip: process.platform !== 'linux' },
+  () => {
+    const whole = addon();
+    for (const length of [0, 63, 64, 4096, whole.length >> 1, whole.length - 1]) {
+      const cut = whole.subarray(0, length);
+      for (const laid of [{ beside: cut }, { packages: { [PACKAGE]: cut } }]) {
+        const { message, cause } = attempt(lay(laid));
+        assert.match(message, /\nThe file is damaged, or of another system\.\n/, `${length}`);
+        if (length >= 64) assert.match(cause, /\.node: the file is cut off$/);
+      }
+    }
+    assert.equal(
+      attempt(lay({ beside: whole.subarray(0, 4096), packages: { [PACKAGE]: whole } })).code,
+      undefined,
+    );
+  },
+);
+
 test('the error names the version of glibc that the binary needs', ON_GLIBC, () => {
   const { message } = attempt(lay({ packages: { [PACKAGE]: newer() } }));
   assert.match(message, /version `GLIBC_9\.99' not found/);
@@ -175,6 +196,32 @@ test('an executable that names no loader: the report tells', ON_GLIBC, () => {
   }
 });
 
+for (const [what, report] of [
+  ['is not there', 'undefined'],
+  ['is empty', '{ getReport: () => ({}) }'],
+  ['is refused, as by Deno', "{ getReport() { throw new Error('Requires sys access'); } }"],
+]) {
+  test(
+    `an executable that names no loader, and a report that ${what}: glibc is taken for granted`,
+    ON_GLIBC,
+    () => {
+      const root = lay({ packages: { [PACKAGE]: addon() } });
+      const first = `${pretend({ execPath: '/nowhere' })}
+      Object.defineProperty(process, 'report', { value: ${report} });`;
+      assert.equal(attempt(root, first).message, 'no error');
+      fs.rmSync(path.join(path.dirname(root), PACKAGE), { recursive: true });
+      assert.match(attempt(root, first).message, beginning(TARGET));
+    },
+  );
+}
+
+test('a folder of the loader that is named after musl does not matter', ON_GLIBC, () => {
+  const root = lay({ packages: { [PACKAGE]: addon() } });
+  const execPath = path.join(root, 'node-of-glibc');
+  fs.writeFileSync(execPath, elf('/home/musl/lib/ld-linux-x86-64.so.2'));
+  assert.equal(attempt(root, pretend({ execPath })).message, 'no error');
+});
+
 /** An ELF file that consists of its header and the name of its loader. */
 function elf(interpreter) {
   const bytes = Buffer.alloc(200);
@@ -215,13 +262,57 @@ test('a platform without a package, where the binary was built in a clone', () =
   assert.equal(attempt(root, pretend({ platform: 'freebsd' })).message, 'no error');
 });
 
-test('a runtime that may not load addons', () => {
+/** Why loaders refuse a file, and the hint. */
+const REFUSALS = [
+  [
+    '/a.node: cannot open shared object file: Permission denied',
+    'The user of this process may not read the file.',
+  ],
+  ['/a.node: failed to map segment from shared object', 'The file system allows no execution (`noexec`)'],
+  ['/a.node: invalid ELF header', 'The file is damaged, or of another system.'],
+  ['something else', 'The binary is there, but the system refuses it.'],
+];
+
+for (const [said, hint] of REFUSALS) {
+  test(`a refusal: ${said}`, () => {
+    const error = Object.assign(new Error(said), { code: 'ERR_DLOPEN_FAILED' });
+    const { message } = unloadable(TARGET, new Map([[PACKAGE, error]]), [TARGET]);
+    assert.ok(message.includes(`\n  ${PACKAGE}: ${said}\n${hint}`), message);
+    assert.match(message, /`npm run build`/);
+  });
+}
+
+test('a runtime that may not load addons: the error names the flags, and no other binary', () => {
   const root = lay({ packages: { [PACKAGE]: addon() } });
-  assert.match(
-    attempt(root, '', ['--no-addons']).message,
-    new RegExp(`\n  ${PACKAGE}: .*addon.* disabled`, 'i'),
-  );
+  const { message } = attempt(root, '', ['--no-addons']);
+  assert.match(message, new RegExp(`\n  ${PACKAGE}: .*addon.* disabled`, 'i'));
+  assert.match(message, /`--no-addons`.*`--allow-addons`/);
+  assert.doesNotMatch(message, /npm run build/);
 });
+
+/** The errors of Deno, which have no code. */
+const OF_DENO = [
+  [
+    'NotCapable',
+    'Requires ffi access to "/a.node", run again with the --allow-ffi flag',
+    /Deno's `--allow-ffi`/,
+  ],
+  ['TypeError', '/a.node: file too short\\n  path: /a.node', /The file is damaged/],
+];
+
+for (const [name, said, hint] of OF_DENO) {
+  test(`a binary that is there is not called absent where Deno refuses it by a ${name}`, () => {
+    const root = lay({ packages: { [PACKAGE]: addon() } });
+    const first = `${pretend({ versions: { ...process.versions, deno: '2.9.6' } })}
+      require('module')._extensions['.node'] = () => {
+        throw Object.assign(new Error('${said}'), { name: '${name}' });
+      };`;
+    const { message } = attempt(root, first);
+    assert.ok(message.includes(`\n  ${PACKAGE}: ${said.split('\\n')[0]}\n`), message);
+    assert.match(message, hint);
+    assert.doesNotMatch(message, /optional/);
+  });
+}
 
 // ---- binaries of another version
 

@@ -2,6 +2,7 @@
 // `npm start` without Rust: an addon that is there, or a package in dist/, does as well.
 
 const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -15,7 +16,10 @@ const ADDON = addonName();
 /** A tree with the scripts and without an addon, and a PATH on which there is tar, but no cargo. */
 function fresh(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-rs-provide-'));
-  t.after(() => fs.rmSync(folder, { recursive: true }));
+  t.after(() => {
+    execFileSync('chmod', ['-R', 'u+w', folder]);
+    fs.rmSync(folder, { recursive: true });
+  });
   for (const name of ['package.json', 'Cargo.toml', 'lib', 'scripts'])
     fs.cpSync(path.join(ROOT, name), path.join(folder, name), { recursive: true });
   fs.mkdirSync(path.join(folder, 'bin'));
@@ -26,10 +30,15 @@ function fresh(t) {
   return folder;
 }
 
-function provide(folder) {
-  const program = `require('./scripts/provide.js').provideAddon()`;
+function provide(folder, program = `require('./scripts/provide.js').provideAddon()`, user = {}) {
   const env = { PATH: path.join(folder, 'bin') };
-  return spawnSync(process.execPath, ['-e', program], { cwd: folder, env, encoding: 'utf8' });
+  return spawnSync(process.execPath, ['-e', program], { cwd: folder, env, encoding: 'utf8', ...user });
+}
+
+/** Takes the right to write from the folder; root has it anywhere, and goes on as another user. */
+function readOnly(folder) {
+  execFileSync('chmod', ['-R', 'a+rX,a-w', folder]);
+  return process.getuid() === 0 ? { uid: 65534, gid: 65534 } : {};
 }
 
 it('without cargo and without an addon the error says how to get both', (t) => {
@@ -59,4 +68,44 @@ it('without cargo the package of this platform in dist/ is used', (t) => {
   assert.equal(status, 0, stderr);
   assert.ok(stdout.includes(name), stdout);
   assert.equal(fs.readFileSync(path.join(folder, ADDON), 'utf8'), 'packed');
+});
+
+it('a read-only checkout is used as it is where everything is built, and says so otherwise', (t) => {
+  const folder = fresh(t);
+  const example = path.join(folder, 'examples', 'realtime');
+  fs.mkdirSync(example, { recursive: true });
+  fs.writeFileSync(path.join(example, 'package-lock.json'), '{}');
+
+  let user = readOnly(folder);
+  for (const program of [
+    undefined,
+    `const { REALTIME, install } = require('./scripts/run.js'); install(REALTIME)`,
+  ]) {
+    const { status, stderr } = provide(folder, program, user);
+    assert.equal(status, 1);
+    assert.match(stderr, /cannot be written/);
+  }
+  execFileSync('chmod', ['-R', 'u+w', folder]);
+  fs.writeFileSync(path.join(folder, ADDON), 'built before');
+  user = readOnly(folder);
+  const { status, stderr } = provide(folder, undefined, user);
+  assert.equal(status, 0, stderr);
+});
+
+it('a package that is damaged leaves nothing behind', (t) => {
+  const folder = fresh(t);
+  const { version } = require('../../package.json');
+  const name = `uws-rs-${ADDON.slice('uws-rs.'.length, -'.node'.length)}-${version}.tgz`;
+  const dist = path.join(folder, 'dist');
+  fs.mkdirSync(path.join(dist, 'package'), { recursive: true });
+  fs.writeFileSync(path.join(dist, 'package', ADDON), crypto.randomBytes(1 << 20));
+  execFileSync('tar', ['-czf', name, 'package'], { cwd: dist });
+  fs.truncateSync(path.join(dist, name), 1 << 19);
+  const before = fs.readdirSync(folder);
+  for (let i = 0; i < 2; i++) {
+    const { status, stderr } = provide(folder);
+    assert.notEqual(status, 0);
+    assert.match(stderr, /is damaged/);
+    assert.deepEqual(fs.readdirSync(folder), before);
+  }
 });

@@ -124,6 +124,33 @@ describe('recipes', { timeout: 120000 }, () => {
     assert.equal(fs.existsSync(path.join(project, 'node_modules/framework/node_modules')), false);
   });
 
+  it('archives that are built anew are taken where they are named again, whatever the cache has', () => {
+    const project = path.join(folder, 'renewed');
+    const names = ['uws-rs', packageOf(host())].map((name) => `${name}-${manifestOf(ROOT).version}.tgz`);
+    const [main, platform] = names.map((name) => `./${name}`);
+    // As examples/docker/README.md says.
+    const install = ['install', '--offline', `uWebSockets.js@file:${main}`, platform];
+    write(project, { 'package.json': '{ "private": true }' });
+    for (const name of names) fs.copyFileSync(path.join(folder, name), path.join(project, name));
+    npm(project, ...install);
+    const installed = () =>
+      fs.readFileSync(path.join(project, 'node_modules/uWebSockets.js/index.js'), 'utf8');
+    assert.doesNotMatch(installed(), /built anew/);
+
+    const unpacked = path.join(folder, 'unpacked');
+    fs.mkdirSync(unpacked);
+    execFileSync('tar', ['-xzf', path.join(project, main), '-C', unpacked]);
+    fs.appendFileSync(path.join(unpacked, 'package/index.js'), '// built anew\n');
+    execFileSync('tar', ['-czf', path.join(project, main), '-C', unpacked, 'package']);
+    npm(project, ...install);
+    assert.match(installed(), /built anew/);
+
+    // The lock and the archives belong together: they install anywhere.
+    fs.rmSync(path.join(project, 'node_modules'), { recursive: true });
+    npm(project, 'ci', '--offline', '--cache', path.join(folder, 'empty-cache'));
+    assert.match(installed(), /built anew/);
+  });
+
   it('named exports of the ES module are those of the CommonJS module', async () => {
     const { default: whole, ...named } = await import(path.join(ROOT, 'index.mjs'));
     assert.equal(whole, require(ROOT));

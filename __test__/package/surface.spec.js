@@ -32,7 +32,7 @@ const LESS = {
 /** Additional members of this module: from the types of the original, or from newer versions. */
 const MORE = {
   exports: ['LIBUS_LISTEN_DEFAULT', 'ListenOptions', 'memoryBudget', 'stats'],
-  app: ['metrics', 'shutdown', 'stats'],
+  app: ['invalidate', 'metrics', 'shutdown', 'stats'],
   res: [
     'beginWrite',
     'collectBody',
@@ -46,7 +46,7 @@ const MORE = {
 };
 const list = (text) => text.split(/\s+/).sort();
 
-/** Members of the objects of an SSLApp alone. */
+/** Methods that only an SSLApp has. */
 const SECURE = { res: ' getX509Certificate' };
 
 /** The expected names for the module under test. */

@@ -1,5 +1,5 @@
 'use strict';
-const { it, assert, Peer, WsPeer, get, PONG } = require('../support');
+const { it, assert, Peer, WsPeer, get, PONG, upgradeRequest } = require('../support');
 const { Program, sleep } = require('./program');
 
 const BLOCKED = 2000;
@@ -20,7 +20,8 @@ const body = ({ listening }) => {
         message: (ws, message) => ws.send(message),
         close: (ws, code) => console.log(`left ${code}`),
       })
-      .ws('/count', { open: (ws) => ws.send(`${++opened}`) })
+      .ws('/count', { message: (ws) => ws.send(`${++opened}`) })
+      .ws('/open', { open: (ws) => ws.send('open') })
       .ws('/upgraded', { upgrade: (res) => res.end('no') })
       .ws('/control', {
         maxBackpressure: 64 << 20,
@@ -69,21 +70,25 @@ for (const way of ['sleep', 'work']) {
           assert.deepEqual([opcode, text], [PONG, `ping ${i}`]);
         }
         const opened = await Promise.all(Array.from({ length: 40 }, () => WsPeer.open(port, '/count')));
+        for (const peer of opened) await peer.text('count');
         await opened[0].ping('new');
         assert.equal((await opened[0].frame()).opcode, PONG);
         const waiting = await Peer.connect(port);
         await waiting.send(get('/hello'));
+        const opening = await Peer.connect(port);
+        await opening.send(upgradeRequest('/open'));
         for (let i = 0; i < 10; i++) await askUnrouted(port);
         assert.equal(waiting.size, 0, 'a routed request waits for its handler');
         assert.ok(
           opened.every((peer) => peer.size === 0),
-          'open has not run',
+          'no handler has run',
         );
-        return { old, opened, waiting };
+        assert.equal(opening.size, 0, 'an answer follows the open handler');
+        return { old, opened, waiting, opening };
       },
       (port) => WsPeer.open(port, '/echo'),
     );
-    const { old, opened, waiting } = result;
+    const { old, opened, waiting, opening } = result;
     const numbers = await Promise.all(opened.map((peer) => peer.message()));
     assert.deepEqual(
       numbers.map(Number).sort((a, b) => a - b),
@@ -91,7 +96,8 @@ for (const way of ['sleep', 'work']) {
     );
     assert.equal((await waiting.response()).body, 'hello');
     assert.equal((await waiting.request(get('/nothing'))).code, 404);
-    for (const peer of [old, waiting, ...opened]) peer.destroy();
+    assert.equal((await opening.head()).code, 101);
+    for (const peer of [old, waiting, opening, ...opened]) peer.destroy();
   });
 }
 

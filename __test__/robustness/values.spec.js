@@ -2,7 +2,8 @@
 // Values that cannot be converted to text, or whose conversion runs code of the program: the error is still
 // the one that names the argument.
 
-const { it, assert, uWS, ours } = require('../support');
+const { it, assert, uWS, ours, WsPeer } = require('../support');
+const { Program } = require('./program');
 
 const OURS = { skip: ours ? false : 'the originals have none of these options' };
 
@@ -55,5 +56,41 @@ for (const [argument, [type, call]] of Object.entries(CALLS)) {
       );
     }
     assert.equal(converted, 0);
+  });
+}
+
+const POLLUTE = 'Object.assign(Object.prototype, { get: 1, set: () => 1 });';
+
+/** A program whose Object.prototype has been extended, if not before it has loaded the module. */
+async function polluted({ uWS }, code) {
+  const app = uWS.App().ws('/*', {
+    upgrade: (res, req, context) => {
+      const key = req.getHeader('sec-websocket-key');
+      res.upgrade({ name: 'ada', constructor: 'hers' }, key, '', '', context);
+    },
+    message: (ws) => void ws.send(`${ws.name} ${ws.getUserData().constructor}`),
+  });
+  (0, eval)(code);
+  app.listen('127.0.0.1', 0, (token) => console.log(`port ${uWS.us_socket_local_port(token)}`));
+}
+
+const IN_NODE_20 = parseInt(process.versions.node) < 20 ? { skip: 'Node.js 18 itself fails' } : OURS;
+
+for (const [when, flags, options] of [
+  [
+    'before the module is loaded',
+    ['--import', `data:text/javascript,${encodeURIComponent(POLLUTE)}`],
+    IN_NODE_20,
+  ],
+  ['while it serves', [], OURS],
+]) {
+  it(`Object.prototype gets a get and a set ${when}`, options, async (t) => {
+    const program = Program.start(t, polluted, POLLUTE, { flags });
+    const socket = await WsPeer.open(Number(await program.said('port')), '/');
+    await socket.text('x');
+    assert.equal(await socket.message(), 'ada hers');
+    socket.destroy();
+    await program.stop();
+    assert.equal(program.stderr, '');
   });
 }

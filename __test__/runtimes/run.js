@@ -153,7 +153,7 @@ function newest() {
   return executable(NEWEST).missing ?? attempt(process.execPath, [__filename, NEWEST]);
 }
 
-module.exports = { newest };
+module.exports = { executable, newest };
 
 if (require.main === module) {
   main().then((code) => {

@@ -19,6 +19,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
   let server;
   let browser;
   let visitors = [];
+  const begun = Date.now();
 
   before(async () => {
     const DATA_DIR = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-realtime-'));
@@ -49,7 +50,7 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     assert.equal(await from.locator('[data-pending]').count(), 0);
     for (const page of [from, to]) assert.deepEqual(await texts(page), ['one', 'two', 'three']);
     await say(from, 'x'.repeat(501));
-    await reads(from, 'chat-error', 'At most 500 characters');
+    await reads(from, 'refused-why', 'At most 500 characters');
     assert.deepEqual(await texts(from), ['one', 'two', 'three']);
   });
 
@@ -91,6 +92,12 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await to.getByTestId('typing').filter({ hasText: 'is writing' }).waitFor();
     await from.getByTestId('react-heart').click();
     for (const page of [from, to]) await page.locator('[data-testid=reactions][data-count="1"]').waitFor();
+    await from.mouse.move(area.x + area.width / 3, area.y + area.height / 2);
+    await shows(to, 'cursor', 1);
+    await from.mouse.move(area.x + area.width / 3, 2);
+    await shows(to, 'cursor', 0);
+    await from.mouse.move(area.x + area.width / 4, area.y + area.height / 2);
+    await shows(to, 'cursor', 1);
     await from.close();
     await shows(to, 'cursor', 0);
   });
@@ -106,8 +113,21 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     assert.deepEqual(await to.getByTestId('todo-text').allTextContents(), ['milk', 'bread']);
     await to.getByTestId('todo-toggle').first().click();
     await from.locator('[data-testid=todo][data-done=true]').waitFor();
+    // The others keep their order.
+    for (const text of ['jam', 'tea']) {
+      await from.getByTestId('todo-input').fill(text);
+      await from.getByTestId('todo-add').click();
+    }
+    await shows(to, 'todo', 4);
     await to.getByTestId('todo-remove').first().click();
-    await shows(from, 'todo', 1);
+    for (const page of [from, to]) {
+      await shows(page, 'todo', 3);
+      assert.deepEqual(await page.getByTestId('todo-text').allTextContents(), ['bread', 'jam', 'tea']);
+    }
+    for (let left = 3; left > 1; left--) {
+      await to.getByTestId('todo-remove').last().click();
+      await shows(from, 'todo', left - 1);
+    }
   });
 
   it('todos: the same without JavaScript', async () => {
@@ -147,6 +167,60 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await shows(from, 'listener', 2);
   });
 
+  it('chat, jobs, stage and notices: forms without JavaScript', async () => {
+    const [ann, plain] = [await come(0), await come(1, { javaScriptEnabled: false })];
+    const page = await plain.context.newPage();
+    const open = async (path) => {
+      await page.goto(server.url + path);
+      return ann.open(path);
+    };
+    const post = async (field, text, button) => {
+      await page.getByTestId(field).fill(text);
+      await page.getByTestId(button).click();
+      assert.doesNotMatch(page.url(), /[?&]text=/);
+    };
+
+    const room = await open('/rooms/plain');
+    await post('chat-input', 'said by a form', 'chat-send');
+    await shows(page, 'message', 1);
+    assert.deepEqual(await texts(page), ['said by a form']);
+    await room.getByText('said by a form', { exact: true }).waitFor();
+    await post('chat-input', 'x'.repeat(501), 'chat-send');
+    await reads(page, 'chat-error', 'At most 500 characters');
+    assert.equal(await page.getByTestId('chat-input').inputValue(), 'x'.repeat(501));
+    assert.equal((await texts(room)).length, 1);
+
+    const jobs = await open('/jobs');
+    await post('job-name', 'by a form', 'job-start');
+    const job = (owner) => owner.getByTestId('job').filter({ hasText: 'by a form' });
+    await job(jobs).and(jobs.locator('[data-state=running]')).waitFor();
+    await job(page).getByTestId('job-cancel').click();
+    await job(jobs).and(jobs.locator('[data-state=cancelled]')).waitFor();
+    await job(page).getByTestId('job-remove').click();
+    await job(jobs).waitFor({ state: 'detached' });
+    await page.getByTestId('job-start').click();
+    await shows(jobs, 'job', 1);
+    await jobs.getByTestId('job-cancel').click();
+    await jobs.getByTestId('job-remove').click();
+    await shows(jobs, 'job', 0);
+
+    const stage = await open('/stage');
+    const heard = await stage.getByTestId('broadcast').count();
+    await post('stage-input', 'spoken by a form', 'stage-send');
+    await shows(stage, 'broadcast', heard + 1);
+    await page.getByTestId('role-viewer').click();
+    await post('stage-input', 'form of a viewer', 'stage-send');
+    await reads(page, 'stage-error', 'Viewers listen');
+    assert.equal(await page.getByTestId('stage-input').inputValue(), 'form of a viewer');
+
+    const home = await open('/');
+    await page.getByTestId('notice-kind').selectOption('warning');
+    await post('notice-input', 'Told by a form', 'notice-send');
+    await home.locator('[data-testid=notice][data-kind=warning]', { hasText: 'Told by a form' }).waitFor();
+    await page.getByTestId('notice-send').click();
+    await reads(page, 'notice-error', 'There is nothing in it');
+  });
+
   it('notices: the typed channel, on every page', async () => {
     const [ann, ben] = [await come(0), await come(1)];
     const [from, to] = [await ann.open('/'), await ben.open('/jobs')];
@@ -184,7 +258,15 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     );
     const [taken, sent] = [await number('chart-taken'), await number('chart-sent')];
     assert.ok(sent > 9 && sent < taken, `${sent} of ${taken}`);
-    assert.ok(Number(await page.getByTestId('chart').getAttribute('data-points')) > 9);
+    const { context } = await come(1, { javaScriptEnabled: false });
+    const plain = await context.newPage();
+    await plain.goto(`${server.url}/chart`);
+    for (const one of [page, plain])
+      assert.equal(
+        await one.getByTestId('chart').getAttribute('data-points'),
+        '120',
+        'it begins with history',
+      );
   });
 
   it('about: rendered on the server, and no script at all', async () => {
@@ -196,6 +278,36 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     await reads(page, 'about-store', 'memory');
     assert.ok(!requests.some((type) => ['script', 'websocket'].includes(type)), requests.join());
     assert.equal(await page.locator('script').count(), 0);
+
+    // The same when one comes by a link of a page that has a script.
+    await page.goto(server.url);
+    await live(page);
+    await page.getByTestId('nav-about').click();
+    await page.getByText('no script, no WebSocket').waitFor();
+    assert.equal(await page.locator('script').count(), 0);
+    const since = Date.parse(await page.getByTestId('about-since').textContent());
+    assert.ok(since > begun - 1000 && since < begun + 10000, `${since} is when ${begun} began`);
+  });
+
+  it('the status bar knows at once that the network is gone, and does not pass off an old latency', async () => {
+    const visitor = await come(0);
+    const page = await visitor.open('/chart');
+    const connection = (state) => page.locator(`[data-testid=connection][data-state=${state}]`).waitFor();
+    await visitor.context.setOffline(true);
+    await connection('closed');
+    await reads(page, 'connection', 'Offline');
+    await visitor.context.setOffline(false);
+    await connection('open');
+    for (const complaints of visitor.complaints) complaints.length = 0;
+
+    await page.locator('[data-testid=latency][data-old=false]', { hasText: 'ms' }).waitFor();
+    server.process.kill('SIGSTOP');
+    try {
+      await page.locator('[data-testid=latency][data-old=true]').waitFor();
+    } finally {
+      server.process.kill('SIGCONT');
+    }
+    await page.locator('[data-testid=latency][data-old=false]').waitFor();
   });
 
   it('the status bar names connection, latency and store, and survives the server', async () => {
@@ -222,8 +334,8 @@ describe('realtime example', { timeout: 600000, ...needsBrowser }, () => {
     const phone = await come(0, PHONE);
     for (const path of ['/', '/rooms/lobby', '/todos', '/stage', '/jobs', '/chart']) {
       const page = await phone.open(path);
-      const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      assert.ok(over <= 0, `${path} is ${over} px too wide`);
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= PHONE.viewport.width, `${path} is ${width} px wide`);
       await picture(page, `realtime-phone-${path.slice(1).replace('/', '-') || 'home'}`);
       await page.close();
     }

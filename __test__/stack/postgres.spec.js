@@ -56,6 +56,55 @@ describe('two processes and one PostgreSQL', { ...needsPostgres, timeout: 300000
     );
   });
 
+  it('everybody who is here is seen by all, until they leave, or their process is gone for long', async () => {
+    const env = { DATABASE_URL: postgres.url, CIRCUIT_RESET_MS: '300', PRESENCE_TTL_MS: '1500' };
+    const [one, other] = [await start(t, 'realtime', { env }), await start(t, 'realtime', { env })];
+    const names = (list) => list.map(({ key }) => key).sort();
+    const ids = (...people) => people.map(idOf).sort();
+    const enter = async (server, name) => {
+      const client = await connect(server, name);
+      const { response, events } = await client.stream('rooms/people', ['meeting']);
+      return { client, events, here: response.data };
+    };
+    const ann = await enter(one, 'ann');
+    const bob = await enter(other, 'bob');
+    const late = async (server) => {
+      const client = await connect(server, 'looks');
+      const { data } = (await client.stream('rooms/present', ['meeting'])).response;
+      client.drop();
+      return names(data);
+    };
+    await ann.events.when((list) =>
+      list.some(({ event, data }) => event === 'join' && data.key === idOf('bob')),
+    );
+    for (const server of [one, other])
+      await until(async () => String(await late(server)) === String(ids('ann', 'bob')), 'both are seen');
+
+    // The same visitor at both is one person, until the last connection is closed.
+    const again = await enter(one, 'bob');
+    await bob.client.close();
+    await again.client.settled();
+    for (const server of [one, other])
+      await until(async () => String(await late(server)) === String(ids('ann', 'bob')), 'bob has stayed');
+    const left = ({ event, data }) => event === 'leave' && data.key === idOf('bob');
+    assert.ok(!ann.events.some(left));
+    await again.client.close();
+    await ann.events.when((list) => list.some(left));
+
+    const carl = await enter(other, 'carl');
+    await ann.events.when((list) => list.some(({ data }) => data.key === idOf('carl')));
+    await postgres.restart();
+    await until(async () => String(await late(one)) === String(ids('ann', 'carl')), 'both are seen again');
+    await other.stop('SIGKILL');
+    await ann.events.when((list) =>
+      list.some(({ event, data }) => event === 'leave' && data.key === idOf('carl')),
+    );
+    assert.deepEqual(await late(one), ids('ann'));
+    carl.client.drop();
+    ann.client.drop();
+    await one.stop();
+  });
+
   it('a topic has one order for all, whoever writes', async () => {
     const each = 200;
     const writers = [await connect(left, 'writer-l'), await connect(right, 'writer-r')];

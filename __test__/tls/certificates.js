@@ -72,8 +72,8 @@ function signedBy(directory, issuer, name, { algorithm = 'ec', authority = false
 }
 
 /**
- * Creates a certificate of X.509 version 1 for `name`, as `openssl x509 -req` does without extensions.
- * Without an issuer it is signed by its own key.
+ * Creates a certificate of X.509 version 1 for `name`, as `openssl x509 -req` does without extensions;
+ * without an issuer it is signed by its own key.
  */
 function versionOne(directory, name, { issuer, algorithm = 'ec' } = {}) {
   const [key, request, cert] = ['key', 'csr', 'crt'].map((kind) => path.join(directory, `${name}.${kind}`));

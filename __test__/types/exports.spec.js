@@ -35,6 +35,7 @@ const ONLY_OURS = {
     stats: 'figures of the process',
   },
   app: {
+    invalidate: 'the original keeps every reply until it expires',
     metrics: 'figures for scrapers',
     shutdown: 'the originals can only close',
     stats: 'figures of the app',

@@ -132,6 +132,30 @@ const everyLimit: Required<uWS.AppLimits> = {
   maxSubscriptions: Infinity,
 };
 
+const everyCacheOption: Required<uWS.CacheOptions> = {
+  lowerExpiry: 1,
+  upperExpiry: 5,
+  maxEntries: 1000,
+  maxBytes: 1e6,
+  timeout: 30,
+  vary: ['accept-language'],
+  head: true,
+  etag: true,
+  compress: true,
+};
+
+const cachedHandler = async (res: uWS.HttpCacheResponse, req: uWS.HttpRequest): Promise<void> => {
+  const url: string = req.getUrl();
+  await Promise.resolve();
+  res
+    .onAborted(() => {})
+    .cork(() => {})
+    .writeStatus('200 OK')
+    .writeHeader('a', 'b');
+  if (url === '/') res.end('body', true);
+  else res.close();
+};
+
 const everyOption: Required<uWS.AppOptions> = {
   key_file_name: 'key',
   cert_file_name: 'cert',
@@ -154,6 +178,8 @@ app
   .get('/declared', declared)
   .get('/declared', null)
   .get('/*', handler)
+  .get('/cached/*', cachedHandler, everyCacheOption)
+  .get('/cached', (res) => void res.end('x'), {})
   .post('/*', handler)
   .options('/*', handler)
   .del('/*', handler)
@@ -165,6 +191,7 @@ app
   .any('/*', handler)
   .ws('/*', behavior)
   .ws('/none', {})
+  .invalidate('/cached/*')
   .ws('/*', null)
   .listen(0, onListen)
   .listen('3000', onListen)

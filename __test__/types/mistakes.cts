@@ -30,6 +30,13 @@ app.delete('/', () => {});
 // @ts-expect-error a program ends with `end`
 app.get('/', new uWS.DeclarativeResponse().write('text'));
 
+// @ts-expect-error options of a cached route are an object
+app.get('/', (res) => void res.end(), 5);
+// @ts-expect-error a number of seconds
+app.get('/', (res) => void res.end(), { upperExpiry: '5' });
+// @ts-expect-error the answer of a cached route is whole
+app.get('/', (res) => void res.write('x'), {});
+
 // @ts-expect-error the callback is missing
 app.listen(3000);
 // @ts-expect-error a port is missing

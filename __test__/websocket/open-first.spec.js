@@ -1,7 +1,7 @@
 'use strict';
-// With an `upgrade` handler the client has the answer to its handshake when the `open` handler has run, and
-// not before: it may ask for a publish by any way then, also through another thread or process, and gets it.
-// Without one the loop answers by itself.
+// A client has the answer to its handshake when the `open` handler has run, and not before: it may ask for a
+// publish by any way then, also through another thread or process, and gets it. Where there is neither an
+// `upgrade` nor an `open` handler the loop answers by itself.
 
 const { Worker } = require('node:worker_threads');
 const { assert, it, modulePath, Peer, WsPeer, upgradeRequest } = require('../support');
@@ -14,6 +14,7 @@ const app = uWS.App();
 const upgrade = (res, req, context) =>
   res.upgrade({}, req.getHeader('sec-websocket-key'), '', '', context);
 app.ws('/both', { upgrade, open: (ws) => ws.subscribe('all') });
+app.ws('/open', { open: (ws) => ws.subscribe('all') });
 app.ws('/none', { message: (ws, message) => ws.send(message) });
 parentPort.on('message', (milliseconds) => {
   if (milliseconds === 0) return app.publish('all', 'hello');
@@ -31,32 +32,34 @@ async function begin(t) {
   return { thread, next, port: await next() };
 }
 
-it('with an upgrade handler the answer to a handshake follows the open handler', async (t) => {
-  const { thread, next, port } = await begin(t);
-  const peer = await Peer.connect(port, { tls: false });
-  thread.postMessage(1500);
-  assert.equal(await next(), 'blocked');
-  let isAwake = false;
-  next().then(() => (isAwake = true));
-  await peer.send(upgradeRequest('/both'));
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  assert.ok(!isAwake);
-  assert.equal(peer.size, 0, 'no answer while JavaScript cannot have called the handler');
-  assert.equal((await peer.head()).code, 101);
-  peer.destroy();
-});
-
-it('a publish by another way reaches a client that has its answer', async (t) => {
-  const { thread, port } = await begin(t);
-  for (let round = 0; round < 200; round++) {
-    const peer = await WsPeer.open(port, '/both', { tls: false });
-    thread.postMessage(0);
-    assert.equal(await peer.message(), 'hello');
+for (const path of ['/both', '/open']) {
+  it(`the answer to a handshake follows the open handler: ${path}`, async (t) => {
+    const { thread, next, port } = await begin(t);
+    const peer = await Peer.connect(port, { tls: false });
+    thread.postMessage(1500);
+    assert.equal(await next(), 'blocked');
+    let isAwake = false;
+    next().then(() => (isAwake = true));
+    await peer.send(upgradeRequest(path));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.ok(!isAwake);
+    assert.equal(peer.size, 0, 'no answer while JavaScript cannot have called the handler');
+    assert.equal((await peer.head()).code, 101);
     peer.destroy();
-  }
-});
+  });
 
-it('without an upgrade handler the loop answers while JavaScript is busy', async (t) => {
+  it(`a publish by another way reaches a client that has its answer: ${path}`, async (t) => {
+    const { thread, port } = await begin(t);
+    for (let round = 0; round < 200; round++) {
+      const peer = await WsPeer.open(port, path, { tls: false });
+      thread.postMessage(0);
+      assert.equal(await peer.message(), 'hello');
+      peer.destroy();
+    }
+  });
+}
+
+it('without an upgrade or an open handler the loop answers while JavaScript is busy', async (t) => {
   const { thread, next, port } = await begin(t);
   thread.postMessage(1000);
   assert.equal(await next(), 'blocked');

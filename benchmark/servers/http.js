@@ -87,5 +87,8 @@ serve((uWS, options) => {
     .post('/upload', upload);
   // Where there are no declarative responses a handler is used instead, so that the two can be compared.
   const declared = uWS.DeclarativeResponse && new uWS.DeclarativeResponse().end('Hello World!');
-  return app.get('/declared', declared ?? hello(options.burn));
+  app.get('/declared', declared ?? hello(options.burn));
+  // 20.57 takes the options of a cached route, and aborts at its first request.
+  if (app.invalidate === undefined) return app.get('/cached', hello(options.burn));
+  return app.get('/cached', (res) => res.end('Hello World!'), { lowerExpiry: 600, upperExpiry: 600 });
 });

@@ -85,4 +85,10 @@ module.exports = [
     { connections: 64, path: '/declared', 'expect-body': HELLO },
     { raw: 'http', must: { rate: 1.3 }, onlyModules: true },
   ),
+  http(
+    'cached-c64-p1',
+    'hits of a cached route, 64 connections; the plain handler where a server has none',
+    { connections: 64, path: '/cached', 'expect-body': HELLO },
+    { raw: 'http', must: { rate: 1.3 }, onlyModules: true },
+  ),
 ];

@@ -37,8 +37,8 @@ function platformManifest(target, main) {
  * The manifest of the main package. Here it gets the platform packages: in a clone, where they may not have
  * been published yet, `npm install` does without them.
  */
-function mainManifest({ devDependencies: _, scripts, ...main }) {
-  const platforms = TARGETS.map((target) => [packageOf(target), main.version]);
+function mainManifest({ devDependencies: _, scripts, ...main }, targets = TARGETS) {
+  const platforms = targets.map((target) => [packageOf(target), main.version]);
   return {
     ...main,
     scripts: { build: scripts.build },
@@ -62,14 +62,17 @@ function packPlatform(target, addon, { into, root = ROOT }) {
   });
 }
 
-/** Packs the main package, which has no binary, but the sources of one. */
-function packMain({ into, root = ROOT }) {
+/**
+ * Packs the main package, which has no binary, but the sources of one. `npm ci` refuses a lock without a
+ * package that it names and no registry has, so one that is not published names those beside it alone.
+ */
+function packMain({ into, root = ROOT, targets }) {
   return packed(into, (stage) => {
     for (const name of filesOf(root)) {
       fs.mkdirSync(path.join(stage, path.dirname(name)), { recursive: true });
       fs.copyFileSync(path.join(root, name), path.join(stage, name));
     }
-    writeManifest(stage, mainManifest(manifestOf(root)));
+    writeManifest(stage, mainManifest(manifestOf(root), targets));
   });
 }
 

@@ -1,6 +1,6 @@
 'use strict';
 
-// The platforms that packages are made for. The loader, lib/binding.js, knows the same names.
+// The platforms that packages are made for. The loader, lib/binaries.js, knows the same names.
 
 const { addonName } = require('../build.js');
 

@@ -5,7 +5,8 @@ use super::place::{self, Place};
 use super::session::Session;
 use super::value::{self, Words};
 use super::wake::Wake;
-use super::{calls, exit};
+use super::{calls, exit, processor_time};
+use crate::caching::{self, freshness::Lifetimes};
 use crate::channel::{ExchangeId, Op, layout_number};
 use crate::event_loop::net::adopted::{self, Unfit};
 use crate::event_loop::net::listener;
@@ -61,6 +62,7 @@ pub fn start_engine(
         wake.at_end(env.raw(), Box::new(|| {}));
         napi::Error::from_reason(format!("the event loop could not start: {error}"))
     })?;
+    processor_time::begin(&event_loop.shared.counters.by_javascript.processor);
     let (place, number) = Place::for_session(Session::new(event_loop, wake, lends, events, call_args));
     wake.at_end(env.raw(), Box::new(|| place.vacate()));
     if lends {
@@ -178,6 +180,47 @@ pub fn declare(
     })?;
     control(engine, Control::Declared { handler, program });
     Ok(())
+}
+
+/// The options of a cached route, which JavaScript has checked.
+#[napi(object)]
+pub struct CacheOptions {
+    pub lower_expiry: u32,
+    pub upper_expiry: u32,
+    /// In seconds.
+    pub timeout: u32,
+    pub max_entries: u32,
+    pub max_bytes: f64,
+    /// Names of headers, in lower case.
+    pub vary: Vec<String>,
+    pub head: bool,
+    pub compress: bool,
+}
+
+impl From<CacheOptions> for caching::Options {
+    fn from(options: CacheOptions) -> Self {
+        caching::Options {
+            lifetimes: Lifetimes { lower: options.lower_expiry, upper: options.upper_expiry },
+            timeout: options.timeout,
+            vary: options.vary.into_iter().map(|name| name.into_bytes().into()).collect(),
+            head: options.head,
+            compress: options.compress,
+            max_entries: options.max_entries as usize,
+            max_bytes: options.max_bytes as usize,
+        }
+    }
+}
+
+/// Has the loop store the replies of `handler`, whose route is added after this.
+#[napi]
+pub fn cache(engine: u32, app: u32, handler: u32, options: CacheOptions) {
+    control(engine, Control::Cached { handler, app, options: Box::new(options.into()) });
+}
+
+/// Forgets the stored replies of an app for a URL, or for all that begin as one that ends in `*`.
+#[napi]
+pub fn invalidate(engine: u32, env: Env, app: u32, url: Unknown<'_>) {
+    control(engine, Control::Invalidate { app, url: data(env, &url) });
 }
 
 /// Timeouts of an app in seconds; 0: none.

@@ -32,6 +32,8 @@ mod parked;
 #[cfg(feature = "binding")]
 mod place;
 #[cfg(feature = "binding")]
+mod processor_time;
+#[cfg(feature = "binding")]
 mod session;
 #[cfg(feature = "binding")]
 mod stats;

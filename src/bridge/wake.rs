@@ -6,8 +6,9 @@
 //! Other runtimes have no libuv, or a part of it; there the loop uses a threadsafe function.
 
 use super::flush::share_a_lone_processor;
+use super::processor_time;
 use super::value::{self, Env, Value};
-use crate::channel::WakeJs;
+use crate::channel::{Shared, WakeJs};
 use napi::{Error, Result};
 use napi_sys as sys;
 use std::ffi::{CStr, c_int, c_void};
@@ -46,8 +47,9 @@ impl WakeJs for Wake {
         }
     }
 
-    fn loop_starts(&self) {
+    fn loop_starts(&self, shared: &Shared) {
         share_a_lone_processor();
+        processor_time::begin(&shared.counters.by_loop.processor);
     }
 }
 

@@ -67,6 +67,7 @@ impl Command<'_> {
             | Op::Overflow
             | Op::CloseApp
             | Op::CloseListener
+            | Op::EndFlight
             | Op::Forget
             | Op::Control => return 0,
         };
@@ -264,6 +265,14 @@ pub fn set_part(arena: &mut [u8], parts: usize, index: usize, len: usize) {
     arena[at..at + 4].copy_from_slice(&(len as u32).to_le_bytes());
 }
 
+/// Appends lines to the headers, the last part of the payload so far, whose prefix is at `parts`.
+pub fn add_to_headers(arena: &mut Vec<u8>, parts: usize, lines: &[u8]) {
+    arena.extend_from_slice(lines);
+    let status = ResponseParts::parse(&arena[parts..]).status.len();
+    let headers = arena.len() - parts - 2 * size_of::<u32>() - status;
+    set_part(arena, parts, 1, headers);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::layout::send_flag;
@@ -311,6 +320,14 @@ mod tests {
         arena.extend_from_slice(b"a: b\r\n");
         set_part(&mut arena, parts, 1, 6);
         arena.extend_from_slice(b"body");
+        let mut more = arena[..arena.len() - 4].to_vec();
+        add_to_headers(&mut more, parts, b"c: d\r\n");
+        more.extend_from_slice(b"body");
+        let parsed = ResponseParts::parse(&more);
+        assert_eq!(
+            (parsed.status, parsed.headers, parsed.body),
+            (&b"200 OK"[..], &b"a: b\r\nc: d\r\n"[..], &b"body"[..])
+        );
         let whole = ResponseParts { status: b"200 OK", headers: b"a: b\r\n", body: b"body" };
         assert_eq!(ResponseParts::parse(&arena), whole);
         for cut in 0..arena.len() {

@@ -3,7 +3,7 @@
 
 use super::layout::Limit;
 use super::mailbox::{Batch, Mailbox};
-use crate::metrics::{Counts, Longest, Metric, Reading, now};
+use crate::metrics::{Counts, Longest, Metric, ProcessorTime, Reading, now};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,6 +31,7 @@ struct Apps(Mutex<Vec<Arc<AppCounts>>>);
 #[repr(align(128))]
 pub struct ByLoop {
     pub counts: Counts,
+    pub processor: ProcessorTime,
     /// When the turn that goes on now began; 0: the loop sleeps.
     turn_began: AtomicU64,
     turns_taken: Longest,
@@ -43,6 +44,7 @@ pub struct ByLoop {
 #[repr(align(128))]
 pub struct ByJavaScript {
     pub counts: Counts,
+    pub processor: ProcessorTime,
     /// When it last took events.
     taken_at: AtomicU64,
     waits: Longest,
@@ -136,6 +138,8 @@ impl Counters {
         reading.add(Metric::Loops, 1);
         reading.add(Metric::Turns, turns.load(RELAXED) as u64);
         reading.add(Metric::Unsent, unsent.load(RELAXED) as u64);
+        reading.add(Metric::LoopProcessor, by_loop.processor.read());
+        reading.add(Metric::JavaScriptProcessor, by_javascript.processor.read());
         reading.raise(Metric::LoopLag, by_loop.lag(now));
         reading.raise(Metric::JavaScriptLag, by_javascript.lag(by_loop, events, now));
     }

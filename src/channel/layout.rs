@@ -31,6 +31,9 @@ layout! {
     events {
         /// A request head, with the first handler that matches; payload: a request block (`request_block`).
         Request { handler: u32, flags: u32, app: u32 },
+        /// A request of a cached route, whose answer ends the flight and no exchange. The connection is that
+        /// of the client that asked, for its address. Payload: a request block.
+        CachedRequest { handler: u32, flight: u64 },
         /// Body bytes; `flags` may have `BODY_LAST`, `remaining` is the number of bytes still to come, or
         /// [`UNKNOWN_LENGTH`].
         Data { flags: u32, remaining: u64 },
@@ -132,7 +135,8 @@ layout! {
         Pause,
         /// The program has been given all bytes of the body so far, and reads on.
         Resume,
-        /// Close at once, without an event.
+        /// Close at once, without an event, behind the bytes that the kernel takes now. `arg`: 1 if not even
+        /// they are to be sent.
         Close,
         /// Report `Writable` once little waits to be sent (`WRITABLE_BELOW`).
         WantWritable,
@@ -161,6 +165,9 @@ layout! {
         CloseApp,
         /// `arg` = listener.
         CloseListener,
+        /// The answer of a cached route's handler, to all that wait for it. The exchange is the name of the
+        /// flight; payload: `ResponseParts`. Flags: [`flight_flag`].
+        EndFlight,
         /// `arg` = handler that no command behind this one names.
         Forget,
         /// A rare command whose contents do not fit into a record: `arg` = index of the boxed item in the
@@ -183,6 +190,16 @@ layout! {
         OWN_DATE,
         /// The last of the header lines is the user's `Connection`.
         OWN_CONNECTION,
+    }
+
+    /// Flags of an `EndFlight` command.
+    flags flight_flag {
+        /// There is no answer: the handler has thrown.
+        FAILED,
+        /// There is no answer: the program has called `close`.
+        CLOSED,
+        /// An `ETag` of the body is added, on the JavaScript thread.
+        ETAG,
     }
 
     /// Flags of a `Send` command, and the first two of a `Publish` as well.

@@ -126,7 +126,7 @@ impl Settled {
 pub trait WakeJs: Send + Sync {
     fn wake(&self);
     /// Called on the loop's thread before it begins.
-    fn loop_starts(&self) {}
+    fn loop_starts(&self, _: &Shared) {}
 }
 
 #[cfg(all(test, loom))]

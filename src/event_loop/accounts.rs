@@ -49,6 +49,7 @@ impl EventLoop {
                 assert_eq!(app.counts.by_loop.get(kind), all().filter(counted).count() as u64, "{kind:?}");
             }
         }
+        self.ctx.caches.check();
         for doors in self.ctx.apps.iter().filter_map(|app| app.guard.as_ref()?.doors.as_ref()) {
             doors.check(all().filter(|each| each.is_counted_by(doors)).count());
         }

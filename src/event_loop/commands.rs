@@ -170,6 +170,9 @@ impl EventLoop {
                 self.ctx.declare(handler, Answerer::Program(Arc::new(program)));
             }
             Control::Metrics { handler, scope } => self.ctx.declare(handler, Answerer::Metrics(scope)),
+            Control::Cached { handler, app, options } => self.cache(handler, app, *options),
+            Control::Compressed { job, coding, body } => self.ctx.caches.add_coded(job, coding, &body),
+            Control::Invalidate { app, url } => self.ctx.caches.invalidate(app, &url),
             Control::Timeouts { app, timeouts } => {
                 if let Some(app) = self.app(app) {
                     app.timeouts = timeouts;
@@ -264,6 +267,7 @@ impl EventLoop {
     fn execute(&mut self, command: Command<'_>) -> usize {
         match command.op {
             Op::Publish => return self.publish(command),
+            Op::EndFlight => return self.end_flight(command),
             Op::Forget => self.ctx.forget(command.arg),
             Op::CloseApp => self.close_app(command.arg),
             Op::CloseListener => self.close_listeners(|listening| listening.id == command.arg),
@@ -347,6 +351,7 @@ impl EventLoop {
                 connection.close_with_app(ctx);
             }
         }
+        ctx.caches.close_app(app);
         ctx.event(JsEvent::AppClosed { app }, ExchangeId::default(), b"");
     }
 

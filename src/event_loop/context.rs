@@ -2,6 +2,7 @@
 //! the apps, topics, timers and spare buffers.
 
 use super::app::{App, Behaviour, Timeouts};
+use super::caches::{Caches, Route};
 use super::connection::compression::Codecs;
 use super::limits::Guard;
 use super::timer::{Tick, Wheel};
@@ -30,6 +31,8 @@ pub enum Answerer {
     Program(Arc<Program>),
     /// With the figures of this scope.
     Metrics(Scope),
+    /// With a stored reply, or that of a handler for all that ask for the same.
+    Cached(Rc<Route>),
 }
 
 /// The texts of figures that requests of this turn were answered with. A text takes as long as many requests,
@@ -85,6 +88,7 @@ pub struct Context {
     pub shutting_down: usize,
     /// Bytes of bodies that declared answers wait for.
     pub collected: Rc<Cell<usize>>,
+    pub caches: Caches,
     /// Bytes that connections hold, each in memory of its own: of those that wait to be sent, and of those
     /// that are not parsed.
     pub held: usize,
@@ -126,6 +130,7 @@ impl Context {
             connections: 0,
             shutting_down: 0,
             collected: Rc::default(),
+            caches: Caches::default(),
             held: 0,
             frames: Rc::default(),
             last_overload: Cell::new(0),
@@ -268,6 +273,12 @@ impl Context {
         self.clock.nanos()
     }
 
+    /// Whole seconds since the start of the loop, for ages. Unlike ticks they go on while the loop sleeps or
+    /// the process is stopped.
+    pub fn seconds(&self) -> u64 {
+        self.clock.seconds
+    }
+
     pub fn now(&self) -> Tick {
         self.clock.now
     }
@@ -291,6 +302,8 @@ pub(super) struct Clock {
     started: Instant,
     tick_began: Instant,
     now: Tick,
+    /// Whole seconds since `started`, as of the last tick.
+    seconds: u64,
     date: String,
 }
 
@@ -299,7 +312,13 @@ const TICK: Duration = Duration::from_secs(1);
 impl Clock {
     fn new() -> Self {
         let started = clock::now();
-        Clock { started, tick_began: started, now: 0, date: httpdate::fmt_http_date(clock::date()) }
+        Clock {
+            started,
+            tick_began: started,
+            now: 0,
+            seconds: 0,
+            date: httpdate::fmt_http_date(clock::date()),
+        }
     }
 
     /// The time since the start of the loop, without regard to turns.
@@ -318,6 +337,7 @@ impl Clock {
         }
         self.now += if fault::is_on(Fault::EarlyDeadlines) { elapsed.as_secs() as Tick } else { 1 };
         self.tick_began += if elapsed < 2 * TICK { TICK } else { elapsed };
+        self.seconds = (self.tick_began - self.started).as_secs();
         self.date = httpdate::fmt_http_date(clock::date());
         true
     }

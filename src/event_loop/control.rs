@@ -6,6 +6,7 @@ use super::net::listener::Bound;
 use super::net::socket;
 use super::timer::Tick;
 use super::tls;
+use crate::caching::{self, coding::Coding};
 use crate::channel::Shared;
 use crate::metrics::Scope;
 use crate::protocol::http::forwarded::Trusted;
@@ -55,6 +56,23 @@ pub enum Control {
     Metrics {
         handler: u32,
         scope: Scope,
+    },
+    /// The routes with this handler are answered with stored replies.
+    Cached {
+        handler: u32,
+        app: u32,
+        options: Box<caching::Options>,
+    },
+    /// The helper has compressed a stored reply.
+    Compressed {
+        job: u64,
+        coding: Coding,
+        body: Vec<u8>,
+    },
+    /// Forgets the stored replies for a URL, or for all that begin as one that ends in `*`.
+    Invalidate {
+        app: u32,
+        url: Vec<u8>,
     },
     Filter {
         app: u32,

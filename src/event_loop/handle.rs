@@ -38,11 +38,12 @@ impl Loop {
         let ring = wake_js.clone();
         let thread = std::thread::Builder::new().name("uws-rs loop".into()).spawn(move || {
             let report = (in_loop, wake_js.clone());
-            wake_js.loop_starts();
+            wake_js.loop_starts(&report.0);
             let run = move || EventLoop::new(poll, myself, inbox, limits, wake_js).run();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                 report_panic(&report.0, &*report.1, &*panic);
             }
+            report.0.counters.by_loop.processor.end();
         })?;
         registry::enter(&shared, &waker);
         Ok(Loop { shared, control, waker, wake_js: ring, thread: Some(thread) })
@@ -92,13 +93,15 @@ impl Loop {
         self.wake_js.wake();
     }
 
-    /// Ends the thread and waits for it; every socket is closed.
+    /// Ends the thread and waits for it; every socket is closed. Called by the thread of the environment,
+    /// which ends.
     pub fn stop(&mut self) {
         registry::forget(&self.remote());
         self.shared.stop.store(true, Ordering::SeqCst);
         self.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+            self.shared.counters.by_javascript.processor.end();
             registry::leave(&self.shared);
         }
     }

@@ -8,10 +8,13 @@
 mod accept;
 mod accounts;
 mod app;
+mod caches;
 mod commands;
+mod compressor;
 mod connection;
 mod context;
 mod control;
+mod flights;
 mod handle;
 mod handover;
 mod limits;

@@ -2,7 +2,7 @@
 //!
 //! | over the budget | consequence |
 //! | --- | --- |
-//! | at once | messages for a WebSocket that has a backlog are dropped |
+//! | at once | messages for a WebSocket that has a backlog are dropped; stored replies of cached routes go |
 //! | for 50 ms | connections whose peer has taken nothing for 2 s are closed, by bytes × seconds |
 //! | for 2 s, or by a quarter | others, those that hold most first |
 //!
@@ -29,12 +29,13 @@ impl EventLoop {
         let shared = &self.ctx.shared;
         let queued = shared.events.bytes() + shared.dropped.bytes() + shared.commands.bytes();
         let collecting = self.ctx.events.bytes() + self.ctx.dropped.bytes();
-        self.ctx.held + self.ctx.frames.get() + queued + collecting
+        self.ctx.held + self.ctx.frames.get() + self.ctx.caches.bytes.get() + queued + collecting
     }
 
     /// Called at the end of a turn.
     pub(super) fn keep_to_budget(&mut self) {
         self.relieving.share.set(self.held());
+        self.shed_replies();
         if !self.relieving.share.budget().is_over() {
             if self.relieving.over_since.take().is_some() {
                 self.relieving.victims = Vec::new();
@@ -50,6 +51,13 @@ impl EventLoop {
             return;
         }
         self.relieve(&budget, now, now.duration_since(since) >= PATIENCE);
+    }
+
+    /// Stored replies can be made again, so they go before anybody is closed.
+    fn shed_replies(&mut self) {
+        while self.relieving.share.budget().is_over() && self.ctx.caches.shed() {
+            self.relieving.share.set(self.held());
+        }
     }
 
     fn relieve(&mut self, budget: &Budget, now: Instant, is_out_of_patience: bool) {

@@ -3,6 +3,7 @@
 
 mod allocations;
 mod budget;
+mod cached;
 mod endings;
 mod harness;
 mod http;

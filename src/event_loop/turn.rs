@@ -192,7 +192,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let resting = self.listeners.iter().flatten().any(|listening| listening.rest.is_some());
-        let untimed = self.ctx.wheel.is_empty() && self.ctx.shutting_down == 0;
+        let untimed =
+            self.ctx.wheel.is_empty() && self.ctx.shutting_down == 0 && self.ctx.caches.flights.is_empty();
         let until_tick = (!untimed).then(|| self.ctx.until_next_tick());
         let until_accept = resting.then_some(ACCEPT_BACK_OFF.0);
         [until_tick, until_accept, self.relieving.sleep_at_most()].into_iter().flatten().min()
@@ -287,6 +288,7 @@ impl EventLoop {
                 connection.on_deadline(ctx);
             }
         }
+        self.time_out_flights();
         if self.ctx.shutting_down > 0 {
             self.cut_due();
         }

@@ -91,6 +91,31 @@ metrics! {
         Responses4xx "http.responses.clientError" [class = "4xx"],
         Responses5xx "http.responses.serverError" [class = "5xx"],
     }
+    /// Requests of cached routes, by where their answer comes from: a stored reply that is fresh, or stale; a
+    /// call of the handler; one for an earlier request; one for this client alone.
+    App Counter "uws_cache_requests" {
+        CacheHits "cache.hits" [result = "hit"],
+        CacheStale "cache.stale" [result = "stale"],
+        CacheMisses "cache.misses" [result = "miss"],
+        CacheWaits "cache.waits" [result = "wait"],
+        CacheAlone "cache.alone" [result = "alone"],
+    }
+    /// Replies of cached routes that were stored.
+    App Counter "uws_cache_stored" {
+        CacheStored "cache.stored",
+    }
+    /// Stored replies that went for others, or for the memory budget.
+    App Counter "uws_cache_evicted" {
+        CacheEvicted "cache.evicted",
+    }
+    /// Stored replies.
+    App Gauge "uws_cache_entries" {
+        CacheEntries "cache.entries",
+    }
+    /// Bytes of stored replies, with their keys and some 256 bytes for each.
+    App Gauge "uws_cache_bytes" {
+        CacheBytes "cache.bytes",
+    }
     /// Messages that WebSockets received, before any handler.
     App Counter "uws_websocket_received_messages" {
         MessagesReceived "webSocket.messages.received",
@@ -254,6 +279,10 @@ metrics! {
     Process Counter "uws_loop_busy_seconds" {
         LoopBusy "loop.busySeconds",
     }
+    /// Processor time of the threads of the loops; 0 on macOS.
+    Process Counter "uws_loop_processor_seconds" {
+        LoopProcessor "loop.processorSeconds",
+    }
     /// The longest turn of a loop in the last 15 to 30 s: so long a ready socket waited for the loop.
     Process Gauge "uws_loop_lag_seconds" {
         LoopLag "loop.lagSeconds",
@@ -261,6 +290,10 @@ metrics! {
     /// Events that JavaScript has taken from the loops.
     Process Counter "uws_javascript_events" {
         EventsTaken "javaScript.events",
+    }
+    /// Processor time of the threads of JavaScript that made an App, since they began; 0 on macOS.
+    Process Counter "uws_javascript_processor_seconds" {
+        JavaScriptProcessor "javaScript.processorSeconds",
     }
     /// The longest that events waited for JavaScript in the last 15 to 30 s, or wait now.
     Process Gauge "uws_javascript_lag_seconds" {

@@ -32,6 +32,7 @@ pub fn generate(seed: u64) -> Script {
         timeouts: (rng.within(6..12) as u32, rng.within(6..12) as u32),
         peers: Vec::new(),
         acts: Vec::new(),
+        end_of_loop: None,
     };
     let is_crowd = count >= 20;
     if is_crowd {
@@ -51,6 +52,8 @@ pub fn generate(seed: u64) -> Script {
         _ => {}
     }
     acts(rng, &mut script, is_crowd);
+    script.end_of_loop =
+        rng.chance(80).then(|| rng.pick(&[3, 30, 300, 3_000])).map(|most| rng.below(most) as u32);
     script
 }
 

@@ -75,6 +75,8 @@ pub struct Javascript {
     pub listener: Option<u32>,
     /// That of the secure app, which nobody closes.
     pub secure_listener: Option<u32>,
+    /// The environment has ended.
+    is_over: bool,
     plain_number: u32,
     next_listener: u32,
 }
@@ -196,6 +198,7 @@ impl Javascript {
             handler: FIRST_HANDLER,
             listener: None,
             secure_listener: None,
+            is_over: false,
             plain_number: 0,
             next_listener: 0,
         };
@@ -242,6 +245,9 @@ impl Javascript {
 
     /// When it has something to do, if nothing happens. `None`: it sleeps.
     pub fn next_at(&self, now: Duration) -> Option<Duration> {
+        if self.is_over {
+            return None;
+        }
         if self.waits.is_some() {
             return self.may_go_on().then_some(now);
         }
@@ -274,6 +280,9 @@ impl Javascript {
     /// Does one thing.
     pub fn step(&mut self, oracle: &mut Oracle) {
         let now = oracle.now;
+        if self.is_over {
+            return;
+        }
         if self.waits.is_some() {
             if !self.may_go_on() {
                 return;
@@ -459,6 +468,7 @@ impl Javascript {
                 };
                 assert!(may, "a breach of {}", String::from_utf8_lossy(&payload));
             }
+            JsEvent::CachedRequest { .. } => panic!("no script has a cached route"),
             JsEvent::ShutDown { .. } => {}
             JsEvent::Busy { .. } | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
         }
@@ -801,7 +811,7 @@ impl Javascript {
 
     /// Whether it hands over another batch as soon as the loop has taken the one before.
     pub fn refills(&self) -> bool {
-        self.refills > 0 && self.shared.commands.is_empty()
+        !self.is_over && self.refills > 0 && self.shared.commands.is_empty()
     }
 
     /// Commands for a connection that is gone, enough that the loop looks at the clock.
@@ -1223,6 +1233,17 @@ impl Javascript {
     }
 
     // ---- the end of a run
+
+    /// The environment ends: no code of the program runs any more, and nobody listens.
+    pub fn end(&mut self) {
+        self.is_over = true;
+        (self.listener, self.secure_listener) = (None, None);
+        self.objects.clear();
+        // All that the session has of the loop, with what is on its way.
+        self.commands = CommandBatch::default();
+        (self.batch, self.dropped) = (EventBatch::default(), EventBatch::default());
+        self.shared = Arc::default();
+    }
 
     /// Objects that have not ended, and what else is left.
     pub fn left(&self) -> Vec<String> {

@@ -14,6 +14,8 @@ pub struct Script {
     pub peers: Vec<Peer>,
     /// The program's own acts, and those of its machine.
     pub acts: Vec<(u32, Act)>,
+    /// When the environment ends, and its loop with it, in milliseconds; at rest at the latest.
+    pub end_of_loop: Option<u32>,
 }
 
 /// The moods of the system.
@@ -224,6 +226,9 @@ impl fmt::Display for Script {
         writeln!(f, "timeouts {:?}, {:?}", self.timeouts, self.route)?;
         for (ms, act) in &self.acts {
             writeln!(f, "at {ms} ms: {act:?}")?;
+        }
+        if let Some(ms) = self.end_of_loop {
+            writeln!(f, "at {ms} ms: the loop ends")?;
         }
         for (number, peer) in self.peers.iter().enumerate().filter(|(_, peer)| !peer.steps.is_empty()) {
             let Peer { at, reads, rooms, cut, pause_us, secure, steps } = peer;

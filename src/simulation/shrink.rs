@@ -50,6 +50,7 @@ fn candidates(script: &Script) -> Vec<Script> {
     if script.peers.last().is_some_and(|peer| peer.steps.is_empty()) {
         add(&|script| while script.peers.pop_if(|peer| peer.steps.is_empty()).is_some() {});
     }
+    add(&|script| script.end_of_loop = None);
     for act in 0..script.acts.len() {
         add(&|script| {
             script.acts.remove(act);

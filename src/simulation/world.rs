@@ -191,6 +191,7 @@ pub fn run(script: &Script) -> Report {
     let mut rng = Rng::new(script.schedule);
     let look = Duration::from_micros(look_us);
     let _kernel = simulated::start(Options { batches, interrupted, short, look, seed: rng.fork().draw() });
+    let end_of_loop = script.end_of_loop.map(|ms| Duration::from_millis(ms.into()));
     let script = Rc::new(script.clone());
     let woken = Arc::new(AtomicBool::new(false));
     let event_loop = Simulated::new(0, Limits::default(), Arc::new(Wake(woken.clone()))).expect("a loop");
@@ -234,6 +235,7 @@ pub fn run(script: &Script) -> Report {
     let mut run = Run {
         world,
         event_loop,
+        end_of_loop,
         loop_woken,
         sleeps: Some(Duration::ZERO),
         rng,
@@ -242,16 +244,21 @@ pub fn run(script: &Script) -> Report {
         report: Report::default(),
     };
     run.until_rest(true);
-    run.check_promises();
-    run.close_all();
-    run.until_rest(false);
-    run.check_nothing_left();
-    let world = run.world.borrow();
+    let (world, report) = (run.world.clone(), run.report);
+    if run.end_of_loop.is_some() {
+        run.end_loop();
+    } else {
+        run.check_promises();
+        run.close_all();
+        run.until_rest(false);
+        run.check_nothing_left();
+    }
+    let world = world.borrow();
     Report {
         calls: kernel(|kernel| kernel.calls()),
         time: world.oracle.now,
         delivered: world.oracle.delivered,
-        ..run.report
+        ..report
     }
 }
 
@@ -309,6 +316,7 @@ fn declared() -> Vec<u8> {
 struct Run {
     world: Rc<RefCell<World>>,
     event_loop: Simulated,
+    end_of_loop: Option<Duration>,
     loop_woken: Rc<Cell<bool>>,
     /// Until when the loop sleeps, if it is not woken; `None`: for ever.
     sleeps: Option<Duration>,
@@ -359,6 +367,9 @@ impl Run {
         loop {
             rounds += 1;
             assert!(rounds < ROUNDS * peers.div_ceil(300), "a run without end; at {:?}", self.now());
+            if self.end_of_loop.is_some_and(|at| at <= self.now()) {
+                return;
+            }
             let some = self.rng.below(6);
             let mut others = false;
             for _ in 0..some {
@@ -393,7 +404,7 @@ impl Run {
                 Some(until) => Some(until),
                 None => self.sleeps,
             };
-            let Some(at) = [next, wakes].into_iter().flatten().min() else { return };
+            let Some(at) = [next, wakes, self.end_of_loop].into_iter().flatten().min() else { return };
             assert!(
                 at < LONGEST,
                 "a run that does not come to rest; the loop sleeps until {:?}",
@@ -402,6 +413,37 @@ impl Run {
             drop(world);
             kernel(|kernel| kernel.pass(at.saturating_sub(now)));
             alone = 0;
+        }
+    }
+
+    // ---- the end of the loop
+
+    /// The environment ends in the midst of all: what the loop held is gone, and every peer sees an end.
+    fn end_loop(self) {
+        let Run { world, event_loop, .. } = self;
+        let (shared, budget) = (Arc::downgrade(event_loop.shared()), event_loop.shared().budget.clone());
+        for known in &mut world.borrow_mut().oracle.peers {
+            known.may_end("the loop has ended");
+        }
+        drop(event_loop);
+        world.borrow_mut().javascript.end();
+        assert!(shared.upgrade().is_none(), "somebody holds what the two threads shared");
+        assert_eq!(budget.used(), 0, "bytes of the budget that nobody holds");
+        assert_eq!(simulated::weights().now, 0, "bytes that wait for nobody");
+        assert_eq!(kernel(|kernel| kernel.held_by_loops()), 0, "sockets that nobody holds");
+        loop {
+            let mut world = world.borrow_mut();
+            if world.step() {
+                continue;
+            }
+            let Some(at) = world.next_at() else { break };
+            let now = world.oracle.now;
+            kernel(|kernel| kernel.pass(at.saturating_sub(now)));
+        }
+        let world = world.borrow();
+        for (peer, client) in world.script.peers.iter().zip(&world.clients) {
+            assert!(client.is_over || peer.reads == Reads::Never, "a peer that sees no end");
+            client.check_uncut(&world.oracle);
         }
     }
 

@@ -10,10 +10,9 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { spawnSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
 const { copyApp, copySources } = require('../../../scripts/copy.js');
-const { ROOT, install } = require('../../../scripts/run.js');
+const { ROOT, buildApp, install } = require('../../../scripts/run.js');
 
 const REALTIME = path.join(ROOT, 'examples', 'realtime');
 const FIXTURE = path.join(__dirname, '..', 'fixture');
@@ -48,7 +47,7 @@ function buildRealtime() {
     console.log(`Installing the app with ${Object.keys(PACKAGES).join(', ')}`);
     copyApp(REALTIME, apps.realtime, PACKAGES);
   }
-  return buildApp(apps.realtime, [REALTIME]);
+  return buildIfOutdated(apps.realtime, [REALTIME]);
 }
 
 function buildFixture() {
@@ -59,16 +58,13 @@ function buildFixture() {
   ];
   if (!outdated(path.join(apps.fixture, 'build', 'index.js'), sources)) return 0;
   borrowFixture(apps.fixture);
-  return buildApp(apps.fixture, sources);
+  return buildIfOutdated(apps.fixture, sources);
 }
 
-function buildApp(folder, sources) {
+function buildIfOutdated(folder, sources) {
   if (!outdated(path.join(folder, 'build', 'index.js'), sources)) return 0;
   console.log(`Building ${path.relative(ROOT, folder)}`);
-  const options = { cwd: folder, encoding: 'utf8' };
-  const { status, stdout, stderr } = spawnSync('npm', ['run', 'build', '--silent'], options);
-  if (status !== 0) console.error(`${stdout}${stderr}`.replace(/^Circular dependency.*\n/gm, ''));
-  return status ?? 1;
+  return buildApp(folder);
 }
 
 /** The fixture has no packages of its own: it uses the app's, and the app's compatibility module. */

@@ -31,6 +31,12 @@ declare global {
       pending?: boolean;
     }
 
+    /** Returned by a form without JavaScript that was refused. */
+    interface Returned {
+      error: string;
+      text: string;
+    }
+
     interface Typing {
       key: string;
       name: string;
@@ -57,6 +63,8 @@ declare global {
       /** The number of steps done, and of all steps. */
       step: number;
       steps: number;
+      /** The instance that runs it. */
+      owner?: string;
     }
 
     interface Reading {

@@ -1,13 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import type { Handle } from '@sveltejs/kit';
 import { building } from '$app/environment';
+import { begin } from '$lib/server/begin';
 import { ROLE_COOKIE, VISITOR_COOKIE, visitorOf } from '$lib/visitor';
 
 const MONTH_S = 30 * 86400;
 
 /** Every visitor has an id in a cookie, which the WebSocket upgrade reads too. */
 export const handle: Handle = async ({ event, resolve }) => {
-  if (!building) event.locals.visitor = visitor(event);
+  if (!building) {
+    begin(event.platform!);
+    event.locals.visitor = visitor(event);
+  }
   return resolve(event);
 };
 

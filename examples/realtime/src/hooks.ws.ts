@@ -6,9 +6,11 @@ import {
   createMessage,
   unsubscribe as endStream,
 } from 'svelte-realtime/server';
+import { begin } from '$lib/server/begin';
 import { connectionOf, type Connection } from '$lib/server/connection';
 import { record } from '$lib/server/lifecycle';
 import { cursors } from '$lib/server/cursors';
+import '$lib/server/engine/routes';
 import { react } from '$lib/server/reactions';
 import { stores } from '$lib/server/stores';
 import { ROLE_COOKIE, VISITOR_COOKIE, visitorOf } from '$lib/visitor';
@@ -31,7 +33,7 @@ export const upgrade: Hooks['upgrade'] = ({ cookies }) => {
 };
 
 export const open: Hooks['open'] = (ws, { platform }) => {
-  stores.bridge.activate(platform);
+  begin(platform);
   record({ hook: 'open', visitor: ws.getUserData().id });
 };
 
@@ -57,7 +59,7 @@ export const subscribe: Hooks['subscribe'] = (ws, topic) => {
   return !denied;
 };
 
-/** Adapter 0.3 never calls this (and says at its start that it does not know it); later releases do. */
+/** Adapter 0.3 has no such hook (see lib/compat/hooks.ws.ts); later releases call it. */
 export const unsubscribe = (ws: Socket, topic: string, context: Parameters<typeof endStream>[2]): void => {
   record({ hook: 'unsubscribe', visitor: ws.getUserData().id, topic });
   endStream(ws, topic, context);

@@ -30,7 +30,7 @@ use request::{
     request_body, request_header, request_headers, request_match, request_parameter, request_part,
     request_query,
 };
-use respond::{respond, respond_with_head, try_end, upgrade};
+use respond::{end_flight, respond, respond_with_head, try_end, upgrade};
 use std::ptr;
 
 /// Defines the native callback around a function of `Call`. A number: that many arguments are read, instead
@@ -98,6 +98,7 @@ calls! {
     "respond" (1) => respond as respond_callback,
     "respondWithHead" (3) => respond_with_head as respond_with_head_callback,
     "tryEnd" => try_end as try_end_callback,
+    "endFlight" => end_flight as end_flight_callback,
     "upgrade" => upgrade as upgrade_callback,
     "requestHeader" => request_header as request_header_callback,
     "requestHeaders" => request_headers as request_headers_callback,

@@ -3,17 +3,22 @@
 use super::call::Call;
 use super::commands::finish_with_data;
 use crate::bridge::backpressure::TRY_END_WINDOW;
-use crate::bridge::value::{self, Arguments, Value};
-use crate::channel::{ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, RespondArgs, begin_parts, set_part};
+use crate::bridge::value::{self, Arguments, Env, Value};
+use crate::caching::etag;
+use crate::channel::{
+    ANSWER, Answer, OWNED_PAYLOAD, Op, REFUSED, RespondArgs, add_to_headers, begin_parts, flight_flag,
+    set_part,
+};
 
-/// Appends status and headers as the first parts of a payload. `None`: one is neither text nor data.
-fn append_parts(args: &Arguments, first: usize, payload: &mut Vec<u8>) -> Option<()> {
+/// Appends status and headers as the first parts of a payload; returns where they begin. `None`: one is
+/// neither text nor data.
+fn append_parts(args: &Arguments, first: usize, payload: &mut Vec<u8>) -> Option<usize> {
     let at = begin_parts(payload);
     for index in 0..2 {
         let len = value::append_data(args.env, args.value(first + index), payload)?;
         set_part(payload, at, index, len);
     }
-    Some(())
+    Some(at)
 }
 
 /// `respond(body)`, with [`RespondArgs`] among the call arguments and an [`Answer`] in [`ANSWER`]
@@ -26,7 +31,7 @@ pub fn respond(call: Call<'_>) -> Value {
 
 /// `respondWithHead(body, status, headers)`: the same with a status and lines of headers
 pub fn respond_with_head(call: Call<'_>) -> Value {
-    respond_with(call, |args, payload| append_parts(args, 1, payload))
+    respond_with(call, |args, payload| append_parts(args, 1, payload).map(drop))
 }
 
 type AppendHead = fn(&Arguments, &mut Vec<u8>) -> Option<()>;
@@ -51,6 +56,37 @@ fn try_respond(call: &mut Call<'_>, append_head: AppendHead) -> Option<Answer> {
     }
     call.session.after_command();
     Some(if go_on { Answer::Sent } else { Answer::Backpressure })
+}
+
+/// `endFlight(flight, its high half, flags, status, headers, body) → 0, or REFUSED`: the answer of a cached
+/// route's handler. It counts in no account of a connection, since it is for any number of them.
+pub fn end_flight(call: Call<'_>) -> Value {
+    let env = call.env();
+    let done = try_end_flight(call);
+    value::integer(env, if done.is_some() { 0 } else { REFUSED })
+}
+
+fn try_end_flight(call: Call<'_>) -> Option<usize> {
+    let (env, id, flags, body) = (call.env(), call.id(0), call.args.u32(2), call.args.value(5));
+    let tag = if flags & flight_flag::ETAG != 0 { Some(tag_of(env, body)?) } else { None };
+    let (mut record, blocks) = call.session.record(Op::EndFlight, flags, id, 0, 0);
+    let at = append_parts(&call.args, 3, record.payload())?;
+    if let Some(tag) = tag {
+        add_to_headers(record.payload(), at, format!("ETag: {tag}\r\n").as_bytes());
+    }
+    let done = finish_with_data(record, blocks, env, body);
+    call.session.after_command();
+    done
+}
+
+/// The entity tag of text or data.
+fn tag_of(env: Env, body: Value) -> Option<String> {
+    if let Some(bytes) = value::view_bytes(env, body) {
+        return Some(etag::of(bytes));
+    }
+    let mut text = Vec::new();
+    value::append_string(env, body, &mut text)?;
+    Some(etag::of(&text))
 }
 
 /// `tryEnd(slot, generation, flags, status, headers, body, total) → bytes accepted, or REFUSED`

@@ -42,7 +42,7 @@ impl Http {
     }
 
     /// The answer does not need the request's body, if there is one.
-    fn leave_body(&mut self, head: &RequestHead) {
+    pub(super) fn leave_body(&mut self, head: &RequestHead) {
         if self.body_announced().is_some() && head.expect_continue {
             // A client that was not asked for its body may send it or not, so the loop cannot tell where the
             // next request begins.

@@ -7,6 +7,7 @@ use super::close::Cause;
 use super::collect::Collecting;
 use super::input::Input;
 use super::io::Io;
+use super::waiting::Waiting;
 use super::websocket::{UpgradeRequest, WebSocket};
 use crate::channel::{
     BODY_LAST, Command, JsEvent, Limit, MAX_UNSENT, Op, ResponseParts, UNKNOWN_LENGTH, request_flag,
@@ -53,12 +54,14 @@ const BODIES_AHEAD: usize = 64 << 10;
 #[derive(Default)]
 pub struct Http {
     pub(super) phase: Phase,
-    /// A request was handed to JavaScript and its response is not complete.
-    pending: bool,
+    /// A request was handed to JavaScript, or waits for a flight, and its response is not complete.
+    pub(super) pending: bool,
     pub(super) sending: Sending,
     pub(super) exchange: Exchange,
     /// The answer of a declared program that waits for the body; JavaScript knows nothing of this request.
     collecting: Option<Box<Collecting>>,
+    /// The flight of a cached route that the request waits for; JavaScript knows nothing of this exchange.
+    pub(super) waiting: Option<Box<Waiting>>,
     /// Pipelined requests behind `exchange` that JavaScript has been handed; it answers them in order.
     ahead: VecDeque<Exchange>,
     /// Body bytes handed over since `ahead` was last empty.
@@ -163,7 +166,8 @@ impl Http {
     fn may_look_ahead(&self) -> bool {
         let last = self.last_exchange();
         let waits = last.may_upgrade && !fault::is_on(Fault::BehindUpgrade);
-        self.pending && last.keep_alive && !waits && self.ahead.len() < MAX_AHEAD
+        // JavaScript would take the first request that it is handed for the one to be answered.
+        self.pending && self.waiting.is_none() && last.keep_alive && !waits && self.ahead.len() < MAX_AHEAD
     }
 
     /// The exchange whose request came last.
@@ -296,12 +300,15 @@ impl Http {
     /// The memory of a body that the answer waits for, and of what JavaScript keeps: requests until their
     /// turn, and parts of a body until the program takes them.
     pub fn held(&self) -> usize {
-        self.ahead_held + self.kept + self.collecting.as_ref().map_or(0, |collecting| collecting.held())
+        let waiting = self.waiting.as_ref().map_or(0, |waiting| waiting.held());
+        let collecting = self.collecting.as_ref().map_or(0, |collecting| collecting.held());
+        self.ahead_held + self.kept + collecting + waiting
     }
 
     /// The connection is closed. JavaScript drops its requests when it hears of that.
     pub fn clear(&mut self) {
         self.collecting = None;
+        self.waiting = None;
         self.ahead_held = 0;
         self.kept = 0;
     }
@@ -521,6 +528,7 @@ impl Http {
         io.count(metric_of(error));
         io.end(Cause::Refuse, 0, b"");
         self.collecting = None;
+        self.waiting = None;
         if !self.has_begun_response() && !self.is_answered() {
             io.count(Metric::responses(error.status().to_string().as_bytes()));
             io.send(|out| out.extend_from_slice(error.response()));
@@ -569,7 +577,7 @@ impl Http {
             }
             Some((id, _)) => {
                 if let Some(answerer) = io.ctx.answerer(id) {
-                    self.answer_without_javascript(io, head, request, answerer);
+                    self.answer_without_javascript(io, head, request, id, answerer);
                     return Step::Used(used);
                 }
                 id
@@ -583,6 +591,7 @@ impl Http {
         io: &mut Io<'_>,
         head: &RequestHead,
         request: &[u8],
+        handler: u32,
         answerer: Answerer,
     ) {
         let method = head.method.of(request);
@@ -590,6 +599,7 @@ impl Http {
         match answerer {
             Answerer::Program(program) => self.answer_declared(io, head, request, program),
             Answerer::Metrics(scope) => self.answer_metrics(io, head, request, scope),
+            Answerer::Cached(route) => self.answer_cached(io, head, request, handler, &route),
         }
     }
 
@@ -621,7 +631,7 @@ impl Http {
     }
 
     /// The client has done its part: the time of the request is over, and the response may take its own.
-    fn request_is_whole(&mut self, io: &mut Io<'_>) {
+    pub(super) fn request_is_whole(&mut self, io: &mut Io<'_>) {
         self.request_until = 0;
         self.takes_until = 0;
         if io.transport.is_blocked() {
@@ -669,7 +679,7 @@ impl Http {
                 input.consume_all();
                 return self.refuse(io, error);
             }
-        } else if self.pending && (last || !data.is_empty()) {
+        } else if self.pending && self.waiting.is_none() && (last || !data.is_empty()) {
             let length = data.len();
             let event = JsEvent::Data { flags: if last { BODY_LAST } else { 0 }, remaining };
             let payload = input.payload(used, data, &io.ctx.shared.blocks);
@@ -752,7 +762,7 @@ impl Http {
             Op::Write => self.execute_response(io, command, Http::write_chunk),
             Op::TryEnd => self.execute_response(io, command, Http::try_end),
             Op::Finish => self.execute_response(io, command, Http::finish),
-            Op::Upgrade if self.pending => return self.upgrade(io, &command),
+            Op::Upgrade if self.pending && self.waiting.is_none() => return self.upgrade(io, &command),
             Op::Pause => self.pause_with(io, command.arg),
             Op::Resume => self.unpause(io),
             Op::WantWritable => {
@@ -766,7 +776,7 @@ impl Http {
     }
 
     fn execute_response(&mut self, io: &mut Io<'_>, command: Command<'_>, run: ResponseCommand) {
-        if self.pending {
+        if self.pending && self.waiting.is_none() {
             run(self, io, command);
         }
     }
@@ -888,6 +898,9 @@ impl Http {
                     io.end(Cause::Abort, 0, b"");
                 }
             }
+            // As JavaScript does with requests of its own: a client that leaves and one that has only ended
+            // its side cannot be told apart.
+            _ if self.waiting.is_some() => io.end(Cause::Abort, 0, b""),
             _ if self.pending => {
                 if !std::mem::replace(&mut self.peer_end_told, true) {
                     io.event(JsEvent::PeerEnd, b"");
@@ -943,7 +956,24 @@ fn body_with_head<'a>(head: &RequestHead, rest: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// Fills `ctx.matches` with all matches in order of priority and returns the first.
-fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+pub(super) fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) -> Option<(u32, RouteKind)> {
+    let method = head.method.of(bytes);
+    if method == b"HEAD" && io.ctx.caches.answer_head {
+        let first = match_routes_of(io, head, bytes, b"GET");
+        let answerer = first.and_then(|(id, _)| io.ctx.answerer(id));
+        if matches!(answerer, Some(Answerer::Cached(route)) if route.options.head) {
+            return first;
+        }
+    }
+    match_routes_of(io, head, bytes, method)
+}
+
+fn match_routes_of(
+    io: &mut Io<'_>,
+    head: &RequestHead,
+    bytes: &[u8],
+    method: &[u8],
+) -> Option<(u32, RouteKind)> {
     let Context { apps, matches, .. } = &mut *io.ctx;
     matches.clear();
     let app = apps.get(io.app as usize)?;
@@ -951,19 +981,14 @@ fn match_routes(io: &mut Io<'_>, head: &RequestHead, bytes: &[u8]) -> Option<(u3
     let domain = io.transport.router().map(|router| router.borrow());
     let router = domain.as_deref().filter(|router| !router.is_empty()).unwrap_or(&app.router);
     let mut first = None;
-    router.route(
-        head.method.of(bytes),
-        head.path.of(bytes),
-        head.websocket_key.is_some(),
-        &mut |id, kind, parameters| {
-            first.get_or_insert((id, kind));
-            matches.extend([id, parameters.len() as u32]);
-            for span in parameters {
-                // Relative to the head, like every other span JavaScript gets.
-                matches.extend([head.path.start + span.start, head.path.start + span.end]);
-            }
-            true
-        },
-    );
+    router.route(method, head.path.of(bytes), head.websocket_key.is_some(), &mut |id, kind, parameters| {
+        first.get_or_insert((id, kind));
+        matches.extend([id, parameters.len() as u32]);
+        for span in parameters {
+            // Relative to the head, like every other span JavaScript gets.
+            matches.extend([head.path.start + span.start, head.path.start + span.end]);
+        }
+        true
+    });
     first
 }

@@ -1,6 +1,7 @@
 //! The access that a protocol has to its connection while it parses bytes or executes a command.
 
 use super::close::{Cause, Close, JsHandle};
+use super::outbound::SharedBytes;
 use super::transport::Transport;
 use crate::channel::buffers::Payload;
 use crate::channel::{ExchangeId, JsEvent, Limit};
@@ -10,6 +11,7 @@ use crate::event_loop::limits::{Admission, AppLimits};
 use crate::event_loop::timer::Tick;
 use crate::metrics::Metric;
 use crate::trace::trace;
+use std::rc::Rc;
 
 /// The parts of a connection beside its protocol, and the loop's context. An end takes effect (topics,
 /// deadline, socket) when the protocol returns; that it has been decided is visible here at once.
@@ -69,6 +71,11 @@ impl Io<'_> {
             Some(bytes) => self.transport.push(self.ctx, bytes),
             None => self.send(|out| out.extend_from_slice(inline)),
         }
+    }
+
+    /// Bytes that other connections send as well.
+    pub fn send_shared(&mut self, bytes: &Rc<SharedBytes>) {
+        self.transport.push_shared(self.ctx, bytes);
     }
 
     pub fn flush_if_large(&mut self) {

@@ -9,6 +9,7 @@
 //! A protocol decides on an end through [`Io`]; it takes effect in `settle`, which every entry point calls
 //! last.
 
+mod cached;
 pub mod close;
 mod collect;
 pub mod compression;
@@ -22,10 +23,12 @@ pub mod publication;
 mod respond;
 mod secure;
 pub mod transport;
+mod waiting;
 mod websocket;
 
 use crate::channel::buffers::Buffer;
 use crate::channel::{AppCounts, Command, ExchangeId, Op};
+use crate::event_loop::caches::{Flight, Outcome};
 use crate::event_loop::context::Context;
 use crate::event_loop::limits::{Admission, Doors, Guard};
 use crate::event_loop::net::socket::Stream;
@@ -39,6 +42,7 @@ use http::{Http, STEPS_PER_TURN};
 use input::{Input, Unread};
 use io::Io;
 use publication::Publication;
+use std::rc::Rc;
 use std::sync::Arc;
 use transport::{News, Read, Transport, Trouble};
 use websocket::WebSocket;
@@ -332,7 +336,12 @@ impl Connection {
                 self.end(ctx, Cause::Release, 0);
                 ctx.reap.push(self.id().slot);
             }
-            Op::Close => self.end(ctx, Cause::Close, 0),
+            Op::Close => {
+                if command.arg == 0 {
+                    self.transport.flush(ctx);
+                }
+                self.end(ctx, Cause::Close, 0);
+            }
             Op::ServerName => self.server_name_answered(ctx),
             Op::LeaveTopics if fault::is_on(Fault::ForeignTopic) => {}
             Op::LeaveTopics => self.protocol.leave_topics(ctx, self.transport.id),
@@ -354,7 +363,7 @@ impl Connection {
                 }
             }
             // The loop executes these itself.
-            Op::Publish | Op::CloseApp | Op::CloseListener | Op::Forget | Op::Control => {}
+            Op::Publish | Op::CloseApp | Op::CloseListener | Op::EndFlight | Op::Forget | Op::Control => {}
         }
         self.settle(ctx);
         self.look_for_more(ctx);
@@ -370,6 +379,21 @@ impl Connection {
         } else {
             self.notice_peer_end(ctx);
         }
+    }
+
+    /// A flight has ended, for which the connection has waited.
+    pub fn answer_flight(&mut self, ctx: &mut Context, flight: &Rc<Flight>, outcome: &Outcome) {
+        let wanted_bytes = self.wants_bytes();
+        let (protocol, mut io) = self.parts(ctx);
+        protocol.answer_flight(&mut io, flight, outcome);
+        if !wanted_bytes && self.wants_bytes() {
+            self.resume(ctx);
+        } else {
+            self.notice_peer_end(ctx);
+        }
+        self.settle(ctx);
+        self.look_for_more(ctx);
+        self.note_caught_up(ctx);
     }
 
     /// Sends a publish to this subscriber, unless the subscriber is too slow.
@@ -848,6 +872,13 @@ impl Protocol {
                 websocket.execute(io, command);
                 None
             }
+        }
+    }
+
+    fn answer_flight(&mut self, io: &mut Io<'_>, flight: &Rc<Flight>, outcome: &Outcome) {
+        match self {
+            Protocol::Http(http) => http.answer_flight(io, flight, outcome),
+            Protocol::WebSocket(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Data from this size on becomes a segment of its own instead of being copied behind the last one.
 const OWN_SEGMENT: usize = 8 << 10;
@@ -44,7 +45,7 @@ enum Bytes {
 /// Bytes that several connections send. They count once among those of the loop, as long as one of them still
 /// has to send some.
 pub struct SharedBytes {
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
     all: Rc<Cell<usize>>,
 }
 
@@ -53,6 +54,21 @@ impl SharedBytes {
     pub fn new(bytes: &[u8], all: &Rc<Cell<usize>>) -> Rc<Self> {
         all.set(all.get() + bytes.len());
         Rc::new(SharedBytes { bytes: bytes.into(), all: all.clone() })
+    }
+}
+
+impl SharedBytes {
+    /// The bytes for another thread, as long as that needs them. They count only as long as this lives.
+    pub fn lent(&self) -> Arc<[u8]> {
+        self.bytes.clone()
+    }
+}
+
+impl std::ops::Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -4,7 +4,7 @@
 //! Owner: the connection. Only the transport writes the account that JavaScript reads (`SlotState`), which
 //! belongs to the generation of `id`.
 
-use super::outbound::{MAX_SLICES, Outbound};
+use super::outbound::{MAX_SLICES, Outbound, SharedBytes};
 use crate::channel::buffers::Buffer;
 use crate::channel::{AppCounts, Certificate, ExchangeId};
 use crate::event_loop::context::Context;
@@ -14,6 +14,7 @@ use crate::event_loop::tls::{DomainRouter, Failure, Tls};
 use crate::metrics::{Counts, Metric};
 use crate::trace::trace;
 use std::io::{self, ErrorKind, IoSlice};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -302,6 +303,12 @@ impl Transport {
     /// As `send`, with a buffer that need not be copied.
     pub fn push(&mut self, ctx: &mut Context, bytes: Vec<u8>) {
         self.out.push(&mut ctx.spare, bytes);
+        self.mark_dirty(ctx);
+    }
+
+    /// As `send`, with bytes that other connections send as well.
+    pub fn push_shared(&mut self, ctx: &mut Context, bytes: &Rc<SharedBytes>) {
+        self.out.push_shared(bytes);
         self.mark_dirty(ctx);
     }
 

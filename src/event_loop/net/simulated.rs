@@ -687,6 +687,14 @@ impl Kernel {
     }
 
     /// Whether the server has neither closed nor reset.
+    /// Sockets and listeners that loops have not closed.
+    pub fn held_by_loops(&self) -> usize {
+        let waiting: usize = self.listeners.iter().map(|listener| listener.waiting.len()).sum();
+        let open = |socket: &&SocketPair| !socket.server_closed;
+        let listening = self.listeners.iter().filter(|listener| !listener.is_closed).count();
+        self.sockets.iter().filter(open).count() - waiting + listening
+    }
+
     pub fn is_served(&self, number: u32) -> bool {
         let socket = &self.sockets[number as usize];
         !socket.server_closed && !socket.reset_by_server

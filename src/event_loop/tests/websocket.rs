@@ -250,6 +250,24 @@ fn javascript_closes() {
 }
 
 #[test]
+fn a_close_takes_nothing_along_that_was_sent_before() {
+    let mut harness = Harness::with_behaviour(behaviour());
+    for discard in [0, 1] {
+        let (mut client, id) = open(&mut harness);
+        // However busy the loop is: both come in one turn here.
+        let mut batch = CommandBatch::default();
+        push(&mut batch, Op::Send, 0, id, 0, b"last");
+        push(&mut batch, Op::Close, 0, id, discard, b"");
+        harness.send(&mut batch);
+        if discard == 0 {
+            assert_eq!(client.frame().2, b"last");
+        }
+        client.expect_closed();
+    }
+    harness.expect_nothing();
+}
+
+#[test]
 fn peers_that_break_the_protocol_are_told_and_closed() {
     let mut harness = Harness::with_behaviour(Behaviour { max_payload: 100, ..behaviour() });
     let unmasked = [0x81, 1, b'a'];

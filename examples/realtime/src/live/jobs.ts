@@ -1,37 +1,30 @@
 import { randomUUID } from 'node:crypto';
 import { LiveError, guard, live } from 'svelte-realtime/server';
 import { text, visitorsOnly, type Context } from '$lib/server/context';
-import { enqueue } from '$lib/server/jobs';
+import { TOPIC, adopt, submit } from '$lib/server/jobs';
 import { stores } from '$lib/server/stores';
 
-const TOPIC = 'jobs';
 const NAME_MAX = 60;
 const STEPS_MAX = 200;
 
 export const _guard = guard(visitorsOnly);
 
-export const jobs = live.stream(TOPIC, async (): Promise<App.Job[]> => stores.log.items(TOPIC), {
-  merge: 'crud',
-  key: 'id',
-  replay: true,
-});
+export const jobs = live.stream(
+  TOPIC,
+  async (ctx: Context): Promise<App.Job[]> => {
+    if (ctx.platform) adopt(ctx.platform);
+    return stores.log.items(TOPIC);
+  },
+  { merge: 'crud', key: 'id', replay: true },
+);
 
 /** Jobs run one at a time and in order. The call returns at once, progress comes by the stream. */
 export const startJob = live(async (ctx: Context, name: string, steps: number = 20): Promise<App.Job> => {
   if (!Number.isInteger(steps) || steps < 1 || steps > STEPS_MAX)
     throw new LiveError('VALIDATION', `1 to ${STEPS_MAX} steps`);
-  const job: App.Job = {
-    id: randomUUID(),
-    name: text(name, NAME_MAX),
-    by: ctx.user.name,
-    state: 'waiting',
-    step: 0,
-    steps,
-  };
-  const { platform } = ctx;
-  await stores.log.append(platform, TOPIC, 'created', job);
-  if (!enqueue(job, (now) => stores.log.append(platform, TOPIC, 'updated', now)))
-    throw new LiveError('OVERLOADED', 'The queue is full');
+  const wanted = { id: randomUUID(), name: text(name, NAME_MAX), by: ctx.user.name, steps };
+  const job = await submit(ctx.platform, wanted);
+  if (!job) throw new LiveError('OVERLOADED', 'The queue is full');
   return job;
 });
 

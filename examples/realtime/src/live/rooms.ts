@@ -62,6 +62,11 @@ export const moveCursor = live((ctx: Context, room: string, x: number, y: number
   cursors.update(ctx.ws, known(room), { x, y }, ctx.platform);
 });
 
+/** The pointer has left the room. */
+export const hideCursor = live((ctx: Context): void => {
+  cursors.remove(ctx.ws, ctx.platform);
+});
+
 /** Tells who is writing; this is not kept. */
 export const typing = live.channel((ctx: Context, room: string) => typingIn(room), { merge: 'presence' });
 

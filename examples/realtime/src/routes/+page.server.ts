@@ -1,5 +1,8 @@
 import { present } from '$live/rooms';
 import { ROOMS } from '$lib/rooms';
+import { action } from '$lib/server/forms';
+import { post } from '../live/notices';
+import type { Actions } from './$types';
 
 export async function load({ platform, locals }) {
   const user = locals.visitor;
@@ -8,3 +11,7 @@ export async function load({ platform, locals }) {
   );
   return { rooms: ROOMS.map((room, i) => ({ ...room, people: people[i] })) };
 }
+
+export const actions: Actions = {
+  notice: action((ctx, field) => post(ctx, field('kind') as 'info', field('text'))),
+};

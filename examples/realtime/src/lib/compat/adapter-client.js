@@ -4,7 +4,7 @@
  * say `disconnected`.
  *
  * `vite-plugin.js` replaces `svelte-adapter-uws/client` by this module, only where the names are missing.
- * Delete the folder (and its two lines in vite.config.ts) once the registry has adapter 0.5.
+ * Delete the folder (and its lines in vite.config.ts and svelte.config.js) once the registry has adapter 0.5.
  */
 import * as client from 'virtual:svelte-adapter-uws-client';
 import { derived, readable } from 'svelte/store';

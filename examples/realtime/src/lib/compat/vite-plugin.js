@@ -15,8 +15,7 @@ const ORIGINAL = 'virtual:svelte-adapter-uws-client';
  * @returns {import('vite').Plugin}
  */
 export function adapterClient(root) {
-  const original = createRequire(path.join(root, 'package.json')).resolve(CLIENT);
-  const lacking = !/export (const|let|function) denials\b/.test(readFileSync(original, 'utf8'));
+  const { original, lacking } = installed(root);
   return {
     name: 'adapter-client-compatibility',
     enforce: 'pre',
@@ -31,4 +30,20 @@ export function adapterClient(root) {
       return null;
     },
   };
+}
+
+/**
+ * The adapter's option for the WebSocket hooks that it knows.
+ *
+ * @param {string} root the app's folder
+ */
+export function knownHooks(root) {
+  return installed(root).lacking ? { handler: 'src/lib/compat/hooks.ws.ts' } : {};
+}
+
+/** @param {string} root */
+function installed(root) {
+  const original = createRequire(path.join(root, 'package.json')).resolve(CLIENT);
+  const lacking = !/export (const|let|function) denials\b/.test(readFileSync(original, 'utf8'));
+  return { original, lacking };
 }

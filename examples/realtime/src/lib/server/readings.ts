@@ -1,6 +1,7 @@
 /**
- * Three simulated sensors: waves of the clock, so that every instance reads the same. Readings are taken
- * while somebody listens here, and sent to the clients of this instance only, through the adapter's throttle.
+ * Three simulated sensors: waves of the clock, so that every instance reads the same, and that what they
+ * were at any time before is known. Readings are taken while somebody listens here, and sent to the clients
+ * of this instance only, through the adapter's throttle.
  */
 import type { Platform } from 'svelte-adapter-uws';
 import { throttle } from 'svelte-adapter-uws/plugins/throttle';
@@ -14,14 +15,17 @@ const KEPT = 120;
 
 const state = shared('readings', () => ({
   limiter: throttle(SENT_EVERY_MS),
-  kept: [] as App.Reading[],
   taken: 0,
   sent: 0,
   timer: undefined as NodeJS.Timeout | undefined,
 }));
 
+/** The readings of the last twelve seconds, as if somebody had listened. */
 export function recent(): App.Reading[] {
-  return state.kept;
+  const { taken, sent } = state;
+  const now = Date.now();
+  const times = Array.from({ length: KEPT }, (_, i) => now - (KEPT - 1 - i) * SENT_EVERY_MS);
+  return times.map((t) => ({ t, values: valuesAt(t), taken, sent }));
 }
 
 export function listen(platform: Platform): void {
@@ -41,12 +45,11 @@ function take(platform: Platform): void {
   state.limiter.publish(here(platform), TOPIC, 'reading', { t, values: valuesAt(t), taken, sent });
 }
 
-/** Publishes to the clients of this instance, and remembers what was sent. */
+/** Publishes to the clients of this instance. */
 function here(platform: Platform): Platform {
   const publish: Platform['publish'] = (topic, event, data) => {
-    state.sent++;
-    state.kept = [...state.kept.slice(1 - KEPT), { ...(data as App.Reading), sent: state.sent }];
-    return platform.publish(topic, event, state.kept[state.kept.length - 1], { relay: false });
+    const reading = { ...(data as App.Reading), sent: ++state.sent };
+    return platform.publish(topic, event, reading, { relay: false });
   };
   return Object.assign(Object.create(platform) as Platform, { publish });
 }

@@ -1,6 +1,7 @@
 import { stores } from '$lib/server/stores';
 
-const STARTED = Date.now();
+/** The process, of which this may be a later worker thread. */
+const STARTED = Date.now() - process.uptime() * 1000;
 
 export async function load() {
   const [todos, said] = await Promise.all([stores.log.items('todos'), stores.log.items('room:lobby')]);

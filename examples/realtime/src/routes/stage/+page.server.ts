@@ -1,6 +1,9 @@
 import { fail, redirect } from '@sveltejs/kit';
 import { audience, broadcasts } from '$live/stage';
+import { action } from '$lib/server/forms';
 import { ROLE_COOKIE, ROLES } from '$lib/visitor';
+import { speak } from '../../live/stage';
+import type { Actions } from './$types';
 
 export async function load({ platform, locals }) {
   const user = locals.visitor;
@@ -11,7 +14,8 @@ export async function load({ platform, locals }) {
   return { broadcasts: said, people };
 }
 
-export const actions = {
+export const actions: Actions = {
+  speak: action((ctx, field) => speak(ctx, field('audience') as App.Audience, field('text'))),
   /**
    * Visitors choose their role, since this is an example. The page is loaded anew, so that the WebSocket is
    * opened with it.

@@ -17,6 +17,8 @@ export class Away extends Error {
 }
 
 interface Options {
+  /** The name of the server, for the log. */
+  name: string;
   /** Whether an error means that the server is away, and not that it refused this call. */
   isAway(error: unknown): boolean;
   /** Asks the server whether it is there. */
@@ -28,8 +30,12 @@ type Call<T> = () => Promise<T>;
 export class Circuit {
   #breaker: CircuitBreaker<[Call<unknown>], unknown>;
   #isAway: Options['isAway'];
+  #name: string;
+  #isSaidAway = false;
+  #reason: unknown;
 
-  constructor({ isAway, probe }: Options) {
+  constructor({ name, isAway, probe }: Options) {
+    this.#name = name;
     this.#isAway = (error) => isOurs(error) || isAway(error);
     this.#breaker = new CircuitBreaker((call: Call<unknown>) => call(), {
       timeout: TIMEOUT_MS,
@@ -41,6 +47,18 @@ export class Circuit {
     });
     // No other call may try for a while.
     this.#breaker.on('halfOpen', () => void this.#breaker.fire(probe).catch(() => {}));
+    this.onChange(() => this.#say());
+  }
+
+  /** One line when the server goes, and one when it is back, however often it is tried in between. */
+  #say(): void {
+    const isAway = this.state !== 'closed';
+    if (isAway === this.#isSaidAway) return;
+    this.#isSaidAway = isAway;
+    const reason = this.#reason instanceof Error ? ` (${messageOf(this.#reason)})` : '';
+    if (isAway) console.error(`${this.#name} is away${reason}: the app goes on with what it knows`);
+    else console.log(`${this.#name} is back`);
+    this.#reason = undefined;
   }
 
   get state(): State {
@@ -53,7 +71,9 @@ export class Circuit {
     try {
       return (await this.#breaker.fire(call)) as T;
     } catch (error) {
-      throw this.#isAway(error) ? new Away(error) : error;
+      if (!this.#isAway(error)) throw error;
+      this.#noteReason(error);
+      throw new Away(error);
     }
   }
 
@@ -68,8 +88,13 @@ export class Circuit {
   }
 
   /** The connection was lost, so no call needs to try. */
-  trip(): void {
+  trip(reason?: unknown): void {
+    this.#noteReason(reason);
     if (this.#breaker.closed) this.#breaker.open();
+  }
+
+  #noteReason(reason: unknown): void {
+    if (reason !== undefined) this.#reason = reason;
   }
 
   onChange(listener: (state: State) => void): void {
@@ -82,6 +107,12 @@ export class Circuit {
   close(): void {
     this.#breaker.shutdown();
   }
+}
+
+/** The error of several addresses has no message of its own. */
+function messageOf(error: Error): string {
+  const [first] = (error as AggregateError).errors ?? [];
+  return error.message || (first as Error | undefined)?.message || error.name;
 }
 
 /** These are errors of the breaker itself: it is open, or time is up. */

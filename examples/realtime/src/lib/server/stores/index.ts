@@ -3,9 +3,11 @@
  * otherwise. Where both are set, the kept topics are in PostgreSQL and everything else in Redis. The store is
  * on `globalThis`, because the server and its WebSocket hooks may be bundled separately.
  */
+import { building } from '$app/environment';
 import { memoryStores } from './memory';
 import { postgresStores } from './postgres';
 import { redisStores } from './redis';
+import { checkUrl } from './settings';
 import type { Circuit, Stores } from './types';
 
 export type * from './types';
@@ -16,6 +18,10 @@ const anchor = globalThis as { [KEY]?: Stores };
 export const stores: Stores = (anchor[KEY] ??= choose(process.env.REDIS_URL, process.env.DATABASE_URL));
 
 function choose(redis?: string, postgres?: string): Stores {
+  if (!building) {
+    if (redis) checkUrl('REDIS_URL', redis, ['redis:', 'rediss:']);
+    if (postgres) checkUrl('DATABASE_URL', postgres, ['postgres:', 'postgresql:']);
+  }
   if (redis && postgres) return both(redis, postgresStores(postgres));
   if (redis) return redisStores(redis);
   return postgres ? postgresStores(postgres) : memoryStores();
@@ -39,6 +45,7 @@ function both(url: string, postgres: Stores): Stores {
       },
     },
     status,
+    ailments: () => [...redis.ailments(), ...postgres.ailments()],
     onStatus(listener) {
       for (const store of [redis, postgres]) store.onStatus(() => listener(status()));
     },

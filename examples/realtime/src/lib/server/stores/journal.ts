@@ -7,6 +7,7 @@
 import {
   appendFileSync,
   closeSync,
+  fstatSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -28,6 +29,8 @@ export class Journal {
   #seq = 0;
   #partial = Buffer.alloc(0);
   #chunk = Buffer.alloc(64 * 1024);
+  /** The last write has failed. */
+  isFailing = false;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -36,7 +39,7 @@ export class Journal {
   append(topic: string, event: LogEventName, data: Item): LogEvent {
     // The line is recognised by its object when it is read again, since other threads append as well.
     const ref = `${process.pid}.${Math.random().toString(36).slice(2)}`;
-    appendFileSync(this.#open(), JSON.stringify({ topic, event, data, ref }) + '\n');
+    this.#write(JSON.stringify({ topic, event, data, ref }) + '\n');
     return this.#catchUp(ref) ?? { seq: this.#seq, topic, event, data };
   }
 
@@ -57,8 +60,20 @@ export class Journal {
     this.#file = undefined;
   }
 
+  #write(line: string): void {
+    try {
+      appendFileSync(this.open(), line);
+    } catch (error) {
+      if (!this.isFailing) console.error('The journal cannot be written:', (error as Error).message);
+      this.isFailing = true;
+      throw error;
+    }
+    if (this.isFailing) console.log('The journal can be written again');
+    this.isFailing = false;
+  }
+
   #topic(name: string): TopicState {
-    this.#open();
+    this.open();
     this.#catchUp();
     return this.#state(name);
   }
@@ -69,12 +84,15 @@ export class Journal {
     return state;
   }
 
-  #open(): number {
+  /** Opens the file; throws where it, or its folder, cannot be written. */
+  open(): number {
     if (this.#file === undefined) {
       mkdirSync(this.#folder, { recursive: true });
       const name = path.join(this.#folder, 'journal.jsonl');
       begin(name);
-      this.#file = openSync(name, 'a+');
+      const file = openSync(name, 'a+');
+      endLine(file);
+      this.#file = file;
     }
     return this.#file;
   }
@@ -92,7 +110,8 @@ export class Journal {
         (end = this.#partial.indexOf(NEWLINE)) >= 0;
         this.#partial = this.#partial.subarray(end + 1)
       ) {
-        const { begin, ref: its, topic, event, data } = JSON.parse(this.#partial.toString('utf8', 0, end));
+        const { begin, ref: its, topic, event, data } = parse(this.#partial.toString('utf8', 0, end));
+        if (begin === undefined && topic === undefined) continue;
         if (begin !== undefined) {
           this.#seq = begin;
           continue;
@@ -103,6 +122,24 @@ export class Journal {
       }
     }
     return found;
+  }
+}
+
+/** Ends a line that a crash has cut off, or the next one would go with it. */
+function endLine(file: number): void {
+  const { size } = fstatSync(file);
+  const last = Buffer.alloc(1);
+  if (size > 0 && readSync(file, last, 0, 1, size - 1) === 1 && last[0] !== NEWLINE)
+    appendFileSync(file, '\n');
+}
+
+/** A line that was cut off is left out, and all after it are read. */
+function parse(line: string) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    if (line) console.error(`The journal has a line that is no event, and is left out: ${line.slice(0, 80)}`);
+    return {};
   }
 }
 

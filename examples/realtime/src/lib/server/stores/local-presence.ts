@@ -1,7 +1,8 @@
 /**
- * The people in each room, among the worker threads of this process. Each thread tells the others its
- * changes, everything it knows when a new one asks, and that it is alive. The people of a thread that has
- * been silent for long are removed.
+ * The people in each room, among instances: the worker threads of this process, or all that a store connects.
+ * Each instance tells the others its changes, everything it knows when one asks, and that it is alive. The
+ * people of an instance that has been silent for long are removed. Each instance tells its own clients who
+ * comes and goes as it sees it: where two learn of something at different times, both end with the truth.
  */
 import { BroadcastChannel, isMainThread } from 'node:worker_threads';
 import type { Platform } from 'svelte-adapter-uws';
@@ -10,43 +11,59 @@ import type { Person, Presence } from './types';
 
 /** The person of each connection, by room. */
 type Rooms = Map<string, Map<string, Person>>;
+/** The same as it is sent. */
+type Listed = [room: string, people: [connection: string, person: Person][]][];
 
-type Note =
+export type Note =
   | { from: string; kind: 'hello' | 'alive' }
-  | { from: string; kind: 'all'; rooms: Rooms }
+  | { from: string; kind: 'all'; rooms: Listed }
   | { from: string; kind: 'join'; room: string; connection: string; person: Person }
   | { from: string; kind: 'leave'; room: string; connection: string };
+
+/** Sends a note to all other instances. */
+type Tell = (note: Note) => void;
+
+const HERE = { relay: false };
 
 export class LocalPresence implements Presence {
   #instance: string;
   #rooms = new Map<string, Rooms>();
   #heard = new Map<string, number>();
   #platform: Platform | undefined;
-  #channel: BroadcastChannel | undefined;
+  #tell: Tell = () => {};
   #timer: NodeJS.Timeout | undefined;
 
   constructor(instance: string) {
     this.#instance = instance;
     this.#rooms.set(instance, new Map());
-    if (!isMainThread) this.#connect();
   }
 
   activate(platform: Platform): void {
     this.#platform ??= platform;
   }
 
+  /** From now on the notes of the others come to `hear`. */
+  connect(tell: Tell): void {
+    this.#tell = tell;
+    this.greet();
+    this.#timer = setInterval(() => this.#beat(), PRESENCE_TTL_MS / 3);
+    this.#timer.unref();
+  }
+
+  /** Asks the others who is there, and tells them: notes may have been missed. */
+  greet(): void {
+    this.#tell({ from: this.#instance, kind: 'hello' });
+    this.#tellAll();
+  }
+
   async join(room: string, connection: string, person: Person): Promise<void> {
-    const isNew = !this.#has(room, person.key);
     this.#enter(this.#instance, room, connection, person);
     this.#tell({ from: this.#instance, kind: 'join', room, connection, person });
-    if (isNew) this.#platform?.publish(presenceTopic(room), 'join', person);
   }
 
   async leave(room: string, connection: string): Promise<void> {
-    const person = this.#exit(this.#instance, room, connection);
-    if (!person) return;
-    this.#tell({ from: this.#instance, kind: 'leave', room, connection });
-    if (!this.#has(room, person.key)) this.#publishLeave(room, person.key);
+    if (this.#exit(this.#instance, room, connection))
+      this.#tell({ from: this.#instance, kind: 'leave', room, connection });
   }
 
   async gone(connection: string): Promise<void> {
@@ -64,7 +81,18 @@ export class LocalPresence implements Presence {
 
   close(): void {
     clearInterval(this.#timer);
-    this.#channel?.close();
+  }
+
+  hear(note: Note): void {
+    if (note.from === this.#instance) return;
+    const isKnown = this.#heard.has(note.from);
+    this.#heard.set(note.from, Date.now());
+    if (note.kind === 'hello') this.#tellAll();
+    else if (note.kind === 'all') this.#replace(note.from, note.rooms);
+    else if (note.kind === 'join') this.#enter(note.from, note.room, note.connection, note.person);
+    else if (note.kind === 'leave') this.#exit(note.from, note.room, note.connection);
+    // It was given up, or there was none before.
+    else if (!isKnown) this.greet();
   }
 
   #has(room: string, key: string): boolean {
@@ -74,48 +102,43 @@ export class LocalPresence implements Presence {
   }
 
   #enter(instance: string, room: string, connection: string, person: Person): void {
+    const isNew = !this.#has(room, person.key);
     let rooms = this.#rooms.get(instance);
     if (!rooms) this.#rooms.set(instance, (rooms = new Map()));
     let people = rooms.get(room);
     if (!people) rooms.set(room, (people = new Map()));
     people.set(connection, person);
+    if (isNew) this.#platform?.publish(presenceTopic(room), 'join', person, HERE);
   }
 
-  #exit(instance: string, room: string, connection: string): Person | undefined {
+  /** Returns false where there was no such connection. */
+  #exit(instance: string, room: string, connection: string): boolean {
     const people = this.#rooms.get(instance)?.get(room);
     const person = people?.get(connection);
-    people?.delete(connection);
-    if (people?.size === 0) this.#rooms.get(instance)?.delete(room);
-    return person;
+    if (!people || !person) return false;
+    people.delete(connection);
+    if (people.size === 0) this.#rooms.get(instance)?.delete(room);
+    if (!this.#has(room, person.key))
+      this.#platform?.publish(presenceTopic(room), 'leave', { key: person.key }, HERE);
+    return true;
   }
 
-  #publishLeave(room: string, key: string): void {
-    this.#platform?.publish(presenceTopic(room), 'leave', { key });
+  #tellAll(): void {
+    const rooms = [...this.#rooms.get(this.#instance)!].map(([room, people]): Listed[0] => [
+      room,
+      [...people],
+    ]);
+    this.#tell({ from: this.#instance, kind: 'all', rooms });
   }
 
-  #connect(): void {
-    this.#channel = new BroadcastChannel('uws-rs-example.presence');
-    this.#channel.onmessage = ({ data }: { data: unknown }) => this.#hear(data as Note);
-    this.#channel.unref();
-    this.#tell({ from: this.#instance, kind: 'hello' });
-    this.#timer = setInterval(() => this.#beat(), PRESENCE_TTL_MS / 3);
-    this.#timer.unref();
-  }
-
-  #tell(note: Note): void {
-    this.#channel?.postMessage(note);
-  }
-
-  #hear(note: Note): void {
-    this.#heard.set(note.from, Date.now());
-    if (note.kind === 'hello') {
-      this.#tell({ from: this.#instance, kind: 'all', rooms: this.#rooms.get(this.#instance)! });
-    } else if (note.kind === 'all') {
-      this.#rooms.set(note.from, note.rooms);
-    } else if (note.kind === 'join') {
-      this.#enter(note.from, note.room, note.connection, note.person);
-    } else if (note.kind === 'leave') {
-      this.#exit(note.from, note.room, note.connection);
+  #replace(instance: string, listed: Listed): void {
+    const now = new Map(listed.map(([room, people]) => [room, new Map(people)]));
+    for (const [room, people] of now) {
+      for (const [connection, person] of people) this.#enter(instance, room, connection, person);
+    }
+    for (const [room, people] of this.#rooms.get(instance) ?? []) {
+      for (const connection of people.keys())
+        if (!now.get(room)?.has(connection)) this.#exit(instance, room, connection);
     }
   }
 
@@ -125,17 +148,19 @@ export class LocalPresence implements Presence {
     for (const [instance, at] of this.#heard) if (at < deadline) this.#bury(instance);
   }
 
-  /** Every worker finds out by itself and tells its own clients. */
   #bury(instance: string): void {
-    const rooms = this.#rooms.get(instance);
+    this.#replace(instance, []);
     this.#heard.delete(instance);
     this.#rooms.delete(instance);
-    for (const [room, people] of rooms ?? []) {
-      for (const { key } of people.values()) if (!this.#has(room, key)) this.#publishHere(room, key);
-    }
   }
+}
 
-  #publishHere(room: string, key: string): void {
-    this.#platform?.publish(presenceTopic(room), 'leave', { key }, { relay: false });
-  }
+/** Connects the presence of the worker threads of this process. */
+export function connectThreads(presence: LocalPresence): () => void {
+  if (isMainThread) return () => {};
+  const channel = new BroadcastChannel('uws-rs-example.presence');
+  channel.onmessage = ({ data }: { data: unknown }) => presence.hear(data as Note);
+  channel.unref();
+  presence.connect((note) => channel.postMessage(note));
+  return () => channel.close();
 }

@@ -3,15 +3,17 @@
  * threads see the same and a restart forgets nothing; workers exchange presence by a BroadcastChannel.
  */
 import { randomUUID } from 'node:crypto';
+import { building } from '$app/environment';
 import type { Platform } from 'svelte-adapter-uws';
 import { Journal } from './journal';
-import { LocalPresence } from './local-presence';
+import { LocalPresence, connectThreads } from './local-presence';
+import { refuse } from './settings';
 import { TokenBuckets } from './token-buckets';
 import type { Bridge, Log, LogEventName, ReplaySource, Status, Stores } from './types';
 
 export function memoryStores(): Stores {
   const instance = randomUUID().slice(0, 8);
-  const journal = new Journal(process.env.DATA_DIR ?? '.data');
+  const journal = openJournal(process.env.DATA_DIR ?? '.data');
   const log: Log = {
     async append(platform, topic, event, data) {
       const entry = journal.append(topic, event, data);
@@ -23,6 +25,7 @@ export function memoryStores(): Stores {
     since: async (topic, seq) => journal.since(topic, seq),
   };
   const presence = new LocalPresence(instance);
+  const disconnect = connectThreads(presence);
   const status: Status = { kind: 'memory', instance, circuit: 'closed' };
   return {
     kind: 'memory',
@@ -31,12 +34,26 @@ export function memoryStores(): Stores {
     presence,
     rateLimit: new TokenBuckets(),
     status: () => status,
+    ailments: () => (journal.isFailing ? ['the data folder cannot be written'] : []),
     onStatus() {},
     async close() {
       presence.close();
+      disconnect();
       journal.close();
     },
   };
+}
+
+/** A folder that cannot be written is better known at the start than with the first message. */
+function openJournal(folder: string): Journal {
+  const journal = new Journal(folder);
+  if (building) return journal;
+  try {
+    journal.open();
+  } catch (error) {
+    refuse(`DATA_DIR ${folder} cannot be used: ${(error as Error).message}`);
+  }
+  return journal;
 }
 
 /** The adapter's own publish reaches all worker threads. */

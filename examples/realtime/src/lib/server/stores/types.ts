@@ -117,6 +117,8 @@ export interface Stores {
   readonly presence: Presence;
   readonly rateLimit: RateLimit;
   status(): Status;
+  /** Says what does not work at present, without which the app goes on. */
+  ailments(): string[];
   /** Called whenever `status()` has changed. */
   onStatus(listener: (status: Status) => void): void;
   close(): Promise<void>;

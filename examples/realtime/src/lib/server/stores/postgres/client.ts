@@ -41,7 +41,7 @@ export class PostgresClient {
       keepAlive: true,
     });
     this.#pool.on('error', () => {});
-    this.circuit = new Circuit({ isAway, probe: () => this.query('SELECT 1') });
+    this.circuit = new Circuit({ name: 'PostgreSQL', isAway, probe: () => this.query('SELECT 1') });
     this.circuit.onChange((state) => state === 'closed' && onReady());
   }
 
@@ -121,20 +121,22 @@ export class PostgresClient {
     listener.on('notification', ({ payload = '' }) => {
       tail = tail.then(() => this.#hear(payload)).catch(() => {});
     });
-    listener.on('error', () => {});
-    listener.once('end', () => this.#lost());
+    let reason: unknown;
+    listener.on('error', (error) => (reason = error));
+    listener.once('end', () => this.#lost(reason));
     try {
       await listener.connect();
       await listener.query(`LISTEN ${CHANNEL}`);
       this.#onReady();
-    } catch {
+    } catch (error) {
+      reason = error;
       listener.end().catch(() => {});
     }
   }
 
-  #lost(): void {
+  #lost(reason: unknown): void {
     if (this.#closed) return;
-    this.circuit.trip();
+    this.circuit.trip(reason);
     setTimeout(() => void this.#listen(), RETRY_MS).unref();
   }
 

@@ -1,10 +1,10 @@
 /**
- * The app's stores in PostgreSQL. Presence and rate limits stay in the process: an instance alone needs no
- * more.
+ * The app's stores in PostgreSQL. Each instance keeps who is present at it, and tells the others by
+ * notifications; rate limits stay in the process.
  */
 import type { Platform } from 'svelte-adapter-uws';
 import { INSTANCE } from '../instance';
-import { LocalPresence } from '../local-presence';
+import { LocalPresence, type Note } from '../local-presence';
 import { replaySource } from '../memory';
 import { SharedLog, type Kept } from '../shared-log';
 import { TokenBuckets } from '../token-buckets';
@@ -13,7 +13,10 @@ import { deliver, wrapper, type Message } from '../wrap';
 import { PostgresClient } from './client';
 import { PostgresShelf } from './log';
 
-type Told = ({ kind: 'publish' } & Message) | ({ kind: 'log' } & (Kept | { topic: string; seq: number }));
+type Told =
+  | ({ kind: 'publish' } & Message)
+  | ({ kind: 'log' } & (Kept | { topic: string; seq: number }))
+  | { kind: 'presence'; note: Note };
 
 export function postgresStores(url: string): Stores {
   let platform: Platform | undefined;
@@ -26,11 +29,15 @@ export function postgresStores(url: string): Stores {
     const told = parse(text);
     if (told?.kind === 'publish') deliver(platform, told);
     else if (told?.kind === 'log') log.receive(told);
+    else if (told?.kind === 'presence') presence.hear(told.note);
   }
 
   function resync(): void {
+    presence.greet();
     log.resync().catch((error: unknown) => console.error('postgres:', error));
   }
+
+  const send = (told: Told) => postgres.publish(JSON.stringify(told));
 
   return {
     kind: 'postgres',
@@ -41,16 +48,15 @@ export function postgresStores(url: string): Stores {
         log.activate(adapter);
         presence.activate(adapter);
         postgres.start();
+        presence.connect((note) => send({ kind: 'presence', note }));
       },
-      wrap: wrapper(
-        (message) => postgres.publish(JSON.stringify({ kind: 'publish', ...message })),
-        replaySource(log),
-      ),
+      wrap: wrapper((message) => send({ kind: 'publish', ...message }), replaySource(log)),
     },
     log,
     presence,
     rateLimit: new TokenBuckets(),
     status,
+    ailments: () => (postgres.circuit.state === 'closed' ? [] : ['PostgreSQL is away']),
     onStatus: (listener) => postgres.circuit.onChange(() => listener(status())),
     async close() {
       presence.close();

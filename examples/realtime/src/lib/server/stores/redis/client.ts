@@ -36,9 +36,12 @@ export class RedisClient {
     this.#commands = new Redis(url, { ...options, enableOfflineQueue: false, maxRetriesPerRequest: 0 });
     this.#subscriber = new Redis(url, { ...options, autoResubscribe: false, maxRetriesPerRequest: null });
     this.#onReady = onReady;
-    this.circuit = new Circuit({ isAway, probe: () => this.#probe() });
+    this.circuit = new Circuit({ name: 'Redis', isAway, probe: () => this.#probe() });
     this.circuit.onChange((state) => state === 'closed' && onReady());
-    this.#commands.on('close', () => this.circuit.trip());
+    let reason: Error | undefined;
+    this.#commands.on('error', (error: Error) => (reason = error));
+    this.#commands.on('ready', () => (reason = undefined));
+    this.#commands.on('close', () => this.circuit.trip(reason ?? new Error('the connection was closed')));
     this.#subscriber.on('message', (_channel: string, message: string) => onMessage(message));
     for (const connection of [this.#commands, this.#subscriber]) connection.on('error', () => {});
     for (const [name, [lua, numberOfKeys]] of Object.entries(SCRIPTS)) {

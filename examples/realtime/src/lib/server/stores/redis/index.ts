@@ -53,6 +53,7 @@ export function redisStores(url: string, elsewhere?: Log): Stores {
     presence,
     rateLimit: new RedisRateLimit(redis),
     status,
+    ailments: () => (redis.circuit.state === 'closed' ? [] : ['Redis is away']),
     onStatus: (listener) => redis.circuit.onChange(() => listener(status())),
     async close() {
       await presence.close();

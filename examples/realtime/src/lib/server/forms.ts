@@ -1,0 +1,38 @@
+/** Forms of pages without JavaScript, or of pages that are used before it has started. */
+import { fail, redirect, type ActionFailure, type RequestEvent } from '@sveltejs/kit';
+import { LiveError } from 'svelte-realtime/server';
+import type { Context } from './context';
+import { stores } from './stores';
+
+const STATUS: Record<string, number> = {
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  CONFLICT: 409,
+  RATE_LIMITED: 429,
+  OVERLOADED: 503,
+};
+
+/** Returns an action that does what a live function does, and then shows the page anew. */
+export function action<Event extends RequestEvent>(
+  call: (ctx: Context, field: (name: string) => string, event: Event) => unknown,
+): (event: Event) => Promise<ActionFailure<App.Returned>> {
+  return async (event) => {
+    const form = await event.request.formData();
+    const field = (name: string) => {
+      const value = form.get(name);
+      return typeof value === 'string' ? value : '';
+    };
+    try {
+      await call(contextOf(event), field, event);
+    } catch (error) {
+      if (!(error instanceof LiveError)) throw error;
+      return fail(STATUS[error.code] ?? 400, { error: error.message, text: field('text') });
+    }
+    redirect(303, event.url.pathname);
+  };
+}
+
+/** Live functions that forms call use no more of their context than this. */
+function contextOf({ platform, locals }: RequestEvent): Context {
+  return { user: locals.visitor, platform: stores.bridge.wrap(platform!) } as unknown as Context;
+}
