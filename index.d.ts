@@ -1485,6 +1485,27 @@ export interface TemplatedApp {
   getDescriptor(): AppDescriptor;
 
   /**
+   * Takes over a connection that was accepted elsewhere, and serves it as if the app had accepted it: with
+   * TLS if it is an {@link SSLApp}, within the {@link AppLimits}, handed on to child apps, and told to
+   * filters. Nothing of the connection may have been read before.
+   *
+   * @param socket a file descriptor of a connected stream socket of TCP or of the Unix domain, such as one
+   *   that a service manager or a parent process has passed on. From this call on it is the app's, which
+   *   closes it; nobody else may read, write or close it. Or a `net.Socket`, as a server made with
+   *   `pauseOnConnect: true` gets it, or a process with `process.on('message')`: the app takes a duplicate of
+   *   its descriptor, and the object is destroyed, of which the peer does not notice anything. uWebSockets.js
+   *   takes descriptors alone.
+   * @param ip the address of the client in 4 or 16 bytes, as {@link HttpResponse.getRemoteAddress} returns
+   *   it, where it is not that of the socket's peer. Limits by address count with it.
+   * @throws TypeError for anything else, RangeError for an address of another length.
+   * @throws Error with a `code` where the socket cannot be taken, which is then left as it was: `EBADF` (not
+   *   open), `ENOTSOCK`, `EPROTOTYPE` (a socket of another kind), `EINVAL` (it listens), `ENOTCONN` (no peer,
+   *   or one that is gone), `EBUSY` (an app of this process has it), `EALREADY` (a `net.Socket` that has been
+   *   used), `EMFILE`; and, without a code, where the app shuts down.
+   */
+  adoptSocket(socket: number | { destroy(): unknown }, ip?: ArrayBuffer | ArrayBufferView): TemplatedApp;
+
+  /**
    * Adds an app of another thread. From now on the connections that this app accepts are handed to the added
    * apps in turn, each in its own thread. Those do not listen themselves. Without any, this app serves its
    * connections itself.

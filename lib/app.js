@@ -11,6 +11,7 @@ const {
   addHandler,
   forgetHandler,
   countShutdowns,
+  countAdopted,
   failure,
 } = require('./engine');
 const {
@@ -437,6 +438,24 @@ class TemplatedApp {
 
   getResponseTimeout() {
     return this.#responseTimeout;
+  }
+
+  // ---- connections accepted elsewhere
+
+  adoptSocket(connection, ip) {
+    requireArguments(arguments.length, 1);
+    const { addressOf, connectionOf, socketError } = require('./adopt');
+    // It is read last, since nothing of the program may run between a look at it and its adoption.
+    const address = addressOf(ip);
+    if (this.#shared.shutdown !== null) throw new Error('The app shuts down.');
+    if (failure() !== null) throw failure();
+    const { descriptor, socket } = connectionOf(connection);
+    const unfit = this.#engine.adoptSocket(this.#id, descriptor, socket !== undefined, address);
+    if (unfit !== null) throw socketError(unfit[0], `The file descriptor ${descriptor} ${unfit[1]}.`);
+    countAdopted(1);
+    // The loop has a duplicate, so the peer does not notice that Node closes its own.
+    socket?.destroy();
+    return this;
   }
 
   // ---- child apps in other threads

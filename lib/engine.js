@@ -64,6 +64,7 @@ const ENGINE_FUNCTIONS = Object.freeze([
   'filter',
   'listen',
   'listenUnix',
+  'adoptSocket',
   'descriptor',
   'addChild',
   'removeChild',
@@ -345,9 +346,11 @@ let quiet = true;
 let stopped = null;
 /** Apps that shut down, whose promises the program may wait for. */
 let shuttingDown = 0;
+/** Connections handed over by `adoptSocket`, of which the loop has not said yet that it has them. */
+let adopted = 0;
 
 function keepAliveIfNeeded() {
-  engine.keepAlive(!quiet || shuttingDown > 0);
+  engine.keepAlive(!quiet || shuttingDown > 0 || adopted > 0);
 }
 
 function addListener(listener) {
@@ -361,6 +364,7 @@ function stop(error) {
   stopped = error;
   listeners.clear();
   quiet = true;
+  adopted = 0;
   keepAliveIfNeeded();
 }
 
@@ -372,11 +376,18 @@ receivers[EventKind.QUIET] = () => {
   keepAliveIfNeeded();
 };
 
-/** A connection was adopted from another thread; nothing listens here. */
-receivers[EventKind.BUSY] = () => {
+/** A connection was adopted, from another thread or from the program; perhaps nothing listens here. */
+receivers[EventKind.BUSY] = (slot, generation, isOurs) => {
   quiet = false;
+  if (isOurs) adopted--;
   keepAliveIfNeeded();
 };
+
+/** @param {number} more connections that the program has handed over */
+function countAdopted(more) {
+  adopted += more;
+  keepAliveIfNeeded();
+}
 
 /** @param {number} more 1 when an app begins to shut down, -1 when it has */
 function countShutdowns(more) {
@@ -400,6 +411,7 @@ module.exports = {
   lendPayload,
   addListener,
   countShutdowns,
+  countAdopted,
   stop,
   failure,
   addHandler,

@@ -72,7 +72,11 @@ const EventKind = Object.freeze({
   DROPPED: 12,
   /** Nothing listens and no connection is open any more. */
   QUIET: 13,
-  /** A connection is open again after `Quiet`. */
+  /**
+   * A connection is open again after `Quiet`, or JavaScript has handed one over (`adopted`), which
+   * may be closed already.
+   * Arguments: adopted.
+   */
   BUSY: 14,
   /**
    * For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its

@@ -301,6 +301,12 @@ add(
   '`Options must be an object.` is thrown, as in newer releases',
 );
 add(
+  'adopted-objects',
+  '§2',
+  '`adoptSocket` takes any number for a descriptor, and crashes or serves strangers where it is none of a connection',
+  'a descriptor or a `net.Socket`; anything else is an error that leaves it alone',
+);
+add(
   'filter-upgraded',
   '§2.3',
   '`filter` is not told when an upgraded connection closes',

@@ -8,7 +8,7 @@ const { spawn } = require('node:child_process');
 const { missing, freePorts } = require('../smuggling/proxies');
 const { openssl, selfSigned, temporaryDirectory } = require('../tls/certificates');
 const support = require('./support');
-const { CLOSE, assert, get, it, request, sleep, start, until } = support;
+const { CLOSE, assert, get, it, request, sleep, start, textOf, until } = support;
 
 /** Ends the worker with this number by an error, when the main thread gets SIGUSR2. */
 const FAILING = `
@@ -336,4 +336,55 @@ it('metrics: the loop answers while JavaScript is blocked, and what is wrong has
   for (let at = 0; at < 2000; at++) await slow.text('x'.repeat(10_000));
   await program.prints(/\/echo: dropped a send of 10000 bytes/);
   for (const each of [peer, gone, slow]) each.destroy();
+});
+
+/** Has a port as systemd has it, which accepts nothing itself, and starts the program twice. */
+const MANAGER = `
+const { spawnSync } = require('child_process');
+const server = require('net').createServer().listen(0, '127.0.0.1', () => {
+  console.log('Managing port ' + server.address().port);
+  const stdio = ['ignore', 'inherit', 'inherit', server._handle.fd];
+  for (let i = 0; i < 2; i++) {
+    const { status } = spawnSync(process.execPath, ['-r', './preload.cjs', 'activation.mjs'], { stdio });
+    console.log('Ended with ' + status);
+  }
+  server.close();
+});`;
+/** For systemd the number of the process is that of the program. */
+const PASSED = `
+Object.assign(process.env, { LISTEN_PID: String(process.pid), LISTEN_FDS: '1' });
+console.log('Process ' + process.pid);`;
+
+it('activation: the port comes from a manager, whose clients wait while the server restarts', async (t) => {
+  const files = { 'preload.cjs': PASSED, 'activation.mjs': textOf('activation.mjs') };
+  const manager = await start(t, MANAGER, { files, listens: /Managing port (\d+)/ });
+  const early = await manager.connect();
+  for (const round of [1, 2]) {
+    const [, pid] = await manager.prints(round === 1 ? /Process (\d+)/ : /Process \d+[^]*Process (\d+)/);
+    t.after(() => {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        /* it has ended */
+      }
+    });
+    const peer = round === 1 ? early : await manager.connect();
+    assert.equal((await peer.request(get('/'))).body, 'Hello\n');
+    const socket = await manager.ws('/echo');
+    await socket.text('hi');
+    assert.equal(await socket.message(), 'hi');
+    for (const each of [peer, socket]) each.destroy();
+    process.kill(pid, 'SIGTERM');
+    await manager.prints(round === 1 ? /Ended with 0/ : /Ended with 0[^]*Ended with 0/);
+  }
+  assert.deepEqual(await manager.ended.promise, { code: 0, signal: null });
+});
+
+it('activation: by hand it has a port of its own', async (t) => {
+  const program = await start(t, 'activation.mjs');
+  const peers = await Promise.all(Array.from({ length: 20 }, () => program.connect()));
+  for (const peer of peers) assert.equal((await peer.request(get('/'))).body, 'Hello\n');
+  for (const peer of peers.slice(1)) peer.reset();
+  assert.equal((await peers[0].request(get('/'))).code, 200);
+  peers[0].destroy();
 });

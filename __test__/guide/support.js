@@ -26,9 +26,12 @@ function emptyFolder(t) {
 /** Node.js runs TypeScript by itself from 22.18 on; for older releases the types are taken out here. */
 const RUNS_TYPESCRIPT = Boolean(process.features.typescript);
 
+/** The text of a program. */
+const textOf = (name) => fs.readFileSync(path.join(FROM, name), 'utf8');
+
 /** Copies a program into the folder and returns the name of the file to run. */
 function paste(folder, name, edit = (text) => text) {
-  const text = edit(fs.readFileSync(path.join(FROM, name), 'utf8'));
+  const text = edit(textOf(name));
   if (RUNS_TYPESCRIPT || !name.endsWith('.mts')) {
     fs.writeFileSync(path.join(folder, name), text);
     return name;
@@ -103,8 +106,9 @@ class Program {
 }
 
 /**
- * Starts a program and resolves when it listens. Options: `env`; `files`, by name the contents of files
- * beside it; `preload`, the text of a CommonJS module that runs before it; `edit`, a change of its text.
+ * Starts a program, given by its name or its text, and resolves when it listens. Options: `env`; `files`, by
+ * name the contents of files beside it; `preload`, the text of a CommonJS module that runs before it; `edit`,
+ * a change of its text.
  */
 async function start(t, name, options = {}) {
   const { env = {}, files = {}, preload, edit, listens = /Listening on port (\d+)/ } = options;
@@ -118,7 +122,8 @@ async function start(t, name, options = {}) {
     fs.writeFileSync(path.join(folder, 'preload.cjs'), preload);
     flags.push('--require', './preload.cjs');
   }
-  const child = spawn(process.execPath, [...flags, paste(folder, name, edit)], {
+  const what = name.includes('\n') ? ['-e', name] : [paste(folder, name, edit)];
+  const child = spawn(process.execPath, [...flags, ...what], {
     cwd: folder,
     env: { ...process.env, NODE_OPTIONS: '', NODE_TEST_CONTEXT: '', PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -147,4 +152,17 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 const LINUX = { skip: process.platform === 'linux' ? false : 'reads /proc, which only Linux has' };
 
-module.exports = { ...support, assert, until, FROM, LINUX, bytes, emptyFolder, hash, paste, sleep, start };
+module.exports = {
+  ...support,
+  assert,
+  until,
+  FROM,
+  LINUX,
+  bytes,
+  emptyFolder,
+  hash,
+  paste,
+  sleep,
+  start,
+  textOf,
+};

@@ -24,7 +24,7 @@ const MEMBERS = {
 /** Undocumented parts of that build which are missing here, so that asking for them fails visibly. */
 const LESS = {
   exports: ['setTimeout', 'clearTimeout', 'arm'],
-  app: ['adoptSocket'],
+  app: [],
   res: [],
   req: [],
   ws: [],

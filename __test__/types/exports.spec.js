@@ -15,9 +15,7 @@ const NOT_OURS = {
     clearTimeout: 'not in the types; Node has it',
     arm: 'not in the types; belongs to its timers',
   },
-  app: {
-    adoptSocket: 'not in the types; takes a socket of its own kind',
-  },
+  app: {},
   res: {},
   req: {},
   ws: {},
@@ -71,6 +69,7 @@ LATER['20.30'] = {
   exports: ['DeclarativeResponse'],
   app: [
     'addChildAppDescriptor',
+    'adoptSocket',
     'filter',
     'getDescriptor',
     'getIdleTimeout',

@@ -216,6 +216,7 @@ const reached: boolean = app.publish('topic', 'message', false, true);
 const subscribers: number = app.numSubscribers('topic');
 const descriptor: uWS.AppDescriptor = uWS.App(null).getDescriptor();
 app.addChildAppDescriptor(descriptor).removeChildAppDescriptor(descriptor);
+app.adoptSocket(3).adoptSocket(3, new Uint8Array(4));
 
 const told: [uWS.UpgradeMessage?, uWS.CloseMessage?, uWS.DropMessage?, uWS.LimitMessage?] = [];
 console.log(told[0]?.route, told[1]?.reason, told[2]?.of === 'send', told[3]?.limit);

@@ -8,6 +8,7 @@ use super::wake::Wake;
 use super::{calls, exit, processor_time};
 use crate::caching::{self, freshness::Lifetimes};
 use crate::channel::{ExchangeId, Op, layout_number};
+use crate::event_loop::net::adopted::{self, Unfit};
 use crate::event_loop::net::listener;
 use crate::event_loop::{Behaviour, Control, Loop, Timeouts, registry};
 use crate::protocol::http::request::{DEFAULT_MAX_HEAD, Limits, MAX_FIELDS};
@@ -17,6 +18,7 @@ use napi::bindgen_prelude::{Function, Unknown};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 use std::ffi::OsStr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -252,6 +254,37 @@ pub fn listen(
 pub fn listen_unix(engine: u32, env: Env, app: u32, listener: u32, path: Unknown<'_>) -> Result<()> {
     let bound = listener::bind_unix(Path::new(OsStr::from_bytes(&data(env, &path))))?;
     watch(engine, Control::Listen { app, listener, bound })
+}
+
+/// Hands a connected socket over to an app, or a duplicate of it. `ip`: the address of the client in 4 or 16
+/// bytes, instead of that of the peer. Returns code and text of an error, after which the descriptor is the
+/// caller's as before.
+#[napi]
+pub fn adopt_socket(
+    engine: u32,
+    env: Env,
+    app: u32,
+    descriptor: i32,
+    duplicate: bool,
+    ip: Unknown<'_>,
+) -> Option<Vec<String>> {
+    let ip = address(&data(env, &ip));
+    let adopted = place::with(engine, |session| {
+        let (stream, peer) = adopted::adopt(descriptor, duplicate)?;
+        let named = ip.map(|ip| SocketAddr::new(ip, peer.map_or(0, |peer| peer.port())));
+        session.control(Control::Accepted { app, stream, peer: named.or(peer) });
+        Ok(())
+    });
+    match adopted {
+        Some(Ok(())) => None,
+        Some(Err(error)) => Some(vec![Unfit::code(&error).to_owned(), error.to_string()]),
+        None => Some(vec!["ECANCELED".to_owned(), "comes too late: the environment has ended".to_owned()]),
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// The number by which other environments of the process find an app.

@@ -54,8 +54,9 @@ layout! {
         Dropped { binary: bool },
         /// Nothing listens and no connection is open any more.
         Quiet,
-        /// A connection is open again after `Quiet`.
-        Busy,
+        /// A connection is open again after `Quiet`, or JavaScript has handed one over (`adopted`), which
+        /// may be closed already.
+        Busy { adopted: bool },
         /// For `filter`; payload: the connection's addresses (`write_address`), peer and proxied, since its
         /// slot may have another one by the time they are asked for.
         Filter { app: u32, accepted: bool },

@@ -150,7 +150,7 @@ impl EventLoop {
             app.open += 1;
         }
         if std::mem::replace(&mut self.quiet, false) {
-            self.ctx.event(JsEvent::Busy, ExchangeId::default(), b"");
+            self.ctx.event(JsEvent::Busy { adopted: false }, ExchangeId::default(), b"");
         }
         self.ctx.filter_event(app, id, true);
     }

@@ -206,6 +206,11 @@ impl EventLoop {
             Control::Adopt { app, stream, peer, home, permit } => {
                 self.adopt_from(stream, peer, app, home.is_some(), permit);
             }
+            Control::Accepted { app, stream, peer } => {
+                self.quiet = false;
+                self.ctx.event(JsEvent::Busy { adopted: true }, ExchangeId::default(), b"");
+                self.let_in(stream, peer, app);
+            }
             Control::Listen { app, listener, bound } => self.listen(app, listener, bound),
             Control::ShutDown { app, seconds } => self.shut_down(app, seconds),
             Control::HurryUp { app, seconds } => self.hurry_up(app, seconds),

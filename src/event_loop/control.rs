@@ -127,6 +127,12 @@ pub enum Control {
         /// Its place among the connections of the app that accepted it.
         permit: Option<Permit>,
     },
+    /// A connection that JavaScript hands over, accepted elsewhere.
+    Accepted {
+        app: u32,
+        stream: socket::Stream,
+        peer: Option<std::net::SocketAddr>,
+    },
     /// For tests of the panic path.
     #[doc(hidden)]
     Panic(String),

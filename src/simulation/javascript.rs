@@ -474,7 +474,7 @@ impl Javascript {
             }
             JsEvent::CachedRequest { handler, flight } => self.cached(oracle, id, handler, flight, &payload),
             JsEvent::ShutDown { .. } => {}
-            JsEvent::Busy | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
+            JsEvent::Busy { .. } | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! Binding runs on the JavaScript thread, because `listen` answers before it returns; everything else runs in
 //! the loop.
 
+use super::owned;
 #[cfg(any(test, feature = "simulation"))]
 use super::simulated;
 use super::socket::Stream;
@@ -12,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -173,9 +175,13 @@ impl Listener {
             ListenerKind::Tcp(listener) => listener.accept().map(|(stream, peer)| {
                 #[cfg(not(target_os = "linux"))]
                 let _ = stream.set_nodelay(true);
+                owned::note(stream.as_raw_fd());
                 (Stream::Tcp(stream), Some(peer))
             }),
-            ListenerKind::Unix(listener) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            ListenerKind::Unix(listener) => listener.accept().map(|(stream, _)| {
+                owned::note(stream.as_raw_fd());
+                (Stream::Unix(stream), None)
+            }),
             #[cfg(any(test, feature = "simulation"))]
             ListenerKind::Simulated(listener) => {
                 listener.accept().map(|(stream, peer)| (Stream::Simulated(stream), peer))

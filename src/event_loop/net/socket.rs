@@ -1,5 +1,6 @@
 //! Connected sockets: one stream type over TCP and Unix sockets.
 
+use super::owned;
 #[cfg(any(test, feature = "simulation"))]
 use super::simulated;
 use mio::event::Source;
@@ -67,5 +68,15 @@ impl Stream {
             #[cfg(any(test, feature = "simulation"))]
             Stream::Simulated(socket) => socket.shutdown_write(),
         };
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => owned::forget(self.descriptor()),
+            #[cfg(any(test, feature = "simulation"))]
+            Stream::Simulated(_) => {}
+        }
     }
 }
