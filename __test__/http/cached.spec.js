@@ -4,7 +4,8 @@
 
 const crypto = require('node:crypto');
 const zlib = require('node:zlib');
-const { it, assert, serve, until, child, get, request } = require('../support');
+const { it, assert, uWS, overTls, serve, until, child, get, request } = require('../support');
+const certificates = require('../tls/certificates');
 
 const LONG = { lowerExpiry: 600, upperExpiry: 600 };
 
@@ -173,6 +174,67 @@ it('invalidate is about one app', async (t) => {
   await Promise.all([one.body('/'), other.body('/')]);
   one.app.invalidate('*');
   assert.deepEqual([await one.body('/'), await other.body('/')], ['2', '1']);
+});
+
+it('the handler has the parameters, the query and the headers of the request it is called for', async (t) => {
+  const server = serve(t, (app) =>
+    app.get(
+      '/news/:page/*',
+      (res, req) => {
+        const parts = [req.getParameter('page'), req.getParameter(0), req.getQuery('q'), req.getQuery()];
+        res.end([...parts, req.getHeader('x'), req.getUrl()].join());
+      },
+      { ...LONG, head: true },
+    ),
+  );
+  const expected = 'p1,p1,a b,q=a%20b,y,/news/p1/x';
+  const peer = await server.connect();
+  const target = '/news/p1/x?q=a%20b';
+  const head = await peer.request(request('HEAD', target, ['X: y']), { head: true });
+  assert.equal(head.get('content-length'), `${expected.length}`);
+  assert.equal((await peer.request(get(target))).body, expected);
+});
+
+it('limits on requests hold for hits as well', async (t) => {
+  const app = uWS.App({
+    limits: { maxRequestsPerAddress: { count: 6, seconds: 600 }, maxRequestsPerConnection: 4 },
+  });
+  const server = serve(t, () => app.get('/*', (res) => res.end('x'), LONG), { app });
+  const peer = await server.connect();
+  const codes = [];
+  for (let i = 0; i < 4; i++) codes.push(await peer.request(get('/')));
+  assert.deepEqual(
+    codes.map((answer) => [answer.code, answer.get('connection')]),
+    [
+      [200, undefined],
+      [200, undefined],
+      [200, undefined],
+      [200, 'close'],
+    ],
+  );
+  await peer.gone();
+  const other = await server.connect();
+  const more = [];
+  for (let i = 0; i < 3; i++) more.push((await other.request(get('/'))).code);
+  assert.deepEqual(more, [200, 200, 429]);
+});
+
+it('a route of a server name has a store of its own', { skip: overTls }, async (t) => {
+  const app = uWS.SSLApp(certificates.shared());
+  const server = serve(
+    t,
+    () => {
+      app.get('/*', (res) => res.end('of the app'), LONG);
+      app.addServerName('other.example', certificates.shared());
+      app.domain('other.example').get('/*', (res) => res.end('of the name'), LONG);
+    },
+    { app, peer: { tls: {} } },
+  );
+  for (let i = 0; i < 2; i++) {
+    assert.equal((await server.once(get('/'))).body, 'of the app');
+    const named = await server.connect({ tls: { servername: 'other.example' } });
+    assert.equal((await named.request(get('/'))).body, 'of the name');
+  }
 });
 
 // ---- compression
