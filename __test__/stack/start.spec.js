@@ -36,9 +36,14 @@ function start(t, port, given = {}) {
 }
 
 const opened = (program) =>
-  until(() => program.ended !== undefined || /^Open .*\n/m.test(program.output), 'it says where to go');
+  until(
+    () => program.ended !== undefined || /^Open .*\n/m.test(program.output),
+    'it says where to go',
+    // The app is built before, where it has changed.
+    120000,
+  );
 
-describe('npm start', { timeout: 120000, skip: chosen && 'it starts the app of the registry' }, () => {
+describe('npm start', { timeout: 240000, skip: chosen && 'it starts the app of the registry' }, () => {
   for (const workers of ['', '2'])
     it(`says where to go once it listens, and nothing untrue${workers && ', with workers'}`, async (t) => {
       const port = await freePort();

@@ -5,7 +5,7 @@
 use super::response::{field, fields};
 use crate::protocol::http::request::RequestHead;
 use brotli::enc::BrotliEncoderParams;
-use zlib_rs::{DeflateConfig, compress_bound, compress_slice};
+use zlib_rs::{DeflateConfig, ReturnCode, compress_bound, compress_slice};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -39,7 +39,7 @@ impl Coding {
     pub fn compress(self, body: &[u8]) -> Option<Vec<u8>> {
         let compressed = match self {
             Coding::Brotli => brotli(body)?,
-            Coding::Gzip => gzip(body),
+            Coding::Gzip => gzip(body)?,
         };
         (compressed.len() < body.len() - body.len() / 8).then_some(compressed)
     }
@@ -53,13 +53,14 @@ fn brotli(body: &[u8]) -> Option<Vec<u8>> {
     Some(compressed)
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let config = DeflateConfig { level: GZIP_LEVEL, window_bits: GZIP_WINDOW, ..DeflateConfig::default() };
     // The header and the checksum of gzip are longer than those of zlib, for which the bound is.
     let mut room = vec![0; compress_bound(body.len()) + 32];
-    let length = compress_slice(&mut room, body, config).0.len();
+    let (compressed, code) = compress_slice(&mut room, body, config);
+    let length = compressed.len();
     room.truncate(length);
-    room
+    (code == ReturnCode::Ok).then_some(room)
 }
 
 /// Whether a response may be compressed, and is likely to become smaller.

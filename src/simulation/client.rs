@@ -1,6 +1,6 @@
 //! A peer: it sends what its script says, in pieces, and compares all that it receives with what it must be.
 
-use super::javascript::{HEADER_TEXT, KEY, body_len, declared_answer};
+use super::javascript::{HEADER_TEXT, KEY, body_len, cached_answer, cached_target, declared_answer};
 use super::oracle::{Expected, Kind, NONSENSE, Oracle};
 use super::rng::Rng;
 use super::script::{Body, How, Message, Method, Peer, Reads, Request, Script, Secure, Step, System, Target};
@@ -348,6 +348,7 @@ impl Client {
         let target = match request.target {
             Target::Program => format!("/r/{}/{index}", self.number),
             Target::Declared => format!("/declared/{}/{index}", self.number),
+            Target::Cached => cached_target(self.number, index),
             Target::Nowhere => format!("/nowhere/{}/{index}", self.number),
         };
         let len = body_len(request.body);
@@ -584,7 +585,8 @@ impl Client {
     ) -> usize {
         let number = self.number;
         let known = &mut oracle.peers[number];
-        if head.status >= 400 && head.status != 404 {
+        let is_unanswered = request.target == Target::Cached && matches!(head.status, 500 | 502 | 504);
+        if head.status >= 400 && head.status != 404 && !is_unanswered {
             // The loop refuses nonsense.
             if known.may_end.is_none() {
                 self.fail(format!("step {step} is answered with {}", head.status));
@@ -597,6 +599,12 @@ impl Client {
         let (status, expected) = match (request.target, request.answer.how) {
             (Target::Nowhere, _) => (404, None),
             (Target::Declared, _) => (200, Some(declared_answer(&sent))),
+            (Target::Cached, _) if request.method == Method::Post => (404, None),
+            (Target::Cached, _) if is_unanswered => (head.status, None),
+            (Target::Cached, _) => {
+                let field = text(Owner::Peer(number), step, HEADER_TEXT);
+                (200, Some(cached_answer(&cached_target(number, step), &field)))
+            }
             (Target::Program, how) => {
                 if !known.begun.contains(&step) {
                     self.fail(format!("a response to step {step}, which the program has not answered"));
@@ -802,6 +810,8 @@ impl Client {
                 Step::Request(request) if request.target == Target::Program => {
                     known.completed.contains(&step)
                 }
+                // A flight that nobody answers ends by ticks.
+                Step::Request(request) if request.target == Target::Cached => !oracle.has_unanswered,
                 Step::Request(request) => !request.expect || self.held_body.is_none(),
                 Step::Upgrade { .. } => known.opened > 0,
                 _ => false,

@@ -274,6 +274,7 @@ fn request(rng: &mut Rng, is_crowd: bool) -> Request {
         target: match rng.below(12) {
             0 => Target::Nowhere,
             1 | 2 => Target::Declared,
+            3 => Target::Cached,
             _ => Target::Program,
         },
         answer: Answer {

@@ -11,8 +11,8 @@ use crate::channel::mailbox::{Batch, Mailbox};
 use crate::channel::{
     Answer as Fate, BODY_LAST, COMMAND_QUEUE_BYTES, CommandBatch, DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS,
     EVENT_QUEUE_BYTES, EVENT_QUEUE_ITEMS, EventBatch, EventHeader, EventKind, ExchangeId, ForgottenStage,
-    JsEvent, NOBODY, OF_DROPPED, OWNED, OWNED_PAYLOAD, Op, RequestBlock, Shared, begin_parts, request_flag,
-    respond_flag, send_flag, set_part,
+    JsEvent, NOBODY, OF_DROPPED, OWNED, OWNED_PAYLOAD, Op, RequestBlock, Shared, begin_parts, flight_flag,
+    request_flag, respond_flag, send_flag, set_part,
 };
 use crate::event_loop::Control;
 use crate::event_loop::net::listener::Bound;
@@ -35,8 +35,10 @@ pub const BEHAVIOUR: u32 = 1;
 pub const DECLARED: u32 = 2;
 /// The handler of the `ws` route of the secure app.
 pub const SECURE_BEHAVIOUR: u32 = 3;
+/// The handler of the cached route of each app, by its number.
+pub const CACHED: u32 = 4;
 /// The first number of the handlers that answer requests.
-const FIRST_HANDLER: u32 = 4;
+const FIRST_HANDLER: u32 = 6;
 pub struct Javascript {
     script: Rc<Script>,
     rng: Rng,
@@ -154,6 +156,8 @@ enum Task {
     Resume(u32, usize),
     Upgrade(u32, usize),
     HandOver(u32, u32),
+    /// A flight's answer, and whether that is for one client.
+    Land(ExchangeId, bool, Vec<u8>),
 }
 
 /// Calls in which JavaScript stands still until the loop has gone on.
@@ -468,7 +472,7 @@ impl Javascript {
                 };
                 assert!(may, "a breach of {}", String::from_utf8_lossy(&payload));
             }
-            JsEvent::CachedRequest { .. } => panic!("no script has a cached route"),
+            JsEvent::CachedRequest { handler, flight } => self.cached(oracle, id, handler, flight, &payload),
             JsEvent::ShutDown { .. } => {}
             JsEvent::Busy { .. } | JsEvent::Quiet | JsEvent::Forgotten { .. } => {}
         }
@@ -482,6 +486,41 @@ impl Javascript {
         let known = &mut oracle.peers[peer];
         *if accepted { &mut known.accepted } else { &mut known.released } += 1;
         assert!(known.accepted == 1 && known.released <= 1, "peer {peer}: calls of `filter`");
+    }
+
+    /// The handler of a cached route. It answers at once or later, now and then twice or never.
+    fn cached(&mut self, oracle: &mut Oracle, id: ExchangeId, handler: u32, flight: u64, payload: &[u8]) {
+        let app = handler - CACHED;
+        if self.closing[app as usize] > 0 {
+            return;
+        }
+        let block = RequestBlock::of(payload);
+        assert!(matches!(block.method(), b"GET" | b"HEAD"), "the method of a cached route");
+        let target = std::str::from_utf8(block.path()).expect("a path");
+        let field = block.header_fields().find(|(name, _)| *name == b"x-text").map(|(_, value)| value);
+        let answer = cached_answer(target, field.unwrap_or_default());
+        let name = ExchangeId { slot: flight as u32, generation: (flight >> 32) as u32 };
+        if let Some(peer) = self.peer_of(id) {
+            assert_eq!(cached_peer(field.unwrap_or_default()), Some(peer), "the client of a request");
+        }
+        match self.rng.below(20) {
+            0 => oracle.has_unanswered = true,
+            1..=8 => {
+                let ms = self.rng.pick(&[1, 20, 500, 2_500, 5_000]);
+                self.later(oracle.now, ms, Task::Land(name, is_private(target), answer));
+            }
+            9 => {
+                self.land(name, is_private(target), answer.clone());
+                self.land(name, false, b"a second answer".to_vec());
+            }
+            _ => self.land(name, is_private(target), answer),
+        }
+    }
+
+    fn land(&mut self, flight: ExchangeId, is_private: bool, answer: Vec<u8>) {
+        let headers: &[u8] = if is_private { b"Set-Cookie: a=b\r\n" } else { b"X-A: b\r\n" };
+        let flags = self.rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, flight_flag::CLOSED, flight_flag::FAILED]);
+        self.push_parts(Op::EndFlight, flags, flight, 0, &[b"200 OK", headers], answer);
     }
 
     fn at(&mut self, id: ExchangeId) -> Option<&mut Object> {
@@ -719,6 +758,7 @@ impl Javascript {
                     self.upgrade(oracle, slot);
                 }
             }
+            Task::Land(flight, is_private, answer) => self.land(flight, is_private, answer),
             Task::HandOver(slot, generation) => {
                 // A request may have come meanwhile whose turn it is not: it waits in the line.
                 let Some((of, line)) = self.lines.get_mut(&slot) else { return };
@@ -904,6 +944,20 @@ impl Javascript {
 
     fn respond(&mut self, op: Op, flags: u32, id: ExchangeId, number: u64, head: &[&[u8]; 2], body: Vec<u8>) {
         let len = body.len();
+        self.push_parts(op, flags, id, number, head, body);
+        self.count_sent(id, len);
+    }
+
+    /// The command alone: an answer of a cached route counts in the account of no connection.
+    fn push_parts(
+        &mut self,
+        op: Op,
+        flags: u32,
+        id: ExchangeId,
+        number: u64,
+        head: &[&[u8]; 2],
+        body: Vec<u8>,
+    ) {
         let mut record = self.commands.record(op, flags, id, number as u32, (number >> 32) as u32);
         let payload = record.payload();
         let parts = begin_parts(payload);
@@ -911,13 +965,12 @@ impl Javascript {
             payload.extend_from_slice(bytes);
             set_part(payload, parts, index, bytes.len());
         }
-        if len >= OWNED_PAYLOAD {
+        if body.len() >= OWNED_PAYLOAD {
             record.finish_owned(self.shared.blocks.copy(&body));
         } else {
             payload.extend_from_slice(&body);
             record.finish();
         }
-        self.count_sent(id, len);
     }
 
     fn done(&mut self, oracle: &mut Oracle, slot: u32, close: bool) {
@@ -1317,6 +1370,28 @@ fn upgrade_request() -> Request {
         target: Target::Program,
         answer: Answer { after: None, how: How::Nothing, reads: false, pauses: 0, close: false },
     }
+}
+
+/// Few keys, so that requests of many peers are for the same.
+pub fn cached_target(peer: usize, step: usize) -> String {
+    format!("/cached/{}", (peer + step) % 6)
+}
+
+fn is_private(target: &str) -> bool {
+    target.ends_with(['1', '3', '5'])
+}
+
+/// The answer of the cached route to a request with this field, which says whose it is.
+pub fn cached_answer(target: &str, field: &[u8]) -> Vec<u8> {
+    match is_private(target) {
+        true => [b"for one: ", field].concat(),
+        false => format!("for all: {target} {}", "x".repeat(target.len() * 1_000)).into_bytes(),
+    }
+}
+
+/// The number of the peer in a text of its own.
+fn cached_peer(field: &[u8]) -> Option<usize> {
+    usize::from_str_radix(std::str::from_utf8(field.get(1..6)?).ok()?, 16).ok()
 }
 
 /// The answer of the declared route to a request with this body.

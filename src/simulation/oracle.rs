@@ -16,6 +16,8 @@ pub struct Oracle {
     pub publishes: usize,
     /// Messages that peers have received.
     pub delivered: usize,
+    /// The handler of a cached route has left a flight without an answer.
+    pub has_unanswered: bool,
     /// The time of the run, and how much of it the loop was frozen.
     pub now: Duration,
     frozen: Duration,

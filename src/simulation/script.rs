@@ -136,6 +136,8 @@ pub enum Target {
     Program,
     /// A declared answer, with the body of the request in it.
     Declared,
+    /// A cached route. Every second of its replies is for one client, and says whose it is.
+    Cached,
     Nowhere,
 }
 

@@ -2,11 +2,12 @@
 //! that hold at every moment and at the end.
 
 use super::client::{Client, Next};
-use super::javascript::{APP, BEHAVIOUR, DECLARED, Javascript, SECURE_APP, SECURE_BEHAVIOUR};
+use super::javascript::{APP, BEHAVIOUR, CACHED, DECLARED, Javascript, SECURE_APP, SECURE_BEHAVIOUR};
 use super::oracle::{Known, Oracle};
 use super::rng::Rng;
 use super::script::{Act, Reads, Route, Script, Secure, System};
 use super::secure::SETTINGS;
+use crate::caching::{self, freshness::Lifetimes};
 use crate::channel::{
     DROPPED_QUEUE_BYTES, DROPPED_QUEUE_ITEMS, EVENT_QUEUE_BYTES, Instruction, WakeJs, wants,
 };
@@ -281,6 +282,9 @@ fn start(javascript: &mut Javascript, script: &Script) {
         javascript.control(Control::Behaviour(behaviour_of(behaviour, &script.route)));
         javascript.route(app, Method::WebSocket, "/ws/:peer/:step", behaviour);
         javascript.route(app, Method::Any, "/declared/:peer/:step", DECLARED);
+        let handler = CACHED + app;
+        javascript.control(Control::Cached { handler, app, options: Box::new(cached()) });
+        javascript.route(app, Method::Get, "/cached/:key", handler);
         javascript.route_requests(app);
         javascript.listen(app);
     }
@@ -300,6 +304,18 @@ fn behaviour_of(id: u32, route: &Route) -> Behaviour {
         compression: route.compression,
         auto_upgrade: route.auto,
         wants: wants::MESSAGE | wants::DRAIN | wants::DROPPED,
+    }
+}
+
+/// Replies that are stale soon, and few of them.
+fn cached() -> caching::Options {
+    caching::Options {
+        lifetimes: Lifetimes { lower: 0, upper: 2 },
+        timeout: 3,
+        head: true,
+        max_entries: 3,
+        max_bytes: 1 << 20,
+        ..caching::Options::default()
     }
 }
 

@@ -9,7 +9,7 @@ const MONTH_S = 30 * 86400;
 /** Every visitor has an id in a cookie, which the WebSocket upgrade reads too. */
 export const handle: Handle = async ({ event, resolve }) => {
   if (!building) {
-    begin(event.platform!);
+    if (event.platform) begin(event.platform);
     event.locals.visitor = visitor(event);
   }
   return resolve(event);
