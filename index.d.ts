@@ -1500,8 +1500,9 @@ export interface TemplatedApp {
    * @throws TypeError for anything else, RangeError for an address of another length.
    * @throws Error with a `code` where the socket cannot be taken, which is then left as it was: `EBADF` (not
    *   open), `ENOTSOCK`, `EPROTOTYPE` (a socket of another kind), `EINVAL` (it listens), `ENOTCONN` (no peer,
-   *   or one that is gone), `EBUSY` (an app of this process has it), `EALREADY` (a `net.Socket` that has been
-   *   used), `EMFILE`; and, without a code, where the app shuts down.
+   *   or one that is gone), `EBUSY` (an app of this process has it, or it is 1 or 2, a standard stream),
+   *   `EALREADY` (a `net.Socket` that has been used), `EMFILE`; and, without a code, where the app shuts
+   *   down.
    */
   adoptSocket(socket: number | { destroy(): unknown }, ip?: ArrayBuffer | ArrayBufferView): TemplatedApp;
 

@@ -41,6 +41,9 @@ const isDescriptor = (value) => Number.isInteger(value) && value >= 0 && value <
 /** Reads the first argument: { descriptor, socket }, where `socket` is the object whose it is, if any. */
 function connectionOf(value) {
   if (value instanceof net.Socket) return { descriptor: descriptorOf(value), socket: value };
+  if (value === 1 || value === 2) {
+    throw socketError('EBUSY', `The file descriptor ${value} is that of a standard stream, which Node has.`);
+  }
   if (isDescriptor(value)) return { descriptor: value };
   throw new TypeError(
     `socket must be a file descriptor, which is an integer from 0 on, or a net.Socket; got ${got(value)}.`,

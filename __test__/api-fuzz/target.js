@@ -2,6 +2,7 @@
 // The process, or the worker, that is fuzzed: it makes objects of the API and calls their methods with any
 // argument at any moment, from handlers, timers, microtasks, conversions of arguments, and at its end.
 
+const net = require('net');
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 const path = require('path');
 const { random } = require('../robustness/program');
@@ -235,6 +236,11 @@ const CURATED = {
       () => ['127.0.0.1', 0, values.any()],
     ])(),
   listen_unix: () => [chance(0.9) ? listened : values.any(), values.socketPath()],
+  // None of these numbers is that of a connection, since nobody knows whose it would be.
+  adoptSocket: () => [
+    pick([-1, 1, 2, 0.5, NaN, 2 ** 31 - 1, 2 ** 31, 999983, null, {}, text(), new net.Socket()]),
+    chance(0.5) ? data() : values.any(),
+  ],
   SSLApp: () => [chance(0.7) ? certificate : values.options(Object.keys(certificate))],
 };
 

@@ -177,6 +177,8 @@ it('what is no connection is left as it was', OURS, async (t) => {
   assert.deepEqual(codes(file), ['Error', 'EBADF']);
   assert.deepEqual(codes(1 << 19), ['Error', 'EBADF']);
   assert.deepEqual(codes(0x7fffffff), ['Error', 'EBADF']);
+  // Where a parent reads them they are connected sockets, too.
+  for (const stream of [1, 2]) assert.deepEqual(codes(stream), ['Error', 'EBUSY']);
   if (process.platform === 'linux') assert.deepEqual(codes(server._handle.fd), ['Error', 'EINVAL']);
   const client = net.connect(port, '127.0.0.1');
   await new Promise((resolve) => client.once('connect', resolve));

@@ -13,6 +13,7 @@ const {
   differs,
   onlyOurs,
   v30,
+  modulePath,
   ERRORS,
 } = require('../support');
 
@@ -365,7 +366,8 @@ for (const value of [1, 'text', true, Symbol('s'), 1n]) {
     const message = differs('bad-options', { original: 'no error', ours: 'Options must be an object.' });
     const app = uWS.App();
     for (const call of [
-      () => uWS.App(value),
+      // Over TLS `uWS.App` is another function.
+      () => require(modulePath()).App(value),
       () => uWS.SSLApp(value),
       () => app.addServerName('localhost', value),
     ])

@@ -178,6 +178,24 @@ add(
   '505 and 431',
 );
 add(
+  'proxied-port',
+  '§4.10',
+  '`getProxiedRemotePort()` (from 20.61 on) has the bytes of the port in the wrong order: 34835 for 5000',
+  'the port',
+);
+add(
+  'socket-address',
+  '§5',
+  '`ws.getRemoteAddress()` is empty in 20.61 and from 20.66 on',
+  'it is the address',
+);
+add(
+  'begin-write',
+  '§4.4',
+  'after `beginWrite` (from 20.69 on) the body is framed wrongly, up to 20.71',
+  'each `write` is one whole chunk',
+);
+add(
   'second-proxy-header',
   '§4.10',
   'of several PROXY headers the last counts (up to 20.57)',
@@ -286,14 +304,24 @@ add(
   'a lone surrogate in a string becomes bytes that are no UTF-8',
   'it becomes U+FFFD',
 );
-add('data-view', '§1', 'a DataView is refused', 'a DataView is data like any typed array');
+add(
+  'data-view',
+  '§1',
+  'a DataView is refused (up to 20.57)',
+  'a DataView is data like any typed array, as in newer releases',
+);
 add(
   'bad-callbacks',
   '§1',
   '`onAborted`, `onData` and `onWritable` take anything and crash when it is to be called',
   '`Passed callback is not a valid function.` is thrown',
 );
-add('app-null', '§2', '`App(null)` and `App(undefined)` abort the process', 'the same as `App()`');
+add(
+  'app-null',
+  '§2',
+  '`App(null)` and `App(undefined)` abort the process (up to 20.57)',
+  'the same as `App()`, as in newer releases',
+);
 add(
   'bad-options',
   '§2',

@@ -8,6 +8,7 @@ const {
   has,
   deferred,
   differs,
+  onlyOurs,
   ours,
   turn,
   Events,
@@ -440,4 +441,21 @@ it('beginWrite sends the head alone', async (t) => {
   assert.deepEqual([head.get('x-a'), head.get('transfer-encoding')], ['1', 'chunked']);
   finish();
   assert.deepEqual((await peer.chunked()).map(String), ['late']);
+});
+
+// Section 3 of what changed after 20.57, of which there is no binary to run.
+it('each write after beginWrite is a chunk that is complete', onlyOurs('begin-write'), async (t) => {
+  let res;
+  const server = answering(t, (response) => {
+    res = response.beginWrite().beginWrite();
+  });
+  const peer = await server.connect();
+  await peer.send(get('/'));
+  await peer.until('\r\n\r\n');
+  for (const piece of ['one', 'second']) {
+    res.cork(() => res.write(piece));
+    assert.equal(await peer.until(`${piece}\r\n`), `${piece.length}\r\n${piece}\r\n`);
+  }
+  res.cork(() => res.beginWrite().end('end'));
+  assert.equal(await peer.until('0\r\n\r\n'), '3\r\nend\r\n0\r\n\r\n');
 });
