@@ -79,7 +79,7 @@ add(
   'written-connection',
   '§4.1',
   'a `Connection` header written by the program changes nothing, whatever it says',
-  'it is sent as written, in one line, and `close` closes; where the connection is closed for another reason it says so',
+  'it is sent as written, in one line, and `close` closes; where the connection is closed for another reason, which the client did not ask for, it says so',
 );
 add(
   'late-connection-close',

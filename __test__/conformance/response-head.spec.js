@@ -507,7 +507,6 @@ for (const [values, finish, head, expected, ended] of [
   [['close', 'keep-alive'], end, get('/'), 'close', true],
   [['keep-alive', 'upgrade'], end, get('/'), 'keep-alive, upgrade', false],
   [['keep-alive'], endAndClose, get('/'), 'close', true],
-  [['keep-alive'], end, CLOSING, 'close', true],
   [['keep-alive'], end, OLD, 'close', true],
   [['keep-alive'], end, OLD_KEPT, 'keep-alive', false],
   [['upgrade'], end, OLD_KEPT, 'upgrade, keep-alive', false],
@@ -523,6 +522,15 @@ for (const [values, finish, head, expected, ended] of [
     };
     assert.deepEqual(await connectionOf(t, respond, head), [[expected], ended]);
   });
+}
+
+for (const finish of [end, stream]) {
+  for (const value of ['keep-alive', 'close', 'upgrade']) {
+    it(`a client that asks for the end gets connection: ${value} as written, ${finish.name}`, async (t) => {
+      const respond = (res) => finish(res.writeHeader('Connection', value).writeHeader('x', 'y'));
+      assert.deepEqual(await connectionOf(t, respond, CLOSING), [[value], true]);
+    });
+  }
 }
 
 it('an empty Connection header is none', onlyOurs('written-connection'), async (t) => {

@@ -190,17 +190,19 @@ it('has WebSockets of uWebSockets.js beside it', async (t) => {
   assert.equal((await through.get('/')).text, 'page');
 });
 
-it('makes the app and names the address of the server behind by itself', async (t) => {
-  const proxy = new UWSProxy(createUWSConfig(uWS, { port: 4000 }));
-  const app = proxy.uws.server;
+it('makes the app by itself, and names the address of the server behind', async (t) => {
   const server = http.createServer((req, res) => res.end(req.headers['x-forwarded-port']));
-  server.listen(proxy.http.port, proxy.http.host);
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  const behind = server.address().port;
+  const proxy = new UWSProxy(createUWSConfig(uWS, { port: 4000 }), createHTTPConfig({ port: behind }));
+  const app = proxy.uws.server;
   t.after(() => {
     app.close();
     server.close();
     server.closeAllConnections();
   });
+  assert.deepEqual([proxy.http.protocol, proxy.http.host, proxy.http.port], ['http', '127.0.0.1', behind]);
   proxy.start();
   let port;
   app.listen('127.0.0.1', 0, (token) => {

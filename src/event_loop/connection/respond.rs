@@ -83,12 +83,13 @@ impl Http {
         let Exchange { keep_alive, http_1_0, close_known, .. } = self.exchange;
         let own_date = flags & respond_flag::OWN_DATE != 0;
         let own_connection = flags & respond_flag::OWN_CONNECTION != 0;
-        let (headers, connection) = match own_connection {
+        // The program's `Connection` header must not contradict what happens to the connection. A client that
+        // has asked for the end knows it, and gets the header as it was written.
+        let (headers, connection) = match own_connection && !close_known {
             true => response::split_connection(parts.headers),
             false => (parts.headers, &b""[..]),
         };
-        // The program's `Connection` header must not contradict what happens to the connection.
-        let close = !keep_alive && (own_connection || !close_known);
+        let close = !keep_alive && !close_known;
         let keep_alive_10 = http_1_0 && keep_alive;
         io.count(Metric::responses(parts.status));
         let status = if parts.status.is_empty() { b"200 OK" } else { parts.status };
