@@ -35,10 +35,10 @@ impl Http {
         if announced.flatten().is_some_and(|length| length > MAX_DECLARED_BODY as u64) {
             return self.refuse(io, HttpError::ContentTooLarge);
         }
-        if head.expect_continue {
-            io.send(|out| out.extend_from_slice(response::CONTINUE));
-        }
         self.restart_window(io);
+        if head.expect_continue {
+            self.ask_for_body(io);
+        }
     }
 
     /// The answer does not need the request's body, if there is one.

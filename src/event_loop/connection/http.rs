@@ -102,6 +102,8 @@ pub struct Http {
     max_unsent: usize,
     /// The tick in which the last response was complete.
     idle_since: Tick,
+    /// `100 Continue` waits to be sent behind a response, and the client waits for it.
+    pub(super) asks_for_body: bool,
     /// A PROXY header has said who the client is, or that nobody knows.
     is_named: bool,
 }
@@ -564,7 +566,7 @@ impl Http {
                 if has_body && head.expect_continue && !fault::is_on(Fault::EatenRequest) {
                     // Ask for the body: a client that waits for this response would otherwise send its next
                     // request where the loop expects the body.
-                    io.send(|out| out.extend_from_slice(response::CONTINUE));
+                    self.ask_for_body(io);
                 }
                 self.not_found(io);
                 return Step::Used(used);
@@ -622,7 +624,7 @@ impl Http {
             self.phase = Phase::Responding;
         }
         if head.framing.has_body() && head.expect_continue {
-            io.send(|out| out.extend_from_slice(response::CONTINUE));
+            self.ask_for_body(io);
         }
         if whole.is_some() {
             self.request_is_whole(io);
@@ -868,6 +870,16 @@ impl Http {
         Some(WebSocket::accept(io, behaviour, &parts, &request))
     }
 
+    /// Sends `100 Continue` (RFC 9110 §10.1.1). Behind a response that the client takes slowly, the time for
+    /// the body begins only when that has left.
+    pub(super) fn ask_for_body(&mut self, io: &mut Io<'_>) {
+        self.asks_for_body = io.unsent() > 0;
+        io.send(|out| out.extend_from_slice(response::CONTINUE));
+        if io.transport.is_blocked() {
+            self.wait_for_taking(io);
+        }
+    }
+
     // ---- events of the connection
 
     /// True: the next request may be parsed, if there is one.
@@ -878,6 +890,9 @@ impl Http {
             io.event(JsEvent::Writable { exchange: u32::from(self.exchange.number) }, b"");
         }
         let waits_for_javascript = self.pending && matches!(self.phase, Phase::Responding);
+        if drained && std::mem::take(&mut self.asks_for_body) && matches!(self.phase, Phase::Body(_)) {
+            self.restart_window(io);
+        }
         if io.transport.is_blocked() && (before == 0 || now < before) {
             self.wait_for_taking(io);
         } else if drained && self.takes_until != 0 {

@@ -221,6 +221,7 @@ impl Http {
     pub(super) fn wait_for_taking(&mut self, io: &mut Io<'_>) {
         let limit = io.timeouts().response;
         match self.phase {
+            Phase::Body(_) if self.asks_for_body => self.wait(io, limit),
             Phase::Body(_) if !self.paused => {}
             Phase::Body(_) | Phase::Head if self.owes_bytes() => {
                 self.takes_until = if limit == 0 { 0 } else { io.ctx.now() + limit + 1 };
@@ -273,6 +274,7 @@ impl Http {
             return self.arm(io);
         }
         match self.phase {
+            Phase::Body(_) if self.asks_for_body && io.transport.is_blocked() => self.take_no_longer(io),
             Phase::Body(_) => self.on_window_end(io),
             // The response has been handed over, and the peer takes none of it.
             _ if io.transport.is_blocked() && !self.owes_bytes() => self.take_no_longer(io),

@@ -983,6 +983,39 @@ fn a_peer_that_takes_nothing_is_given_up_though_it_has_sent_another_request() {
     expect_given_up(&mut harness, &second);
 }
 
+#[test]
+fn the_time_of_a_body_begins_when_the_client_can_have_been_asked_for_it() {
+    let limits = AppLimits { max_unsent_bytes: Some(64 << 20), ..AppLimits::default() };
+    for takes in [true, false] {
+        let mut harness = Harness::limited(limits.clone());
+        let timeouts = Timeouts { idle: 1, response: 2 };
+        harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+        harness.settle();
+        let mut client = Client::connect_slow(harness.port);
+        client.send(HELLO);
+        let first = harness.expect_request();
+        harness.end(first.id, &vec![b'x'; 16 << 20]);
+        wait_until("the kernel refuses bytes", || harness.backlog(first.id) > 0);
+        client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        let second = harness.expect_request();
+        if !takes {
+            expect_given_up(&mut harness, &second);
+            continue;
+        }
+        // The window of the body is over long before the response has been taken, a part each second.
+        client.read_through(b"\r\n\r\n");
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(1000));
+            client.read(4 << 20);
+        }
+        client.read_through(b"100 Continue\r\n\r\n");
+        client.send(b"12345");
+        assert_eq!(harness.expect(EventKind::Data).payload, b"12345");
+        harness.end(second.id, b"hi");
+        assert_eq!(client.response().1, b"hi");
+    }
+}
+
 /// The time for taking bytes must not replace that for sending some.
 #[test]
 fn a_response_that_is_taken_slowly_does_not_shorten_the_window_of_a_body() {
