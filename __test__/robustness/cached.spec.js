@@ -442,6 +442,15 @@ it('a request with Authorization is neither merged, nor stored, nor answered fro
   assert.equal(server.calls, 3 * 40 + 1);
 });
 
+it('a target in absolute form with an empty path makes no entry of another URL', async (t) => {
+  const server = cached(t, LONG, (res, req) => res.end(`${req.getUrl()} ${req.getQuery()}`));
+  assert.equal(await server.body('http://news?a'), '/ a');
+  assert.equal(await server.body('/news?a'), '/news a');
+  assert.equal(await server.body('http://news'), '/ undefined');
+  assert.deepEqual([await server.body('/?a'), await server.body('http://other?a')], ['/ a', '/ a']);
+  assert.deepEqual([server.calls, server.cache().hits], [3, 2]);
+});
+
 it('vary: flights and entries by the values of the named headers', async (t) => {
   const vary = ['Authorization', 'accept-language'];
   const server = cached(t, { ...LONG, vary }, (res, req) => {

@@ -39,9 +39,9 @@ fn is_in(vary: &Vary, name: &[u8]) -> bool {
 pub fn key<'a>(head: &RequestHead, bytes: &'a [u8], vary: &Vary) -> Cow<'a, [u8]> {
     let target = target(head, bytes);
     if vary.is_empty() {
-        return Cow::Borrowed(target);
+        return target;
     }
-    let mut key = target.to_vec();
+    let mut key = target.into_owned();
     for name in vary {
         key.push(HEADER);
         for field in head.headers.iter().filter(|field| *field.name.of(bytes) == **name) {
@@ -53,9 +53,13 @@ pub fn key<'a>(head: &RequestHead, bytes: &'a [u8], vary: &Vary) -> Cow<'a, [u8]
 }
 
 /// Path and query, as sent.
-fn target<'a>(head: &RequestHead, bytes: &'a [u8]) -> &'a [u8] {
-    let end = head.query.map_or(head.path.end, |query| query.end.max(head.path.end));
-    bytes.get(head.path.start as usize..end as usize).unwrap_or_default()
+fn target<'a>(head: &RequestHead, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let Some(query) = head.query else { return Cow::Borrowed(head.path.of(bytes)) };
+    if query.start != head.path.end + 1 {
+        // An empty path in absolute form stands before the authority, which is none of the key's.
+        return Cow::Owned([head.path.of(bytes), b"?", query.of(bytes)].concat());
+    }
+    Cow::Borrowed(bytes.get(head.path.start as usize..query.end as usize).unwrap_or_default())
 }
 
 /// The target of a key.
@@ -119,6 +123,9 @@ mod tests {
             ("GET /a%20b?%41 HTTP/1.0", "/a%20b?%41"),
             ("GET http://x.y/a?b HTTP/1.1", "/a?b"),
             ("GET http://x.y HTTP/1.1", "/"),
+            ("GET /? HTTP/1.1", "/?"),
+            ("GET http://x.y? HTTP/1.1", "/?"),
+            ("GET http://x.y?a=/b HTTP/1.1", "/?a=/b"),
         ] {
             assert_eq!(key_of(&format!("{line}\nHost: a\n\n"), &[]), expected.as_bytes());
         }

@@ -1,6 +1,6 @@
 //! Connections that were accepted elsewhere, and come by their descriptors.
 
-use super::owned::{forget, note};
+use super::owned::{forget, is_noted, note};
 use super::socket::Stream;
 use mio::net::{TcpStream, UnixStream};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -63,6 +63,10 @@ pub fn adopt(descriptor: RawFd, duplicate: bool) -> Result<(Stream, Option<Socke
         _ => error.into(),
     })?;
     let owned = if duplicate {
+        // Its owner would close it after this, and with it the connection that has it.
+        if is_noted(descriptor) {
+            return Err(Unfit::Owned);
+        }
         let copy = socket.try_clone()?;
         note(copy.as_raw_fd());
         copy
@@ -159,6 +163,7 @@ mod tests {
         let (stream, peer) = adopt(descriptor, false).expect("adopted");
         assert_eq!((stream.descriptor(), peer), (descriptor, client.local_addr().ok()));
         assert_eq!(code(descriptor), "EBUSY");
+        assert!(matches!(adopt(descriptor, true), Err(Unfit::Owned)), "nor is a duplicate made");
         drop(stream);
         assert!(matches!(client.peek(&mut [0]), Ok(0)), "closed with its owner");
     }

@@ -20,6 +20,11 @@ pub fn note(descriptor: RawFd) -> bool {
     place(descriptor).is_none_or(|(word, bit)| word.fetch_or(bit, Ordering::Relaxed) & bit == 0)
 }
 
+/// Whether a connection has the descriptor.
+pub fn is_noted(descriptor: RawFd) -> bool {
+    place(descriptor).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+}
+
 /// Called before the descriptor is closed: another thread may get the same one right after.
 pub fn forget(descriptor: RawFd) {
     if let Some((word, bit)) = place(descriptor) {
