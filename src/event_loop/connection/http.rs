@@ -419,8 +419,13 @@ impl Http {
             Err(_) => {
                 io.count(Metric::BadProxyHeader);
                 trace!(HTTP, io.id(), "a malformed PROXY header");
-                io.end(Cause::Abort, 0, b"");
-                Some(Step::Used(0))
+                if self.exchange.nth == 0 {
+                    io.end(Cause::Abort, 0, b"");
+                } else {
+                    // The responses to earlier requests are still to be sent.
+                    self.refuse(io, HttpError::BadRequest("a malformed PROXY header"));
+                }
+                Some(Step::Used(bytes.len()))
             }
         }
     }
@@ -433,7 +438,8 @@ impl Http {
         }
         io.ctx.shared.slots.get(io.id().slot).set_proxied(client);
         if !io.name_client(client) {
-            io.end(Cause::Abort, 0, b"");
+            let cause = if self.exchange.nth == 0 { Cause::Abort } else { Cause::Refuse };
+            io.end(cause, 0, b"");
         }
     }
 

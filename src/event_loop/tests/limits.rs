@@ -538,7 +538,14 @@ fn a_later_proxy_header_may_come_in_pieces_and_a_bad_one_ends_the_connection() {
         assert!(serve_proxied(&mut harness, &mut client, &[&BINARY[end..]]).is_some(), "cut at {end}");
     }
     client.send(&[BINARY, b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\0", HELLO].concat());
-    client.expect_closed();
+    expect_refused(&mut client, "400");
+    // It takes no response along that is still to be sent.
+    let mut client = harness.connect();
+    client.send(&[HELLO, b"PROXY TCP4 x y 1 2\r\n", HELLO].concat());
+    let id = harness.expect_request().id;
+    harness.end(id, b"hi");
+    assert_eq!(client.response().1, b"hi");
+    expect_refused(&mut client, "400");
     // Empty lines and a NUL, but no signature: the request is malformed.
     let mut client = harness.connect();
     say_hello(&mut harness, &mut client);
