@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | route | the answerer of its handler, and its flights | with the last of them |
 //! | stored reply | the route's store | replaced, evicted, invalidated, expired, or with its route |
-//! | body of a reply | the reply, and the connections that send it | with the last of them |
+//! | body of a reply | the reply, who sends it, and the helper's job | with the last of them |
 //! | flight | the table of the loop, by its name | once: by JavaScript's answer, its timeout, its app's end |
 //! | place of a waiter | its connection (`Waiting`) | with the answer, or the connection |
 //!
@@ -34,8 +34,6 @@ use std::time::SystemTime;
 const MAX_FLIGHTS: usize = 1 << 14;
 /// Seconds in which requests for a key are not merged, after its answer turned out to be for one client.
 const ALONE: u64 = 10;
-/// A job of the helper is forgotten once so many others have begun: it is over, or never will be.
-const FORGOTTEN: u64 = 64;
 
 /// Everything of a loop that is about cached routes.
 #[derive(Default)]
@@ -52,13 +50,13 @@ pub struct Caches {
     last_job: u64,
 }
 
-/// A stored reply that is being compressed.
+/// A stored reply that is being compressed, until the helper says that it is done.
 struct Compressing {
     route: Weak<Route>,
     key: Box<[u8]>,
     reply: Weak<Reply>,
-    /// Answers of the helper that are still to come, at most.
-    left: usize,
+    /// The helper has the bytes, which count as long as it does, also if the reply has gone.
+    _body: Rc<SharedBytes>,
 }
 
 /// Bytes that are counted as long as this lives.
@@ -443,25 +441,19 @@ impl Caches {
         let Some(compressor) = &self.compressor else { return };
         self.last_job += 1;
         if compressor.compress(self.last_job, reply.body.lent()) {
-            let (route, reply, key) = (Rc::downgrade(route), Rc::downgrade(reply), key.into());
-            // Jobs whose reply has gone, or whose codings did not make it smaller, are forgotten here.
-            let last = self.last_job;
-            self.compressing.retain(|job, each| each.reply.strong_count() > 0 && job + FORGOTTEN > last);
-            self.compressing.insert(last, Compressing { route, key, reply, left: Coding::ALL.len() });
+            let (route, _body) = (Rc::downgrade(route), reply.body.clone());
+            let job = Compressing { route, key: key.into(), reply: Rc::downgrade(reply), _body };
+            self.compressing.insert(self.last_job, job);
         }
     }
 
     /// The helper has compressed a reply. Nothing happens if that has gone meanwhile.
-    pub fn add_coded(&mut self, job: u64, coding: Coding, body: &[u8]) {
-        let Some(compressing) = self.compressing.get_mut(&job) else { return };
-        compressing.left -= 1;
-        let (route, reply) = (compressing.route.upgrade(), compressing.reply.upgrade());
-        if let (Some(route), Some(reply)) = (route, reply) {
-            let more = reply.add_coded(coding, SharedBytes::new(body, &self.bytes), &self.bytes);
-            route.charge(&compressing.key, &reply, more);
-        }
-        if compressing.left == 0 {
-            self.compressing.remove(&job);
+    pub fn add_variants(&mut self, job: u64, variants: &[(Coding, Vec<u8>)]) {
+        let Some(Compressing { route, key, reply, .. }) = self.compressing.remove(&job) else { return };
+        let (Some(route), Some(reply)) = (route.upgrade(), reply.upgrade()) else { return };
+        for (coding, body) in variants {
+            let more = reply.add_coded(*coding, SharedBytes::new(body, &self.bytes), &self.bytes);
+            route.charge(&key, &reply, more);
         }
     }
 

@@ -171,7 +171,7 @@ impl EventLoop {
             }
             Control::Metrics { handler, scope } => self.ctx.declare(handler, Answerer::Metrics(scope)),
             Control::Cached { handler, app, options } => self.cache(handler, app, *options),
-            Control::Compressed { job, coding, body } => self.ctx.caches.add_coded(job, coding, &body),
+            Control::Compressed { job, variants } => self.ctx.caches.add_variants(job, &variants),
             Control::Invalidate { app, url } => self.ctx.caches.invalidate(app, &url),
             Control::Timeouts { app, timeouts } => {
                 if let Some(app) = self.app(app) {

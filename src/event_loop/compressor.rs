@@ -1,8 +1,7 @@
 //! The thread that compresses stored replies, so that no turn of the loop does.
 //!
 //! Owner: the loop, with the first route that compresses. It is joined when the loop ends: it may be the last
-//! thread in this code. A job that is over comes back as a command of another loop would; nobody waits for
-//! it.
+//! thread in this code. Each job comes back once, as a command of another loop would; nobody waits for it.
 
 use super::control::{Control, Remote};
 use crate::caching::coding::Coding;
@@ -31,15 +30,20 @@ impl Compressor {
         let (jobs, waiting) = bounded::<Job>(MOST_WAITING);
         let work = move || {
             for Job { number, body } in waiting {
+                let mut variants = Vec::new();
                 for coding in Coding::ALL {
                     if home.shared.stop.load(Ordering::SeqCst) {
                         return;
                     }
                     // Bytes that a codec cannot cope with must not end the thread.
-                    let Ok(Some(body)) = catch_unwind(|| coding.compress(&body)) else { continue };
-                    if home.control(Control::Compressed { job: number, coding, body }).is_err() {
-                        return;
+                    if let Ok(Some(compressed)) = catch_unwind(|| coding.compress(&body)) {
+                        variants.push((coding, compressed));
                     }
+                }
+                // The loop counts the body until it hears of this.
+                drop(body);
+                if home.control(Control::Compressed { job: number, variants }).is_err() {
+                    return;
                 }
             }
         };

@@ -63,11 +63,10 @@ pub enum Control {
         app: u32,
         options: Box<caching::Options>,
     },
-    /// The helper has compressed a stored reply.
+    /// The helper is done with a stored reply; these codings made its body smaller.
     Compressed {
         job: u64,
-        coding: Coding,
-        body: Vec<u8>,
+        variants: Vec<(Coding, Vec<u8>)>,
     },
     /// Forgets the stored replies for a URL, or for all that begin as one that ends in `*`.
     Invalidate {

@@ -58,7 +58,7 @@ impl SharedBytes {
 }
 
 impl SharedBytes {
-    /// The bytes for another thread, as long as that needs them. They count only as long as this lives.
+    /// The bytes for another thread. They count only as long as this lives, so it is kept until that is done.
     pub fn lent(&self) -> Arc<[u8]> {
         self.bytes.clone()
     }

@@ -195,3 +195,40 @@ fn large_replies_are_counted_once_and_as_long_as_somebody_has_them() {
     wait_until("nothing is stored", || harness.figure(Metric::CacheBytes) == 0);
     wait_until("nothing is held", || harness.shared().budget.used() < 100 << 10);
 }
+
+#[test]
+fn a_body_counts_as_long_as_the_helper_compresses_it() {
+    const EACH: usize = 4 << 20;
+    let mut harness = Harness::start();
+    let options = Options {
+        lifetimes: EVER,
+        timeout: 30,
+        max_entries: 100,
+        max_bytes: 100 << 20,
+        compress: true,
+        ..Options::default()
+    };
+    harness.event_loop.control(Control::Cached { handler: CACHED, app: APP, options: Box::new(options) });
+    harness.route(Method::Get, "/cached/*", CACHED);
+    // Bytes without a pattern keep the helper busy for long, and none of its codings makes them smaller.
+    let mut state = 1_u32;
+    let body: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(EACH)
+    .collect();
+    let mut clients: Vec<_> = (0..6).map(|_| harness.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(get(&number.to_string(), "").as_bytes());
+        let flight = harness.expect_flight();
+        harness.land(flight, "", &body);
+        assert_eq!(client.response().1, body);
+    }
+    harness.event_loop.control(Control::Invalidate { app: APP, url: b"*".to_vec() });
+    wait_until("nothing is stored", || harness.figure(Metric::CacheBytes) == 0);
+    harness.settle();
+    let used = harness.shared().budget.used();
+    assert!(used >= EACH, "{used} bytes while the helper has some");
+    wait_until("the helper is done", || harness.shared().budget.used() < 100 << 10);
+}
