@@ -59,7 +59,9 @@ function takeRequest(slot, generation, handler, flags, app, offset, length) {
     responseInternals.enter(res, route);
     callRoute(route, res, req);
     // The request is also valid in the microtasks that its handler queued.
-    drainNow();
+    const ws = route instanceof Behaviour ? websocketInternals.at(slot, generation) : undefined;
+    if (ws === undefined) drainNow();
+    else websocketInternals.openDuring(ws, drainNow);
     if (!requestInternals.hasYielded(req) || !responseInternals.isOpen(res)) {
       requestInternals.invalidate(req);
       if (!responseInternals.isOpen(res)) return DRAINED;

@@ -67,6 +67,7 @@ class WebSocket {
       },
       is: (object) => #slot in object,
       isOpen: (ws) => ws.#open,
+      openDuring,
       behaviour: (ws) => ws.#behaviour,
       /** The method `end` after its checks; user data may hide the method. */
       end(ws, code, reason) {
@@ -212,7 +213,8 @@ class WebSocket {
   close() {
     this.#check();
     if (this.#closing) return;
-    // A socket that is closed in `open` does not get the answer to its handshake, as in the original.
+    // A socket that is closed in `open` does not get the answer to its handshake, as in the original, nor
+    // does one that is closed in what `open` has queued while the request is handled.
     calls.command(Op.CLOSE, this.#slot, this.#generation, this === opening ? 1 : 0);
     internals.over(this, 1006, new ArrayBuffer(0));
     touched();
@@ -393,8 +395,21 @@ function define(object, name, value) {
   Object.defineProperty(object, name, description);
 }
 
-/** The socket whose `open` handler runs. */
+/** The socket whose `open` handler runs, or what it has queued. */
 let opening = null;
+
+/** Calls `work`, in which the answer to the handshake of a socket has not left yet. */
+function openDuring(ws, work, argument) {
+  // The handler may upgrade others.
+  const outer = opening;
+  opening = ws;
+  work(argument);
+  opening = outer;
+}
+
+function callOpen(ws) {
+  guarded(internals.behaviour(ws).open, ws);
+}
 
 /**
  * Creates the socket of an upgrade that is under way, and calls its `open` handler. `acceptedBy` is the id of
@@ -415,13 +430,7 @@ function openWebSocket(
   if (acceptedBy !== behaviour.app.id) guests.set(ws, acceptedBy);
   tell(channels.upgrade, aboutSocket, ws);
   // A subscriber may have closed the socket.
-  if (behaviour.open !== null && internals.isOpen(ws)) {
-    // The handler may upgrade others.
-    const outer = opening;
-    opening = ws;
-    guarded(behaviour.open, ws);
-    opening = outer;
-  }
+  if (behaviour.open !== null && internals.isOpen(ws)) openDuring(ws, callOpen, ws);
   // The loop tells the sockets of an app that shuts down to go, but not those that others accepted for it.
   if (guests.has(ws) && behaviour.app.shutdown !== null) internals.end(ws, GOING_AWAY, '');
 }

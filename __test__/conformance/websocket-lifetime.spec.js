@@ -221,6 +221,43 @@ it('end and close inside open, message and drain', async (t) => {
   }
 });
 
+for (const [name, later] of Object.entries({
+  'a microtask': (act) => Promise.resolve().then(act),
+  'a tick': (act) => process.nextTick(act),
+})) {
+  it(`a socket that is closed in ${name} of open does not get the answer to its handshake`, async (t) => {
+    const upgrade = (res, req, context) =>
+      res.upgrade({}, req.getHeader('sec-websocket-key'), '', '', context);
+    for (const more of [{}, { upgrade }]) {
+      const server = await serve(t, (app) => {
+        const open = (ws) => {
+          ws.send('lost');
+          later(() => ws.close());
+        };
+        app.ws('/*', { ...more, open });
+      });
+      const peer = await server.connect();
+      await peer.send(upgradeRequest('/'));
+      await peer.gone();
+      assert.equal(peer.size, 0, 'no answer');
+    }
+  });
+}
+
+it('a socket that is closed in an immediate of open has had the answer to its handshake', async (t) => {
+  const server = await serve(t, (app) =>
+    app.ws('/*', {
+      open(ws) {
+        ws.send('first');
+        setImmediate(() => ws.close());
+      },
+    }),
+  );
+  const peer = await server.ws('/');
+  assert.equal(await peer.message(), 'first');
+  await peer.gone();
+});
+
 it('close of one socket inside the handler of another', async (t) => {
   const sockets = new Events();
   const closes = new Events();
