@@ -18,6 +18,11 @@ const CLOSING_LAST = 200;
 /** Lines shown of each failed test, and of all of one step. */
 const OF_FAILURE = 60;
 const OF_FAILURES = 600;
+/** Characters shown of a line, and bytes read of a step. Both are in the file as a whole. */
+const OF_LINE = 4000;
+const OF_STEP = 64 << 20;
+
+const LONG = new RegExp(`^(.{${OF_LINE}}).+`, 'gm');
 
 /** Returns the last lines of an output, without the report of the test before a summary in TAP. */
 function closing(text, most = CLOSING) {
@@ -60,10 +65,14 @@ class Parts {
     return fs.fstatSync(this.descriptor).size;
   }
 
+  /** Returns what has come up to this place, or the last of it. */
   upTo(end) {
-    const part = Buffer.alloc(end - this.position);
-    this.position += fs.readSync(this.descriptor, part, 0, part.length, this.position);
-    return part.toString();
+    // Another run may have begun the file anew.
+    const begin = Math.max(end < this.position ? 0 : this.position, end - OF_STEP);
+    const part = Buffer.alloc(end - begin);
+    const length = fs.readSync(this.descriptor, part, 0, part.length, begin);
+    this.position = begin + length;
+    return part.toString('utf8', 0, length).replace(LONG, '$1…');
   }
 }
 
@@ -103,4 +112,4 @@ function quietly({ script, args = [], log, show = console.log }) {
   });
 }
 
-module.exports = { quietly, say };
+module.exports = { Parts, quietly, say };

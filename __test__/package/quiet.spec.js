@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { it } = require('node:test');
-const { quietly } = require('../../scripts/quiet');
+const { Parts, quietly } = require('../../scripts/quiet');
 
 const SPEC = `
 const { it, describe } = require('node:test');
@@ -90,4 +90,42 @@ it('a script that ends before its time shows the rest', async (t) => {
   assert.match(shown, /=== one\nwhy$/);
   const killed = await run(t, 'process.kill(process.pid, "SIGKILL");');
   assert.equal(killed.code, 128 + 9);
+});
+
+/** An empty file, read in parts. */
+function parts(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-quiet-'));
+  const file = path.join(folder, 'test.log');
+  fs.writeFileSync(file, '');
+  const read = new Parts(file);
+  t.after(() => {
+    fs.closeSync(read.descriptor);
+    fs.rmSync(folder, { recursive: true });
+  });
+  return { file, rest: () => read.upTo(read.size()) };
+}
+
+it('lines of any length and bytes of any kind are shown', (t) => {
+  const { file, rest } = parts(t);
+  fs.appendFileSync(file, 'x'.repeat(1e6) + '\n\0\n');
+  fs.appendFileSync(file, Buffer.from([0xff, 0xfe, 0x0a, 0xe2, 0x82]));
+  assert.equal(rest(), `${'x'.repeat(4000)}…\n\0\n\ufffd\ufffd\n\ufffd`);
+});
+
+it('the end is shown of a step that prints more than a string can hold', (t) => {
+  const { file, rest } = parts(t);
+  // The file has a hole, which takes no place on the disk.
+  fs.truncateSync(file, 600 << 20);
+  fs.appendFileSync(file, '\nthe end\n');
+  assert.match(rest(), /\nthe end\n$/);
+  fs.appendFileSync(file, 'next\n');
+  assert.equal(rest(), 'next\n');
+});
+
+it('a file that another run has begun anew is shown from there', (t) => {
+  const { file, rest } = parts(t);
+  fs.appendFileSync(file, 'the first run\n');
+  assert.equal(rest(), 'the first run\n');
+  fs.writeFileSync(file, 'another\n');
+  assert.equal(rest(), 'another\n');
 });
