@@ -403,8 +403,11 @@ function openDuring(ws, work, argument) {
   // The handler may upgrade others.
   const outer = opening;
   opening = ws;
-  work(argument);
-  opening = outer;
+  try {
+    work(argument);
+  } finally {
+    opening = outer;
+  }
 }
 
 function callOpen(ws) {
