@@ -84,8 +84,9 @@ function typingIn(room: string): string {
   return `typing:${known(room)}`;
 }
 
-function known(room: string): string {
-  if (!ROOM_ID.test(room)) throw new LiveError('NOT_FOUND', 'There is no such room');
+function known(room: unknown): string {
+  if (typeof room !== 'string' || !ROOM_ID.test(room))
+    throw new LiveError('NOT_FOUND', 'There is no such room');
   return room;
 }
 
