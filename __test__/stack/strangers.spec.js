@@ -16,6 +16,9 @@ const { suite } = require('./support/suite.js');
 const { connect } = require('./support/visitors.js');
 
 const LOOKED_AT = 50_000;
+/** Limits of one connection. */
+const ROOMS = 20;
+const TOPICS = 200;
 
 /** Bytes in use after a collection. */
 function heap() {
@@ -96,6 +99,45 @@ describe('strangers', { timeout: 120000 }, () => {
     }
     assert.doesNotMatch(server.output, /Error/);
   });
+
+  it('a connection is in few rooms, and hears few topics', async () => {
+    const client = await connect(server, 'collector');
+    const enter = (n) => client.ask('rooms/people', [`made-up-${n}`], { stream: true });
+    for (let n = 0; n < ROOMS; n++) assert.equal((await enter(n)).ok, true, `room ${n}`);
+    assert.equal((await enter(ROOMS)).code, 'OVERLOADED');
+    assert.equal((await client.ask('rooms/moveCursor', [`made-up-${ROOMS}`, 0, 0])).code, 'OVERLOADED');
+    await client.call('rooms/leaveRoom', 'made-up-0');
+    assert.equal((await enter(ROOMS)).ok, true);
+    for (let n = 0; n < TOPICS; n++) client.send({ type: 'subscribe', topic: `topic-${n}` });
+    assert.equal((await client.ask('rooms/typing', ['lobby'], { stream: true })).code, 'OVERLOADED');
+    client.send({ type: 'unsubscribe', topic: 'topic-0' });
+    assert.equal((await client.ask('rooms/typing', ['lobby'], { stream: true })).ok, true);
+    client.drop();
+  });
+
+  it("a switch of the engine's page is turned on once in a second", async () => {
+    const client = await connect(server, 'presser');
+    await client.subscribe('engine');
+    await client.call('engine/probe');
+    await client.topic('engine').when((list) => list.some(({ data }) => data.pings.length > 0), 'pings');
+    const earlier = await accepted();
+    const codes = [];
+    for (let n = 0; n < 20; n++) {
+      for (const name of ['load', 'slowClient'])
+        codes.push((await client.ask(`engine/${name}`, [true])).code);
+      for (const name of ['load', 'slowClient']) await client.call(`engine/${name}`, false);
+    }
+    assert.deepEqual(codes.slice(0, 2), [undefined, undefined]);
+    assert.ok(codes.includes('RATE_LIMITED'), codes.join());
+    // A start of both makes 19 connections.
+    assert.ok((await accepted()) - earlier < 100);
+    client.drop();
+  });
+
+  const accepted = async () => {
+    const response = await fetch(`${server.url}/engine/metrics`, { headers: { accept: 'application/json' } });
+    return (await response.json()).connections.accepted;
+  };
 
   it('names of rooms that are only looked at take no memory', () => {
     const { Journal } = load('journal');
