@@ -22,6 +22,9 @@ type Socket = Parameters<Hooks['open']>[0];
 const PRIVATE = /^private:/;
 const STAGE = /^stage:(.*)$/;
 
+/** Topics of one connection: their names are the client's to choose, so each is memory that it takes. */
+const TOPICS_MAX = 200;
+
 /** The rate limit of calls of one connection: a burst of 500, then 200 a second. */
 const CALLS = { points: 500, intervalMs: 2500 };
 
@@ -40,6 +43,8 @@ export const open: Hooks['open'] = (ws, { platform }) => {
 const receive = createMessage({
   platform: (platform) => stores.bridge.wrap(platform),
   async beforeExecute(ws, path) {
+    if ((ws as Socket).getTopics().length >= TOPICS_MAX)
+      throw new LiveError('OVERLOADED', `${path}: at most ${TOPICS_MAX} topics at once`);
     const { connection } = (ws as Socket).getUserData();
     const { allowed, resetMs } = await stores.rateLimit.take(`calls:${connection}`, CALLS);
     if (!allowed) throw new LiveError('RATE_LIMITED', `${path}: again in ${Math.ceil(resetMs / 1000)} s`);
@@ -54,7 +59,8 @@ export const message: Hooks['message'] = (ws, context) => {
 
 export const subscribe: Hooks['subscribe'] = (ws, topic) => {
   const { id, role } = ws.getUserData();
-  const denied = PRIVATE.test(topic) || (STAGE.exec(topic)?.[1] ?? role) !== role;
+  const denied =
+    PRIVATE.test(topic) || (STAGE.exec(topic)?.[1] ?? role) !== role || ws.getTopics().length >= TOPICS_MAX;
   record({ hook: 'subscribe', visitor: id, topic, detail: denied ? 'denied' : 'allowed' });
   return !denied;
 };

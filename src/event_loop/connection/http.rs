@@ -672,6 +672,10 @@ impl Http {
             }
         };
         // Data alone, as in the original: leading zeros, chunk extensions and trailer fields bring nothing.
+        if !data.is_empty() && std::mem::take(&mut self.asks_for_body) {
+            // The client has not waited to be asked.
+            self.restart_window(io);
+        }
         self.window_bytes += data.len();
         trace_payload!(HTTP, io.id(), "body", &input.bytes()[data.clone()]);
         self.received += data.len() as u64;

@@ -1023,6 +1023,35 @@ fn the_time_of_a_body_begins_when_the_client_can_have_been_asked_for_it() {
     }
 }
 
+#[test]
+fn a_client_that_sends_its_body_unasked_need_not_take_anything_meanwhile() {
+    let limits = AppLimits { max_unsent_bytes: Some(64 << 20), ..AppLimits::default() };
+    let mut harness = Harness::limited(limits);
+    let timeouts = Timeouts { idle: 1, response: 2 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    harness.settle();
+    let mut client = Client::connect_slow(harness.port);
+    client.send(HELLO);
+    let first = harness.expect_request();
+    harness.end(first.id, &vec![b'x'; 16 << 20]);
+    wait_until("the kernel refuses bytes", || harness.backlog(first.id) > 0);
+    client.send(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n");
+    let second = harness.expect_request();
+    harness.command(Op::Resume, 0, second.id, 0, b"");
+    for _ in 0..10 {
+        client.send(&[b'y'; 10_000]);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let mut received = 0;
+    while received < 100_000 {
+        received += harness.expect(EventKind::Data).payload.len();
+    }
+    harness.end(second.id, b"hi");
+    assert_eq!(client.response().1.len(), 16 << 20);
+    client.read_through(b"100 Continue\r\n\r\n");
+    assert_eq!(client.response().1, b"hi");
+}
+
 /// The time for taking bytes must not replace that for sending some.
 #[test]
 fn a_response_that_is_taken_slowly_does_not_shorten_the_window_of_a_body() {

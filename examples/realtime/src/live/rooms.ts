@@ -6,6 +6,7 @@ import { presenceTopic } from '$lib/server/stores/topics';
 import { ROOM_ID } from '$lib/rooms';
 
 const TEXT_MAX = 500;
+const ROOMS_MAX = 20;
 
 /** The rate limit of a visitor's messages: 20 at once, then two a second. */
 const MESSAGES = { points: 20, intervalMs: 10_000 };
@@ -35,7 +36,8 @@ export const people = live.stream(
   (ctx: Context, room: string) => presenceTopic(known(room)),
   async (ctx: Context, room: string): Promise<App.Person[]> => {
     if (ctx.ws) {
-      cursors.watch(ctx.ws, known(room));
+      enter(ctx, room);
+      cursors.watch(ctx.ws, room);
       await stores.presence.join(room, ctx.user.connection, person(ctx));
     }
     return stores.presence.list(known(room));
@@ -52,6 +54,7 @@ export const present = live.stream(
 
 export const leaveRoom = live(async (ctx: Context, room: string): Promise<void> => {
   await stores.presence.leave(known(room), ctx.user.connection);
+  ctx.user.rooms.delete(room);
   cursors.unwatch(ctx.ws, room);
   cursors.remove(ctx.ws, ctx.platform);
 });
@@ -59,7 +62,8 @@ export const leaveRoom = live(async (ctx: Context, room: string): Promise<void> 
 /** The place of the pointer, in fractions of the room's width and height. */
 export const moveCursor = live((ctx: Context, room: string, x: number, y: number): void => {
   if (!within(x) || !within(y)) throw new LiveError('VALIDATION', 'Outside of the room');
-  cursors.update(ctx.ws, known(room), { x, y }, ctx.platform);
+  enter(ctx, known(room));
+  cursors.update(ctx.ws, room, { x, y }, ctx.platform);
 });
 
 /** The pointer has left the room. */
@@ -84,9 +88,17 @@ function typingIn(room: string): string {
   return `typing:${known(room)}`;
 }
 
-function known(room: string): string {
-  if (!ROOM_ID.test(room)) throw new LiveError('NOT_FOUND', 'There is no such room');
+function known(room: unknown): string {
+  if (typeof room !== 'string' || !ROOM_ID.test(room))
+    throw new LiveError('NOT_FOUND', 'There is no such room');
   return room;
+}
+
+/** A connection is in few rooms at once, since their names are its own to choose. */
+function enter({ user: { rooms } }: Context, room: string): void {
+  if (!rooms.has(room) && rooms.size >= ROOMS_MAX)
+    throw new LiveError('OVERLOADED', `At most ${ROOMS_MAX} rooms at once`);
+  rooms.add(room);
 }
 
 function within(fraction: unknown): boolean {

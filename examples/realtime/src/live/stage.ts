@@ -25,7 +25,7 @@ export const broadcasts = live.stream(
 /** A viewer listens, a member speaks to all and to members, an admin to admins as well. */
 export const speak = live(
   async (ctx: Context, audience: App.Audience, words: string): Promise<App.Broadcast> => {
-    const roles = HEARD_BY[audience];
+    const roles = typeof audience === 'string' && Object.hasOwn(HEARD_BY, audience) && HEARD_BY[audience];
     if (!roles) throw new LiveError('VALIDATION', 'Speak to everyone, members or admins');
     if (ctx.user.role === 'viewer') throw new LiveError('FORBIDDEN', 'Viewers listen');
     if (!roles.includes(ctx.user.role)) throw new LiveError('FORBIDDEN', 'Only admins speak to admins');

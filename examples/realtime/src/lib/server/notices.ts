@@ -14,6 +14,7 @@ function notice(data: unknown): Notice {
   const { text, from, at } = (data ?? {}) as Partial<Notice>;
   if (typeof text !== 'string' || text.length > 140)
     throw new Error('A notice has a text of at most 140 characters');
-  if (typeof from !== 'string' || typeof at !== 'number') throw new Error('A notice says from whom and when');
+  if (typeof from !== 'string' || from.length > 60 || typeof at !== 'number')
+    throw new Error('A notice says from whom and when');
   return { text, from, at };
 }

@@ -1,6 +1,6 @@
 import { fail, redirect } from '@sveltejs/kit';
 import { audience, broadcasts } from '$live/stage';
-import { action } from '$lib/server/forms';
+import { action, formOf } from '$lib/server/forms';
 import { ROLE_COOKIE, ROLES } from '$lib/visitor';
 import { speak } from '../../live/stage';
 import type { Actions } from './$types';
@@ -21,7 +21,7 @@ export const actions: Actions = {
    * opened with it.
    */
   async role({ request, cookies, url }) {
-    const wanted = (await request.formData()).get('role');
+    const wanted = (await formOf(request)).get('role');
     const role = ROLES.find((one) => one === wanted);
     if (!role) return fail(400);
     cookies.set(ROLE_COOKIE, role, { path: '/', secure: url.protocol === 'https:' });

@@ -18,6 +18,8 @@ const BLOCKS_APART_MS = 5000;
 /** So long until the block begins that everybody's page hears of it first. */
 const BLOCK_AFTER_MS = 50;
 const SWITCH_MS = 20_000;
+/** Each start makes its clients connect anew. */
+const SWITCHED_ON_APART_MS = 1000;
 const LEASE_MS = 10_000;
 const STARTS_APART_MS = 3000;
 const READERS = 2;
@@ -43,6 +45,7 @@ class Engine {
   #nextStart = 0;
   #wantedUntil = 0;
   #nextBlock = 0;
+  #nextOn: { [kind in Kind]: number } = { feed: 0, load: 0 };
   /** The timers that end the switches that are on. */
   #running: { [kind in Kind]?: NodeJS.Timeout } = {};
   /** The number of the last run of each: what is told of an earlier one is late. */
@@ -78,9 +81,7 @@ class Engine {
   /** Keeps this thread busy, as a handler does that computes for too long. */
   block(): void {
     this.#check();
-    const now = Date.now();
-    if (now < this.#nextBlock)
-      throw new LiveError('RATE_LIMITED', `Again in ${Math.ceil((this.#nextBlock - now) / 1000)} s`);
+    const now = notBefore(this.#nextBlock);
     this.#nextBlock = now + BLOCKS_APART_MS;
     setTimeout(() => {
       const until = performance.now() + BLOCK_MS;
@@ -96,6 +97,7 @@ class Engine {
     this.#check();
     if (this.#running[kind]) return;
     if (!this.#worker) throw new LiveError('UNAVAILABLE', 'The clients are not running');
+    this.#nextOn[kind] = notBefore(this.#nextOn[kind]) + SWITCHED_ON_APART_MS;
     const run = ++this.#last[kind];
     this.#running[kind] = setTimeout(() => this.#end(kind), SWITCH_MS);
     if (kind === 'feed') {
@@ -178,6 +180,13 @@ class Engine {
     const report: App.EngineReport = { sentAt, state: this.state, pings };
     this.#platform?.publish(TOPIC, 'report', report, { relay: false });
   }
+}
+
+/** Returns the time, if it has come. */
+function notBefore(time: number): number {
+  const now = Date.now();
+  if (now < time) throw new LiveError('RATE_LIMITED', `Again in ${Math.ceil((time - now) / 1000)} s`);
+  return now;
 }
 
 export const engine = shared('engine', () => new Engine());

@@ -75,7 +75,8 @@ export class Journal {
   #topic(name: string): TopicState {
     this.open();
     this.#catchUp();
-    return this.#state(name);
+    // A topic that is only looked at is not kept: anybody may make up names.
+    return this.#topics.get(name) ?? new TopicState();
   }
 
   #state(name: string): TopicState {
