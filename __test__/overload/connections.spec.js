@@ -16,9 +16,9 @@ it('as many WebSockets as there are descriptors, and one more', OPTIONS, async (
   const most = descriptors - before.descriptors;
   const crowds = [await swarm(t, 0), await swarm(t, 1)];
   const began = Date.now();
-  const count = Math.floor(most / 2);
+  // The process may open some more for itself, as the loop's io_uring: the last few are tried one by one.
+  const count = Math.floor((most - 6) / 2);
   await Promise.all(crowds.map((crowd) => crowd.call('open', { port, count })));
-  // Whatever is left of the odd ones and of those that the process uses for itself.
   while ((await crowds[0].call('tryOne', { port, within: 300 })) === 'open');
   const seconds = since(began);
   const open = (await server.call('counts')).opened;
