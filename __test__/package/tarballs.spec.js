@@ -13,7 +13,8 @@ const { after, before, describe, it } = require('node:test');
 const { offences } = require('../../scripts/package/check');
 const { split } = require('../../scripts/package/compile');
 const { readElf } = require('../../scripts/package/elf');
-const { gather } = require('../../scripts/package/publish');
+const { originOf, whereabouts } = require('../../scripts/package/origin');
+const { gather, refuseUnlocated } = require('../../scripts/package/publish');
 const { mainManifest, manifestOf, platformManifest } = require('../../scripts/package/stage');
 const { TARGETS, addonOf, host, packageOf } = require('../../scripts/package/targets');
 const tools = require('../../scripts/package/tools');
@@ -158,6 +159,53 @@ describe('the manifests', () => {
     assert.equal(new Set(conditions).size, TARGETS.length);
   });
 
+  it('say where the sources are, by the origin of the clone, without anything secret', () => {
+    const expected = {
+      repository: { type: 'git', url: 'git+https://example.org/owner/name.git' },
+      homepage: 'https://example.org/owner/name#readme',
+      bugs: { url: 'https://example.org/owner/name/issues' },
+    };
+    for (const url of [
+      'https://example.org/owner/name',
+      'https://example.org/owner/name.git',
+      'https://someone:s3cret@Example.org/owner/name.git/',
+      'https://t0ken@example.org:8443/owner/name',
+      'ssh://git@example.org:22/owner/name.git',
+      'git@example.org:owner/name.git',
+    ])
+      assert.deepEqual(whereabouts(url), expected, url);
+    for (const url of [
+      undefined,
+      '',
+      '/home/someone/name.git',
+      '../name',
+      'file:///home/someone/name.git',
+      'C:/name',
+      'https://localhost/owner/name',
+      'http://127.0.0.1:3000/owner/name',
+      'git@server:owner/name.git',
+      'https://example.org/',
+      'https://example.org/owner/name?token=s3cret',
+    ])
+      assert.deepEqual(whereabouts(url), {}, url);
+  });
+
+  it('take the origin of a repository of its own, and not that of the one around it', () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-origin-'));
+    const git = (...args) => execFileSync('git', args, { cwd: folder });
+    try {
+      assert.equal(originOf(folder), undefined, 'no repository');
+      git('init', '--quiet');
+      assert.equal(originOf(folder), undefined, 'no origin');
+      git('remote', 'add', 'origin', 'git@example.org:owner/name.git');
+      assert.equal(originOf(folder), 'git@example.org:owner/name.git');
+      fs.mkdirSync(path.join(folder, 'within'));
+      assert.equal(originOf(path.join(folder, 'within')), undefined);
+    } finally {
+      fs.rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   it('package.json, its lockfile, Cargo.toml and Cargo.lock agree on the version', () => {
     const { version } = manifestOf(ROOT);
     const text = (name) => fs.readFileSync(path.join(ROOT, name), 'utf8');
@@ -215,6 +263,22 @@ describe('what is published', () => {
     made('darwin-x64', { 'uws-rs-darwin-x64': 'darwin-x64', 'uws-rs': 'main' });
     fs.appendFileSync(path.join(folder, 'darwin-x64/uws-rs-1.0.0.tgz'), 'x');
     assert.throws(() => gather(folder, '1.0.0'), /is not what was packed/);
+  });
+
+  it('is refused if a package does not say where its sources are', () => {
+    const packed = (name, manifest) => {
+      const at = path.join(folder, name);
+      fs.mkdirSync(path.join(at, 'package'), { recursive: true });
+      fs.writeFileSync(path.join(at, 'package/package.json'), JSON.stringify(manifest));
+      execFileSync('tar', ['-czf', `${at}.tgz`, '-C', at, 'package']);
+      return { file: `${at}.tgz` };
+    };
+    const located = packed('located', whereabouts('git@example.org:owner/name.git'));
+    refuseUnlocated([located]);
+    assert.throws(
+      () => refuseUnlocated([located, packed('lost', {})]),
+      /lost\.tgz names no repository: it was packed in a clone/,
+    );
   });
 });
 

@@ -47,6 +47,15 @@ function archivesOf(folder) {
   return names.filter((name) => name.endsWith('.tgz')).map((name) => path.join(folder, name));
 }
 
+/** Throws if a package names no repository: npm compares that with the provenance. */
+function refuseUnlocated(archives) {
+  for (const { file } of archives) {
+    const manifest = execFileSync('tar', ['-xzOf', file, 'package/package.json'], { encoding: 'utf8' });
+    if (JSON.parse(manifest).repository === undefined)
+      throw new Error(`${file} names no repository: it was packed in a clone whose origin is not on the web`);
+  }
+}
+
 /** Processors compress the same archive to different bytes. */
 function isSame(a, b) {
   return zlib.gunzipSync(fs.readFileSync(a)).equals(zlib.gunzipSync(fs.readFileSync(b)));
@@ -68,10 +77,10 @@ function isPublished({ name, version, file }) {
 function main() {
   const options = { tag: { type: 'string', default: 'latest' }, 'dry-run': { type: 'boolean' } };
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
-  const { version, repository } = manifestOf(ROOT);
-  if (!repository)
-    throw new Error('package.json has no `repository`, which npm compares with the provenance');
-  for (const each of gather(positionals[0], version)) {
+  const { version } = manifestOf(ROOT);
+  const archives = gather(positionals[0], version);
+  refuseUnlocated(archives);
+  for (const each of archives) {
     const isThere = !values['dry-run'] && isPublished(each);
     console.log(`${isThere ? 'is published' : 'publishing'}: ${each.name} ${version}`);
     const how = values['dry-run'] ? ['--dry-run'] : ['--provenance'];
@@ -82,4 +91,4 @@ function main() {
 
 if (require.main === module) main();
 
-module.exports = { gather };
+module.exports = { gather, refuseUnlocated };

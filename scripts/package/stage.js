@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
+const { originOf, whereabouts } = require('./origin.js');
 const { TARGETS, addonOf, packageOf } = require('./targets.js');
 const { ROOT } = require('../run.js');
 
@@ -16,6 +17,12 @@ const INHERITED = ['version', 'license', 'repository', 'homepage', 'bugs', 'auth
 
 function manifestOf(root) {
   return JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+}
+
+/** Our manifest, with the address of the sources by this clone's origin where it has none itself. */
+function packedManifest(root) {
+  const manifest = manifestOf(root);
+  return { ...manifest, ...whereabouts(originOf(ROOT)), ...manifest };
 }
 
 /** The manifest of the package with the binary for a target. */
@@ -58,7 +65,7 @@ function packPlatform(target, addon, { into, root = ROOT }) {
     for (const name of SHARED) fs.copyFileSync(path.join(root, name), path.join(stage, name));
     fs.copyFileSync(addon, path.join(stage, addonOf(target)));
     fs.writeFileSync(path.join(stage, 'README.md'), readmeOf(target));
-    writeManifest(stage, platformManifest(target, manifestOf(root)));
+    writeManifest(stage, platformManifest(target, packedManifest(root)));
   });
 }
 
@@ -72,7 +79,7 @@ function packMain({ into, root = ROOT, targets }) {
       fs.mkdirSync(path.join(stage, path.dirname(name)), { recursive: true });
       fs.copyFileSync(path.join(root, name), path.join(stage, name));
     }
-    writeManifest(stage, mainManifest(manifestOf(root), targets));
+    writeManifest(stage, mainManifest(packedManifest(root), targets));
   });
 }
 
