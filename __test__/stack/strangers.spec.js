@@ -158,4 +158,56 @@ describe('strangers', { timeout: 120000 }, () => {
       fs.rmSync(folder, { recursive: true, force: true });
     }
   });
+
+  it('names of rooms that are only looked at are forgotten by a log that is shared', async () => {
+    const { SharedLog } = load('shared-log');
+    const listened = new Set(['room:listened']);
+    const heard = [];
+    const shelf = {
+      written: new Map(),
+      asked: [],
+      async write({ topic, event, data }) {
+        const events = this.written.get(topic) ?? [];
+        this.written.set(topic, events);
+        return events.push({ event, data });
+      },
+      async since(topic, seq) {
+        this.asked.push(topic);
+        const events = (this.written.get(topic) ?? []).map((each, i) => ({ topic, seq: i + 1, ...each }));
+        return { seq: events.length, events: events.filter((each) => each.seq > seq) };
+      },
+      async items(topic) {
+        const events = this.written.get(topic) ?? [];
+        return { seq: events.length, items: events.map(({ data }) => data) };
+      },
+      seq: async (topic) => (shelf.written.get(topic) ?? []).length,
+    };
+    const circuit = { attempt: (task) => task(), run: (task) => task(), trip() {} };
+    const log = new SharedLog(circuit, shelf);
+    const platform = {
+      subscribers: (topic) => (listened.has(topic) ? 1 : 0),
+      publish: (topic, event, data) => heard.push([topic, event, data]),
+    };
+    log.activate(platform);
+    await log.append(platform, 'room:kept', 'created', { id: 'first' });
+    await log.items('room:kept');
+    await log.items('room:listened');
+    const { now } = Date;
+    try {
+      for (let i = 0; i < LOOKED_AT; i++) {
+        // Each of them is left alone for more than a minute before half of the others are looked at.
+        Date.now = () => now() + i * 1000;
+        await log.items(`room:${i}`);
+        await log.since(`room:${i}`, 0);
+      }
+    } finally {
+      Date.now = now;
+    }
+    shelf.asked = [];
+    await shelf.write({ topic: 'room:listened', event: 'created', data: { id: 'meanwhile' } });
+    await log.resync();
+    assert.ok(shelf.asked.length < 2500, `${shelf.asked.length} topics are remembered`);
+    assert.ok(shelf.asked.includes('room:kept'));
+    assert.deepEqual(heard, [['room:listened', 'created', { id: 'meanwhile' }]]);
+  });
 });

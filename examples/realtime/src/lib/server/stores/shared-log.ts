@@ -52,10 +52,20 @@ interface Topic {
   pending: Draft[];
   /** The operations on the topic, which run one after the other. */
   tail: Promise<void>;
+  /** The time at which it was last used. */
+  used: number;
 }
 
 /** The number of pending events that are written at a time. */
 const FLUSHED = 50;
+
+/**
+ * From so many topics on, those are forgotten that are empty, were not used for so many milliseconds, and have
+ * no subscriber here: anybody may make up names. One with subscribers stays, since what others write to it
+ * while the server is away must reach them.
+ */
+const MANY = 1000;
+const UNUSED = 60_000;
 
 /** The adapter must not number these: the numbers that clients have are those of the log. */
 const UNNUMBERED = { seq: false } as object;
@@ -65,6 +75,7 @@ export class SharedLog implements Log {
   #shelf: Shelf;
   #circuit: Circuit;
   #topics = new Map<string, Topic>();
+  #sweptAt = MANY;
   /** References of events that are being written, with the number of those that have come back already. */
   #underWay = new Map<string, number | undefined>();
   /** Events that were delivered here and may come back from the server without a reference. */
@@ -101,8 +112,7 @@ export class SharedLog implements Log {
         this.#circuit.trip();
       }
     }
-    this.#keepForLater(topic, draft);
-    return { seq: topic.known?.seq ?? 0, topic: name, event, data };
+    return this.#keepForLater(draft);
   }
 
   async items<T extends Item>(name: string): Promise<T[]> {
@@ -174,10 +184,21 @@ export class SharedLog implements Log {
   #topic(name: string): Topic {
     let topic = this.#topics.get(name);
     if (!topic) {
-      topic = { known: undefined, pending: [], tail: Promise.resolve() };
+      if (this.#topics.size >= this.#sweptAt) this.#sweep();
+      topic = { known: undefined, pending: [], tail: Promise.resolve(), used: 0 };
       this.#topics.set(name, topic);
     }
+    topic.used = Date.now();
     return topic;
+  }
+
+  #sweep(): void {
+    const limit = Date.now() - UNUSED;
+    for (const [name, { known, pending, used }] of this.#topics) {
+      const isEmpty = pending.length === 0 && (known?.seq ?? 0) === 0;
+      if (isEmpty && used < limit && this.#platform?.subscribers(name) === 0) this.#topics.delete(name);
+    }
+    this.#sweptAt = Math.max(MANY, 2 * this.#topics.size);
   }
 
   /** An event that has come back is written, even if the answer is late. */
@@ -201,10 +222,12 @@ export class SharedLog implements Log {
     });
   }
 
-  #keepForLater(topic: Topic, draft: Draft): void {
-    topic.pending.push({ ...draft, by: PROCESS });
-    this.#delivered.add(draft.ref);
-    this.#platform?.publish(draft.topic, draft.event, draft.data, UNNUMBERED);
+  #keepForLater({ topic: name, event, data, ref }: Draft): LogEvent {
+    const topic = this.#topic(name);
+    topic.pending.push({ topic: name, event, data, ref, by: PROCESS });
+    this.#delivered.add(ref);
+    this.#platform?.publish(name, event, data, UNNUMBERED);
+    return { seq: topic.known?.seq ?? 0, topic: name, event, data };
   }
 
   #accept(known: Known<Kept>, entry: Kept): void {
