@@ -943,6 +943,12 @@ add(
 );
 add('proxy-line-bad', `PROXY TCP4 x y 1 2\r\n${get()}`, closes(), 'no request is served behind a bad one');
 add(
+  'proxy-line-unknown',
+  `PROXY UNKNOWN \xc0 \xff\r\n${get()}`,
+  served(GOT),
+  'the receiver ignores all that stands behind UNKNOWN',
+);
+add(
   'proxy-line-as-request',
   'PROXY UNKNOWN HTTP/1.1\r\nHost: h\r\n\r\n',
   refused(),

@@ -570,6 +570,12 @@ const QUIRKS = [
     shows: (stream) => /^upgrade[ \t]*:/im.test(stream),
   },
   { peer: 'http', why: 'no body with CONNECT', shows: (stream) => /CONNECT /.test(stream) },
+  {
+    peer: 'http',
+    // A tab is white space as a space is (RFC 9110 §5.6.3): llhttp takes `close` and a tab for another option.
+    why: 'goes on behind Connection: close and a tab',
+    shows: (stream, kind) => kind === KINDS['closed request'] && /^connection:.*close\t/im.test(stream),
+  },
   { peer: '20.57', why: 'CONNECT like any method', shows: (stream) => /CONNECT /.test(stream) },
   {
     peer: '20.57',

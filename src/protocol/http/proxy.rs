@@ -127,8 +127,9 @@ fn parse_line(buf: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyError> {
         return if buf.len() >= MAX_LINE { Err(ProxyError::TooLarge) } else { Ok(None) };
     };
     let line = window[..line_feed].strip_suffix(b"\r").ok_or(ProxyError::Malformed)?;
-    let line = std::str::from_utf8(line).map_err(|_| ProxyError::Malformed)?;
-    let mut words = line.split(' ').skip(1);
+    // Each word by itself: behind UNKNOWN the receiver must ignore whatever bytes there are.
+    let words = line.split(|&byte| byte == b' ').skip(1);
+    let mut words = words.map(|word| std::str::from_utf8(word).unwrap_or_default());
     let header = match words.next() {
         Some("TCP4") => text_pair::<Ipv4Addr>(words)?,
         Some("TCP6") => text_pair::<Ipv6Addr>(words)?,
@@ -203,6 +204,7 @@ mod tests {
             (b"PROXY TCP6 2001:db8::1 ::ffff:127.0.0.1 80 65535\r\n".to_vec(), six),
             (b"PROXY UNKNOWN\r\n".to_vec(), nobody),
             (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), nobody),
+            (b"PROXY UNKNOWN \xc0 \xff\0\r\n".to_vec(), nobody),
         ];
         for (bytes, expected) in table {
             let followed = [&bytes[..], b"GET / HTTP/1.1\r\n"].concat();
