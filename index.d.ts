@@ -775,8 +775,8 @@ export interface AppLimits {
   /**
    * Bytes of data per second that a request body must bring, on average over
    * {@link TemplatedApp.setIdleTimeout}, 10 s; the framing of chunks and trailer fields do not count. Default
-   * 16384, as in the original, which closes the connection; with this option the answer is 408. With 0 a byte
-   * in that time is enough.
+   * 16384, as in the original, which closes the connection; with this option the answer is 408. With 0, or
+   * Infinity, a byte in that time is enough.
    */
   minBodyRate?: number;
   /**
