@@ -45,6 +45,21 @@ it('options of runs that take a while', () => {
   assert.match(refused('scripts/simulate.js', '--seed', '-1'), /--seed/);
 });
 
+it('a step that throws, or a folder without tests, is a failure, and the other steps are run', () => {
+  const program = `
+    const { results, specs, step } = require('./scripts/test.js');
+    step('throws', () => { throw new Error('the cause'); });
+    step('empty', () => specs('ours', '__test__/package', '__test__/fixtures'));
+    step('skipped', () => 'why');
+    step('good', () => 0);
+    console.log('verdicts ' + results.map(({ verdict }) => verdict));`;
+  const options = { cwd: ROOT, encoding: 'utf8', timeout: 60000 };
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', program], options);
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /\nverdicts FAILED,FAILED,skipped: why,ok\n$/);
+  assert.match(stderr, /the cause[^]*There are no tests in __test__\/fixtures\n/);
+});
+
 it('options are read as what they take', () => {
   const kinds = { seconds: 'number', seed: 'whole', kind: ['a', 'b'], plan: 'text', all: 'flag' };
   const list = ['--seconds', '0.5', '--seed=7', '--kind', 'a,b', '--plan', 'x y', '--all'];
