@@ -45,6 +45,11 @@ it('options of runs that take a while', () => {
   assert.match(refused('scripts/simulate.js', '--seed', '-1'), /--seed/);
 });
 
+it('publishing without the folder of the packages, or with two', () => {
+  for (const folders of [[], ['a', 'b']])
+    assert.match(refused('scripts/package/publish.js', ...folders), /^Usage: .* FOLDER /);
+});
+
 it('a step that throws, or a folder without tests, is a failure, and the other steps are run', () => {
   const program = `
     const { results, specs, step } = require('./scripts/test.js');

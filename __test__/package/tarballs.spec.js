@@ -11,7 +11,7 @@ const zlib = require('node:zlib');
 const { execFileSync, spawnSync } = require('node:child_process');
 const { after, before, describe, it } = require('node:test');
 const { offences } = require('../../scripts/package/check');
-const { split } = require('../../scripts/package/compile');
+const { compilerFlags, split } = require('../../scripts/package/compile');
 const { readElf } = require('../../scripts/package/elf');
 const { gitOutput } = require('../../scripts/package/git');
 const { originOf, whereabouts } = require('../../scripts/package/origin');
@@ -343,6 +343,20 @@ describe('the check of binaries', LINUX, () => {
     fs.writeFileSync(file, Buffer.concat([fs.readFileSync(addon), Buffer.from('/build/machine/src')]));
     assert.match(offences(file, target, ['/build/machine']).join(), /it names \/build\/machine, a folder/);
     assert.doesNotMatch(offences(file, target, ['/build/mach']).join(), /it names \/build\/mach,/);
+  });
+
+  it('a folder whose name would part the flags of the compiler is named', () => {
+    const flags = (folder) => compilerFlags({ triple: 'a-b-c' }, [[folder, '/uws-rs']]);
+    assert.deepEqual(flags("/it's/here"), { CFLAGS_a_b_c: "-ffile-prefix-map=/it's/here=/uws-rs" });
+    assert.throws(
+      () => flags('/my projects/uws-rs'),
+      /cannot be left out of the binary: \/my projects\/uws-rs$/,
+    );
+  });
+
+  it('a word of a shell is any text', () => {
+    for (const text of ['/it\'s/$HOME `x` "y"', '', "'"])
+      assert.equal(execFileSync('sh', ['-c', `printf %s ${tools.quoted(text)}`], { encoding: 'utf8' }), text);
   });
 
   it('a binary and its symbols are parted, and know each other', (t) => {
