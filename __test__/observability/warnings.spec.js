@@ -42,7 +42,7 @@ it('a handler that leaves its request: method, path, route and remedy, once for 
 it('a handler that throws, where the process goes on', { timeout: 20000 }, async (t) => {
   const program = Program.start(
     t,
-    ({ listening, Peer, get }) => {
+    ({ listening, Peer, get, until }) => {
       process.on('uncaughtException', (error) => console.log('uncaught', error));
       process.on('warning', ({ message }) => console.log('warning', message));
       const server = listening((app) =>
@@ -63,6 +63,7 @@ it('a handler that throws, where the process goes on', { timeout: 20000 }, async
         for (const target of ['/fresh/1', '/fresh/2', '/begun', '/over']) {
           const peer = await Peer.connect(server.port, { tls: false });
           await peer.send(get(target));
+          await until(() => peer.size > 0 && (target !== '/begun' || peer.state !== 'open'));
           await new Promise((resolve) => setTimeout(resolve, 30));
           const text = peer.bytes().toString('latin1');
           console.log('bytes', target, text.slice(9, 12), text.endsWith('\r\nbegun\r\n') ? 'cut' : 'whole');
