@@ -775,8 +775,8 @@ export interface AppLimits {
   /**
    * Bytes of data per second that a request body must bring, on average over
    * {@link TemplatedApp.setIdleTimeout}, 10 s; the framing of chunks and trailer fields do not count. Default
-   * 16384, as in the original, which closes the connection; with this option the answer is 408. With 0 a byte
-   * in that time is enough.
+   * 16384, as in the original, which closes the connection; with this option the answer is 408. With 0, or
+   * Infinity, a byte in that time is enough.
    */
   minBodyRate?: number;
   /**
@@ -1501,8 +1501,8 @@ export interface TemplatedApp {
    * @throws Error with a `code` where the socket cannot be taken, which is then left as it was: `EBADF` (not
    *   open), `ENOTSOCK`, `EPROTOTYPE` (a socket of another kind), `EINVAL` (it listens), `ENOTCONN` (no peer,
    *   or one that is gone), `EBUSY` (an app of this process has it, or it is 1 or 2, a standard stream),
-   *   `EALREADY` (a `net.Socket` that has been used), `EMFILE`; and, without a code, where the app shuts
-   *   down.
+   *   `EALREADY` (a `net.Socket` that has been used), `EMFILE`, `EIO` (another error of the system); and,
+   *   without a code, where the app shuts down.
    */
   adoptSocket(socket: number | { destroy(): unknown }, ip?: ArrayBuffer | ArrayBufferView): TemplatedApp;
 
@@ -1703,7 +1703,8 @@ export interface MemoryBudget {
  * largest first, only if it is exceeded by a quarter, or for 2 s. A warning says so, at most once a minute.
  *
  * @param bytes an integer from 1,048,576, or Infinity. Default: a quarter of the memory of the machine or, if
- *   that is less, of the control group (cgroup) that the process was in when the first App was made.
+ *   that is less, of the control group (cgroup) that the process was in when the first App was made; 1 GiB on
+ *   macOS.
  * @throws RangeError when it is something else.
  */
 export function memoryBudget(bytes?: number): MemoryBudget;

@@ -208,8 +208,7 @@ receivers[EventKind.CACHED_REQUEST] = (slot, generation, handler, low, high, off
   try {
     answer(res, req);
   } catch (error) {
-    failed(res, req, route);
-    report(error);
+    failed(res, req, route, error);
   }
   // The request is also valid in the microtasks that its handler queued.
   drainNow();
@@ -224,9 +223,10 @@ const DRAINED = true;
 const reported = new WeakSet();
 
 /** Answers 500 to all who wait, before `uncaughtException` may end the process. */
-function failed(res, req, route) {
+function failed(res, req, route, error) {
   const isOpen = internals.isOpen(res);
   if (isOpen) internals.fail(res);
+  report(error);
   if (reported.has(route)) return;
   reported.add(route);
   const answer = isOpen

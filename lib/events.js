@@ -87,23 +87,24 @@ function callRoute(route, res, req) {
     if (route instanceof Behaviour) (route.upgrade ?? upgradeByDefault)(res, req, route);
     else route.handler(res, req);
   } catch (error) {
-    failed(res, req, route);
-    report(error);
+    failed(res, req, route, error);
   }
 }
 
 /**
  * Answers 500 for a handler that threw, before `uncaughtException` may end the process. If it does not, a
- * warning says which handler it was: the error is the program's own, and may have no stack.
+ * warning says which handler it was: the error is the program's own, and may have no stack. The warning comes
+ * last, since a program may have put a function that throws in the place of `process.emitWarning`.
  */
-function failed(res, req, route) {
+function failed(res, req, route, error) {
   const answer = !responseInternals.isOpen(res)
     ? 'the response was complete before'
     : responseInternals.hasBegun(res)
       ? 'closed the connection, since the response had begun'
       : 'answered 500';
-  warn(route, () => `The handler of ${requestInternals.describe(req)} threw; ${answer}. ${THREW}`);
   responseInternals.internalServerError(res);
+  report(error);
+  warn(route, () => `The handler of ${requestInternals.describe(req)} threw; ${answer}. ${THREW}`);
 }
 
 /**
@@ -131,12 +132,12 @@ const FORGOT = 'Respond in every case; to do so later, call res.onAborted before
 
 /** Answers 500 for a handler that did nothing with its response. The original aborts the process here. */
 function forgotten(res, req, route) {
+  responseInternals.internalServerError(res);
   warn(
     route,
     () =>
       `The handler of ${requestInternals.describe(req)} returned without responding or attaching an abort handler (res.onAborted); answered 500. ${FORGOT}`,
   );
-  responseInternals.internalServerError(res);
 }
 
 receivers[EventKind.DATA] = (slot, generation, flags, low, high, offset, length) => {

@@ -31,6 +31,7 @@ const UNLIMITED = Object.freeze({
   headTimeout: 0,
   requestTimeout: 0,
   keepAliveTimeout: 0,
+  minBodyRate: 0,
   maxUnsentBytes: Number.MAX_SAFE_INTEGER,
 });
 /** Limits that are a rate. */

@@ -6,8 +6,9 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { spawnSync } = require('node:child_process');
 const { target } = require('../lib/binaries.js');
-const { ROOT, has, run } = require('./run.js');
+const { ROOT, has } = require('./run.js');
 
 const LIBRARY = process.platform === 'darwin' ? 'libuws_rs.dylib' : 'libuws_rs.so';
 
@@ -24,11 +25,22 @@ function profileAskedFor() {
 function build(profile = profileAskedFor()) {
   if (!has('cargo')) fail(WITHOUT_CARGO);
   const built = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
-  const folder = path.join(built, profile === 'dev' ? 'debug' : profile);
-  if (!fs.existsSync(folder))
+  if (!fs.existsSync(path.join(built, profile === 'dev' ? 'debug' : profile)))
     console.log('Compiling the addon: the first time this takes three minutes on two processors');
-  run('cargo', ['build', '--profile', profile]);
-  replace(path.join(folder, LIBRARY), path.join(ROOT, addonName()));
+  replace(compiled(profile), path.join(ROOT, addonName()));
+}
+
+/** Runs cargo, and returns the path of the library as it tells it: its configuration may name any folder. */
+function compiled(profile) {
+  const args = ['build', '--profile', profile, '--message-format=json-render-diagnostics'];
+  const stdio = ['inherit', 'pipe', 'inherit'];
+  const done = spawnSync('cargo', args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 1 << 28, stdio });
+  if (done.error) fail(`cargo: ${done.error.message}`);
+  if (done.status !== 0) process.exit(done.status ?? 1);
+  const messages = done.stdout.split('\n').filter((line) => line.startsWith('{'));
+  const files = messages.flatMap((line) => JSON.parse(line).filenames ?? []);
+  const library = files.findLast((file) => path.basename(file) === LIBRARY);
+  return library ?? fail(`cargo has built no ${LIBRARY}`);
 }
 
 const WITHOUT_CARGO = `There is no cargo, and building the addon takes Rust ${rustVersion()} or newer and a C compiler.

@@ -13,10 +13,10 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
-const { spawnSync } = require('node:child_process');
 const { parseArgs } = require('node:util');
 const { build } = require('./build.js');
 const { compile } = require('./package/compile.js');
+const { git } = require('./package/git.js');
 const { packMain, packPlatform } = require('./package/stage.js');
 const { TARGETS, addonOf, host, targetNamed } = require('./package/targets.js');
 const tools = require('./package/tools.js');
@@ -81,7 +81,7 @@ function packHost(out) {
 }
 
 function sayIfChanged() {
-  const changed = spawnSync('git', ['status', '--porcelain'], { cwd: ROOT, encoding: 'utf8' });
+  const changed = git(ROOT, ['status', '--porcelain']);
   if (changed.status !== 0 || changed.stdout)
     console.log('There are changes that are not committed: these packages are not those of a commit.');
 }

@@ -44,6 +44,19 @@ function install(folder) {
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder });
 }
 
+/**
+ * The names that have one of the wanted parts in them; all, where none is wanted. A part that none has ends
+ * this process: to run nothing would pass for a success, and `node --test` without files runs what it finds.
+ */
+function matching(names, wanted) {
+  const unknown = wanted.filter((part) => !names.some((name) => name.includes(part)));
+  if (unknown.length > 0) {
+    console.error(`There is no ${unknown.join(', ')}; there are ${names.join(', ')}`);
+    process.exit(2);
+  }
+  return names.filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
+}
+
 function isWritable(folder) {
   try {
     fs.accessSync(folder, fs.constants.W_OK);
@@ -133,6 +146,7 @@ module.exports = {
   install,
   installIfReachable,
   isWritable,
+  matching,
   mustBeWritable,
   run,
 };

@@ -16,6 +16,7 @@ const os = require('node:os');
 const path = require('node:path');
 const tls = require('node:tls');
 const { spawn } = require('node:child_process');
+const { optionsOf } = require('../../scripts/options');
 const { random } = require('../robustness/program');
 const certificates = require('../tls/certificates');
 const { frame, get, post, upgradeRequest } = require('../clients');
@@ -224,15 +225,7 @@ class Round {
   }
 }
 
-function optionsOf(list) {
-  const given = {};
-  for (let i = 0; i < list.length; i++) {
-    if (!list[i].startsWith('--')) throw new Error(`unknown option ${list[i]}`);
-    const flag = list[i].slice(2);
-    given[flag] = flag === 'asan' ? true : list[++i];
-  }
-  return given;
-}
+const OPTIONS = { seconds: 'number', seed: 'whole', rounds: 'whole', steps: 'whole', asan: 'flag' };
 
 async function failed(options, setting, faults, output) {
   console.log(`seed ${options.seed}: FAILED`);
@@ -250,15 +243,15 @@ async function failed(options, setting, faults, output) {
 }
 
 async function main() {
-  const given = optionsOf(process.argv.slice(2));
+  const given = optionsOf(OPTIONS);
   const setting = given.asan ? asan.setting() : { name: 'plain', env: {}, patience: 1 };
-  const rounds = Number(given.rounds ?? Infinity);
-  const seconds = Number(given.seconds ?? (given.rounds ? 36000 : 30));
+  const rounds = given.rounds ?? Infinity;
+  const seconds = given.seconds ?? (given.rounds ? 36000 : 30);
   const end = Date.now() + seconds * 1000;
-  let seed = Number(given.seed ?? Math.floor(Date.now() / 1000) % 1e6);
+  let seed = given.seed ?? Math.floor(Date.now() / 1000) % 1e6;
   const total = { rounds: 0, failed: 0, calls: 0 };
   for (; Date.now() < end && total.rounds < rounds; seed++) {
-    const options = { seed, steps: Number(given.steps ?? 10000), certificate: certificates.shared() };
+    const options = { seed, steps: given.steps ?? 10000, certificate: certificates.shared() };
     const round = new Round(options, setting);
     const faults = await round.run();
     total.rounds++;

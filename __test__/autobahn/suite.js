@@ -6,11 +6,11 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { execFileSync, spawn, spawnSync } = require('node:child_process');
+const { keptFolder } = require('../kept');
 
 /** The last virtualenv that creates environments of Python 2.7. */
 const VIRTUALENV = 'virtualenv==20.15.1';
 const SUITE = 'autobahntestsuite';
-const CACHE = path.join(os.tmpdir(), `uws-rs-autobahn-${os.userInfo().uid}`);
 
 /** The programs that may be Python 2.7: $PYTHON2, those in the path, and those of pyenv. */
 function candidates() {
@@ -29,14 +29,14 @@ function python() {
 
 /** Returns the path of `wstest`, and installs it with `python` if it is missing. */
 function install(program) {
-  const environment = path.join(CACHE, 'python');
+  const cache = keptFolder('uws-rs-autobahn');
+  const environment = path.join(cache, 'python');
   const wstest = path.join(environment, 'bin', 'wstest');
-  const complete = path.join(CACHE, 'complete');
+  const complete = path.join(cache, 'complete');
   if (fs.existsSync(complete)) return wstest;
-  fs.rmSync(CACHE, { recursive: true, force: true });
-  fs.mkdirSync(CACHE);
-  console.log(`Installing ${SUITE} in ${CACHE}`);
-  const tool = path.join(CACHE, 'virtualenv');
+  for (const name of fs.readdirSync(cache)) fs.rmSync(path.join(cache, name), { recursive: true });
+  console.log(`Installing ${SUITE} in ${cache}`);
+  const tool = path.join(cache, 'virtualenv');
   const env = { ...process.env, PYTHONNOUSERSITE: '1', PYTHONPATH: tool, PYTHONWARNINGS: 'ignore' };
   const stdio = ['ignore', 'ignore', 'inherit'];
   execFileSync(program, ['-m', 'pip', 'install', '--quiet', '--target', tool, VIRTUALENV], { env, stdio });

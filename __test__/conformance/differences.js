@@ -461,7 +461,12 @@ add(
   "the cipher is the client's first",
   'without `ssl_ciphers` AES-128-GCM goes before AES-256-GCM',
 );
-add('alpn', '§2', 'ALPN is ignored', '`http/1.1` is chosen; an offer without it is refused');
+add(
+  'alpn',
+  '§2',
+  'ALPN is ignored',
+  '`http/1.1` is chosen, or `http/1.0` where that alone is offered; an offer with neither is refused',
+);
 add(
   'plain-http-on-tls',
   '§2',

@@ -469,8 +469,11 @@ it('connection: keep-alive is sent as written', async (t) => {
   }
 });
 
-/** Returns the Connection headers of the response, and whether the connection ends with it. */
-async function connectionOf(t, respond, head = get('/')) {
+/**
+ * Returns the Connection headers of the response, and whether the connection ends with it. The end is waited
+ * for where the test `expects` it.
+ */
+async function connectionOf(t, respond, expects, head = get('/')) {
   const server = answering(t, (res) => {
     res.onAborted(() => {});
     respond(res);
@@ -480,7 +483,7 @@ async function connectionOf(t, respond, head = get('/')) {
   const answer = await peer.head();
   const ended = await Promise.race([
     peer.gone().then(() => true),
-    new Promise((resolve) => setTimeout(resolve, 100, false)),
+    new Promise((resolve) => setTimeout(resolve, expects ? 5000 : 100, false)),
   ]);
   return [answer.all('connection'), ended];
 }
@@ -520,7 +523,7 @@ for (const [values, finish, head, expected, ended] of [
       for (const value of values) res.writeHeader('Connection', value);
       finish(res.writeHeader('x', 'y'));
     };
-    assert.deepEqual(await connectionOf(t, respond, head), [[expected], ended]);
+    assert.deepEqual(await connectionOf(t, respond, ended, head), [[expected], ended]);
   });
 }
 
@@ -528,14 +531,14 @@ for (const finish of [end, stream]) {
   for (const value of ['keep-alive', 'close', 'upgrade']) {
     it(`a client that asks for the end gets connection: ${value} as written, ${finish.name}`, async (t) => {
       const respond = (res) => finish(res.writeHeader('Connection', value).writeHeader('x', 'y'));
-      assert.deepEqual(await connectionOf(t, respond, CLOSING), [[value], true]);
+      assert.deepEqual(await connectionOf(t, respond, true, CLOSING), [[value], true]);
     });
   }
 }
 
 it('an empty Connection header is none', onlyOurs('written-connection'), async (t) => {
   const respond = (res) => res.writeHeader('connection', ' , ').end();
-  assert.deepEqual(await connectionOf(t, respond), [[], false]);
+  assert.deepEqual(await connectionOf(t, respond, false), [[], false]);
 });
 
 it('a request with Connection: close is closed after the response', async (t) => {

@@ -286,9 +286,11 @@ it('answers HEAD with the length and keeps the connection', async (t) => {
 });
 
 it('closes without an answer and stops taking requests', async (t) => {
+  const asked = deferred();
   const server = await listen(t, (app) => {
     app.get('/closed', (req, res) => res.close());
     app.get('/slow', async (req, res) => {
+      asked.resolve();
       await sleep(50);
       res.send('done');
     });
@@ -296,7 +298,7 @@ it('closes without an answer and stops taking requests', async (t) => {
   const { port } = server;
   await assert.rejects(request(port, '/closed'), { code: 'ECONNRESET' });
   const slow = request(port, '/slow', { agent: false });
-  await sleep(20);
+  await asked.promise;
   await server.shutdown();
   assert.equal((await slow).text, 'done');
   await assert.rejects(request(port, '/slow', { agent: false }), { code: 'ECONNREFUSED' });

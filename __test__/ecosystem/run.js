@@ -11,7 +11,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
-const { ROOT, attempt, installIfReachable } = require('../../scripts/run.js');
+const { ROOT, attempt, matching, installIfReachable } = require('../../scripts/run.js');
 const { executable } = require('../runtimes/run.js');
 const { NEWEST } = require('../runtimes/runtimes.js');
 
@@ -21,14 +21,15 @@ const OF_OLDER = ['colyseus', 'encrypted', 'hyper-express', 'ultimate-express'];
 
 /** Returns the exit code or, as text, the reason why nothing was run: `npm test` shows both. */
 function ecosystem(wanted = []) {
+  const [ofNewer, ofOlder] = [specs(wanted), specs(wanted, OF_OLDER)];
   const lacking =
     installIfReachable(__dirname, 'the frameworks that sit on uWebSockets.js') ??
     installIfReachable(OLDER, 'their older releases');
   if (lacking !== undefined) return lacking;
   const program = newestNode();
   if (program.missing !== undefined) return program.missing;
-  const newer = run(program.path, __dirname, specs(wanted));
-  const older = run(process.execPath, OLDER, specs(wanted, OF_OLDER));
+  const newer = run(program.path, __dirname, ofNewer);
+  const older = run(process.execPath, OLDER, ofOlder);
   return newer || older;
 }
 
@@ -43,9 +44,8 @@ function newestNode() {
 
 function specs(wanted, among) {
   const names = fs.readdirSync(__dirname).flatMap((name) => /^(.*)\.spec\.js$/.exec(name)?.[1] ?? []);
-  return names
+  return matching(names, wanted)
     .filter((name) => !among || among.includes(name))
-    .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
     .map((name) => path.join(__dirname, `${name}.spec.js`));
 }
 
@@ -60,6 +60,7 @@ function run(program, folder, files) {
 
 /** Runs the specs on the newest releases, and says which these are and which specs fail. */
 function newest(wanted) {
+  const files = specs(wanted);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-ecosystem-'));
   try {
     const pinned = JSON.parse(fs.readFileSync(path.join(__dirname, 'package.json'), 'utf8'));
@@ -67,7 +68,7 @@ function newest(wanted) {
     if (code !== 0) return code;
     const program = newestNode();
     if (program.missing !== undefined) return program.missing;
-    const failed = specs(wanted).filter((file) => run(program.path, folder, [file]) !== 0);
+    const failed = files.filter((file) => run(program.path, folder, [file]) !== 0);
     console.log(`\n${versions(folder, pinned).join('\n')}`);
     for (const file of failed) console.log(`FAILED: ${path.basename(file)}`);
     return failed.length === 0 ? 0 : 1;

@@ -153,6 +153,27 @@ describe('times', { concurrency: true }, () => {
     assert.equal(server.breaches().minBodyRate, 1);
   });
 
+  for (const minBodyRate of [0, Infinity])
+    both(`minBodyRate: ${minBodyRate}, with which a byte in each window is enough`, async (t, tls) => {
+      const server = limited(
+        t,
+        { minBodyRate },
+        {
+          tls,
+          configure: (app) =>
+            app.setIdleTimeout(2).post('/*', (res) => {
+              res.onAborted(() => {});
+              res.onData((chunk, last) => last && res.end('whole'));
+            }),
+        },
+      );
+      const peer = await server.connect();
+      await peer.send(post('/', '').replace('Content-Length: 0', 'Content-Length: 10'));
+      drip(t, peer, 'x', 500);
+      assert.equal((await peer.response()).body, 'whole');
+      assert.deepEqual(server.breaches(), {});
+    });
+
   both('deadlines hold while JavaScript is blocked', { timeout: 20000 }, async (t, tls) => {
     const server = await blockable(t, { headTimeout: 1, keepAliveTimeout: 1, requestTimeout: 2 }, { tls });
     const [idle, body] = [await kept(server), await server.connect()];

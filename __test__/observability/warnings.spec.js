@@ -42,7 +42,7 @@ it('a handler that leaves its request: method, path, route and remedy, once for 
 it('a handler that throws, where the process goes on', { timeout: 20000 }, async (t) => {
   const program = Program.start(
     t,
-    ({ listening, Peer, get }) => {
+    ({ listening, Peer, get, until }) => {
       process.on('uncaughtException', (error) => console.log('uncaught', error));
       process.on('warning', ({ message }) => console.log('warning', message));
       const server = listening((app) =>
@@ -63,6 +63,7 @@ it('a handler that throws, where the process goes on', { timeout: 20000 }, async
         for (const target of ['/fresh/1', '/fresh/2', '/begun', '/over']) {
           const peer = await Peer.connect(server.port, { tls: false });
           await peer.send(get(target));
+          await until(() => peer.size > 0 && (target !== '/begun' || peer.state !== 'open'));
           await new Promise((resolve) => setTimeout(resolve, 30));
           const text = peer.bytes().toString('latin1');
           console.log('bytes', target, text.slice(9, 12), text.endsWith('\r\nbegun\r\n') ? 'cut' : 'whole');
@@ -92,6 +93,38 @@ it('a handler that throws, where the process goes on', { timeout: 20000 }, async
     '/begun 200 cut',
     '/over 200 whole',
   ]);
+});
+
+it('where the program refuses warnings, clients are answered and errors reported all the same', async (t) => {
+  const program = Program.start(
+    t,
+    ({ listening }) => {
+      process.on('uncaughtException', ({ message }) => console.log('uncaught', message));
+      process.emitWarning = () => {
+        throw new Error('no warnings');
+      };
+      const fail = () => {
+        throw new Error('of the handler');
+      };
+      const { port } = listening((app) =>
+        app
+          .get('/throws', fail)
+          .get('/forgets', () => {})
+          .get('/cached', fail, { upperExpiry: 1 }),
+      );
+      console.log('port', port);
+    },
+    null,
+    { env: { UWS_TLS: '' } },
+  );
+  const peer = await support.rawPeer(Number(await program.said('port')));
+  for (const path of ['/throws', '/forgets', '/cached']) {
+    assert.equal((await peer.request(get(path))).code, 500, path);
+  }
+  peer.destroy();
+  await until(() => program.stdout.split('uncaught').length === 6);
+  const handler = 'uncaught of the handler\nuncaught no warnings\n';
+  assert.ok(program.stdout.endsWith(`\n${handler}uncaught no warnings\n${handler}`), program.stdout);
 });
 
 it('errors of a response have its route, also long after the handler', async (t) => {

@@ -6,6 +6,7 @@
 //   --seed N                    another course of the traffic
 
 const path = require('node:path');
+const { optionsOf } = require('../../scripts/options');
 const { Remote, sleep } = require('./support');
 const certificates = require('../tls/certificates');
 
@@ -396,14 +397,8 @@ async function soak({ seconds, seed, actors = 30 }) {
 
 if (require.main === module) {
   process.chdir(path.join(__dirname, '../..'));
-  const option = (name) => {
-    const at = process.argv.indexOf(`--${name}`);
-    return at < 0 ? undefined : Number(process.argv[at + 1]);
-  };
-  const seconds = option('seconds') ?? (option('minutes') ?? 1) * 60;
-  const seed = option('seed') ?? 1;
-  if (!(seconds > 0) || !Number.isInteger(seed))
-    throw new RangeError('--seconds, --minutes and --seed are numbers.');
+  const given = optionsOf({ seconds: 'number', minutes: 'number', seed: 'whole' });
+  const { seconds = (given.minutes ?? 1) * 60, seed = 1 } = given;
   soak({ seconds, seed }).then(({ figures, wrong }) => {
     console.log(`figure: ${figures}`);
     for (const line of wrong) console.error(`soak, seed ${seed}: ${line}`);

@@ -48,6 +48,44 @@ it('without cargo and without an addon the error says how to get both', (t) => {
   assert.match(stderr, /rustup\.rs/);
 });
 
+/** Adds a cargo that prints these lines, as that of a user whose configuration names a folder of its own. */
+function withCargo(folder, lines) {
+  const text = lines.map((line) => JSON.stringify(line)).join('\n');
+  const program = `#!/bin/sh\n[ "$1" = --version ] || cat <<'END'\n${text}\nEND\n`;
+  fs.writeFileSync(path.join(folder, 'bin', 'cargo'), program, { mode: 0o755 });
+  fs.symlinkSync('/bin/cat', path.join(folder, 'bin', 'cat'));
+}
+
+it('the addon is taken from where cargo has put it', (t) => {
+  const folder = fresh(t);
+  const library = process.platform === 'darwin' ? 'libuws_rs.dylib' : 'libuws_rs.so';
+  for (const [at, content] of [
+    ['target/release', 'stale'],
+    ['a b/x86_64/release', 'new'],
+  ]) {
+    fs.mkdirSync(path.join(folder, at), { recursive: true });
+    fs.writeFileSync(path.join(folder, at, library), content);
+  }
+  const filenames = [library, 'libuws_rs.rlib'].map((name) => path.join(folder, 'a b/x86_64/release', name));
+  withCargo(folder, [
+    { reason: 'compiler-artifact', filenames: [path.join(folder, 'libother.so')] },
+    { reason: 'compiler-artifact', filenames },
+    { reason: 'build-finished', success: true },
+  ]);
+  const { status, stdout, stderr } = provide(folder);
+  assert.equal(status, 0, stderr);
+  assert.equal(stdout, `Built ${ADDON}\n`);
+  assert.equal(fs.readFileSync(path.join(folder, ADDON), 'utf8'), 'new');
+});
+
+it('a cargo that builds no addon is an error', (t) => {
+  const folder = fresh(t);
+  withCargo(folder, [{ reason: 'build-finished', success: true }]);
+  const { status, stderr } = provide(folder);
+  assert.deepEqual([status, fs.existsSync(path.join(folder, ADDON))], [1, false]);
+  assert.match(stderr, /^cargo has built no libuws_rs\./);
+});
+
 it('without cargo an addon that was built before is used', (t) => {
   const folder = fresh(t);
   fs.writeFileSync(path.join(folder, ADDON), 'built before');

@@ -11,8 +11,9 @@ const zlib = require('node:zlib');
 const { execFileSync, spawnSync } = require('node:child_process');
 const { after, before, describe, it } = require('node:test');
 const { offences } = require('../../scripts/package/check');
-const { split } = require('../../scripts/package/compile');
+const { compilerFlags, split } = require('../../scripts/package/compile');
 const { readElf } = require('../../scripts/package/elf');
+const { gitOutput } = require('../../scripts/package/git');
 const { originOf, whereabouts } = require('../../scripts/package/origin');
 const { gather, refuseUnlocated } = require('../../scripts/package/publish');
 const { mainManifest, manifestOf, platformManifest } = require('../../scripts/package/stage');
@@ -186,14 +187,25 @@ describe('the manifests', () => {
       'git@server:owner/name.git',
       'https://example.org/',
       'https://example.org/owner/name?token=s3cret',
+      'https://mirror.example.org/https://someone:s3cret@example.org/owner/name',
+      'https://some.one:12/s3cret@example.org/owner/name',
+      'https://example.org/someone:s3cret/owner/name',
+      'git@example.org:owner/name of mine',
     ])
       assert.deepEqual(whereabouts(url), {}, url);
   });
 
   it('take the origin of a repository of its own, and not that of the one around it', () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uws-origin-'));
-    const git = (...args) => execFileSync('git', args, { cwd: folder });
+    const git = (...args) => gitOutput(folder, args);
+    // As a hook of another repository has it.
+    const other = path.join(folder, 'other');
+    const { GIT_DIR } = process.env;
+    process.env.GIT_DIR = path.join(other, '.git');
     try {
+      fs.mkdirSync(other);
+      gitOutput(other, ['init', '--quiet']);
+      gitOutput(other, ['remote', 'add', 'origin', 'git@example.org:other/name.git']);
       assert.equal(originOf(folder), undefined, 'no repository');
       git('init', '--quiet');
       assert.equal(originOf(folder), undefined, 'no origin');
@@ -202,6 +214,8 @@ describe('the manifests', () => {
       fs.mkdirSync(path.join(folder, 'within'));
       assert.equal(originOf(path.join(folder, 'within')), undefined);
     } finally {
+      if (GIT_DIR === undefined) delete process.env.GIT_DIR;
+      else process.env.GIT_DIR = GIT_DIR;
       fs.rmSync(folder, { recursive: true, force: true });
     }
   });
@@ -329,6 +343,20 @@ describe('the check of binaries', LINUX, () => {
     fs.writeFileSync(file, Buffer.concat([fs.readFileSync(addon), Buffer.from('/build/machine/src')]));
     assert.match(offences(file, target, ['/build/machine']).join(), /it names \/build\/machine, a folder/);
     assert.doesNotMatch(offences(file, target, ['/build/mach']).join(), /it names \/build\/mach,/);
+  });
+
+  it('a folder whose name would part the flags of the compiler is named', () => {
+    const flags = (folder) => compilerFlags({ triple: 'a-b-c' }, [[folder, '/uws-rs']]);
+    assert.deepEqual(flags("/it's/here"), { CFLAGS_a_b_c: "-ffile-prefix-map=/it's/here=/uws-rs" });
+    assert.throws(
+      () => flags('/my projects/uws-rs'),
+      /cannot be left out of the binary: \/my projects\/uws-rs$/,
+    );
+  });
+
+  it('a word of a shell is any text', () => {
+    for (const text of ['/it\'s/$HOME `x` "y"', '', "'"])
+      assert.equal(execFileSync('sh', ['-c', `printf %s ${tools.quoted(text)}`], { encoding: 'utf8' }), text);
   });
 
   it('a binary and its symbols are parted, and know each other', (t) => {

@@ -51,11 +51,16 @@ it('JavaScript is blocked for 2 s: hits are served meanwhile, and a miss waits',
   const began = Date.now();
   await waiting.send(get('/miss'));
   // Some of them are stale, and ask for a renewal that has to wait.
-  while (Date.now() - began < 1500) {
-    for (let i = 0; i < 100; i++) assert.equal((await peer.request(get('/hit'))).body, '1');
-    await sleep(50);
+  const elapsed = () => Date.now() - began;
+  let hits = 0;
+  while (elapsed() < 1500) {
+    assert.equal((await peer.request(get('/hit'))).body, '1');
+    // On a busy machine the last answers may come when it is over.
+    if (elapsed() >= 1800) break;
+    assert.deepEqual([control.size, waiting.size], [0, 0], 'JavaScript is blocked all the time');
+    if (++hits % 100 === 0) await sleep(50);
   }
-  assert.deepEqual([control.size, waiting.size], [0, 0], 'JavaScript was blocked all the time');
+  assert.ok(hits >= 100, `${hits} hits while JavaScript was blocked`);
   assert.equal(await control.message(), 'done');
   assert.match((await waiting.response()).body, /^[23]$/);
   for (const each of [control, peer, waiting]) each.destroy();

@@ -1,7 +1,6 @@
 'use strict';
-const fs = require('node:fs');
 const { it, assert, Peer, WsPeer, get, post, uWS } = require('../support');
-const { Program, sleep, eventually } = require('./program');
+const { Program, sleep, eventually, settled, descriptorsOf } = require('./program');
 
 const CLEAN = { code: 0, signal: null };
 const how = ({ code, signal }) => ({ code, signal });
@@ -84,12 +83,10 @@ it('a pending response keeps it alive behind a closed listen socket', async (t) 
 });
 
 it('app.close() leaves no descriptor, no object and no connection behind', async () => {
-  const descriptors = () => fs.readdirSync('/proc/self/fd').length;
   const { connections, listeners } = require('../../lib/engine');
   // The loop itself has descriptors, and starts with the first app.
   uWS.App().close();
-  await eventually(() => false, 50);
-  const before = descriptors();
+  const before = await settled(descriptorsOf);
   for (let round = 0; round < 5; round++) {
     const ended = [];
     const app = uWS.App();
@@ -115,8 +112,8 @@ it('app.close() leaves no descriptor, no object and no connection behind', async
     for (const peer of peers) peer.destroy();
   }
   assert.ok(
-    await eventually(() => descriptors() === before),
-    `${descriptors()} descriptors, ${before} before`,
+    await eventually(() => descriptorsOf() === before),
+    `${descriptorsOf()} descriptors, ${before} before`,
   );
 });
 
@@ -266,13 +263,10 @@ it('a stalled client holds up an end with late listeners no longer than one with
 });
 
 it('a program that is loaded again and again in one process has one engine', async (t) => {
-  const program = Program.start(t, async ({ modulePath }) => {
-    const files = require('node:fs');
-    const count = () => [
-      files.readdirSync('/proc/self/task').length,
-      files.readdirSync('/proc/self/fd').length,
-      process.listenerCount('exit'),
-    ];
+  const body = async ({ modulePath }, helpers) => {
+    const { settled, eventually, descriptorsOf } = require(helpers);
+    const threads = () => require('node:fs').readdirSync('/proc/self/task').length;
+    const count = () => `${threads()} ${descriptorsOf()} ${process.listenerCount('exit')}`;
     const load = () => {
       for (const name of Object.keys(require.cache))
         if (name.startsWith(modulePath())) delete require.cache[name];
@@ -284,12 +278,12 @@ it('a program that is loaded again and again in one process has one engine', asy
       return uWS;
     };
     const first = load();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const before = count();
+    // The loop closes the listeners when it comes to that.
+    const before = await settled(count);
     const same = Array.from({ length: 20 }, load).every((each) => each === first);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    console.log(`result ${same} ${JSON.stringify(before) === JSON.stringify(count())}`);
-  });
+    console.log(`result ${same} ${await eventually(() => count() === before, 5000)}`);
+  };
+  const program = Program.start(t, body, require.resolve('./program'));
   assert.equal(await program.said('result'), 'true true');
   assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
 });

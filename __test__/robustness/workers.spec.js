@@ -71,7 +71,7 @@ it(
       t,
       async (support, given) => {
         const fs = require('node:fs');
-        const { listening, get } = support;
+        const { listening, get, until } = support;
         const load = eval(given.loaded);
         const count = (what) => fs.readdirSync(`/proc/self/${what}`).length;
         const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -83,7 +83,7 @@ it(
         const cycle = async (milliseconds) => {
           const { thread, peers, answered } = await load(support, given);
           await sleep(milliseconds);
-          if (answered() < 1000) throw new Error('no load');
+          await until(() => answered() >= 1000);
           await thread.terminate();
           await Promise.all(peers.map((peer) => peer.gone()));
           for (const peer of peers) peer.destroy();
@@ -212,7 +212,11 @@ const ENDS = {
   'a route': { go: ({ plain, get }) => plain.send(get('/exit')) },
   onData: { go: ({ plain, post }) => plain.send(post('/data', 'x')) },
   onAborted: {
-    go: async ({ plain, get, sleep }) => (await plain.send(get('/abort')), await sleep(50), plain.reset()),
+    go: async ({ plain, get, until, handled }) => {
+      await plain.send(get('/abort'));
+      await until(() => handled.has('/abort'));
+      plain.reset();
+    },
   },
   upgrade: { go: ({ plain, upgradeRequest }) => plain.send(upgradeRequest('/upgrade')) },
   open: { go: ({ plain, upgradeRequest }) => plain.send(upgradeRequest('/open')) },
@@ -226,11 +230,12 @@ for (const [name, { go }] of Object.entries(ENDS)) {
       t,
       async (support, how) => {
         const exit = () => process.exit(6);
+        const handled = new Set();
         const server = support.listening((app) =>
           app
             .get('/exit', exit)
             .post('/data', (res) => res.onAborted(() => {}).onData(exit))
-            .get('/abort', (res) => res.onAborted(exit))
+            .get('/abort', (res) => handled.add('/abort') && res.onAborted(exit))
             .ws('/upgrade', { upgrade: exit })
             .ws('/open', { open: exit })
             .ws('/', {
@@ -238,13 +243,12 @@ for (const [name, { go }] of Object.entries(ENDS)) {
               close: exit,
             }),
         );
-        const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
         const others = [await server.connect(), await server.connect()];
         for (const other of others)
           await other.send(
             support.post('/data', '', ['Content-Length: 10']).replace('Content-Length: 0\r\n', ''),
           );
-        await eval(how)({ ...support, sleep, plain: await server.connect(), socket: await server.ws('/') });
+        await eval(how)({ ...support, handled, plain: await server.connect(), socket: await server.ws('/') });
       },
       String(go),
     );

@@ -9,7 +9,7 @@
 // explains it, or when a proxy and the server behind it disagree. A finding is printed as the shortest
 // stream that shows it, and the run fails. Refusing more than others do is none.
 
-const { parseArgs } = require('util');
+const { optionsOf } = require('../../scripts/options');
 const { KINDS, difference, same } = require('./compare');
 const { PATIENT, startGuarded, through } = require('./differential');
 const { quirk } = require('./disagreements');
@@ -160,15 +160,8 @@ async function repeat(run, check) {
 }
 
 async function main() {
-  const { values } = parseArgs({
-    options: {
-      seconds: { type: 'string', default: '20' },
-      seed: { type: 'string', default: String(Date.now() % 1e9) },
-      direct: { type: 'boolean' },
-      proxies: { type: 'boolean' },
-    },
-  });
-  const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
+  const values = optionsOf({ seconds: 'number', seed: 'whole', direct: 'flag', proxies: 'flag' });
+  const { seconds = 20, seed = Date.now() % 1e9 } = values;
   const lacking = missing();
   const parts = [];
   if (!values.proxies) parts.push(['servers', (run) => direct(run, names())]);

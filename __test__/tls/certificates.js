@@ -91,29 +91,30 @@ function temporaryDirectory() {
 }
 
 /**
- * Creates the certificate that all processes of a run use; the first process makes it. It is valid for days,
- * so an old one is replaced.
+ * Creates the certificate that all processes of a run use; the first process makes it. Each day has one of
+ * its own, since it is valid for three, and one that others may be reading is never replaced.
  */
 function shared() {
-  const directory = path.join(os.tmpdir(), `uws-rs-tls-shared-${os.userInfo().uid}`);
-  const options = {
+  const today = Math.floor(Date.now() / (24 * 3600 * 1000));
+  const all = `uws-rs-tls-shared-${os.userInfo().uid}-`;
+  const directory = path.join(os.tmpdir(), `${all}${today}`);
+  if (!fs.existsSync(directory)) {
+    for (const name of fs.readdirSync(os.tmpdir()))
+      if (name.startsWith(all) && Number(name.slice(all.length)) < today - 1)
+        fs.rmSync(path.join(os.tmpdir(), name), { recursive: true, force: true });
+    const fresh = temporaryDirectory();
+    selfSigned(fresh, 'localhost');
+    try {
+      fs.renameSync(fresh, directory);
+    } catch {
+      // Another process was faster.
+      fs.rmSync(fresh, { recursive: true, force: true });
+    }
+  }
+  return {
     key_file_name: path.join(directory, 'localhost.key'),
     cert_file_name: path.join(directory, 'localhost.crt'),
   };
-  const age = fs.existsSync(options.cert_file_name)
-    ? Date.now() - fs.statSync(options.cert_file_name).mtimeMs
-    : Infinity;
-  if (age < 24 * 3600 * 1000) return options;
-  const fresh = temporaryDirectory();
-  selfSigned(fresh, 'localhost');
-  fs.rmSync(directory, { recursive: true, force: true });
-  try {
-    fs.renameSync(fresh, directory);
-  } catch {
-    // Another process was faster.
-    fs.rmSync(fresh, { recursive: true, force: true });
-  }
-  return options;
 }
 
 module.exports = { openssl, selfSigned, signedBy, versionOne, temporaryDirectory, shared };

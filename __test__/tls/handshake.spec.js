@@ -88,10 +88,12 @@ it('TLS 1.0, 1.1 and weak suites are refused, and say so', async (t) => {
   assert.equal(failedHandshakes() - failed, 7);
 });
 
-it('ALPN: http/1.1 is chosen, nothing without an offer, and an offer without it fails', async (t) => {
+it('ALPN: http/1.1 is chosen, else http/1.0, nothing without an offer; one with neither fails', async (t) => {
   const { port } = secure(t, hello);
   const chosen = differs('alpn', { original: false, ours: 'http/1.1' });
   assert.equal((await handshake(port, { ALPNProtocols: ['h2', 'http/1.1'] })).protocol, chosen);
+  assert.equal((await handshake(port, { ALPNProtocols: ['http/1.0', 'http/1.1'] })).protocol, 'http/1.1');
+  assert.equal((await handshake(port, { ALPNProtocols: ['h2', 'http/1.0'] })).protocol, 'http/1.0');
   assert.equal((await handshake(port)).protocol, false);
   assert.ok((await handshake(port, { ALPNProtocols: ['h2'] })).error);
 });

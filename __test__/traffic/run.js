@@ -10,11 +10,13 @@
 //   --plan FILE       runs a plan that an earlier run has left
 //   --matrix          all settings of ours, each for a quarter of the time
 //
-// One number makes the whole plan; a plan that fails is reduced and kept in a file.
+// One number makes the whole plan; a plan that fails is reduced and kept in a file, but for TRAFFIC_REDUCE=0.
+// TRAFFIC_VERBOSE=1 has a line for each run.
 
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { optionsOf } = require('../../scripts/options');
 const { KINDS, planOf } = require('./plan');
 const { Round } = require('./round');
 
@@ -28,15 +30,16 @@ const SETTINGS = {
 const TAKES = { mixed: 3, memory: 8, storm: 6, slow: 14, stopped: 21 };
 const REDUCE_MS = 60000;
 
-function optionsOf(list) {
-  const given = {};
-  for (let i = 0; i < list.length; i++) {
-    if (!list[i].startsWith('--')) throw new Error(`unknown option ${list[i]}`);
-    const flag = list[i].slice(2);
-    given[flag] = flag === 'matrix' ? true : list[++i];
-  }
-  return given;
-}
+const OPTIONS = {
+  seconds: 'number',
+  seed: 'whole',
+  rounds: 'whole',
+  kind: KINDS,
+  module: ['ours', '20.30', '20.57'],
+  setting: Object.keys(SETTINGS),
+  plan: 'text',
+  matrix: 'flag',
+};
 
 /** The kind of the run with this seed: of ours one in four is another than mixed, if there is time for it. */
 function kindOf(seed, { kinds, module: module_ }, left) {
@@ -126,19 +129,19 @@ async function runFor(seconds, how) {
 }
 
 async function main() {
-  const given = optionsOf(process.argv.slice(2));
+  const given = optionsOf(OPTIONS);
   if (given.plan) {
     const plan = JSON.parse(fs.readFileSync(given.plan, 'utf8'));
     const { faults } = await runPlan(plan, given.setting ?? 'two');
     for (const text of faults) console.log(text);
     return faults.length;
   }
-  const seconds = Number(given.seconds ?? (given.rounds ? 3600 : 30));
+  const seconds = given.seconds ?? (given.rounds ? 3600 : 30);
   const how = {
-    seed: Number(given.seed ?? Math.floor(Date.now() / 1000) % 1e6),
+    seed: given.seed ?? Math.floor(Date.now() / 1000) % 1e6,
     module: given.module ?? process.env.UWS_MODULE ?? 'ours',
     kinds: given.kind?.split(','),
-    rounds: Number(given.rounds ?? Infinity),
+    rounds: given.rounds ?? Infinity,
   };
   process.env.UWS_MODULE = how.module;
   if (!given.matrix) return runFor(seconds, { ...how, setting: given.setting ?? 'two' });

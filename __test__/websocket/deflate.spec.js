@@ -3,7 +3,6 @@
 // of a peer.
 
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const zlib = require('node:zlib');
 const { spawn, spawnSync } = require('node:child_process');
@@ -22,6 +21,7 @@ const {
   CLOSE,
   onlyOurs,
 } = require('../support');
+const { keptFolder } = require('../kept');
 const { DeflatePeer, random } = require('./deflate');
 
 const COMPRESSORS = Object.keys(uWS).filter((name) => /^(SHARED|DEDICATED)_COMPRESSOR/.test(name));
@@ -624,7 +624,7 @@ it('the client of the ws package', { timeout: 60000 }, async (t) => {
 
 /** Finds a Python with `websockets`, installed once by pip; undefined where that is not possible. */
 function python() {
-  const home = path.join(os.tmpdir(), 'uws-rs-python-websockets');
+  const home = keptFolder('uws-rs-python-websockets');
   const binary = path.join(home, 'bin', 'python');
   const works = () => spawnSync(binary, ['-c', 'import websockets.asyncio.client']).status === 0;
   if (fs.existsSync(binary) && works()) return binary;

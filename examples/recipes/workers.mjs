@@ -40,9 +40,7 @@ function worker() {
   others.onmessage = ({ data: [message, isBinary] }) => app.publish('chat', message, isBinary);
   app.get('/thread', (res) => res.end(`${threadId}`));
   app.ws('/chat', {
-    // With a handler of its own the client is answered behind `open`: once it knows, it misses nothing.
-    upgrade: (res, req, context) => res.upgrade({}, req.getHeader('sec-websocket-key'), '', '', context),
-    open: (ws) => ws.subscribe('chat'),
+    open: (ws) => ws.subscribe('chat'), // the client is answered behind it, so it misses nothing
     message: (ws, message, isBinary) => {
       const copy = message.slice(0); // the message is only lent
       app.publish('chat', copy, isBinary);

@@ -96,8 +96,11 @@ function flagsOf({ libc }) {
   return libc === 'musl' ? ['-Ctarget-feature=-crt-static'] : [];
 }
 
-/** C that is compiled along: the cryptography. */
+/** C that is compiled along: the cryptography. Its flags are one text, which is parted at spaces. */
 function compilerFlags({ triple }, folders) {
+  const spaced = folders.map(([from]) => from).find((folder) => /\s/.test(folder));
+  if (spaced !== undefined)
+    throw new Error(`A folder with a space in its name cannot be left out of the binary: ${spaced}`);
   const flags = folders.map(([from, to]) => `-ffile-prefix-map=${from}=${to}`).join(' ');
   return { [`CFLAGS_${triple.replaceAll('-', '_')}`]: flags };
 }
@@ -132,4 +135,4 @@ function splitOnMac(library, addon, symbols) {
   execFileSync('strip', ['-x', '-o', addon, library]);
 }
 
-module.exports = { compile, split };
+module.exports = { compile, compilerFlags, split };

@@ -69,7 +69,10 @@ function foreignNode(target) {
   const preload = path.join(folder, 'preload.js');
   const start = isEmulated(target) ? emulated(root, loader) : loaded(root, loader, libraries);
   write(preload, `process.execPath = ${JSON.stringify(program)};\n`);
-  write(program, `#!/bin/sh\nexec ${[...start, node, '--require', preload].map(quoted).join(' ')} "$@"\n`);
+  write(
+    program,
+    `#!/bin/sh\nexec ${[...start, node, '--require', preload].map(tools.quoted).join(' ')} "$@"\n`,
+  );
   fs.chmodSync(program, 0o755);
   return program;
 }
@@ -107,8 +110,6 @@ function unpackedWheel(platform) {
   fs.rmSync(fetched, { recursive: true });
   return folder;
 }
-
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The file may be in use: it is written where it would change alone. */
 function write(file, text) {

@@ -3,12 +3,15 @@
 // The parts of a manifest that say where the sources are. A clone knows it from its remote `origin`, so that
 // the packages name the repository that they were made from, also those of a fork.
 
-const { spawnSync } = require('node:child_process');
+const { git } = require('./git.js');
 
-/** `https://host/owner/name`, `ssh://git@host/owner/name`, `git@host:owner/name`, each also with `.git`. */
+/**
+ * `https://host/owner/name`, `ssh://git@host/owner/name`, `git@host:owner/name`, each also with `.git`. A
+ * path with `@` or `:` in it may be a whole URL behind that of a mirror, with a password in it.
+ */
 const FORMS = [
-  /^(?:https?|ssh|git):\/\/(?:[^@/]*@)?(?<host>[^@/:]+)(?::\d+)?\/(?<name>[^?#]+)$/,
-  /^(?:[^@/:]+@)(?<host>[^@/:]+):(?!\/)(?<name>[^?#]+)$/,
+  /^(?:https?|ssh|git):\/\/(?:[^@/]*@)?(?<host>[^@/:]+)(?::\d+)?\/(?<name>[^?#@:\s]+)$/,
+  /^(?:[^@/:]+@)(?<host>[^@/:]+):(?!\/)(?<name>[^?#@:\s]+)$/,
 ];
 
 /**
@@ -35,8 +38,8 @@ function whereabouts(url) {
 
 /** The URL of `origin`, if the folder is a repository of its own and not a part of another one. */
 function originOf(root) {
-  const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' });
-  const [within, origin] = [git('rev-parse', '--show-prefix'), git('remote', 'get-url', 'origin')];
+  const within = git(root, ['rev-parse', '--show-prefix']);
+  const origin = git(root, ['remote', 'get-url', 'origin']);
   const isOwn = within.status === 0 && within.stdout.trim() === '';
   return isOwn && origin.status === 0 ? origin.stdout.trim() : undefined;
 }

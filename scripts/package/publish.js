@@ -77,6 +77,10 @@ function isPublished({ name, version, file }) {
 function main() {
   const options = { tag: { type: 'string', default: 'latest' }, 'dry-run': { type: 'boolean' } };
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  if (positionals.length !== 1) {
+    console.error('Usage: node scripts/package/publish.js FOLDER [--tag NAME] [--dry-run]');
+    process.exit(2);
+  }
   const { version } = manifestOf(ROOT);
   const archives = gather(positionals[0], version);
   refuseUnlocated(archives);

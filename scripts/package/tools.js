@@ -92,12 +92,15 @@ function rust({ triple }) {
   return { env: { ...env, RUSTC_BOOTSTRAP: '1' }, options: ['-Zbuild-std=std,panic_unwind'] };
 }
 
+/** A text as one word of a shell. */
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
 /** A program that starts Debian's rustc with the libraries that belong to it. */
 function rustcOfDebian() {
   const file = path.join(FOLDER, 'rustc');
   const libraries = path.join(debianRust(), 'usr/lib/x86_64-linux-gnu');
   const program = path.join(debianRust(), 'usr/bin/rustc');
-  const text = `#!/bin/sh\nLD_LIBRARY_PATH='${libraries}' exec '${program}' "$@"\n`;
+  const text = `#!/bin/sh\nLD_LIBRARY_PATH=${quoted(libraries)} exec ${quoted(program)} "$@"\n`;
   if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text)
     fs.writeFileSync(file, text, { mode: 0o755 });
   return file;
@@ -144,4 +147,4 @@ function install(target) {
   installRust(target);
 }
 
-module.exports = { FOLDER, TARGET_FOLDER, debian, install, missing, objcopy, pip, rust, zig };
+module.exports = { FOLDER, TARGET_FOLDER, debian, install, missing, objcopy, pip, quoted, rust, zig };

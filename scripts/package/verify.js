@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { compile } = require('./compile.js');
+const { gitOutput } = require('./git.js');
 const { packMain, packPlatform } = require('./stage.js');
 const tools = require('./tools.js');
 const { ROOT } = require('../run.js');
@@ -15,7 +16,7 @@ const FOLDER = path.join(tools.TARGET_FOLDER, 'verify');
 
 function verify(targets) {
   fs.rmSync(FOLDER, { recursive: true, force: true });
-  const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).trim();
+  const commit = gitOutput(ROOT, ['rev-parse', 'HEAD']).trim();
   const made = (name) => buildIn(path.join(FOLDER, name), commit, targets);
   const [first, second] = ['a', 'another-folder'].map(made);
   const names = [...new Set([first, second].flatMap((folder) => fs.readdirSync(folder)))];
@@ -32,7 +33,7 @@ function verify(targets) {
 function buildIn(folder, commit, targets) {
   const [root, into] = [path.join(folder, 'sources'), path.join(folder, 'packages')];
   fs.mkdirSync(root, { recursive: true });
-  const archive = execFileSync('git', ['archive', commit], { cwd: ROOT, maxBuffer: 1 << 30 });
+  const archive = gitOutput(ROOT, ['archive', commit], { maxBuffer: 1 << 30 });
   execFileSync('tar', ['-x', '-C', root], { input: archive });
   packMain({ into, root });
   for (const target of targets) {

@@ -60,9 +60,9 @@ interface Topic {
 const FLUSHED = 50;
 
 /**
- * From so many topics on, those are forgotten that are empty, were not used for so many milliseconds, and have
- * no subscriber here: anybody may make up names. One with subscribers stays, since what others write to it
- * while the server is away must reach them.
+ * From so many topics on, those are forgotten that are empty, were not used for so many milliseconds, and
+ * have no subscriber here: anybody may make up names. One with subscribers stays, since what others write
+ * to it while the server is away must reach them.
  */
 const MANY = 1000;
 const UNUSED = 60_000;
