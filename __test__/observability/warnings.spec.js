@@ -94,6 +94,38 @@ it('a handler that throws, where the process goes on', { timeout: 20000 }, async
   ]);
 });
 
+it('where the program refuses warnings, clients are answered and errors reported all the same', async (t) => {
+  const program = Program.start(
+    t,
+    ({ listening }) => {
+      process.on('uncaughtException', ({ message }) => console.log('uncaught', message));
+      process.emitWarning = () => {
+        throw new Error('no warnings');
+      };
+      const fail = () => {
+        throw new Error('of the handler');
+      };
+      const { port } = listening((app) =>
+        app
+          .get('/throws', fail)
+          .get('/forgets', () => {})
+          .get('/cached', fail, { upperExpiry: 1 }),
+      );
+      console.log('port', port);
+    },
+    null,
+    { env: { UWS_TLS: '' } },
+  );
+  const peer = await support.rawPeer(Number(await program.said('port')));
+  for (const path of ['/throws', '/forgets', '/cached']) {
+    assert.equal((await peer.request(get(path))).code, 500, path);
+  }
+  peer.destroy();
+  await until(() => program.stdout.split('uncaught').length === 6);
+  const handler = 'uncaught of the handler\nuncaught no warnings\n';
+  assert.ok(program.stdout.endsWith(`\n${handler}uncaught no warnings\n${handler}`), program.stdout);
+});
+
 it('errors of a response have its route, also long after the handler', async (t) => {
   const errors = [];
   const attempt = (call) => {
