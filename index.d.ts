@@ -1417,7 +1417,10 @@ export interface TemplatedApp {
    */
   addServerName(hostname: string, options: AppOptions): TemplatedApp;
 
-  /** Undoes {@link addServerName}, with the name as given there. */
+  /**
+   * Undoes {@link addServerName}, with the name as given there. Open connections that came by the name keep
+   * its routes; what these hold is released with the last of them.
+   */
   removeServerName(hostname: string): TemplatedApp;
 
   /**

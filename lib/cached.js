@@ -185,7 +185,7 @@ function linesOf(headers) {
   });
 }
 
-Object.defineProperty(HttpCacheResponse, 'name', { value: 'uWS.HttpCacheResponse' });
+Object.defineProperty(HttpCacheResponse, 'name', { __proto__: null, value: 'uWS.HttpCacheResponse' });
 
 /**
  * Makes the handler of a cached route one of a plain route, for requests that a handler before it has

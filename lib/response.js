@@ -241,7 +241,8 @@ class HttpResponse {
     this.#connection = '';
     this.#flags &= RespondFlag.CLOSE;
     this.#announced = -1;
-    this.end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`);
+    // Not by the method: a program may have put its own in its place, which may be what has failed.
+    this.#end(`<!doctype html><html><title>${status}</title><h1>${status}</h1></html>`, false);
   }
 
   /** Releases the object: from now on its methods throw. */
@@ -390,6 +391,10 @@ class HttpResponse {
 
   end(body, closeConnection) {
     this.#check();
+    return this.#end(body, closeConnection);
+  }
+
+  #end(body, closeConnection) {
     const flags = closeConnection ? this.#flags | RespondFlag.CLOSE : this.#flags;
     const content = body === undefined ? '' : body;
     if (this.#mode !== Mode.HEAD_NOT_SENT) return this.#finish(content, flags);

@@ -44,15 +44,19 @@ function findRunTicks() {
   const candidate = drainOfRuntime();
   if (typeof candidate !== 'function') return null;
   let ticked = false;
-  let resolved = false;
+  let resumed = false;
   nextTick(() => (ticked = true));
-  Promise.resolve().then(() => (resolved = true));
+  // The promises of the language itself, whatever a program has put in the place of `Promise`.
+  (async () => {
+    await null;
+    resumed = true;
+  })();
   try {
     candidate.call(process);
   } catch (error) {
     calls.fatal(error);
   }
-  return ticked && resolved ? candidate.bind(process) : null;
+  return ticked && resumed ? candidate.bind(process) : null;
 }
 
 /** Drains the queues, however many of their callbacks throw. */

@@ -7,6 +7,7 @@ const {
   assert,
   uWS,
   serve,
+  onlyOurs,
   get,
   post,
   Events,
@@ -15,6 +16,7 @@ const {
   ERRORS,
   listening,
   until,
+  Peer,
   WsPeer,
 } = require('../support');
 const { Program } = require('./program');
@@ -616,6 +618,33 @@ it('an error of any handler is an uncaughtException, and the process goes on', a
   assert.ok(run, `hangs: ${program.stdout} ${program.stderr}`);
   assert.deepEqual([run.code, run.signal, run.stdout], [0, null, `${THROWN.sort().join()}\n`], run.stderr);
 });
+
+it(
+  'a handler that fails is answered 500, also where the program has replaced the methods of the response',
+  onlyOurs('throwing-handler'),
+  async (t) => {
+    const program = Program.start(t, async ({ uWS }) => {
+      process.on('uncaughtException', ({ message }) => console.log(`uncaught ${message}`));
+      const fail = (message) => {
+        throw new Error(message);
+      };
+      const broken = (res) => (res.end = () => fail('the one that was put there'));
+      uWS
+        .App()
+        .get('/calls', (res) => broken(res)('x'))
+        .get('/throws', (res) => (broken(res), fail('first')))
+        .get('/forgets', (res) => void broken(res))
+        .listen('127.0.0.1', 0, (token) => console.log(`port ${uWS.us_socket_local_port(token)}`));
+    });
+    const peer = await Peer.connect(Number(await program.said('port')));
+    for (const path of ['/calls', '/throws', '/forgets']) {
+      assert.equal((await peer.request(get(path))).code, 500, path);
+    }
+    peer.destroy();
+    await program.stop();
+    assert.match(program.stdout, /\nuncaught the one that was put there\nuncaught first\n$/);
+  },
+);
 
 // ---- arguments whose conversion has side effects
 

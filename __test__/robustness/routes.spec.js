@@ -2,8 +2,10 @@
 // Routes that are replaced or removed: they release what they hold, but not before the last event that may
 // name them.
 
-const { it, assert, serve, get, upgradeRequest, child } = require('../support');
+const { it, assert, ours, serve, get, upgradeRequest, child } = require('../support');
 const { Program, eventually, sleep } = require('./program');
+
+const OURS = { skip: ours ? false : 'the originals show no handlers' };
 
 it('replaced and removed routes of all kinds are released, and their numbers used again', async (t) => {
   const program = Program.start(
@@ -44,6 +46,57 @@ it('replaced and removed routes of all kinds are released, and their numbers use
   const { alive, handlers } = JSON.parse(await program.said('result'));
   assert.ok(alive <= 4, `${alive} alive`);
   assert.ok(handlers < 3000, `${handlers} of 12,000`);
+});
+
+it('the routes of a removed server name are released with its last connection', OURS, async (t) => {
+  const program = Program.start(t, async ({ uWS, Peer, WsPeer, get, modulePath, until }) => {
+    const { handlers } = require(`${modulePath()}/lib/engine`);
+    const { shared } = require(`${modulePath()}/__test__/tls/certificates`);
+    const held = () => handlers.filter((each) => each).length;
+    const app = uWS.SSLApp(shared()).get('/own', (res) => res.end('own'));
+    const port = await new Promise((resolve) => {
+      app.listen('127.0.0.1', 0, (token) => resolve(uWS.us_socket_local_port(token)));
+    });
+    const add = (name) =>
+      app
+        .addServerName(name, shared())
+        .domain(name)
+        .get('/', (res) => res.end(name))
+        .post('/:a/*', () => {})
+        .get('/cached/:a/b', (res) => res.end(name), { lowerExpiry: 1, upperExpiry: 1 })
+        .get('/declared', new uWS.DeclarativeResponse().end(name))
+        .metrics('/metrics')
+        .ws('/*', { message: (ws) => void ws.send(name) });
+    for (let round = 0; round < 20; round++) {
+      for (let i = 0; i < 5; i++) add(`${i}.example`).removeServerName(`${i}.example`);
+      await until(() => held() === 1);
+    }
+    console.log(`numbers ${handlers.length}`);
+
+    add('a.example');
+    const options = { tls: { servername: 'a.example' } };
+    const [peer, socket] = [await Peer.connect(port, options), await WsPeer.open(port, '/ws', options)];
+    app.removeServerName('a.example');
+    const still = async () => {
+      const answers = [(await peer.request(get('/'))).body, (await peer.request(get('/cached/1/b'))).body];
+      await socket.text('x');
+      return `${answers} ${await socket.message()} ${held()}`;
+    };
+    console.log(`open ${await still()}`);
+    peer.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await socket.text('x');
+    console.log(`left ${await socket.message()} ${held()}`);
+    socket.destroy();
+    await until(() => held() === 1);
+    const other = await Peer.connect(port, options);
+    console.log(`later ${(await other.request(get('/own'))).body}`);
+    process.exit(0);
+  });
+  assert.equal(await program.said('later'), 'own');
+  assert.ok(Number(await program.said('numbers')) < 200, 'of 701');
+  assert.equal(await program.said('open'), 'a.example,a.example a.example 8');
+  assert.equal(await program.said('left'), 'a.example 8');
 });
 
 it('a request that waits in a pipeline is answered by the route it was for, though that is gone', async (t) => {

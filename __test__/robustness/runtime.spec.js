@@ -29,6 +29,12 @@ async function serve({ uWS }, first) {
 
 const CASES = [
   ['globals named Bun and Deno, as polyfills set them', 'globalThis.Bun = globalThis.Deno = {};', [], 0],
+  [
+    'a global Promise whose callbacks are called in timers',
+    'globalThis.Promise = class extends Promise { then(...all) { return setTimeout(() => super.then(...all)); } };',
+    [],
+    0,
+  ],
   ['--pending-deprecation', '', ['--pending-deprecation'], 0],
   ['--throw-deprecation', '', ['--pending-deprecation', '--throw-deprecation'], 0],
   ['no `_tickCallback`', 'process._tickCallback = undefined;', [], 3],

@@ -2,7 +2,7 @@
 // Values that cannot be converted to text, or whose conversion runs code of the program: the error is still
 // the one that names the argument.
 
-const { it, assert, uWS, ours, WsPeer } = require('../support');
+const { it, assert, uWS, ours, Peer, WsPeer, get, post } = require('../support');
 const { Program } = require('./program');
 
 const OURS = { skip: ours ? false : 'the originals have none of these options' };
@@ -71,6 +71,9 @@ async function polluted({ uWS }, code) {
     message: (ws) => void ws.send(`${ws.name} ${ws.getUserData().constructor}`),
   });
   (0, eval)(code);
+  // The module loads what a cached route needs, and what reads a body, with the first of each.
+  app.get('/cached', (res) => res.end('cached'), { lowerExpiry: 1, upperExpiry: 1 });
+  app.post('/body', (res) => res.onAborted(() => {}).collectBody(9, (body) => res.end(body)));
   app.listen('127.0.0.1', 0, (token) => console.log(`port ${uWS.us_socket_local_port(token)}`));
 }
 
@@ -86,10 +89,15 @@ for (const [when, flags, options] of [
 ]) {
   it(`Object.prototype gets a get and a set ${when}`, options, async (t) => {
     const program = Program.start(t, polluted, POLLUTE, { flags });
-    const socket = await WsPeer.open(Number(await program.said('port')), '/');
+    const port = Number(await program.said('port'));
+    const socket = await WsPeer.open(port, '/');
     await socket.text('x');
     assert.equal(await socket.message(), 'ada hers');
     socket.destroy();
+    const peer = await Peer.connect(port);
+    assert.equal((await peer.request(get('/cached'))).body, 'cached');
+    assert.equal((await peer.request(post('/body', 'abc'))).body, 'abc');
+    peer.destroy();
     await program.stop();
     assert.equal(program.stderr, '');
   });

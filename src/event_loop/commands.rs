@@ -9,8 +9,8 @@ use super::net::clock;
 use super::net::listener::{Bound, Listener};
 use super::tls;
 use super::turn::*;
+use crate::channel::Boxed;
 use crate::channel::mailbox::Batch;
-use crate::channel::{Boxed, ForgottenStage};
 use crate::channel::{Command, ExchangeId, JsEvent, Op, send_flag};
 use crate::fault::{self, Fault};
 use crate::metrics::Metric;
@@ -18,6 +18,7 @@ use crate::routing::router::Method;
 use crate::routing::router::{HandlerId, Router};
 use crate::trace;
 use smallvec::SmallVec;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -147,8 +148,10 @@ impl EventLoop {
                 }
             }
             Control::ServerNames { app, change } => {
-                if let Some(names) = self.app(app).and_then(|app| app.names.as_mut()) {
-                    names.change(change);
+                let names = self.app(app).and_then(|app| app.names.as_mut());
+                if let Some(removed) = names.and_then(|names| names.change(change)) {
+                    self.removed_names.push(removed);
+                    self.forget_removed_names();
                 }
             }
             Control::Route { app, domain, method, pattern, priority, handler } => {
@@ -240,10 +243,19 @@ impl EventLoop {
             let left = routes.at(method, pattern);
             gone.retain(|id| !left.contains(id));
         });
-        for id in gone {
-            let event = JsEvent::Forgotten { handler: id, stage: ForgottenStage::Unnamed as u32 };
-            self.ctx.event(event, ExchangeId::default(), b"");
-        }
+        gone.into_iter().for_each(|id| self.ctx.unname(id));
+    }
+
+    /// Gives up the routes of removed server names whose last connection is gone.
+    pub(super) fn forget_removed_names(&mut self) {
+        let EventLoop { removed_names, ctx, .. } = self;
+        removed_names.retain(|router| {
+            let is_used = Rc::strong_count(router) > 1;
+            if !is_used {
+                router.borrow().handlers().into_iter().for_each(|id| ctx.unname(id));
+            }
+            is_used
+        });
     }
 
     fn app(&mut self, app: u32) -> Option<&mut app::App> {

@@ -217,6 +217,12 @@ impl Context {
         self.answerers.get(handler as usize)?.clone()
     }
 
+    /// Tells JavaScript that no event names a handler from here on.
+    pub fn unname(&mut self, handler: u32) {
+        let event = JsEvent::Forgotten { handler, stage: ForgottenStage::Unnamed as u32 };
+        self.event(event, ExchangeId::default(), b"");
+    }
+
     /// Forgets the behaviour or answerer of a handler, whose id may be used for another.
     pub fn forget(&mut self, handler: u32) {
         if let Some(behaviour) = self.behaviours.get_mut(handler as usize) {

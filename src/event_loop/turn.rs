@@ -9,6 +9,7 @@ use super::net::clock;
 use super::net::event::Event;
 use super::net::listener::Listener;
 use super::net::uring::BATCH;
+use super::tls::DomainRouter;
 use super::victims::Relieving;
 use crate::channel::buffers::Buffer;
 use crate::channel::mailbox::Batch;
@@ -62,6 +63,8 @@ pub(super) struct EventLoop {
     pub(super) reported_since_due: usize,
     pub(super) quiet: bool,
     pub(super) relieving: Relieving,
+    /// The routes of server names that were removed, which connections still have.
+    pub(super) removed_names: Vec<DomainRouter>,
 }
 
 /// A place for a connection; the generation counts the connections it has had.
@@ -112,6 +115,7 @@ impl EventLoop {
             tick_due: false,
             reported_since_due: 0,
             quiet: true,
+            removed_names: Vec::new(),
         }
     }
 
@@ -305,12 +309,16 @@ impl EventLoop {
     /// Frees the slots of connections that are over. Called only at the end of a turn: events that the poll
     /// reported for a connection must not be taken for those of the next connection in its slot.
     pub(super) fn reap(&mut self) {
+        let may_be_last = !self.removed_names.is_empty() && !self.ctx.reap.is_empty();
         while let Some(slot) = self.ctx.reap.pop() {
             let place = &mut self.slots[slot as usize];
             if place.connection.as_ref().is_some_and(|connection| connection.is_over()) {
                 place.connection = None;
                 self.free.push(slot);
             }
+        }
+        if may_be_last {
+            self.forget_removed_names();
         }
         if self.ctx.shutting_down > 0 {
             self.finish_shutdowns();

@@ -112,6 +112,13 @@ impl Router {
         node.into_iter().flat_map(|node| &node.handlers).map(|&(_, id)| id).collect()
     }
 
+    /// The handlers of all routes.
+    pub fn handlers(&self) -> Vec<HandlerId> {
+        let mut all = Vec::new();
+        self.trees.iter().for_each(|tree| tree.list_handlers(&mut all));
+        all
+    }
+
     pub fn is_empty(&self) -> bool {
         self.trees.iter().all(Node::is_empty)
     }
@@ -192,6 +199,12 @@ impl Node {
             Some(b'*') => remove_below(&mut self.wildcards, segment, rest),
             _ => self.literals.remove(segment, rest),
         }
+    }
+
+    fn list_handlers(&self, all: &mut Vec<HandlerId>) {
+        all.extend(self.handlers.iter().map(|&(_, id)| id));
+        let named = self.literals.children.iter().chain(&self.wildcards).map(|(_, node)| node);
+        named.chain(self.parameter.as_deref()).for_each(|node| node.list_handlers(all));
     }
 
     fn is_empty(&self) -> bool {
@@ -444,6 +457,22 @@ mod tests {
         for (routes, (method, path), expected) in table {
             assert_eq!(ids(&router(routes), method, path), *expected, "{routes:?} {method} {path}");
         }
+    }
+
+    #[test]
+    fn all_handlers_are_listed() {
+        let mut router = router(&[
+            (Method::Get, "/a/:x/*"),
+            (Method::Any, "/*"),
+            (Method::Any, "/*"),
+            (Method::Get, "/a"),
+        ]);
+        router.add(Method::Get, b"/a", Priority::Low, 4);
+        router.add(Method::WebSocket, b"/:b", Priority::Medium, 5);
+        router.remove(Method::Get, b"/none");
+        let mut all = router.handlers();
+        all.sort_unstable();
+        assert_eq!(all, [0, 2, 3, 4, 5], "1 was replaced");
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Names {
         Names { default, names: HashMap::new(), asks: false }
     }
 
-    pub fn change(&mut self, change: Change) {
+    /// Returns the router of a name that is removed, which connections may still have.
+    pub fn change(&mut self, change: Change) -> Option<DomainRouter> {
         match change {
             Change::Add { name, settings } => match self.names.get_mut(&name) {
                 Some(known) => known.settings = settings,
@@ -59,11 +60,10 @@ impl Names {
                     self.names.insert(name, Name { settings, router: DomainRouter::default() });
                 }
             },
-            Change::Remove { name } => {
-                self.names.remove(&name);
-            }
+            Change::Remove { name } => return self.names.remove(&name).map(|name| name.router),
             Change::AskForMissing => self.asks = true,
         }
+        None
     }
 
     /// The router of a name, exactly as it was added.
@@ -135,7 +135,9 @@ mod tests {
         router.borrow_mut().add(Method::Get, b"/", Priority::Medium, 1);
         names.change(Change::Add { name: "a.example".into(), settings: None });
         assert!(!names.choose(Some("a.example")).router.expect("router").borrow().is_empty());
-        names.change(Change::Remove { name: "a.example".into() });
+        let removed = names.change(Change::Remove { name: "a.example".into() });
+        assert!(removed.is_some_and(|removed| Rc::ptr_eq(&removed, &router)));
+        assert!(names.change(Change::Remove { name: "a.example".into() }).is_none());
         assert!(names.choose(Some("a.example")).router.is_none());
         assert!(!router.borrow().is_empty());
     }
