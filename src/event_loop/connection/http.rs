@@ -77,7 +77,8 @@ pub struct Http {
     body_wanted: bool,
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
-    peer_end_told: bool,
+    /// The peer has ended its side while its request waits. If JavaScript has the request, it was told so.
+    pub(super) peer_end_told: bool,
     /// More can be parsed, in the next turn.
     is_left: bool,
     /// The first part of a head has arrived, and its timeout is running.
@@ -543,6 +544,14 @@ impl Http {
         }
     }
 
+    /// Ends the connection without an answer to its last request. The responses to earlier ones are still
+    /// sent: a pipeline and the end behind it may come in one read.
+    pub(super) fn leave_unanswered(&mut self, io: &mut Io<'_>) {
+        self.collecting = None;
+        self.waiting = None;
+        io.end(Cause::Refuse, 0, b"");
+    }
+
     /// Handles a request; `head` is in the first `used` of `bytes`.
     fn dispatch(&mut self, io: &mut Io<'_>, head: &RequestHead, bytes: &[u8], used: usize) -> Step {
         let (request, rest) = bytes.split_at(used);
@@ -908,7 +917,7 @@ impl Http {
         } else if drained && self.takes_until != 0 {
             self.need_not_take(io);
         } else if drained && waits_for_javascript {
-            io.set_timeout(0);
+            self.wait_for_answer(io);
         } else if drained && self.is_between_requests() && !self.head_started {
             self.restart_wait_for_request(io);
         }
@@ -920,12 +929,14 @@ impl Http {
             Phase::Body(_) if self.pending => {
                 // The rest of the body will never come.
                 if !self.paused {
-                    io.end(Cause::Abort, 0, b"");
+                    self.leave_unanswered(io);
                 }
             }
-            // As JavaScript does with requests of its own: a client that leaves and one that has only ended
-            // its side cannot be told apart.
-            _ if self.waiting.is_some() => io.end(Cause::Abort, 0, b""),
+            _ if self.waiting.is_some() => {
+                if !std::mem::replace(&mut self.peer_end_told, true) && !io.transport.is_blocked() {
+                    self.wait_for_answer(io);
+                }
+            }
             _ if self.pending => {
                 if !std::mem::replace(&mut self.peer_end_told, true) {
                     io.event(JsEvent::PeerEnd, b"");
