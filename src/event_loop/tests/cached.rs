@@ -4,7 +4,7 @@ use super::harness::*;
 use crate::caching::Options;
 use crate::caching::freshness::Lifetimes;
 use crate::channel::{EventKind, ExchangeId, Op, flight_flag};
-use crate::event_loop::Control;
+use crate::event_loop::{Control, Timeouts};
 use crate::metrics::Metric;
 use crate::routing::router::Method;
 use std::time::{Duration, Instant};
@@ -287,4 +287,27 @@ fn a_body_that_will_never_come_takes_no_response_before_it_along() {
     client.end();
     harness.expect_flight();
     expect_stored_alone(&mut client);
+}
+
+#[test]
+fn a_client_that_is_not_asked_for_its_body_is_not_given_up_for_it() {
+    let mut harness = start(EVER, 30);
+    let timeouts = Timeouts { idle: 1, response: 10 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    let mut clients = [harness.connect(), harness.connect()];
+    for client in &mut clients {
+        client.send(get("a", "Expect: 100-continue\r\nContent-Length: 40\r\n").as_bytes());
+    }
+    let flight = harness.expect_flight();
+    // One of them sends its body all the same, which is taken for no request.
+    clients[1].send(get("b", "").as_bytes());
+    std::thread::sleep(Duration::from_millis(3500));
+    harness.land(flight, "", b"cached");
+    for client in &mut clients {
+        let (head, body) = client.response();
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert_eq!(body, b"cached");
+        client.expect_closed();
+    }
+    harness.expect_nothing();
 }
