@@ -280,9 +280,14 @@ impl Http {
     /// The app shuts down. A client that has connected, and whose first request may be on its way, gets an
     /// answer to it.
     pub fn shut_down(&self, io: &mut Io<'_>) {
-        if let Phase::Fresh = self.phase {
+        if self.is_new() && !self.head_started {
             io.set_timeout(FIRST_REQUEST);
         }
+    }
+
+    /// Whether there was no request so far. A PROXY header is none.
+    fn is_new(&self) -> bool {
+        self.exchange.nth == 0
     }
 
     /// The app shuts down, and the client waits for nothing.
@@ -292,7 +297,7 @@ impl Http {
 
     /// Whether the client waits for nothing. It may be sending the rest of a body whose request is answered.
     pub fn is_idle(&self) -> bool {
-        !self.pending && matches!(self.phase, Phase::Head | Phase::Body(_))
+        !self.pending && !self.is_new() && matches!(self.phase, Phase::Head | Phase::Body(_))
     }
 
     /// Whether the last response is so recent that the next request may be on its way.
@@ -420,7 +425,7 @@ impl Http {
             Err(_) => {
                 io.count(Metric::BadProxyHeader);
                 trace!(HTTP, io.id(), "a malformed PROXY header");
-                if self.exchange.nth == 0 {
+                if self.is_new() {
                     io.end(Cause::Abort, 0, b"");
                 } else {
                     // The responses to earlier requests are still to be sent.
@@ -439,7 +444,7 @@ impl Http {
         }
         io.ctx.shared.slots.get(io.id().slot).set_proxied(client);
         if !io.name_client(client) {
-            let cause = if self.exchange.nth == 0 { Cause::Abort } else { Cause::Refuse };
+            let cause = if self.is_new() { Cause::Abort } else { Cause::Refuse };
             io.end(cause, 0, b"");
         }
     }
