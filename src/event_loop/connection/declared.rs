@@ -2,7 +2,7 @@
 //! (`DeclarativeResponse`), or with figures (`metrics`).
 
 use super::collect::Collecting;
-use super::http::Http;
+use super::http::{Http, Phase};
 use super::io::Io;
 use crate::channel::{MAX_DECLARED_BODY, ResponseParts, respond_flag};
 use crate::event_loop::registry;
@@ -45,8 +45,9 @@ impl Http {
     pub(super) fn leave_body(&mut self, head: &RequestHead) {
         if self.body_announced().is_some() && head.expect_continue {
             // A client that was not asked for its body may send it or not, so the loop cannot tell where the
-            // next request begins.
+            // next request begins. There is nothing but the answer to come, and no time for the body passes.
             self.exchange.keep_alive = false;
+            self.phase = Phase::Responding;
         }
     }
 

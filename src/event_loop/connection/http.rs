@@ -77,7 +77,8 @@ pub struct Http {
     body_wanted: bool,
     /// JavaScript asked to be told when there is room.
     want_writable: bool,
-    peer_end_told: bool,
+    /// The peer has ended its side while its request waits. If JavaScript has the request, it was told so.
+    pub(super) peer_end_told: bool,
     /// More can be parsed, in the next turn.
     is_left: bool,
     /// The first part of a head has arrived, and its timeout is running.
@@ -279,9 +280,14 @@ impl Http {
     /// The app shuts down. A client that has connected, and whose first request may be on its way, gets an
     /// answer to it.
     pub fn shut_down(&self, io: &mut Io<'_>) {
-        if let Phase::Fresh = self.phase {
+        if self.is_new() && !self.head_started {
             io.set_timeout(FIRST_REQUEST);
         }
+    }
+
+    /// Whether there was no request so far. A PROXY header is none.
+    fn is_new(&self) -> bool {
+        self.exchange.nth == 0
     }
 
     /// The app shuts down, and the client waits for nothing.
@@ -291,7 +297,7 @@ impl Http {
 
     /// Whether the client waits for nothing. It may be sending the rest of a body whose request is answered.
     pub fn is_idle(&self) -> bool {
-        !self.pending && matches!(self.phase, Phase::Head | Phase::Body(_))
+        !self.pending && !self.is_new() && matches!(self.phase, Phase::Head | Phase::Body(_))
     }
 
     /// Whether the last response is so recent that the next request may be on its way.
@@ -419,7 +425,7 @@ impl Http {
             Err(_) => {
                 io.count(Metric::BadProxyHeader);
                 trace!(HTTP, io.id(), "a malformed PROXY header");
-                if self.exchange.nth == 0 {
+                if self.is_new() {
                     io.end(Cause::Abort, 0, b"");
                 } else {
                     // The responses to earlier requests are still to be sent.
@@ -438,7 +444,7 @@ impl Http {
         }
         io.ctx.shared.slots.get(io.id().slot).set_proxied(client);
         if !io.name_client(client) {
-            let cause = if self.exchange.nth == 0 { Cause::Abort } else { Cause::Refuse };
+            let cause = if self.is_new() { Cause::Abort } else { Cause::Refuse };
             io.end(cause, 0, b"");
         }
     }
@@ -541,6 +547,14 @@ impl Http {
             io.count(Metric::responses(error.status().to_string().as_bytes()));
             io.send(|out| out.extend_from_slice(error.response()));
         }
+    }
+
+    /// Ends the connection without an answer to its last request. The responses to earlier ones are still
+    /// sent: a pipeline and the end behind it may come in one read.
+    pub(super) fn leave_unanswered(&mut self, io: &mut Io<'_>) {
+        self.collecting = None;
+        self.waiting = None;
+        io.end(Cause::Refuse, 0, b"");
     }
 
     /// Handles a request; `head` is in the first `used` of `bytes`.
@@ -908,7 +922,7 @@ impl Http {
         } else if drained && self.takes_until != 0 {
             self.need_not_take(io);
         } else if drained && waits_for_javascript {
-            io.set_timeout(0);
+            self.wait_for_answer(io);
         } else if drained && self.is_between_requests() && !self.head_started {
             self.restart_wait_for_request(io);
         }
@@ -920,12 +934,14 @@ impl Http {
             Phase::Body(_) if self.pending => {
                 // The rest of the body will never come.
                 if !self.paused {
-                    io.end(Cause::Abort, 0, b"");
+                    self.leave_unanswered(io);
                 }
             }
-            // As JavaScript does with requests of its own: a client that leaves and one that has only ended
-            // its side cannot be told apart.
-            _ if self.waiting.is_some() => io.end(Cause::Abort, 0, b""),
+            _ if self.waiting.is_some() => {
+                if !std::mem::replace(&mut self.peer_end_told, true) && !io.transport.is_blocked() {
+                    self.wait_for_answer(io);
+                }
+            }
             _ if self.pending => {
                 if !std::mem::replace(&mut self.peer_end_told, true) {
                     io.event(JsEvent::PeerEnd, b"");

@@ -18,6 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 /// Bytes of a body that must arrive for each second of the idle timeout, unless the app says otherwise.
 const BODY_BYTES_PER_SECOND: u32 = 16 * 1024;
 
+/// Seconds in which a flight's answer is still sent to a client that has ended its side.
+const LAST_ANSWER: Tick = 1;
+
 /// The page of a response 429 (RFC 6585 §4).
 const TOO_MANY: &[u8] = b"<!doctype html><title>429 Too Many Requests</title><h1>429 Too Many Requests</h1>";
 
@@ -231,6 +234,18 @@ impl Http {
         }
     }
 
+    /// The peer has taken everything, and the next step is not its own.
+    pub(super) fn wait_for_answer(&mut self, io: &mut Io<'_>) {
+        self.wait(io, if self.waits_for_nobody() { LAST_ANSWER } else { 0 });
+    }
+
+    /// Whether a flight's answer is likely to reach nobody. A client that leaves and one that has only ended
+    /// its side cannot be told apart. With requests of its own JavaScript closes then, unless it has answered
+    /// at once; so a handler of a cached route has a moment to do that.
+    fn waits_for_nobody(&self) -> bool {
+        self.waiting.is_some() && self.peer_end_told
+    }
+
     /// Whether the peer is in the middle of a request.
     fn owes_bytes(&self) -> bool {
         self.head_started || matches!(self.phase, Phase::Body(_))
@@ -272,6 +287,9 @@ impl Http {
             // The deadline of the request has moved, since the loop could not read meanwhile, or the peer has
             // taken something.
             return self.arm(io);
+        }
+        if self.waits_for_nobody() && !io.transport.is_blocked() {
+            return self.leave_unanswered(io);
         }
         match self.phase {
             Phase::Body(_) if self.asks_for_body && io.transport.is_blocked() => self.take_no_longer(io),

@@ -4,9 +4,10 @@ use super::harness::*;
 use crate::caching::Options;
 use crate::caching::freshness::Lifetimes;
 use crate::channel::{EventKind, ExchangeId, Op, flight_flag};
-use crate::event_loop::Control;
+use crate::event_loop::{Control, Timeouts};
 use crate::metrics::Metric;
 use crate::routing::router::Method;
+use std::time::{Duration, Instant};
 
 const CACHED: u32 = 9;
 const EVER: Lifetimes = Lifetimes { lower: 1000, upper: 1000 };
@@ -231,4 +232,82 @@ fn a_body_counts_as_long_as_the_helper_compresses_it() {
     let used = harness.shared().budget.used();
     assert!(used >= EACH, "{used} bytes while the helper has some");
     wait_until("the helper is done", || harness.shared().budget.used() < 100 << 10);
+}
+
+/// Asserts that the peer gets one response, which is the stored one, and then the end.
+fn expect_stored_alone(client: &mut Client) {
+    let all = String::from_utf8(client.read_to_end()).expect("text");
+    assert!(all.ends_with("\r\n\r\nstored") && all.matches("HTTP/1.1").count() == 1, "{all}");
+}
+
+#[test]
+fn a_client_that_has_ended_its_side_gets_an_answer_that_comes_at_once() {
+    let mut harness = start(EVER, 30);
+    let mut client = harness.connect();
+    client.send((get("a", "") + &get("b", "")).as_bytes());
+    client.end();
+    for body in [b"first", b"other"] {
+        let flight = harness.expect_flight();
+        harness.settle();
+        harness.land(flight, "", body);
+        assert_eq!(client.response().1, body);
+    }
+    client.expect_closed();
+    assert_eq!(harness.figure(Metric::CacheStored), 2);
+}
+
+#[test]
+fn an_answer_that_takes_long_finds_nobody_and_takes_none_of_the_responses_before_it() {
+    let mut harness = start(EVER, 30);
+    let mut client = harness.connect();
+    client.send(get("a", "").as_bytes());
+    let flight = harness.expect_flight();
+    harness.land(flight, "", b"stored");
+    assert_eq!(client.response().1, b"stored");
+    let began = Instant::now();
+    client.send((get("a", "") + &get("b", "")).as_bytes());
+    client.end();
+    let late = harness.expect_flight();
+    expect_stored_alone(&mut client);
+    assert!(began.elapsed() >= Duration::from_secs(1), "it had a moment");
+    wait_until("it has left", || harness.figure(Metric::PlainHttp) == 0);
+    harness.land(late, "", b"late");
+    wait_until("it is stored", || harness.figure(Metric::CacheStored) == 2);
+}
+
+#[test]
+fn a_body_that_will_never_come_takes_no_response_before_it_along() {
+    let mut harness = start(EVER, 30);
+    let mut client = harness.connect();
+    client.send(get("a", "").as_bytes());
+    let flight = harness.expect_flight();
+    harness.land(flight, "", b"stored");
+    assert_eq!(client.response().1, b"stored");
+    client.send((get("a", "") + &get("b", "Content-Length: 9\r\n") + "part").as_bytes());
+    client.end();
+    harness.expect_flight();
+    expect_stored_alone(&mut client);
+}
+
+#[test]
+fn a_client_that_is_not_asked_for_its_body_is_not_given_up_for_it() {
+    let mut harness = start(EVER, 30);
+    let timeouts = Timeouts { idle: 1, response: 10 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    let mut clients = [harness.connect(), harness.connect()];
+    for client in &mut clients {
+        client.send(get("a", "Expect: 100-continue\r\nContent-Length: 40\r\n").as_bytes());
+    }
+    let flight = harness.expect_flight();
+    // One of them sends its body all the same, which is taken for no request.
+    clients[1].send(get("b", "").as_bytes());
+    std::thread::sleep(Duration::from_millis(3500));
+    harness.land(flight, "", b"cached");
+    for client in &mut clients {
+        let (head, body) = client.response();
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert_eq!(body, b"cached");
+        client.expect_closed();
+    }
+    harness.expect_nothing();
 }

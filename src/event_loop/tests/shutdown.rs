@@ -190,6 +190,38 @@ fn connections_of_the_backlog_and_those_without_a_request_are_served() {
 }
 
 #[test]
+fn a_client_whose_proxy_has_named_it_may_still_ask_and_one_that_does_not_is_no_hindrance() {
+    const NAMED: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n";
+    let mut harness = Harness::start();
+    let timeouts = Timeouts { idle: 0, response: 0 };
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    let (mut before, mut during, mut silent) = (harness.connect(), harness.connect(), harness.connect());
+    before.send(NAMED);
+    silent.send(NAMED);
+    // More ticks than a client of a kept connection would have.
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(1100));
+        harness.settle();
+    }
+    let began = Instant::now();
+    shut_down(&harness, LONG);
+    during.send(NAMED);
+    std::thread::sleep(MOMENT);
+    for client in [&mut before, &mut during] {
+        client.send(HELLO);
+        let id = harness.expect_request().id;
+        harness.end(id, b"answered");
+        let (head, body) = client.response();
+        assert!(closes(&head) && body == b"answered", "{head}");
+        client.expect_closed();
+        client.end();
+    }
+    silent.expect_closed();
+    assert_eq!(cut(&mut harness), 0);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_client_that_asks_for_nothing_does_not_hold_a_shutdown_up() {
     let mut harness = Harness::start();
     let timeouts = Timeouts { idle: 0, response: 0 };
