@@ -572,7 +572,7 @@ const QUIRKS = [
   { peer: 'http', why: 'no body with CONNECT', shows: (stream) => /CONNECT /.test(stream) },
   {
     peer: 'http',
-    // A tab is white space as a space is (RFC 9110 §5.6.3): llhttp takes `close` and a tab for another option.
+    // A tab is white space, too (RFC 9110 §5.6.3): llhttp takes `close` and a tab for another option.
     why: 'goes on behind Connection: close and a tab',
     shows: (stream, kind) => kind === KINDS['closed request'] && /^connection:.*close\t/im.test(stream),
   },
