@@ -237,7 +237,9 @@ for (const [name, begin] of Object.entries(PROXIES)) {
 
         const greedy = await from(`127.0.0.${host++}`, port);
         const codes = [];
-        for (let at = 0; at < 25; at++) codes.push((await greedy.request(get('/whoami'))).code);
+        // A token comes back each half second.
+        while (codes.at(-1) !== 429 && codes.length < 100)
+          codes.push((await greedy.request(get('/whoami'))).code);
         assert.equal(codes.indexOf(429) >= 20 && codes.at(-1), 429, `${way}: ${codes}`);
         assert.equal((await whoami(client, port)).address, client, `${way}: others are not refused`);
       }
@@ -251,7 +253,7 @@ for (const [name, begin] of Object.entries(PROXIES)) {
 }
 
 it('shutdown: under load no accepted request is lost, WebSockets are told, and the process ends', async (t) => {
-  const program = await start(t, 'shutdown.mjs', { env: { NOTICE_MS: '900' } });
+  const program = await start(t, 'shutdown.mjs', { env: { NOTICE_MS: '2000' } });
   const health = async () => {
     const response = await fetch(program.url('/healthz'), { headers: { connection: 'close' } });
     return [response.status, await response.text()];
@@ -315,15 +317,22 @@ it('metrics: the loop answers while JavaScript is blocked, and what is wrong has
   assert.equal((await fetch(program.url('/metrics'))).status, 404, 'not on the public port');
 
   const peer = await program.connect();
-  await peer.send(get('/block'));
-  let done = false;
-  const blocked = peer.response().then(() => (done = true));
-  await sleep(30);
-  const other = fetch(program.url('/')); // waits for JavaScript
-  await scrape();
-  assert.ok(!done, 'the figures came first');
-  await Promise.all([blocked, other]);
-  await program.prints(/Slow: JavaScript [2-9]\d\d ms/);
+  const SLOW = /Slow: JavaScript ([2-9]|\d\d+)\d\d ms/;
+  // It is blocked for 300 ms, in which a busy machine may not come to anything else: then once more.
+  let isFirst = false;
+  for (let round = 0; round < 10 && !(isFirst && SLOW.test(program.output)); round++) {
+    await peer.send(get('/block'));
+    let done = false;
+    const blocked = peer.response().then(() => (done = true));
+    await sleep(30);
+    const other = fetch(program.url('/')); // waits for JavaScript
+    await scrape();
+    isFirst ||= !done;
+    await Promise.all([blocked, other]);
+    await program.prints(SLOW, 1500).catch(() => {});
+  }
+  assert.ok(isFirst, 'the figures came first');
+  await program.prints(SLOW);
 
   const gone = await program.ws('/echo');
   gone.reset();
