@@ -280,7 +280,6 @@ module.exports = {
   ...clients,
   uWS,
   overTls,
-  MODULE,
   ours,
   v30,
   v57,

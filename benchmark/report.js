@@ -167,4 +167,4 @@ const markdown = (run, results, failures, absent) => {
   ].join('\n');
 };
 
-module.exports = { evaluate, markdown, median, text };
+module.exports = { evaluate, markdown, text };

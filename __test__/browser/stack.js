@@ -172,4 +172,4 @@ async function freePort() {
 
 const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref());
 
-module.exports = { Deployment, EXAMPLE, MODULE, ROOT, freePort, needsDescriptors, onlyOurs };
+module.exports = { Deployment, EXAMPLE, freePort, needsDescriptors, onlyOurs };

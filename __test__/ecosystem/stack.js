@@ -184,7 +184,6 @@ const majorOf = (name) => Number(versionOf(name).split('.')[0]);
 
 module.exports = {
   ...support,
-  Socket,
   client,
   majorOf,
   oneConnection,

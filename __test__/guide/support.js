@@ -161,7 +161,6 @@ module.exports = {
   bytes,
   emptyFolder,
   hash,
-  paste,
   sleep,
   start,
   textOf,

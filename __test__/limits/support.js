@@ -143,4 +143,4 @@ function both(name, options, body) {
     support.it(`${name}${tls ? ', over TLS' : ''}`, options, (t) => body(t, tls));
 }
 
-module.exports = { ...support, limited, blockable, routes, sayHi, isRefused, kept, both, certificates };
+module.exports = { ...support, limited, blockable, routes, sayHi, isRefused, kept, both };

@@ -405,5 +405,3 @@ if (require.main === module) {
     process.exitCode = wrong.length > 0 ? 1 : 0;
   });
 }
-
-module.exports = { soak };

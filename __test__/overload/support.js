@@ -140,4 +140,4 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 /** Seconds since `began`, a `Date.now()`, with one decimal. */
 const since = (began) => ((Date.now() - began) / 1000).toFixed(1);
 
-module.exports = { Remote, swarm, sized, figure, full, percentile, sleep, since };
+module.exports = { Remote, swarm, sized, figure, percentile, sleep, since };

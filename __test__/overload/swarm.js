@@ -316,4 +316,4 @@ class Swarm {
   }
 }
 
-module.exports = { Swarm, Client };
+module.exports = { Swarm };

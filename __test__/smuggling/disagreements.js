@@ -601,4 +601,4 @@ function quirk(peer, stream, kind, ours, theirs) {
   return QUIRKS.find((each) => each.peer === peer && each.shows(stream, kind, ours, theirs))?.why;
 }
 
-module.exports = { DISAGREEMENTS, HAPROXY, NGINX, VARNISH, quirk, unexplained };
+module.exports = { DISAGREEMENTS, quirk, unexplained };

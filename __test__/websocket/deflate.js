@@ -134,4 +134,4 @@ function random(seed) {
   };
 }
 
-module.exports = { DeflatePeer, Codec, parametersOf, random, TAIL };
+module.exports = { DeflatePeer, random };

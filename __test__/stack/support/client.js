@@ -257,4 +257,4 @@ function tail(list) {
   return JSON.stringify(list.slice(-3)).slice(0, 600);
 }
 
-module.exports = { CallError, Client, Denied, Log, Refused };
+module.exports = { CallError, Client, Denied, Refused };

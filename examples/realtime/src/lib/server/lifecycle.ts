@@ -3,7 +3,7 @@
  * served by /lifecycle. The list is on `globalThis`, because the server and its WebSocket hooks may be
  * bundled separately.
  */
-export interface LifecycleEvent {
+interface LifecycleEvent {
   hook: 'upgrade' | 'open' | 'message' | 'subscribe' | 'unsubscribe' | 'drain' | 'close';
   visitor?: string;
   topic?: string;

@@ -2,7 +2,7 @@
 import { createChannel } from 'svelte-adapter-uws/plugins/channels';
 import { shared } from './shared';
 
-export interface Notice {
+interface Notice {
   text: string;
   from: string;
   at: number;

@@ -7,7 +7,7 @@ import type { Platform } from 'svelte-adapter-uws';
 import { throttle } from 'svelte-adapter-uws/plugins/throttle';
 import { shared } from './shared';
 
-export const TOPIC = 'readings';
+const TOPIC = 'readings';
 
 const TAKEN_EVERY_MS = 10;
 const SENT_EVERY_MS = 100;

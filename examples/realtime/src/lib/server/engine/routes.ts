@@ -5,7 +5,7 @@ import { shared } from '../shared';
 import { withApp } from './app';
 
 /** A slow reader of the feed is owed so much, and what is published beyond that is dropped for it. */
-export const FEED_LIMIT = 2 * 1024 * 1024;
+const FEED_LIMIT = 2 * 1024 * 1024;
 
 /** The App, and what its routes count. */
 export const native = shared('engine.native', () => ({

@@ -5,7 +5,7 @@
  */
 import type { Platform } from 'svelte-adapter-uws';
 
-export type Kind = 'memory' | 'redis' | 'postgres' | 'redis+postgres';
+type Kind = 'memory' | 'redis' | 'postgres' | 'redis+postgres';
 
 /** An item that is kept, in a list of its own kind: a chat message, a todo. */
 export interface Item {
