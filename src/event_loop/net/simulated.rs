@@ -681,12 +681,6 @@ impl Kernel {
         self.sockets[number as usize].taken
     }
 
-    /// Bytes that wait for the client.
-    pub fn waiting_for_client(&self, number: u32) -> usize {
-        self.sockets[number as usize].to_client.len()
-    }
-
-    /// Whether the server has neither closed nor reset.
     /// Sockets and listeners that loops have not closed.
     pub fn held_by_loops(&self) -> usize {
         let waiting: usize = self.listeners.iter().map(|listener| listener.waiting.len()).sum();
@@ -695,6 +689,7 @@ impl Kernel {
         self.sockets.iter().filter(open).count() - waiting + listening
     }
 
+    /// Whether the server has neither closed nor reset.
     pub fn is_served(&self, number: u32) -> bool {
         let socket = &self.sockets[number as usize];
         !socket.server_closed && !socket.reset_by_server

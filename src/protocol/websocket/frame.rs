@@ -7,8 +7,6 @@ use std::fmt;
 
 pub use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-/// Longest header a client can send: two bytes, 64-bit length, masking key.
-pub const MAX_CLIENT_HEADER: usize = 14;
 /// RFC 6455 §5.5: all control frames have a payload of 125 bytes or less.
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 /// The bytes of a control payload behind the close code.

@@ -14,8 +14,6 @@ pub const MAX_WINDOW_BITS: u8 = 15;
 /// The smallest window of a compressor, since zlib cannot produce raw deflate with 8 bits. A larger window
 /// can read data with a window of 8 bits.
 pub const MIN_WINDOW_BITS: u8 = 9;
-/// zlib's default.
-pub const DEFAULT_MEMORY_LEVEL: u8 = 8;
 
 /// The contents of the 101 response.
 #[derive(Debug, Clone, Copy, Default)]
