@@ -28,8 +28,14 @@ server.stdout.setEncoding('utf8').on('data', (text) => {
   said += text;
   if (!/listening on .*\n/i.test(said)) return;
   said = undefined;
-  console.log(`Open ${env.SSL_CERT ? 'https' : 'http'}://localhost:${env.PORT}`);
+  console.log(`Open ${env.SSL_CERT ? 'https' : 'http'}://${nameOf(env.HOST)}:${env.PORT}`);
 });
+
+/** The name by which this machine reaches the host that is listened on: not each has this machine's own. */
+function nameOf(host = '') {
+  if (['', '0.0.0.0', '::', '127.0.0.1', '::1'].includes(host)) return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => server.kill(signal));
 server.on('close', (code, signal) => process.exit(signal ? 1 : code));

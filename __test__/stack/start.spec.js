@@ -55,6 +55,15 @@ describe('npm start', { timeout: 240000, skip: chosen && 'it starts the app of t
       assert.doesNotMatch(program.output, /warn|EBADENGINE|unsubscribe|ORIGIN|\d kB/i);
     });
 
+  it('names the host that it was told to listen on', async (t) => {
+    const port = await freePort();
+    const program = start(t, port, { HOST: '127.0.0.2' });
+    await opened(program);
+    const [, url] = /^Open (.*)$/m.exec(program.output);
+    assert.equal(url, `http://127.0.0.2:${port}`);
+    assert.equal((await fetch(url)).status, 200);
+  });
+
   it('says that the port is taken, and ends', async (t) => {
     const port = await freePort();
     await opened(start(t, port));
