@@ -1,9 +1,9 @@
 'use strict';
-const fs = require('node:fs');
-const { it, assert, Peer, WsPeer, get, post, uWS } = require('../support');
-const { Program, sleep, eventually } = require('./program');
+const { it, assert, ours, Peer, WsPeer, get, post, uWS } = require('../support');
+const { Program, sleep, eventually, settled, descriptorsOf } = require('./program');
 
 const CLEAN = { code: 0, signal: null };
+const OURS = { skip: ours ? false : 'the originals are one file, and have no cached routes' };
 const how = ({ code, signal }) => ({ code, signal });
 
 it('a process that only loads the module, or has an app that never listens, ends by itself', async (t) => {
@@ -84,12 +84,10 @@ it('a pending response keeps it alive behind a closed listen socket', async (t) 
 });
 
 it('app.close() leaves no descriptor, no object and no connection behind', async () => {
-  const descriptors = () => fs.readdirSync('/proc/self/fd').length;
   const { connections, listeners } = require('../../lib/engine');
   // The loop itself has descriptors, and starts with the first app.
   uWS.App().close();
-  await eventually(() => false, 50);
-  const before = descriptors();
+  const before = await settled(descriptorsOf);
   for (let round = 0; round < 5; round++) {
     const ended = [];
     const app = uWS.App();
@@ -115,8 +113,8 @@ it('app.close() leaves no descriptor, no object and no connection behind', async
     for (const peer of peers) peer.destroy();
   }
   assert.ok(
-    await eventually(() => descriptors() === before),
-    `${descriptors()} descriptors, ${before} before`,
+    await eventually(() => descriptorsOf() === before),
+    `${descriptorsOf()} descriptors, ${before} before`,
   );
 });
 
@@ -266,13 +264,10 @@ it('a stalled client holds up an end with late listeners no longer than one with
 });
 
 it('a program that is loaded again and again in one process has one engine', async (t) => {
-  const program = Program.start(t, async ({ modulePath }) => {
-    const files = require('node:fs');
-    const count = () => [
-      files.readdirSync('/proc/self/task').length,
-      files.readdirSync('/proc/self/fd').length,
-      process.listenerCount('exit'),
-    ];
+  const body = async ({ modulePath }, helpers) => {
+    const { settled, eventually, descriptorsOf } = require(helpers);
+    const threads = () => require('node:fs').readdirSync('/proc/self/task').length;
+    const count = () => `${threads()} ${descriptorsOf()} ${process.listenerCount('exit')}`;
     const load = () => {
       for (const name of Object.keys(require.cache))
         if (name.startsWith(modulePath())) delete require.cache[name];
@@ -284,12 +279,52 @@ it('a program that is loaded again and again in one process has one engine', asy
       return uWS;
     };
     const first = load();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const before = count();
+    // The loop closes the listeners when it comes to that.
+    const before = await settled(count);
     const same = Array.from({ length: 20 }, load).every((each) => each === first);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    console.log(`result ${same} ${JSON.stringify(before) === JSON.stringify(count())}`);
-  });
+    console.log(`result ${same} ${await eventually(() => count() === before, 5000)}`);
+  };
+  const program = Program.start(t, body, require.resolve('./program'));
   assert.equal(await program.said('result'), 'true true');
   assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
 });
+
+for (const [when, early] of [
+  ['before the first app', true],
+  ['while it serves', false],
+]) {
+  it(`a tool clears the cache of require ${when}: what is loaded later is no copy`, OURS, async (t) => {
+    const program = Program.start(
+      t,
+      ({ uWS }, clearEarly) => {
+        const clear = () => Object.keys(require.cache).forEach((name) => delete require.cache[name]);
+        if (clearEarly) clear();
+        const app = uWS.App({ limits: { maxConnections: 9 } }).post('/late', (res) => {
+          res.onAborted(() => {});
+          // Bytes are held until then, so the loop is told to pause.
+          setTimeout(() => res.collectBody(1e6, (body) => res.end(`late ${body.byteLength}`)), 50);
+        });
+        const acceptor = require('net').createServer({ pauseOnConnect: true }, (socket) => {
+          app.adoptSocket(socket);
+        });
+        app.listen('127.0.0.1', 0, (token) => {
+          if (!clearEarly) clear();
+          app.get('/cached', (res) => res.end('cached'), { upperExpiry: 9 });
+          acceptor.listen(0, '127.0.0.1', () => {
+            console.log(`port ${uWS.us_socket_local_port(token)}`);
+            console.log(`acceptor ${acceptor.address().port}`);
+          });
+        });
+      },
+      early,
+    );
+    for (const name of ['port', 'acceptor']) {
+      const peer = await Peer.connect(Number(await program.said(name)));
+      assert.equal((await peer.request(post('/late', 'x'.repeat(100000)))).body, 'late 100000');
+      assert.equal((await peer.request(get('/cached'))).body, 'cached');
+      peer.destroy();
+    }
+    await program.stop();
+    assert.equal(program.stderr, '');
+  });
+}
