@@ -3,8 +3,9 @@
 // and each request is handled in an event of its own.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { it, assert, serve, until, get, post, upgradeRequest, frame, KEY } = require('../support');
+const { it, assert, ours, serve, until, get, post, upgradeRequest, frame, KEY } = require('../support');
 
+const OURS = { skip: ours ? false : 'the originals have no such queue' };
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const upgradeNow = (res, req, context) => res.upgrade({}, KEY, '', '', context);
@@ -233,6 +234,28 @@ it('held parts of a body come after the queues of whoever lets them come, and be
   assert.equal((await peer.response()).body, 'done');
   assert.deepEqual(log.slice(0, 3), ['tick', 'microtask', 'data']);
   assert.ok(log.indexOf('immediate') > 2, log.join());
+});
+
+it('many events of its own at once take no longer than the same number one by one', OURS, async (t) => {
+  const { later } = require('../../lib/scheduling');
+  serve(t, (app) => app);
+  /** Milliseconds for so many events, `atOnce` of them waiting at a time, in order. */
+  const time = (count, atOnce) =>
+    new Promise((resolve) => {
+      const begin = Date.now();
+      let made = 0;
+      let ran = 0;
+      const run = (number) => {
+        assert.equal(number, ran++);
+        if (made < count) later(run, made++);
+        else if (ran === count) resolve(Date.now() - begin);
+      };
+      while (made < atOnce) later(run, made++);
+    });
+  const few = await time(200000, 10);
+  const many = await time(200000, 200000);
+  // With an array it was 11 s.
+  assert.ok(many < 10 * few + 1000, `${few} and ${many} ms`);
 });
 
 it('onWritable is for the response that asked', { timeout: 20000 }, async (t) => {
