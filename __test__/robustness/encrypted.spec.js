@@ -2,13 +2,12 @@
 // TLS under attack: broken records, handshakes that stall, thousands of connections. The server is a process
 // of its own.
 
-const fs = require('node:fs');
 const net = require('node:net');
 const tls = require('node:tls');
 const { Duplex } = require('node:stream');
 const { it, assert, Peer, WsPeer, get, post, frame, upgradeRequest } = require('../support');
 const { shared } = require('../tls/certificates');
-const { Program, eventually, random, sleep } = require('./program');
+const { Program, descriptorsOf, eventually, random, settled, sleep } = require('./program');
 
 const SECONDS = 4;
 const AT_ONCE = 5;
@@ -60,7 +59,7 @@ async function start(t) {
     peer.destroy();
     return answer;
   };
-  const descriptors = () => fs.readdirSync(`/proc/${program.pid}/fd`).length;
+  const descriptors = () => descriptorsOf(program.pid);
   return { program, port, memory, descriptors };
 }
 
@@ -253,7 +252,7 @@ it(
     const hello = await clientHello();
     const many = 900;
     await memory();
-    const before = { resident: program.resident(), descriptors: descriptors() };
+    const before = { resident: program.resident(), descriptors: await settled(descriptors) };
     const open = new Set();
     const starts = [Buffer.alloc(0), hello.subarray(0, hello.length >> 1), hello];
     const crowd = Array.from({ length: many }, (_, number) => {
@@ -342,7 +341,7 @@ it(
       return server.memory();
     };
     const before = await connections(800);
-    const descriptors = server.descriptors();
+    const descriptors = await settled(server.descriptors);
     const after = await connections(2000);
     assert.equal(after.opened, after.closed);
     assert.equal(after.opened - before.opened, 400);

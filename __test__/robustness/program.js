@@ -100,6 +100,31 @@ async function eventually(check, milliseconds = 3000) {
   return false;
 }
 
+/** Waits until a number has not changed for so many milliseconds, and returns it. */
+async function settled(read, quiet = 300) {
+  for (let last = await read(), since = Date.now(); ; await sleep(10)) {
+    const now = await read();
+    if (now !== last) [last, since] = [now, Date.now()];
+    else if (Date.now() - since >= quiet) return now;
+  }
+}
+
+/**
+ * How many descriptors a process has, but for that of io_uring: a loop makes it when four connections or more
+ * have something in the same turn for the first time, at whatever time that is.
+ */
+function descriptorsOf(pid = process.pid) {
+  const folder = `/proc/${pid}/fd`;
+  return fs.readdirSync(folder).filter((name) => {
+    try {
+      return !fs.readlinkSync(`${folder}/${name}`).includes('[io_uring]');
+    } catch {
+      // It was that of the folder, or has been closed.
+      return false;
+    }
+  }).length;
+}
+
 /** Creates repeatable random numbers (mulberry32). */
 function random(seed) {
   let state = seed >>> 0;
@@ -113,4 +138,4 @@ function random(seed) {
   return { next, below, pick: (list) => list[below(list.length)] };
 }
 
-module.exports = { Program, sleep, eventually, random };
+module.exports = { Program, sleep, eventually, settled, descriptorsOf, random };
