@@ -31,11 +31,16 @@ const {
 const { Behaviour } = require('./behavior');
 const { DEFAULT_TIMEOUT_S, MAX_UNSENT, NOBODY, SendFlag } = require('./layout');
 const { isProgram, handlerOf } = require('./declarative');
+const { cacheOptions, uncached } = require('./cached');
 const { Topics } = require('./topics');
 const { endAll, failShutdown } = require('./events');
 const { dismissGuests } = require('./websocket');
 
-/** Loaded when it is needed: each file takes some tenths of a millisecond of a program's start. */
+/**
+ * Loaded when it is needed: each file takes some tenths of a millisecond of a program's start. No such file
+ * may have state of its own or require one that has, since a tool may have cleared the cache of `require` by
+ * then, which makes copies of all of them.
+ */
 const tlsOptions = (options) => require('./tls').tlsOptions(options);
 
 /** The options of an app that sets none of those that have nothing to do with TLS. */
@@ -260,7 +265,6 @@ class TemplatedApp {
   /** The loop answers with the replies of the handler, which it keeps. */
   #cachedRoute(pattern, handler, options) {
     requireFunction(handler, 'handler');
-    const { cacheOptions, uncached } = require('./cached');
     const checked = cacheOptions(options);
     const path = patternOf(pattern);
     const route = new Route(

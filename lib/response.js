@@ -37,6 +37,7 @@ const {
   withLine,
 } = require('./headers');
 const pipeline = require('./pipeline');
+const { RequestBody } = require('./request-body');
 const { Behaviour } = require('./behavior');
 const { readUserData, openWebSocket, websocketInternals } = require('./websocket');
 
@@ -86,14 +87,6 @@ function endObject(slot, generation) {
   const ws = websocketInternals.at(slot, generation);
   if (res !== undefined) internals.abort(res);
   else if (ws !== undefined) websocketInternals.over(ws, 1006, new ArrayBuffer(0));
-}
-
-let RequestBody;
-
-/** Loaded with the first body: each file takes some tenths of a millisecond of a program's start. */
-function newRequestBody(slot, generation, hasBody, announced, isAwaited) {
-  RequestBody ??= require('./request-body').RequestBody;
-  return new RequestBody(slot, generation, hasBody, announced, isAwaited);
 }
 
 class HttpResponse {
@@ -158,7 +151,7 @@ class HttpResponse {
        * @param {string} length the announced length; empty: unknown
        */
       expectBody(res, length) {
-        res.#body = newRequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
+        res.#body = new RequestBody(res.#slot, res.#generation, true, length === '' ? 0 : length, true);
       },
       data: (res, chunk, last, remaining) => res.#requestBody().push(chunk, last, remaining),
       writable(res, exchange) {
@@ -260,7 +253,7 @@ class HttpResponse {
   }
 
   #requestBody() {
-    return (this.#body ??= newRequestBody(
+    return (this.#body ??= new RequestBody(
       this.#slot,
       this.#generation,
       (this.#request & RequestFlag.HAS_BODY) !== 0,

@@ -88,6 +88,18 @@ add(
   'the connection closes after the body, which stays whole',
 );
 add(
+  'late-header',
+  '§4.1',
+  'a header written after `write` or `tryEnd` gets into the body',
+  'an error is thrown, and the body stays whole',
+);
+add(
+  'write-offset',
+  '§4.3',
+  '`getWriteOffset()`, and what `onWritable` is given, do not count the bytes of `write`',
+  'they do, so that a program may go on from there as with `tryEnd`',
+);
+add(
   'late-body-handler',
   '§4.4',
   'body bytes that come before `onData` is attached are lost, and the handler is never called',

@@ -272,6 +272,47 @@ it('getWriteOffset starts at 0', async (t) => {
   assert.equal(offset, 0);
 });
 
+for (const [way, begin] of [
+  ['write', (res) => res.write('abc')],
+  ['tryEnd', (res) => res.tryEnd('abc', 6)],
+]) {
+  it(`a header after ${way}`, async (t) => {
+    let late = false;
+    const server = answering(t, (res) => {
+      res.cork(() => {
+        begin(res);
+        try {
+          res.writeHeader('x-late', '1');
+        } catch {
+          late = true;
+        }
+        res.end('def');
+      });
+    });
+    const peer = await server.connect();
+    await peer.send(get('/'));
+    const wire = await peer.until('def');
+    const expected = differs('late-header', { original: [false, true], ours: [true, false] });
+    assert.deepEqual([late, wire.includes('x-late')], expected, wire);
+    if (late) assert.match(wire, /abc(\r\n3\r\n)?def/);
+  });
+}
+
+it('getWriteOffset after write', async (t) => {
+  const offsets = [];
+  const server = answering(t, (res) => {
+    res.cork(() => {
+      res.write('abc');
+      offsets.push(res.getWriteOffset());
+      res.write('de');
+      offsets.push(res.getWriteOffset());
+      res.end();
+    });
+  });
+  assert.equal((await server.once(get('/'))).body, 'abcde');
+  assert.deepEqual(offsets, differs('write-offset', { original: [0, 0], ours: [3, 5] }));
+});
+
 it('tryEnd of a big body to a slow reader goes on from getWriteOffset in onWritable', async (t) => {
   const body = pattern(32 * MIB);
   const log = { first: null, offsets: [] };

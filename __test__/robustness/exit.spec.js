@@ -1,8 +1,9 @@
 'use strict';
-const { it, assert, Peer, WsPeer, get, post, uWS } = require('../support');
+const { it, assert, ours, Peer, WsPeer, get, post, uWS } = require('../support');
 const { Program, sleep, eventually, settled, descriptorsOf } = require('./program');
 
 const CLEAN = { code: 0, signal: null };
+const OURS = { skip: ours ? false : 'the originals are one file, and have no cached routes' };
 const how = ({ code, signal }) => ({ code, signal });
 
 it('a process that only loads the module, or has an app that never listens, ends by itself', async (t) => {
@@ -287,3 +288,43 @@ it('a program that is loaded again and again in one process has one engine', asy
   assert.equal(await program.said('result'), 'true true');
   assert.deepEqual(how((await program.endWithin(5000)) ?? { hung: true }), CLEAN);
 });
+
+for (const [when, early] of [
+  ['before the first app', true],
+  ['while it serves', false],
+]) {
+  it(`a tool clears the cache of require ${when}: what is loaded later is no copy`, OURS, async (t) => {
+    const program = Program.start(
+      t,
+      ({ uWS }, clearEarly) => {
+        const clear = () => Object.keys(require.cache).forEach((name) => delete require.cache[name]);
+        if (clearEarly) clear();
+        const app = uWS.App({ limits: { maxConnections: 9 } }).post('/late', (res) => {
+          res.onAborted(() => {});
+          // Bytes are held until then, so the loop is told to pause.
+          setTimeout(() => res.collectBody(1e6, (body) => res.end(`late ${body.byteLength}`)), 50);
+        });
+        const acceptor = require('net').createServer({ pauseOnConnect: true }, (socket) => {
+          app.adoptSocket(socket);
+        });
+        app.listen('127.0.0.1', 0, (token) => {
+          if (!clearEarly) clear();
+          app.get('/cached', (res) => res.end('cached'), { upperExpiry: 9 });
+          acceptor.listen(0, '127.0.0.1', () => {
+            console.log(`port ${uWS.us_socket_local_port(token)}`);
+            console.log(`acceptor ${acceptor.address().port}`);
+          });
+        });
+      },
+      early,
+    );
+    for (const name of ['port', 'acceptor']) {
+      const peer = await Peer.connect(Number(await program.said(name)));
+      assert.equal((await peer.request(post('/late', 'x'.repeat(100000)))).body, 'late 100000');
+      assert.equal((await peer.request(get('/cached'))).body, 'cached');
+      peer.destroy();
+    }
+    await program.stop();
+    assert.equal(program.stderr, '');
+  });
+}

@@ -3,8 +3,9 @@
 // and each request is handled in an event of its own.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { it, assert, serve, until, get, post, upgradeRequest, frame, KEY } = require('../support');
+const { it, assert, ours, serve, until, get, post, upgradeRequest, frame, KEY } = require('../support');
 
+const OURS = { skip: ours ? false : 'the originals have no such queue' };
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const upgradeNow = (res, req, context) => res.upgrade({}, KEY, '', '', context);
@@ -232,6 +233,21 @@ it('held parts of a body come after the queues of whoever lets them come, and be
   assert.equal((await peer.response()).body, 'done');
   assert.deepEqual(log.slice(0, 3), ['tick', 'microtask', 'data']);
   assert.ok(log.indexOf('immediate') > 2, log.join());
+});
+
+it('events of its own in any number come in order, without quadratic time', OURS, async (t) => {
+  const { later } = require('../../lib/scheduling');
+  serve(t, (app) => app);
+  // With an array that is emptied by `shift`, the time of this test would be over long before they are.
+  const COUNT = 500_000;
+  let ran = 0;
+  await new Promise((resolve, reject) => {
+    const run = (number) => {
+      if (number !== ran++) reject(new Error(`${number} instead of ${ran - 1}`));
+      if (ran === COUNT) resolve();
+    };
+    for (let number = 0; number < COUNT; number++) later(run, number);
+  });
 });
 
 it('onWritable is for the response that asked', { timeout: 20000 }, async (t) => {

@@ -27,12 +27,24 @@ async function serve({ uWS }, first) {
   app.listen('127.0.0.1', 0, (token) => console.log(`port ${uWS.us_socket_local_port(token)}`));
 }
 
+/** Shows each module a `process` with a faked nextTick, as Jest may show it to a test file. */
+const FAKED = `
+  import Module from 'module';
+  globalThis.faked = Object.create(process, { nextTick: { value() {} } });
+  Module.wrapper[0] += 'const process = globalThis.faked;';`;
+
 const CASES = [
   ['globals named Bun and Deno, as polyfills set them', 'globalThis.Bun = globalThis.Deno = {};', [], 0],
   [
     'a global Promise whose callbacks are called in timers',
     'globalThis.Promise = class extends Promise { then(...all) { return setTimeout(() => super.then(...all)); } };',
     [],
+    0,
+  ],
+  [
+    'nextTick faked before the module is loaded',
+    '',
+    ['--import', `data:text/javascript,${encodeURIComponent(FAKED)}`],
     0,
   ],
   ['--pending-deprecation', '', ['--pending-deprecation'], 0],
