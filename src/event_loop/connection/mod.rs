@@ -306,9 +306,9 @@ impl Connection {
         if !self.transport.is_due(ctx) {
             return;
         }
-        if self.close == Close::Open && self.transport.queued {
+        if self.close == Close::Open && self.transport.put_off(ctx) {
             // The peer has sent something, and it is not the peer's fault that the loop has not read it yet.
-            return self.transport.set_timeout(ctx, 1);
+            return;
         }
         if self.close == Close::Open && self.is_handshaking() {
             self.counts().one(Metric::HandshakeTimeout);

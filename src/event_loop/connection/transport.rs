@@ -78,6 +78,9 @@ pub struct Transport {
     progress_at: Tick,
     /// 0: none.
     deadline: Tick,
+    /// Bytes that were read since the deadline has passed, if it is put off until those are read that may
+    /// have been there in time.
+    read_since_due: Option<usize>,
     /// The tick of our entry in the wheel; 0: there is none. Entries at later ticks, for earlier deadlines,
     /// are ignored.
     wheel_at: Tick,
@@ -179,6 +182,7 @@ impl Transport {
             has_progressed: false,
             progress_at: 0,
             deadline: 0,
+            read_since_due: None,
             wheel_at: 0,
         }
     }
@@ -228,6 +232,9 @@ impl Transport {
                 self.counts().add(Metric::BytesReceived, n as u64);
                 if let Some(waiting) = &mut self.waiting {
                     waiting.read += n;
+                }
+                if let Some(read) = &mut self.read_since_due {
+                    *read += n;
                 }
                 Read::Bytes(n)
             }
@@ -576,12 +583,28 @@ impl Transport {
 
     /// The deadline is at the beginning of a tick; 0: no deadline.
     pub fn set_deadline(&mut self, ctx: &mut Context, deadline: Tick) {
+        if deadline == 0 || deadline > ctx.now() {
+            self.read_since_due = None;
+        }
         self.deadline = deadline;
         self.arm(ctx);
     }
 
+    /// Puts a deadline that has passed off to the next tick, if bytes of the peer wait to be read: those may
+    /// have been there in time. False: they have been read since. A peer that sends without end, faster than
+    /// it is read, wins no more time.
+    pub fn put_off(&mut self, ctx: &mut Context) -> bool {
+        if !self.queued || *self.read_since_due.get_or_insert(0) >= IN_KERNEL {
+            return false;
+        }
+        self.deadline = ctx.now() + 1;
+        self.arm(ctx);
+        true
+    }
+
     fn arm(&mut self, ctx: &mut Context) {
-        if self.deadline != 0 && (self.wheel_at == 0 || self.deadline < self.wheel_at) {
+        let earliest = self.deadline.max(ctx.now() + 1);
+        if self.deadline != 0 && (self.wheel_at == 0 || earliest < self.wheel_at) {
             let entry = u64::from(self.id.slot) << 32 | u64::from(self.id.generation);
             self.wheel_at = ctx.wheel.insert(self.deadline, entry);
         }

@@ -449,6 +449,17 @@ impl Client {
         }
     }
 
+    /// A thread that sends these bytes again and again, faster than they are read, until the server closes.
+    pub fn flood(&self, bytes: &[u8]) -> std::thread::JoinHandle<()> {
+        let (mut flooding, bytes) = (self.second(), bytes.repeat((256 << 10) / bytes.len()));
+        let end = Instant::now() + PATIENCE;
+        std::thread::spawn(move || {
+            while flooding.try_send(&bytes) {
+                assert!(Instant::now() < end, "it is still served");
+            }
+        })
+    }
+
     pub fn end(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }

@@ -507,6 +507,21 @@ fn websockets_live_no_longer_than_they_may() {
     client.expect_closed();
 }
 
+#[test]
+fn a_websocket_that_floods_lives_no_longer() {
+    let mut harness = Harness::with_behaviour(Behaviour { max_lifetime: 2, wants: 0, ..behaviour() });
+    let mut client = harness.connect();
+    client.upgrade();
+    harness.expect(EventKind::Open);
+    let began = Instant::now();
+    let flood = client.flood(&masked(OpCode::Data(Data::Binary), true, &[7; 500]));
+    let gone = harness.expect(EventKind::Gone);
+    assert_eq!((gone.args[0], &gone.payload[..]), (1000, &b"please reconnect"[..]));
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    harness.command(Op::Release, 0, gone.id, 0, b"");
+    flood.join().expect("the server closes");
+}
+
 // ---- file descriptors
 
 const IN_CHILD: &str = "UWS_RS_TEST_FEW_FILES";

@@ -777,6 +777,30 @@ fn a_request_has_its_time_however_it_drips() {
     say_hello(&mut harness, &mut next);
 }
 
+const CHUNKED_NOWHERE: &[u8] = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn a_flood_wins_no_time() {
+    let limits = AppLimits { head_timeout: Some(1), request_timeout: Some(1), ..AppLimits::default() };
+    let harness = Harness::limited(limits);
+    let began = Instant::now();
+    let floods = [(&b""[..], proxied("1.2.3.4")), (CHUNKED_NOWHERE, b"1\r\na\r\n".to_vec())];
+    let clients = floods.map(|(first, rest)| {
+        let mut client = harness.connect();
+        client.send(first);
+        let flood = client.flood(&rest);
+        (client, flood)
+    });
+    for (client, flood) in clients {
+        flood.join().expect("the server closes");
+        drop(client);
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    // Which limit it is depends on where the flood is cut into reads.
+    let breaches = [Limit::HeadTimeout, Limit::RequestTimeout].map(|limit| harness.breaches(limit));
+    assert_eq!(breaches.iter().sum::<u64>(), 2, "{breaches:?}");
+}
+
 #[test]
 fn the_time_in_which_javascript_reads_no_body_is_not_that_of_the_request() {
     let limits = AppLimits { request_timeout: Some(1), ..AppLimits::default() };
