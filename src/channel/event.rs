@@ -25,15 +25,17 @@ impl EventBatch {
 
     /// An event with its payload copied into the arena.
     pub fn push(&mut self, event: JsEvent, id: ExchangeId, payload: &[u8]) {
-        if self.arena.len() >= MOST_ARENA {
-            return self.push_owned(event, id, payload.to_vec().into());
-        }
         self.push_with(event, id, |arena| arena.extend_from_slice(payload));
     }
 
-    /// An event whose payload `write` appends to the arena.
+    /// An event whose payload `write` appends to the arena, unless its offset there would have a mark in it.
     pub fn push_with(&mut self, event: JsEvent, id: ExchangeId, write: impl FnOnce(&mut Vec<u8>)) {
         let offset = self.arena.len();
+        if offset >= MOST_ARENA {
+            let mut payload = Vec::new();
+            write(&mut payload);
+            return self.push_owned(event, id, payload.into());
+        }
         write(&mut self.arena);
         self.push_header(event, id, offset as u32, (self.arena.len() - offset) as u32);
     }
@@ -50,7 +52,9 @@ impl EventBatch {
         let wanted = write(&mut self.arena);
         let len = self.arena.len() - offset;
         match wanted {
-            Ok(true) if len < OWNED_EVENT => self.push_header(event, id, offset as u32, len as u32),
+            Ok(true) if len < OWNED_EVENT && offset < MOST_ARENA => {
+                self.push_header(event, id, offset as u32, len as u32)
+            }
             Ok(true) => {
                 let payload = self.arena.split_off(offset);
                 self.push_owned(event, id, payload.into());
@@ -120,6 +124,28 @@ mod tests {
         assert_eq!(batch.headers[1].offset, OWNED);
         assert_eq!(batch.owned[0].as_ref().expect("payload").bytes(), [9; 10]);
         assert_eq!(batch.bytes(), 3 + 10 + 64);
+    }
+
+    #[test]
+    fn no_offset_in_the_arena_is_taken_for_another_mark() {
+        let (mut batch, id) = (EventBatch::default(), ExchangeId::default());
+        let message = JsEvent::Message { binary: false };
+        // Pages of zeroed memory cost nothing until they are used.
+        batch.arena = vec![0; MOST_ARENA - 1];
+        for _ in 0..2 {
+            batch.push(message, id, b"abc");
+            batch.push_with(message, id, |arena| arena.extend_from_slice(b"abc"));
+            let written = batch.try_push_with(message, id, |arena| {
+                arena.extend_from_slice(b"abc");
+                Ok::<_, ()>(true)
+            });
+            assert_eq!(written, Ok(()));
+        }
+        let offsets: Vec<_> = batch.headers.iter().map(|header| header.offset).collect();
+        assert_eq!(offsets[0], MOST_ARENA as u32 - 1);
+        assert_eq!(offsets[1..], [0, 1, 2, 3, 4].map(|index| OWNED | index));
+        assert!(batch.owned.iter().flatten().all(|owned| owned.bytes() == b"abc"));
+        assert_eq!(batch.arena.len(), MOST_ARENA + 2);
     }
 
     #[test]

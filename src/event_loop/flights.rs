@@ -62,6 +62,10 @@ impl EventLoop {
             if let Some(connection) = connection_at(slots, slot as usize) {
                 connection.answer_flight(ctx, flight, outcome);
             }
+            // Each of them may ask for itself, or bring the requests behind the one that waited.
+            if self.ctx.events.is_full() {
+                self.publish_events();
+            }
             if self.ctx.piled_up >= PILE {
                 self.flush();
             }
