@@ -128,13 +128,14 @@ impl EventLoop {
     fn adopt(&mut self, mut stream: Stream, peer: Option<SocketAddr>, app: u32, admission: Admission) {
         let counts = self.ctx.apps.get(app as usize).map(|app| app.counts.clone()).unwrap_or_default();
         let Some(slot) = self.free_slot() else { return counts.by_loop.one(Metric::ConnectionLimit) };
-        if stream.register(self.poll.registry(), connection_token(slot)).is_err() {
+        let place = &mut self.slots[slot as usize];
+        let generation = ExchangeId::next_generation(place.generation);
+        let id = ExchangeId::new(LOOP_NUMBER, slot, generation);
+        if stream.register(self.poll.registry(), connection_token(id)).is_err() {
             self.free.push(slot);
             return;
         }
-        let place = &mut self.slots[slot as usize];
-        place.generation = ExchangeId::next_generation(place.generation);
-        let id = ExchangeId::new(LOOP_NUMBER, slot, place.generation);
+        place.generation = generation;
         self.ctx.shared.slots.get(slot).begin(id.generation, peer);
         match peer {
             Some(peer) => trace!(LOOP, id, "accepted from {peer} for app {app}"),

@@ -22,9 +22,9 @@ impl EventLoop {
         }
         let calm = events.filter(|event| event.readable && !event.read_closed && !event.error);
         batch.read_ahead(calm.filter_map(|event| {
-            let Meaning::Connection(slot) = token_meaning(event.token) else { return None };
-            let connection = connection_at(slots, slot)?;
-            Some((slot, connection.read_ahead_from()?))
+            let Meaning::Connection(id) = token_meaning(event.token) else { return None };
+            let connection = connection_with(slots, id)?;
+            Some((id.index(), connection.read_ahead_from()?))
         }));
     }
 

@@ -78,6 +78,11 @@ pub(super) fn connection_at(slots: &mut [Slot], slot: usize) -> Option<&mut Conn
     slots.get_mut(slot)?.connection.as_deref_mut()
 }
 
+/// The connection with this name, unless its slot has another one by now.
+pub(super) fn connection_with(slots: &mut [Slot], id: ExchangeId) -> Option<&mut Connection> {
+    connection_at(slots, id.index()).filter(|connection| connection.id() == id)
+}
+
 pub(super) struct Listening {
     pub(super) socket: Listener,
     pub(super) app: u32,
@@ -207,7 +212,7 @@ impl EventLoop {
         match token_meaning(event.token) {
             Meaning::Waker => {}
             Meaning::Listener(index) => self.accept(index),
-            Meaning::Connection(slot) => {
+            Meaning::Connection(id) => {
                 let readiness = Readiness {
                     readable: event.readable || event.read_closed || event.error,
                     writable: event.writable,
@@ -215,8 +220,8 @@ impl EventLoop {
                     reset: event.error,
                 };
                 let EventLoop { slots, ctx, read_buffer, batch, .. } = self;
-                let ahead = batch.take_ahead(slot);
-                if let Some(connection) = connection_at(slots, slot) {
+                if let Some(connection) = connection_with(slots, id) {
+                    let ahead = batch.take_ahead(id.index());
                     connection.on_event(ctx, read_buffer, readiness, ahead);
                 }
             }
@@ -359,14 +364,17 @@ pub(super) fn is_transient(error: &io::Error) -> bool {
 pub(super) enum Meaning {
     Waker,
     Listener(usize),
-    Connection(usize),
+    Connection(ExchangeId),
 }
 
 pub(super) fn token_meaning(Token(token): Token) -> Meaning {
     match (token, token % 2) {
         (0, _) => Meaning::Waker,
         (_, 1) => Meaning::Listener(token / 2),
-        _ => Meaning::Connection(token / 2 - 1),
+        _ => Meaning::Connection(ExchangeId {
+            slot: token as u32 / 2 - 1,
+            generation: (token >> GENERATION_SHIFT) as u32,
+        }),
     }
 }
 
@@ -374,9 +382,15 @@ pub(super) fn listener_token(index: usize) -> Token {
     Token(index * 2 + 1)
 }
 
-pub(super) fn connection_token(slot: u32) -> Token {
-    Token((slot as usize + 1) * 2)
+/// The poll goes on reporting a socket that was closed here as long as another process has it, too, as one
+/// may that has sent it to this one. By its generation such an event is not taken for one of the next
+/// connection in the slot.
+pub(super) fn connection_token(id: ExchangeId) -> Token {
+    Token(((id.generation as usize) << GENERATION_SHIFT) | ((id.slot as usize + 1) * 2))
 }
+
+const GENERATION_SHIFT: u32 = 32;
+const _: () = assert!(usize::BITS == 64, "tokens have room for a slot and its generation");
 
 impl Drop for EventLoop {
     /// Gives connections that were handed over, and that this loop has not seen, back to the app that

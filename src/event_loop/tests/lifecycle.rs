@@ -4,13 +4,15 @@ use super::harness::*;
 use crate::channel::{EventKind, ExchangeId, ForgottenStage, Op};
 use crate::event_loop::connection::transport::Transport;
 use crate::event_loop::context::Context;
-use crate::event_loop::net::socket;
+use crate::event_loop::net::{adopted, socket};
 use crate::event_loop::{Behaviour, Control};
+use crate::metrics::Metric;
 use crate::protocol::http::request::Limits;
 use crate::routing::router::Method;
 use mio::net::UnixStream;
 use std::fs::File;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::IntoRawFd;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -523,6 +525,39 @@ fn a_websocket_that_floods_lives_no_longer() {
 }
 
 // ---- file descriptors
+
+fn gauge(harness: &Harness) -> u64 {
+    harness.shared().counters.app(APP).map_or(0, |app| app.by_loop.get(Metric::PlainHttp))
+}
+
+#[test]
+fn the_end_of_a_closed_connection_that_others_have_as_well_is_not_that_of_the_next_one() {
+    let mut harness = Harness::start();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let mut first = Client::connect(elsewhere.local_addr().expect("address").port());
+    let (accepted, _) = elsewhere.accept().expect("accept");
+    let of_others = accepted.try_clone().expect("clone");
+    let (stream, peer) = adopted::adopt(accepted.into_raw_fd(), false).expect("adopted");
+    harness.event_loop.control(Control::Accepted { app: APP, stream, peer });
+    harness.expect(EventKind::Busy);
+    first.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    let closed = harness.expect_request().id;
+    harness.command(Op::Close, 0, closed, 0, b"");
+    wait_until("it is closed", || gauge(&harness) == 0);
+    let mut next = harness.connect();
+    for _ in 0..2 {
+        next.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+        let id = harness.expect_request().id;
+        assert_eq!((id.slot, id.generation != closed.generation), (closed.slot, true));
+        harness.end(id, b"hello");
+        assert_eq!(next.response().1, b"hello");
+        // The poll reports this for the socket that was closed.
+        let _ = first.stream.shutdown(Shutdown::Write);
+        harness.settle();
+    }
+    drop(of_others);
+    harness.expect_nothing();
+}
 
 const IN_CHILD: &str = "UWS_RS_TEST_FEW_FILES";
 
