@@ -70,8 +70,17 @@ struct Route {
     id: HandlerId,
 }
 
+/// The routes in the order of their registration.
+#[derive(Default)]
+struct Routes {
+    list: Vec<Route>,
+    /// The beginnings of patterns up to and including a wildcard. Those of one place are asked in the order in
+    /// which they came, each as long as there is any route that begins so.
+    beginnings: Vec<(Method, Vec<u8>)>,
+}
+
 pub fn run(data: &[u8]) {
-    let (mut router, mut routes) = (Router::new(), Vec::<Route>::new());
+    let (mut router, mut routes) = (Router::new(), Routes::default());
     for (number, step) in steps::<Step>(data, 400).enumerate() {
         let method = |at: u8| METHODS[usize::from(at) % METHODS.len()];
         match step {
@@ -83,14 +92,12 @@ pub fn run(data: &[u8]) {
             }
             Step::Remove(at, Pattern(pattern)) => {
                 let pattern = text(&pattern);
-                let count = routes.len();
-                routes.retain(|route| !route.is_at(method(at), &pattern));
-                assert_eq!(router.remove(method(at), &pattern), routes.len() < count);
+                assert_eq!(router.remove(method(at), &pattern), routes.remove(method(at), &pattern));
             }
             Step::At(at, Pattern(pattern)) => {
                 let pattern = text(&pattern);
                 let mut here: Vec<_> =
-                    routes.iter().filter(|route| route.is_at(method(at), &pattern)).collect();
+                    routes.list.iter().filter(|route| route.is_at(method(at), &pattern)).collect();
                 here.sort_by_key(|route| route.priority);
                 let ids: Vec<_> = here.iter().map(|route| route.id).collect();
                 assert_eq!(router.at(method(at), &pattern)[..], ids);
@@ -101,29 +108,54 @@ pub fn run(data: &[u8]) {
             }
             Step::MatchBytes(path, upgrade) => check(&router, &routes, b"GET", path, upgrade, usize::MAX),
         }
-        assert_eq!(router.is_empty(), routes.is_empty());
+        assert_eq!(router.is_empty(), routes.list.is_empty());
     }
 }
 
-/// A new route replaces one of the same method, pattern and priority, and keeps its rank.
-fn add(
-    router: &mut Router,
-    routes: &mut Vec<Route>,
-    method: Method,
-    pattern: Vec<u8>,
-    priority: u8,
-    id: u32,
-) {
+fn add(router: &mut Router, routes: &mut Routes, method: Method, pattern: Vec<u8>, priority: u8, id: u32) {
     let priority = [Priority::Medium, Priority::High, Priority::Low][usize::from(priority) % 3];
     router.add(method, &pattern, priority, id);
-    let same = |route: &&mut Route| route.is_at(method, &pattern) && route.priority == priority;
-    match routes.iter_mut().find(same) {
-        Some(route) => route.id = id,
-        None => routes.push(Route { method, pattern, priority, id }),
+    routes.add(Route { method, pattern, priority, id });
+}
+
+impl Routes {
+    /// A new route replaces one of the same method, pattern and priority, and keeps its rank.
+    fn add(&mut self, new: Route) {
+        let same =
+            |route: &&mut Route| route.is_at(new.method, &new.pattern) && route.priority == new.priority;
+        if let Some(route) = self.list.iter_mut().find(same) {
+            route.id = new.id;
+            return;
+        }
+        if let Some(beginning) = new.beginning().filter(|beginning| !self.beginnings.contains(beginning)) {
+            self.beginnings.push(beginning);
+        }
+        self.list.push(new);
+    }
+
+    fn remove(&mut self, method: Method, pattern: &[u8]) -> bool {
+        let count = self.list.len();
+        self.list.retain(|route| !route.is_at(method, pattern));
+        let left: Vec<_> = self.list.iter().filter_map(Route::beginning).collect();
+        self.beginnings.retain(|beginning| left.contains(beginning));
+        self.list.len() < count
+    }
+
+    /// The place of a route's wildcard among those of one place.
+    fn wildcard_order(&self, route: &Route) -> Option<usize> {
+        let beginning = route.beginning()?;
+        self.beginnings.iter().position(|each| *each == beginning)
     }
 }
 
 impl Route {
+    /// Its method, and its pattern up to and including the first wildcard.
+    fn beginning(&self) -> Option<(Method, Vec<u8>)> {
+        let pattern = bare(&self.pattern);
+        let star = pattern.iter().position(|segment| rank(segment) == 2)?;
+        Some((self.method, pattern[..=star].join(&b"/"[..])))
+    }
+
     fn is_at(&self, method: Method, pattern: &[u8]) -> bool {
         self.method == method && bare(&self.pattern) == bare(pattern)
     }
@@ -148,7 +180,7 @@ fn bare(pattern: &[u8]) -> Vec<&[u8]> {
 
 type Match = (HandlerId, RouteKind, Vec<Vec<u8>>);
 
-fn check(router: &Router, routes: &[Route], name: &[u8], path: &[u8], upgrade: bool, stop: usize) {
+fn check(router: &Router, routes: &Routes, name: &[u8], path: &[u8], upgrade: bool, stop: usize) {
     let mut expected = naive(routes, name, path, upgrade);
     let stops = stop < expected.len();
     expected.truncate(stop.saturating_add(1));
@@ -163,7 +195,7 @@ fn check(router: &Router, routes: &[Route], name: &[u8], path: &[u8], upgrade: b
 }
 
 /// All routes that match, in the order in which they are asked: by tree, then segment by segment by rank.
-fn naive(routes: &[Route], name: &[u8], path: &[u8], upgrade: bool) -> Vec<Match> {
+fn naive(routes: &Routes, name: &[u8], path: &[u8], upgrade: bool) -> Vec<Match> {
     let tree = |method: Method| match method {
         Method::WebSocket => (upgrade && name == b"GET").then_some(0),
         Method::Any => Some(2),
@@ -171,14 +203,13 @@ fn naive(routes: &[Route], name: &[u8], path: &[u8], upgrade: bool) -> Vec<Match
     };
     let segments = split(path);
     let mut found = Vec::new();
-    for (at, route) in routes.iter().enumerate() {
+    for route in &routes.list {
         let pattern = bare(&route.pattern);
         let Some((tree, values)) = tree(route.method).zip(fit(&pattern, &segments)) else { continue };
         let ranks: Vec<_> = pattern.iter().map(|segment| rank(segment)).collect();
-        // Wildcards of one place are asked in the order in which the first route of each came.
-        let firsts = wildcard_order(routes, at);
+        let order = routes.wildcard_order(route);
         let kind = if tree == 0 { RouteKind::WebSocket } else { RouteKind::Http };
-        found.push(((tree, ranks, firsts, route.priority), (route.id, kind, values)));
+        found.push(((tree, ranks, order, route.priority), (route.id, kind, values)));
     }
     found.sort_by(|(one, _), (other, _)| one.cmp(other));
     found.into_iter().map(|(_, found)| found).collect()
@@ -203,15 +234,4 @@ fn fit(pattern: &[&[u8]], segments: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
             }
         });
     fits.then_some(values)
-}
-
-/// Where the first route with the same beginning up to and including the wildcard is.
-fn wildcard_order(routes: &[Route], at: usize) -> usize {
-    let pattern = bare(&routes[at].pattern);
-    let Some(star) = pattern.iter().position(|segment| rank(segment) == 2) else { return 0 };
-    let beginning = &pattern[..=star];
-    let alike = |route: &Route| {
-        route.method == routes[at].method && bare(&route.pattern).get(..=star) == Some(beginning)
-    };
-    routes.iter().position(alike).unwrap_or(at)
 }
