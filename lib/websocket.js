@@ -296,7 +296,8 @@ class WebSocket {
     this.#check();
     const name = key(topic, 'topic');
     const data = coerce(message, 'message');
-    if (this.#topics === null || this.#topics.size === 0) return false;
+    // As in the original, a socket that has never subscribed publishes nothing; one that has may go on.
+    if (this.#topics === null) return false;
     const target = this.#behaviour.app.topics.get(name);
     const others = target === undefined ? 0 : target.count - (this.#topics.has(name) ? 1 : 0);
     if (others === 0) return false;

@@ -1,5 +1,5 @@
 'use strict';
-const { it, assert, serve, Events, turn, text, v30, BINARY, TEXT } = require('../support');
+const { it, assert, serve, Events, turn, text, v30, byVersion, BINARY, TEXT } = require('../support');
 
 const MIB = 1024 * 1024;
 /**
@@ -55,6 +55,22 @@ it('subscribe returns true, again true; unsubscribe true, then false', async (t)
     [ws.subscribe('a'), ws.subscribe('a'), ws.unsubscribe('a'), ws.unsubscribe('a'), ws.unsubscribe('never')],
     [true, true, true, false, false],
   );
+});
+
+it('a socket publishes from its first subscription on, also behind its last unsubscription', async (t) => {
+  const {
+    sockets: [a, b],
+    peers: [, other],
+  } = await room(t, 2);
+  b.subscribe('x');
+  const published = [a.publish('x', 'never')];
+  a.subscribe('y');
+  published.push(a.publish('x', 'one'));
+  a.unsubscribe('y');
+  published.push(a.publish('x', 'none'));
+  assert.deepEqual(published, [false, true, byVersion({ old: false, now: true })]);
+  assert.equal(await other.message(), 'one');
+  if (!v30) assert.equal(await other.message(), 'none');
 });
 
 it('isSubscribed and getTopics', async (t) => {
