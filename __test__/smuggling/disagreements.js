@@ -526,7 +526,11 @@ const DISAGREEMENTS = [
         'proxy-line-as-request',
       ],
       [['20.57'], 'keeps the connection that uws-rs ends', 'proxy-binary-version'],
-      [[...NGINX, ...HAPROXY, ...VARNISH, 'http', '20.57'], 'refuses what uws-rs serves', 'proxy-line'],
+      [
+        [...NGINX, ...HAPROXY, ...VARNISH, 'http', '20.57'],
+        'refuses what uws-rs serves',
+        'proxy-line proxy-line-unknown',
+      ],
       [['20.57'], 'refuses what uws-rs serves', 'proxy-line-second'],
       [
         [...NGINX, ...HAPROXY, ...VARNISH, 'http', '20.57'],
