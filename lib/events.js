@@ -150,7 +150,7 @@ receivers[EventKind.DATA] = (slot, generation, flags, low, high, offset, length)
 receivers[EventKind.WRITABLE] = (slot, generation, exchange) => {
   const res = responseInternals.at(slot, generation);
   if (res !== undefined) responseInternals.writable(res, exchange);
-  else pipeline.goOn(slot, generation);
+  else pipeline.goOn(slot, generation, exchange);
 };
 
 receivers[EventKind.PEER_END] = (slot, generation) => {

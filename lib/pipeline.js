@@ -4,7 +4,7 @@
 
 const { calls } = require('./binding');
 const { apps, start } = require('./engine');
-const { Answer, Limit, MAX_UNSENT, NOBODY, Op } = require('./layout');
+const { Answer, Limit, MAX_UNSENT, NOBODY, Op, exchangeOf } = require('./layout');
 const { later } = require('./scheduling');
 
 /** The connections with requests that wait, by slot: { slot, generation, app, events, held }. */
@@ -99,10 +99,14 @@ function parkHeld(slot, generation, ...more) {
   hold(lines[slot]);
 }
 
-/** There is room for the response to the next request. */
-function goOn(slot, generation) {
+/**
+ * There is room for the response of that exchange. The one before may have asked for the event as well, and
+ * been completed since.
+ */
+function goOn(slot, generation, exchange) {
   const line = lines[slot];
   if (line === undefined || !waits(slot, generation) || !line.held) return;
+  if (exchangeOf(line.events[0][3]) !== exchange) return;
   line.held = false;
   handOver(line);
 }

@@ -277,6 +277,44 @@ it('onWritable is for the response that asked', { timeout: 20000 }, async (t) =>
   assert.equal(second, 0);
 });
 
+it('onWritable of a response that is complete by then lets no request come', OURS, async (t) => {
+  const { receivers } = require('../../lib/engine');
+  const { EventKind, exchangeOf } = require('../../lib/layout');
+  const large = Buffer.alloc(16 << 20, 'l');
+  const log = [];
+  const requests = [];
+  const receive = receivers[EventKind.REQUEST];
+  receivers[EventKind.REQUEST] = (...event) => (requests.push(event), receive(...event));
+  t.after(() => (receivers[EventKind.REQUEST] = receive));
+  const server = serve(t, (app) => {
+    app.get('/first', (res) => {
+      res.onAborted(() => {});
+      assert.equal(res.write(large), false);
+      res.end();
+    });
+    app.get('/second', (res) => {
+      log.push('second');
+      res.onAborted(() => {});
+      res.onWritable(() => log.push('writable') > 0);
+      setTimeout(() => res.end('second'), 50);
+    });
+  });
+  const peer = await server.connect();
+  peer.pause();
+  await peer.send(get('/first') + get('/second'));
+  await until(() => requests.length === 2);
+  await wait(20);
+  // The loop may have said so before it heard of the end.
+  const [[slot, generation, , flags]] = requests;
+  receivers[EventKind.WRITABLE](slot, generation, exchangeOf(flags));
+  await wait(20);
+  assert.deepEqual(log, [], 'the second request waits until the client has taken the first response');
+  peer.resume();
+  assert.ok((await peer.response()).raw.equals(large));
+  assert.equal((await peer.response()).body, 'second');
+  assert.deepEqual(log, ['second']);
+});
+
 it('a lent message stays readable in the microtasks of its handler, whatever bodies it lets come', async (t) => {
   const seen = [];
   const held = [];
