@@ -110,10 +110,15 @@ it('lines of one second are bounded, and the others are counted', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 1100));
   await peer.request(get('/hello'));
   const all = await lines(program, /hello/);
-  assert.ok(all.includes('the rest of this second is left out'));
-  const left = all.map((line) => /^(\d+) lines were left out$/.exec(line)?.[1]).filter(Boolean);
   const shown = all.filter((line) => line.startsWith('http')).length;
+  const left = all.map((line) => /^(\d+) lines were left out$/.exec(line)?.[1]).filter(Boolean);
   assert.equal(shown + left.reduce((sum, each) => sum + Number(each), 0), 2 * 3001);
+  // Lines are also left out while standard error takes none, so a second can have fewer than its 500.
+  const seconds = new Map();
+  for (const [, second] of program.stderr.matchAll(/^uws (\d+)\.\d+ http /gm)) {
+    seconds.set(second, (seconds.get(second) ?? 0) + 1);
+  }
+  for (const [second, count] of seconds) assert.ok(count <= 500, `${count} lines in second ${second}`);
 });
 
 it('without the variable there is no line', async (t) => {
