@@ -103,13 +103,22 @@ it('where the program refuses warnings, clients are answered and errors reported
       process.emitWarning = () => {
         throw new Error('no warnings');
       };
-      const fail = () => {
+      let last;
+      const fail = (res, req) => {
+        last = req;
         throw new Error('of the handler');
       };
       const { port } = listening((app) =>
         app
           .get('/throws', fail)
           .get('/forgets', () => {})
+          .get('/late', (res) => {
+            try {
+              res.end(last.getUrl());
+            } catch {
+              res.end('over');
+            }
+          })
           .get('/cached', fail, { upperExpiry: 1 }),
       );
       console.log('port', port);
@@ -120,6 +129,9 @@ it('where the program refuses warnings, clients are answered and errors reported
   const peer = await support.rawPeer(Number(await program.said('port')));
   for (const path of ['/throws', '/forgets', '/cached']) {
     assert.equal((await peer.request(get(path))).code, 500, path);
+    if (path === '/forgets') continue;
+    // A request that stayed valid would be another one by now.
+    assert.equal((await peer.request(get('/late'))).body, 'over', path);
   }
   peer.destroy();
   await until(() => program.stdout.split('uncaught').length === 6);
