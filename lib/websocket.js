@@ -234,10 +234,10 @@ class WebSocket {
     this.#check();
     const name = key(topic, 'topic');
     if (this.#closing) return false;
-    this.#topics ??= new Subscriptions();
-    if (this.#topics.has(name)) return true;
+    if (this.#topics?.has(name)) return true;
     const { app } = this.#behaviour;
-    if (app.topicLimits !== null && !mayJoin(app, this.#topics.size, name)) return false;
+    if (app.topicLimits !== null && !mayJoin(app, this.#topics?.size ?? 0, name)) return false;
+    this.#topics ??= new Subscriptions();
     const joined = app.topics.join(name);
     this.#topics.add(joined);
     calls.command(Op.SUBSCRIBE, this.#slot, this.#generation, joined.id);

@@ -44,6 +44,15 @@ both('maxTopicsPerConnection', async (t, tls) => {
   assert.deepEqual(server.breaches(), { maxTopicsPerConnection: 2 });
 });
 
+it('a socket whose only subscription is refused has never subscribed, and publishes nothing', async (t) => {
+  const {
+    sockets: [ws, other],
+  } = await open(t, { maxTopicLength: 1 }, 2);
+  assert.ok(other.subscribe('a'));
+  assert.deepEqual([ws.subscribe('long'), ws.publish('a', 'x')], [false, false]);
+  assert.deepEqual([ws.subscribe('b'), ws.publish('a', 'x')], [true, true]);
+});
+
 it('maxTopicLength is in bytes', async (t) => {
   const {
     server,
