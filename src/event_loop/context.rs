@@ -94,10 +94,7 @@ pub struct Context {
     pub held: usize,
     /// Bytes of frames that connections share, each counted once.
     pub frames: Rc<Cell<usize>>,
-    /// The last tick in which JavaScript was so far behind that the loop did not read.
-    last_overload: Cell<Tick>,
-    /// How many such ticks there were.
-    overloads: Cell<Tick>,
+    overload: Overload,
     /// The last step took long (a signature, a key exchange): the loop should write before it goes on, since
     /// other peers are waiting.
     pub flush_soon: bool,
@@ -133,8 +130,7 @@ impl Context {
             caches: Caches::default(),
             held: 0,
             frames: Rc::default(),
-            last_overload: Cell::new(0),
-            overloads: Cell::new(0),
+            overload: Overload::default(),
             flush_soon: false,
             tls: Scratch::default(),
             figures: Figures::default(),
@@ -180,15 +176,10 @@ impl Context {
             waiting.bytes() + self.events.bytes() >= EVENT_QUEUE_BYTES
                 || waiting.items() + self.events.items() >= EVENT_QUEUE_ITEMS
         });
-        if overloaded && self.last_overload.replace(self.now()) != self.now() {
-            self.overloads.set(self.overloads.get() + 1);
+        if overloaded != self.overload.goes_on() {
+            self.overload.turns(self.nanos());
         }
         overloaded
-    }
-
-    /// Whether the loop could not read for some time in the last `seconds`.
-    pub fn was_overloaded(&self, seconds: Tick) -> bool {
-        self.overloaded() || self.last_overload.get() != 0 && self.last_overload.get() + seconds >= self.now()
     }
 
     /// Whether so many `Dropped` events wait for JavaScript that no more messages may be dropped before it
@@ -268,10 +259,10 @@ impl Context {
         self.apps.get(app as usize)?.guard.as_deref()
     }
 
-    /// Ticks in which the loop could read from its sockets, for deadlines of peers who send as fast as they
-    /// are read.
-    pub fn reading(&self) -> Tick {
-        self.now() - self.overloads.get()
+    /// The time in which the loop could read from its sockets, in parts of a tick (`PARTS`), for deadlines of
+    /// peers who send as fast as they are read.
+    pub fn reading(&self) -> u64 {
+        u64::from(self.now()) * PARTS - self.overload.parts
     }
 
     /// The time since the start of the loop in nanoseconds, for rates.
@@ -291,11 +282,61 @@ impl Context {
 
     /// Reads the clock; true when a tick has passed.
     pub fn update_clock(&mut self) -> bool {
-        self.clock.update()
+        if self.overload.goes_on() {
+            // Nobody may have asked since.
+            self.overloaded();
+        }
+        let begins = self.clock.update();
+        if begins {
+            self.overload.end_tick(self.clock.nanos());
+        }
+        begins
     }
 
     pub fn until_next_tick(&self) -> Duration {
         self.clock.until_next_tick()
+    }
+}
+
+/// The parts of a tick in which `Context::reading` counts.
+pub const PARTS: u64 = 1_000_000;
+
+/// The time in which JavaScript was so far behind that the loop could not read. Only that much is granted to
+/// peers: one that sends very much brings about such a moment in every tick.
+#[derive(Default)]
+struct Overload {
+    /// The moment (`Context::nanos`) since which it is so; `None`: it is not.
+    since: Cell<Option<u64>>,
+    /// Nanoseconds of this tick that were so.
+    in_tick: Cell<u64>,
+    /// When this tick began.
+    tick_began: u64,
+    /// The parts of all ticks before. A late tick has no more of them than another.
+    parts: u64,
+}
+
+impl Overload {
+    fn goes_on(&self) -> bool {
+        self.since.get().is_some()
+    }
+
+    /// It begins or ends.
+    fn turns(&self, now: u64) {
+        match self.since.take() {
+            None => self.since.set(Some(now)),
+            Some(since) => self.in_tick.set(self.in_tick.get() + now.saturating_sub(since)),
+        }
+    }
+
+    fn end_tick(&mut self, now: u64) {
+        if self.goes_on() {
+            self.turns(now);
+            self.turns(now);
+        }
+        let length = now.saturating_sub(self.tick_began).max(1);
+        let parts = u128::from(self.in_tick.take()) * u128::from(PARTS) / u128::from(length);
+        self.parts += (parts as u64).min(PARTS);
+        self.tick_began = now;
     }
 }
 
@@ -362,6 +403,29 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_of_a_tick_is_granted_than_the_loop_could_not_read() {
+        let (mut overload, tick) = (Overload::default(), TICK.as_nanos() as u64);
+        for (now, expected) in [(tick / 4, true), (tick / 2, false), (tick / 2, true)] {
+            overload.turns(now);
+            assert_eq!(overload.goes_on(), expected);
+        }
+        overload.turns(tick * 3 / 4);
+        overload.end_tick(tick);
+        assert_eq!(overload.parts, PARTS / 2);
+        overload.end_tick(2 * tick);
+        assert_eq!(overload.parts, PARTS / 2);
+        // It goes on over the end of a tick, and a late one is no more than one.
+        overload.turns(2 * tick + tick / 2);
+        overload.end_tick(3 * tick);
+        assert_eq!(overload.parts, PARTS);
+        overload.end_tick(20 * tick);
+        assert_eq!((overload.parts, overload.goes_on()), (2 * PARTS, true));
+        overload.turns(20 * tick);
+        overload.end_tick(21 * tick);
+        assert_eq!((overload.parts, overload.goes_on()), (2 * PARTS, false));
+    }
 
     #[test]
     fn time_passes_by_ticks_and_a_late_turn_is_one_of_them() {

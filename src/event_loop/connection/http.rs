@@ -85,6 +85,8 @@ pub struct Http {
     pub(super) head_started: bool,
     /// Bytes of the body's data since the current timeout window began.
     pub(super) window_bytes: usize,
+    /// When that window began, in the time in which the loop could read (`Context::reading`).
+    pub(super) window_began: u64,
     /// The tick until which the next bytes have time, if those of the whole request does not end before;
     /// `Tick::MAX`: as long as they like.
     pub(super) waits_until: Tick,
@@ -93,11 +95,10 @@ pub struct Http {
     pub(super) takes_until: Tick,
     /// Bytes of the body's data so far.
     pub(super) received: u64,
-    /// The deadline of the whole request, in ticks in which the loop could read (`Context::reading`); 0:
-    /// none.
-    pub(super) request_until: Tick,
-    /// The same clock when the body was paused.
-    paused_at: Tick,
+    /// The deadline of the whole request, in the same time; 0: none.
+    pub(super) request_until: u64,
+    /// When the body was paused, in that time.
+    paused_at: u64,
     /// With more bytes than this waiting to be sent, the next request is not read. It is set when the
     /// connection starts.
     max_unsent: usize,

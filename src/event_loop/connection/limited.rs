@@ -5,6 +5,7 @@ use super::close::Cause;
 use super::http::{Exchange, Http, Phase};
 use super::io::Io;
 use crate::channel::{DEFAULT_TIMEOUT_S, Limit, ResponseParts};
+use crate::event_loop::context::PARTS;
 use crate::event_loop::limits::{Address, Buckets, Guard, Moment};
 use crate::event_loop::timer::Tick;
 use crate::metrics::Metric;
@@ -200,6 +201,7 @@ impl Http {
     /// The time for the next bytes of a body begins.
     pub(super) fn restart_window(&mut self, io: &mut Io<'_>) {
         self.window_bytes = 0;
+        self.window_began = io.ctx.reading();
         self.wait(io, body_window(io));
     }
 
@@ -207,7 +209,7 @@ impl Http {
     pub(super) fn begin_request_timeout(&mut self, io: &Io<'_>) {
         let limit = io.limits().and_then(|limits| limits.request_timeout).unwrap_or_default();
         if self.request_until == 0 && limit != 0 {
-            self.request_until = io.ctx.reading() + limit + 1;
+            self.request_until = io.ctx.reading() + u64::from(limit + 1) * PARTS;
         }
     }
 
@@ -263,7 +265,8 @@ impl Http {
             deadline = deadline.min(self.takes_until);
         }
         if self.request_until != 0 && !self.paused {
-            let left = self.request_until.saturating_sub(io.ctx.reading()).max(1);
+            // Once it has passed it lies ahead no more, however often the window of the body begins anew.
+            let left = self.request_until.saturating_sub(io.ctx.reading()).div_ceil(PARTS) as Tick;
             deadline = deadline.min(io.ctx.now() + left);
         }
         io.set_deadline(if deadline == Tick::MAX { 0 } else { deadline });
@@ -313,9 +316,11 @@ impl Http {
     fn on_window_end(&mut self, io: &mut Io<'_>) {
         let window = body_window(io);
         let rate = io.limits().and_then(|limits| limits.min_body_rate).unwrap_or(BODY_BYTES_PER_SECOND);
-        let expected = u64::from(rate) * u64::from(window);
-        let enough = self.window_bytes as u64 >= expected.max(1);
-        if self.paused || enough || io.ctx.was_overloaded(window) {
+        // The peer owes nothing for the time in which the loop could not read.
+        let read_for = (io.ctx.reading() - self.window_began).min(u64::from(window) * PARTS);
+        let expected = u128::from(rate) * u128::from(read_for) / u128::from(PARTS);
+        let enough = self.window_bytes as u128 >= expected.max(1);
+        if self.paused || enough {
             return self.restart_window(io);
         }
         self.time_out(io, Limit::MinBodyRate);

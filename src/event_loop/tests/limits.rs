@@ -1,7 +1,7 @@
 //! The limits of an app: at each one, beyond it, and back below it, while the connections of others go on.
 
 use super::harness::*;
-use crate::channel::{EventKind, Limit, Op};
+use crate::channel::{CommandBatch, EventKind, Limit, Op};
 use crate::event_loop::{AppLimits, Control, Rate, Timeouts, registry};
 use crate::metrics::Metric;
 use crate::protocol::http::forwarded::Trusted;
@@ -799,6 +799,55 @@ fn a_flood_wins_no_time() {
     // Which limit it is depends on where the flood is cut into reads.
     let breaches = [Limit::HeadTimeout, Limit::RequestTimeout].map(|limit| harness.breaches(limit));
     assert_eq!(breaches.iter().sum::<u64>(), 2, "{breaches:?}");
+}
+
+/// One client floods a body, and another sends nothing of its own. JavaScript takes what comes, pauses and
+/// resumes all the time, and is behind for a moment in each tick. Returns when `cut` of the two were cut.
+fn flood_javascript(limits: AppLimits, timeouts: Timeouts, cut: usize) -> Harness {
+    let mut harness = Harness::limited(limits);
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts });
+    let (mut flooding, mut silent) = (harness.connect(), harness.connect());
+    flooding.send(CHUNKED);
+    let flooder = harness.expect_request().id;
+    silent.send(post(1000).as_bytes());
+    let waiting = harness.expect_request().id;
+    let chunk = [&b"8000\r\n"[..], &[b'x'; 0x8000], b"\r\n"].concat();
+    let flood = flooding.flood(&chunk);
+    let (began, mut behind_at) = (Instant::now(), Instant::now());
+    let (mut taken, mut gone) = (0_usize, Vec::new());
+    while gone.len() < cut {
+        assert!(began.elapsed() < Duration::from_secs(12), "they are still served; gone: {gone:?}");
+        let event = harness.event_within(PATIENCE).expect("an event");
+        match event.is(EventKind::Gone) {
+            true => gone.push(event.id),
+            false => taken += event.payload.len(),
+        }
+        let mut batch = CommandBatch::default();
+        push(&mut batch, Op::Pause, 0, flooder, u64::from(taken as u32), b"");
+        push(&mut batch, Op::Resume, 0, flooder, 0, b"");
+        harness.send(&mut batch);
+        if behind_at.elapsed() > Duration::from_millis(300) {
+            std::thread::sleep(Duration::from_millis(50));
+            behind_at = Instant::now();
+        }
+    }
+    assert!(gone.contains(&waiting));
+    for id in gone {
+        harness.command(Op::Release, 0, id, 0, b"");
+    }
+    harness.command(Op::Close, 0, flooder, 0, b"");
+    flood.join().expect("the server closes");
+    harness
+}
+
+#[test]
+fn a_flood_that_javascript_reads_wins_no_time_for_anybody() {
+    let limits = AppLimits { request_timeout: Some(1), min_body_rate: Some(0), ..AppLimits::default() };
+    let harness = flood_javascript(limits, Timeouts { idle: 10, response: 10 }, 2);
+    assert_eq!(harness.breaches(Limit::RequestTimeout), 2);
+    let limits = AppLimits { min_body_rate: Some(100), ..AppLimits::default() };
+    let harness = flood_javascript(limits, Timeouts { idle: 1, response: 10 }, 1);
+    assert_eq!(harness.breaches(Limit::MinBodyRate), 1);
 }
 
 #[test]
