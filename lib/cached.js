@@ -4,7 +4,7 @@
 
 const { calls } = require('./binding');
 const { apps, failure, handlers, receivers, touched } = require('./engine');
-const { report } = require('./errors');
+const { report, guarded, issueWarning } = require('./errors');
 const { checkFinalStatus, checkHeaderValue, lowerCaseName, withLine } = require('./headers');
 const { EventKind, FlightFlag } = require('./layout');
 const { HttpRequest, requestInternals } = require('./request');
@@ -232,9 +232,9 @@ function failed(res, req, route, error) {
   const answer = isOpen
     ? 'answered 500 to all who wait, and stored nothing'
     : 'its answer was complete before';
-  process.emitWarning(
+  guarded(
+    issueWarning,
     `The handler of ${requestInternals.describe(req)} threw; ${answer}. The cached route is '${route.title}'.`,
-    'UwsRsWarning',
   );
 }
 

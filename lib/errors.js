@@ -45,4 +45,12 @@ function guarded(handler, a, b, c, d) {
   }
 }
 
-module.exports = { report, reportSoon, reportThrown, guarded };
+/**
+ * Issues a warning. This throws where a program has put a function that does in the place of
+ * `process.emitWarning`, as tests do that allow no warnings. So what has to go on is `guarded` from it.
+ */
+function issueWarning(text) {
+  process.emitWarning(text, 'UwsRsWarning');
+}
+
+module.exports = { report, reportSoon, reportThrown, guarded, issueWarning };

@@ -12,7 +12,7 @@ const {
   stop,
   failure,
 } = require('./engine');
-const { report, guarded } = require('./errors');
+const { report, guarded, issueWarning } = require('./errors');
 const { channels, tell } = require('./diagnostics');
 const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
 const { drainNow } = require('./scheduling');
@@ -93,8 +93,7 @@ function callRoute(route, res, req) {
 
 /**
  * Answers 500 for a handler that threw, before `uncaughtException` may end the process. If it does not, a
- * warning says which handler it was: the error is the program's own, and may have no stack. The warning comes
- * last, since a program may have put a function that throws in the place of `process.emitWarning`.
+ * warning says which handler it was: the error is the program's own, and may have no stack.
  */
 function failed(res, req, route, error) {
   const answer = !responseInternals.isOpen(res)
@@ -120,11 +119,13 @@ function upgradeByDefault(res, req, route) {
 /** Routes that a warning was issued for already. */
 const reported = new WeakSet();
 
-/** Warns of a handler, once for each route. */
+/**
+ * Warns of a handler, once for each route. The text is made at once: the request it describes is gone soon.
+ */
 function warn(route, text) {
   if (reported.has(route)) return;
   reported.add(route);
-  process.emitWarning(`${text()} The route is '${route.title}'.`, 'UwsRsWarning');
+  guarded(issueWarning, `${text()} The route is '${route.title}'.`);
 }
 
 const THREW = 'Catch errors in the handler and respond there.';

@@ -103,14 +103,23 @@ it('where the program refuses warnings, clients are answered and errors reported
       process.emitWarning = () => {
         throw new Error('no warnings');
       };
-      const fail = () => {
+      let kept;
+      const fail = (res, req) => {
+        kept = req;
         throw new Error('of the handler');
       };
       const { port } = listening((app) =>
         app
           .get('/throws', fail)
           .get('/forgets', () => {})
-          .get('/cached', fail, { upperExpiry: 1 }),
+          .get('/cached', fail, { upperExpiry: 1 })
+          .get('/later', (res) => {
+            try {
+              res.end(`reads ${kept.getUrl()} of another`);
+            } catch {
+              res.end('invalid');
+            }
+          }),
       );
       console.log('port', port);
     },
@@ -120,6 +129,8 @@ it('where the program refuses warnings, clients are answered and errors reported
   const peer = await support.rawPeer(Number(await program.said('port')));
   for (const path of ['/throws', '/forgets', '/cached']) {
     assert.equal((await peer.request(get(path))).code, 500, path);
+    if (path === '/forgets') continue;
+    assert.equal((await peer.request(get('/later'))).body, 'invalid', `the request to ${path} is over`);
   }
   peer.destroy();
   await until(() => program.stdout.split('uncaught').length === 6);
