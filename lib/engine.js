@@ -6,15 +6,7 @@
 const { isMainThread } = require('worker_threads');
 const { load, calls, callArgs } = require('./binding');
 const { isBun, isDeno } = require('./runtime');
-const {
-  setImmediate,
-  prepareScheduling,
-  drainsQueues,
-  drainNow,
-  outside,
-  turn,
-  due,
-} = require('./scheduling');
+const { afterIo, prepareScheduling, drainsQueues, drainNow, outside, turn, due } = require('./scheduling');
 const { report, reportSoon, reportThrown } = require('./errors');
 const {
   EVENT_WORDS,
@@ -126,7 +118,7 @@ function touched() {
   if (callArgs[RELIEF_DUE] !== 0) relieve();
   if (turn.pumping || flushScheduled) return;
   flushScheduled = true;
-  setImmediate(flushScheduledCommands);
+  afterIo(flushScheduledCommands);
 }
 
 let relieving = false;
@@ -228,7 +220,7 @@ function endPump(goOn) {
   // waiting for it would block all further commands.
   flushScheduled = false;
   calls.flush();
-  if (goOn) setImmediate(pump);
+  if (goOn) afterIo(pump);
   else if (due.length > 0) calls.ring();
 }
 
