@@ -124,6 +124,48 @@ it('a request that waits in a pipeline is answered by the route it was for, thou
   assert.equal((await peer.request(get('/other'))).body, 'another');
 });
 
+it('many routes that a waiting request has kept are released at once', OURS, async (t) => {
+  const program = Program.start(t, async ({ uWS, Peer, get, modulePath, until }) => {
+    const { handlers } = require(`${modulePath()}/lib/engine`);
+    const kept = () => handlers.filter((each) => each).length;
+    const many = 150000;
+    let held;
+    const app = uWS
+      .App()
+      .get('/held', (res) => (held = res.onAborted(() => {})))
+      .get('/replaced', (res) => res.end());
+    const port = await new Promise((resolve) => {
+      app.listen('127.0.0.1', 0, (token) => resolve(uWS.us_socket_local_port(token)));
+    });
+    const peer = await Peer.connect(port);
+    await peer.send(get('/held') + get('/replaced'));
+    await until(() => held);
+    // The second one waits here as well.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (let i = 0; i <= many; i++) {
+      app.get('/replaced', (res) => res.end());
+      if (i % 500 === 0) await new Promise(setImmediate);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const before = kept();
+    let [worst, last] = [0, performance.now()];
+    const timer = setInterval(() => {
+      const now = performance.now();
+      [worst, last] = [Math.max(worst, now - last), now];
+    });
+    held.end();
+    await until(() => kept() <= 2);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    clearInterval(timer);
+    console.log(`result ${before} ${Math.round(worst)}`);
+    process.exit();
+  });
+  const [before, worst] = (await program.said('result')).split(' ').map(Number);
+  assert.ok(before > 100000, `${before} were kept, so the test shows nothing`);
+  // One after the other it was 8 s.
+  assert.ok(worst < 2000, `it stood still for ${worst} ms`);
+});
+
 it('a WebSocket lives on with the behaviour it came by, and an upgrade that was begun is completed', async (t) => {
   const waiting = [];
   const said = [];
