@@ -21,8 +21,8 @@
  * when a response should wait. Up to 4 MiB of events may wait for JavaScript. Beyond that sockets are not
  * read until JavaScript has caught up, while writing, pinging and accepting go on. Nothing is dropped.
  *
- * **Fake timers** (Jest, sinon) do not stop the server: it uses the functions that it found when it was
- * loaded.
+ * **Fake timers** (Jest, sinon, Vitest, node:test) do not stop the server: it uses the functions that it
+ * found when it was loaded, and does without `setImmediate` where that was faked by then.
  *
  * **Threads.** Each worker thread that loads the module has its own loop and apps. When a worker ends, its
  * own sockets are closed and no others.

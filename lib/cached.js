@@ -4,7 +4,7 @@
 
 const { calls } = require('./binding');
 const { apps, failure, handlers, receivers, touched } = require('./engine');
-const { guarded, report } = require('./errors');
+const { report, guarded, issueWarning } = require('./errors');
 const { checkFinalStatus, checkHeaderValue, lowerCaseName, withLine } = require('./headers');
 const { EventKind, FlightFlag } = require('./layout');
 const { HttpRequest, requestInternals } = require('./request');
@@ -232,9 +232,10 @@ function failed(res, req, route, error) {
   const answer = isOpen
     ? 'answered 500 to all who wait, and stored nothing'
     : 'its answer was complete before';
-  const text = `The handler of ${requestInternals.describe(req)} threw; ${answer}. The cached route is '${route.title}'.`;
-  // A program may have put a function that throws in its place; the request ends all the same.
-  guarded(() => process.emitWarning(text, 'UwsRsWarning'));
+  guarded(
+    issueWarning,
+    `The handler of ${requestInternals.describe(req)} threw; ${answer}. The cached route is '${route.title}'.`,
+  );
 }
 
 module.exports = { cacheOptions, uncached };

@@ -12,7 +12,7 @@ const {
   stop,
   failure,
 } = require('./engine');
-const { report, guarded } = require('./errors');
+const { report, guarded, issueWarning } = require('./errors');
 const { channels, tell } = require('./diagnostics');
 const { BODY_LAST, EventKind, NO_MATCH, Op, RequestFlag, bodyLengthOf } = require('./layout');
 const { drainNow } = require('./scheduling');
@@ -120,13 +120,12 @@ function upgradeByDefault(res, req, route) {
 const reported = new WeakSet();
 
 /**
- * Warns of a handler, once for each route. A program may have put a function that throws in the place of
- * `process.emitWarning`; the request ends all the same.
+ * Warns of a handler, once for each route. The text is made at once: the request it describes is gone soon.
  */
 function warn(route, text) {
   if (reported.has(route)) return;
   reported.add(route);
-  guarded(() => process.emitWarning(`${text()} The route is '${route.title}'.`, 'UwsRsWarning'));
+  guarded(issueWarning, `${text()} The route is '${route.title}'.`);
 }
 
 const THREW = 'Catch errors in the handler and respond there.';

@@ -2,8 +2,8 @@
 // When functions are called: the runtime's queues, async contexts, and events of JavaScript's own.
 
 const { AsyncLocalStorage, AsyncResource } = require('async_hooks');
-const { setImmediate } = require('timers');
-const { callbackify } = require('util');
+const timers = require('timers');
+const { callbackify, promisify } = require('util');
 const { calls } = require('./binding');
 const { isBun, isDeno } = require('./runtime');
 
@@ -11,6 +11,21 @@ const { isBun, isDeno } = require('./runtime');
 // well as the properties of `timers` and `process` (Jest, sinon), and a replacement may never call the
 // function it is given.
 const nextTick = process.nextTick.bind(process);
+
+/**
+ * Whether `setImmediate` was replaced before this module was loaded, by a function that may wait for somebody
+ * to advance its clock. That of Node has its promisified form by a getter.
+ */
+function isReplaced(setImmediate) {
+  if (isBun || isDeno) return false;
+  return Object.getOwnPropertyDescriptor(setImmediate, promisify.custom)?.get === undefined;
+}
+
+/**
+ * Calls a function of lib/engine.js after the I/O of this turn of the runtime's event loop. Without
+ * immediates a wake does it: that calls the pump, which also sends the commands.
+ */
+const afterIo = isReplaced(timers.setImmediate) ? () => calls.ring() : timers.setImmediate;
 
 // ---- nextTick and microtasks after every handler
 
@@ -171,4 +186,4 @@ function later(run, argument) {
   if (!turn.pumping) calls.ring();
 }
 
-module.exports = { setImmediate, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };
+module.exports = { afterIo, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };

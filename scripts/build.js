@@ -8,21 +8,20 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { target } = require('../lib/binaries.js');
+const { optionsOf } = require('./options.js');
 const { ROOT, has } = require('./run.js');
 
 const LIBRARY = process.platform === 'darwin' ? 'libuws_rs.dylib' : 'libuws_rs.so';
 
 const addonName = () => `uws-rs.${target()}.node`;
 
-/** Cargo's profiles by the option that asks for them; each has a folder of the same name, but for `dev`. */
-const PROFILES = { '--debug': 'dev', '--checked': 'checked' };
-
+/** The profile of cargo that is asked for; each has a folder of the same name, but for `dev`. */
 function profileAskedFor() {
-  const option = Object.keys(PROFILES).find((each) => process.argv.includes(each));
-  return PROFILES[option] ?? 'release';
+  const { debug, checked } = optionsOf({ debug: 'flag', checked: 'flag' });
+  return debug ? 'dev' : checked ? 'checked' : 'release';
 }
 
-function build(profile = profileAskedFor()) {
+function build(profile = 'release') {
   if (!has('cargo')) fail(WITHOUT_CARGO);
   const built = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
   if (!fs.existsSync(path.join(built, profile === 'dev' ? 'debug' : profile)))
@@ -66,4 +65,4 @@ function replace(from, to) {
 
 module.exports = { addonName, build };
 
-if (require.main === module) build();
+if (require.main === module) build(profileAskedFor());

@@ -189,6 +189,10 @@ async function main() {
   };
   const { positionals, values } = parseArgs({ options, allowPositionals: true });
   const [target] = positionals;
+  if (values.seconds !== undefined && !/^\d+$/.test(values.seconds)) {
+    console.error(`--seconds takes a whole number; got ${values.seconds || 'none'}`);
+    return 2;
+  }
   const seconds = Number(values.seconds ?? SECONDS);
   if (target === undefined) return all(seconds);
   if (!targets().includes(target)) {

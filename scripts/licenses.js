@@ -7,6 +7,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
+const { optionsOf } = require('./options.js');
 const { ROOT } = require('./run.js');
 
 const FILE = path.join(ROOT, 'THIRD-PARTY-LICENSES.txt');
@@ -194,7 +195,7 @@ function offences() {
 }
 
 if (require.main === module) {
-  if (process.argv.includes('--write')) fs.writeFileSync(FILE, noticesOf(linked()));
+  if (optionsOf({ write: 'flag' }).write) fs.writeFileSync(FILE, noticesOf(linked()));
   const found = offences();
   for (const offence of found) console.error(offence);
   process.exitCode = found.length > 0 ? 1 : 0;

@@ -26,6 +26,7 @@ const disagreements = require('./disagreements.js');
 const { unsupported } = require('./fuzz.js');
 const layers = require('./layers.js');
 const licenses = require('./licenses.js');
+const { optionsOf } = require('./options.js');
 const programs = require('./programs.js');
 const prose = require('./prose.js');
 const { quietly, say } = require('./quiet.js');
@@ -274,8 +275,7 @@ function report(lines) {
   return lines.length ? 1 : 0;
 }
 
-function main() {
-  const peers = process.argv.includes('--peer');
+function main({ peer: peers }) {
   install(ROOT);
   if (!peers) {
     rust();
@@ -299,7 +299,8 @@ function main() {
 module.exports = { results, specs, step };
 
 if (require.main === module) {
-  if (process.argv.includes('--verbose') || process.send !== undefined) main();
+  const options = optionsOf({ peer: 'flag', verbose: 'flag' });
+  if (options.verbose || process.send !== undefined) main(options);
   else {
     const log = path.join(ROOT, 'target', 'test.log');
     quietly({ script: __filename, args: process.argv.slice(2), log }).then((code) => {

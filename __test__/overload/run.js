@@ -7,6 +7,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { GeneratedPart, cell, table } = require('../../scripts/generated.js');
+const { optionsOf } = require('../../scripts/options.js');
 
 const PART = new GeneratedPart({
   page: 'docs/reliability.md',
@@ -36,10 +37,11 @@ function dated(figures) {
 }
 
 function main() {
+  const { small, write } = optionsOf({ small: 'flag', write: 'flag' });
   const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'uws-overload-')), 'figures');
   const names = fs.readdirSync(__dirname).filter((name) => name.endsWith('.spec.js'));
   const files = names.map((name) => path.join(__dirname, name));
-  const size = process.argv.includes('--small') ? '' : 'full';
+  const size = small ? '' : 'full';
   // One after the other: each is to have the machine for itself.
   const { status } = spawnSync(process.execPath, ['--test', '--test-concurrency=1', ...files], {
     stdio: 'inherit',
@@ -47,7 +49,7 @@ function main() {
   });
   const figures = figuresIn(file);
   console.log(`\n${tableOf(figures)}`);
-  if (process.argv.includes('--write') && status === 0) PART.write(dated(figures));
+  if (write && status === 0) PART.write(dated(figures));
   process.exitCode = status ?? 1;
 }
 

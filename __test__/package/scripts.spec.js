@@ -65,6 +65,14 @@ it('a step that throws, or a folder without tests, is a failure, and the other s
   assert.match(stderr, /the cause[^]*There are no tests in __test__\/fixtures\n/);
 });
 
+it('options and names of scripts that build or check', () => {
+  for (const script of ['scripts/build', 'scripts/licenses', 'scripts/test', '__test__/overload/run'])
+    assert.match(refused(`${script}.js`, '--smal'), /Unknown option '--smal'/);
+  assert.match(refused('scripts/loom.js', 'mailbox', 'mialbox'), /^There is no mialbox; there are .*mailbox/);
+  assert.match(refused('scripts/fuzz.js', '--seconds', 'ten'), /^--seconds takes a whole number; got ten\n$/);
+  assert.match(refused('__test__/runtimes/run.js', 'toString'), /^There is no toString; there are node-18, /);
+});
+
 it('options are read as what they take', () => {
   const kinds = { seconds: 'number', seed: 'whole', kind: ['a', 'b'], plan: 'text', all: 'flag' };
   const list = ['--seconds', '0.5', '--seed=7', '--kind', 'a,b', '--plan', 'x y', '--all'];

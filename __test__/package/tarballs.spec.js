@@ -170,11 +170,20 @@ describe('the manifests', () => {
       'https://example.org/owner/name',
       'https://example.org/owner/name.git',
       'https://someone:s3cret@Example.org/owner/name.git/',
-      'https://t0ken@example.org:8443/owner/name',
-      'ssh://git@example.org:22/owner/name.git',
+      'https://t0ken@example.org:443/owner/name',
+      'HTTPS://example.org/owner/name.git',
+      'ssh://git@example.org:2222/owner/name.git',
       'git@example.org:owner/name.git',
+      'example.org:owner/name.git',
     ])
       assert.deepEqual(whereabouts(url), expected, url);
+    // A web server's port is a part of its address, unlike that of another protocol.
+    assert.deepEqual(whereabouts('https://t0ken@example.org:8443/owner/name.git'), {
+      repository: { type: 'git', url: 'git+https://example.org:8443/owner/name.git' },
+      homepage: 'https://example.org:8443/owner/name#readme',
+      bugs: { url: 'https://example.org:8443/owner/name/issues' },
+    });
+    assert.equal(whereabouts('http://example.org:3000/a/b').homepage, 'http://example.org:3000/a/b#readme');
     for (const url of [
       undefined,
       '',
@@ -190,7 +199,11 @@ describe('the manifests', () => {
       'https://mirror.example.org/https://someone:s3cret@example.org/owner/name',
       'https://some.one:12/s3cret@example.org/owner/name',
       'https://example.org/someone:s3cret/owner/name',
+      'https://mirror.example.org/https%3A%2F%2Fsomeone%3As3cret%40example.org%2Fowner%2Fname',
+      'https://example.org/../owner/name',
+      'https://example.org//owner/name',
       'git@example.org:owner/name of mine',
+      'git@example.org:/srv/git/name.git',
     ])
       assert.deepEqual(whereabouts(url), {}, url);
   });
@@ -211,6 +224,11 @@ describe('the manifests', () => {
       assert.equal(originOf(folder), undefined, 'no origin');
       git('remote', 'add', 'origin', 'git@example.org:owner/name.git');
       assert.equal(originOf(folder), 'git@example.org:owner/name.git');
+      git('config', 'url.https://mirror.example.org/.insteadOf', 'git@example.org:');
+      assert.equal(originOf(folder), 'git@example.org:owner/name.git', 'and not that of a mirror');
+      git('config', 'url.https://example.org/.insteadOf', 'short:');
+      git('remote', 'set-url', 'origin', 'short:owner/name');
+      assert.equal(originOf(folder), 'https://example.org/owner/name', 'by a shorthand');
       fs.mkdirSync(path.join(folder, 'within'));
       assert.equal(originOf(path.join(folder, 'within')), undefined);
     } finally {

@@ -620,6 +620,34 @@ it('an error of any handler is an uncaughtException, and the process goes on', a
 });
 
 it(
+  'errors of many handlers at once take no longer than the same number one by one',
+  onlyOurs('throwing-handler'),
+  async (t) => {
+    const program = Program.start(t, async ({ uWS, modulePath }) => {
+      const { reportSoon, reportThrown } = require(`${modulePath()}/lib/errors`);
+      uWS.App();
+      const heard = [];
+      process.on('uncaughtException', (error) => heard.push(error));
+      /** Milliseconds to report so many errors, `atOnce` of them at a time, as where an app is closed. */
+      const time = (count, atOnce) => {
+        const begin = Date.now();
+        while (heard.length < count) {
+          for (let i = 0; i < atOnce; i++) reportSoon(heard.length + i);
+          reportThrown();
+        }
+        const inOrder = heard.splice(0).every((number, i) => number === i);
+        return inOrder ? Date.now() - begin : Infinity;
+      };
+      console.log(`times ${time(300000, 10)} ${time(300000, 300000)}`);
+      process.exit();
+    });
+    const [few, many] = (await program.said('times')).split(' ').map(Number);
+    // With an array that is shifted it was 13 s.
+    assert.ok(many < 3 * few + 1000, `${few} and ${many} ms`);
+  },
+);
+
+it(
   'a handler that fails is answered 500, also where the program has replaced the methods of the response',
   onlyOurs('throwing-handler'),
   async (t) => {

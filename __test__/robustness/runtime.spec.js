@@ -33,6 +33,11 @@ const FAKED = `
   globalThis.faked = Object.create(process, { nextTick: { value() {} } });
   Module.wrapper[0] += 'const process = globalThis.faked;';`;
 
+const preloaded = (program) => ['--import', `data:text/javascript,${encodeURIComponent(program)}`];
+
+/** Mocks of timers, such as that of node:test, replace the functions of the module as well. */
+const NO_IMMEDIATES = preloaded(`import timers from 'timers'; timers.setImmediate = () => ({});`);
+
 const CASES = [
   ['globals named Bun and Deno, as polyfills set them', 'globalThis.Bun = globalThis.Deno = {};', [], 0],
   [
@@ -41,11 +46,13 @@ const CASES = [
     [],
     0,
   ],
+  ['nextTick faked before the module is loaded', '', preloaded(FAKED), 0],
+  ['setImmediate faked before the module is loaded', '', NO_IMMEDIATES, 0],
   [
-    'nextTick faked before the module is loaded',
-    '',
-    ['--import', `data:text/javascript,${encodeURIComponent(FAKED)}`],
-    0,
+    'the same without `_tickCallback`, where each event has a callback of its own',
+    'process._tickCallback = undefined;',
+    NO_IMMEDIATES,
+    3,
   ],
   ['--pending-deprecation', '', ['--pending-deprecation'], 0],
   ['--throw-deprecation', '', ['--pending-deprecation', '--throw-deprecation'], 0],

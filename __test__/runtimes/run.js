@@ -137,7 +137,7 @@ async function runtimes(names) {
 async function main() {
   const named = process.argv.slice(2);
   const names = named.length > 0 ? named : Object.keys(RUNTIMES);
-  const unknown = names.filter((name) => !(name in RUNTIMES));
+  const unknown = names.filter((name) => !Object.hasOwn(RUNTIMES, name));
   if (unknown.length > 0) {
     console.error(`There is no ${unknown.join(', ')}; there are ${Object.keys(RUNTIMES).join(', ')}`);
     return 2;

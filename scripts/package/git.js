@@ -5,7 +5,15 @@
 const { spawnSync } = require('node:child_process');
 
 /** The variables by which Git tells its hooks of the repository that they run for. */
-const ELSEWHERE = ['GIT_DIR', 'GIT_COMMON_DIR', 'GIT_INDEX_FILE', 'GIT_PREFIX', 'GIT_WORK_TREE'];
+const ELSEWHERE = [
+  'GIT_ALTERNATE_OBJECT_DIRECTORIES',
+  'GIT_COMMON_DIR',
+  'GIT_DIR',
+  'GIT_INDEX_FILE',
+  'GIT_OBJECT_DIRECTORY',
+  'GIT_PREFIX',
+  'GIT_WORK_TREE',
+];
 
 /**
  * Runs Git in a folder, whatever repository the environment names, and returns what `spawnSync` does. Without
