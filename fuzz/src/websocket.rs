@@ -124,16 +124,23 @@ fn received_by_tungstenite(stream: &[u8], role: Role, max: usize) -> Received<Tu
 /// `rest`: the bytes from our error on.
 fn compare(ours: &Received<WsError>, theirs: &Received<TungsteniteError>, rest: &[u8]) {
     let same = match (&ours.error, &theirs.error) {
-        (None, None) => ours.seen == theirs.seen,
         // It answers a close frame with a forbidden code as it should, but shows it all the same.
         (Some(WsError::InvalidClosePayload), None) => {
             let [rest @ .., Seen::Close(..)] = &theirs.seen[..] else { panic!("{ours:?}, {theirs:?}") };
             ours.seen == rest
         }
+        // It does not know 1014, which was registered later.
+        (None, None) if matches!(ours.seen.last(), Some(Seen::Close(Some(1014), _))) => {
+            let [rest @ .., Seen::Close(Some(1002), _)] = &theirs.seen[..] else {
+                panic!("{ours:?}, {theirs:?}")
+            };
+            ours.seen[..ours.seen.len() - 1] == *rest
+        }
         // It lets the length of a control frame have a longer form (RFC 6455 §5.2 and §5.5 do not).
         (Some(WsError::InvalidFrame), _) if matches!(rest, [0x88..=0x8f, 0xfe..=0xff, ..]) => {
             theirs.seen.starts_with(&ours.seen)
         }
+        (None, None) => ours.seen == theirs.seen,
         // We fail with the first byte that is wrong, it with the header or the frame.
         (Some(_), None | Some(_)) => ours.seen == theirs.seen,
         (None, Some(_)) => false,
