@@ -851,6 +851,46 @@ fn a_flood_that_javascript_reads_wins_no_time_for_anybody() {
 }
 
 #[test]
+fn a_body_owes_nothing_while_the_loop_cannot_read() {
+    const LEN: usize = 2 << 20;
+    let mut harness = Harness::limited(AppLimits { min_body_rate: Some(100), ..AppLimits::default() });
+    harness.event_loop.control(Control::Timeouts { app: APP, timeouts: Timeouts { idle: 1, response: 10 } });
+    let mut slow = harness.connect();
+    slow.send(post(1000).as_bytes());
+    let waiting = harness.expect_request().id;
+    let mut clients: Vec<_> = (0..6).map(|_| harness.connect()).collect();
+    let mut requests = vec![waiting];
+    for client in &mut clients {
+        client.send(post(LEN).as_bytes());
+        requests.push(harness.expect_request().id);
+    }
+    // They fill the queue of events, of which JavaScript takes none for several windows.
+    let uploads: Vec<_> = clients.iter().map(Client::second).collect();
+    let uploads =
+        uploads.into_iter().map(|mut client| std::thread::spawn(move || client.send(&vec![b'x'; LEN])));
+    let uploads: Vec<_> = uploads.collect();
+    std::thread::sleep(Duration::from_millis(500));
+    slow.send(&[b'y'; 1000]);
+    std::thread::sleep(Duration::from_millis(3500));
+    let mut missing = clients.len() * LEN + 1000;
+    while missing > 0 {
+        let event = harness.event_within(PATIENCE).expect("an event");
+        assert!(event.is(EventKind::Data), "{:?} of {:?}", event.kind, event.id);
+        missing -= event.payload.len();
+    }
+    for id in requests {
+        harness.end(id, b"read");
+    }
+    for mut client in clients.into_iter().chain([slow]) {
+        assert_eq!(client.response().1, b"read");
+    }
+    for upload in uploads {
+        upload.join().expect("sent");
+    }
+    assert_eq!(harness.breaches(Limit::MinBodyRate), 0);
+}
+
+#[test]
 fn the_time_in_which_javascript_reads_no_body_is_not_that_of_the_request() {
     let limits = AppLimits { request_timeout: Some(1), ..AppLimits::default() };
     let mut harness = Harness::limited(limits);
