@@ -23,11 +23,19 @@ impl Stream {
     /// costs nothing until the kernel has refused a write, and no further system call is needed then.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match self {
-            Stream::Tcp(stream) => stream.register(registry, token, interest),
-            Stream::Unix(stream) => stream.register(registry, token, interest),
+        let source: &mut dyn Source = match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
             #[cfg(any(test, feature = "simulation"))]
-            Stream::Simulated(socket) => socket.register(token),
+            Stream::Simulated(socket) => return socket.register(token),
+        };
+        match source.register(registry, token, interest) {
+            // A socket that was adopted, closed, and is adopted again under the same number: epoll keeps what
+            // was registered for as long as another process has the socket as well.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                source.reregister(registry, token, interest)
+            }
+            registered => registered,
         }
     }
 

@@ -559,6 +559,29 @@ fn the_end_of_a_closed_connection_that_others_have_as_well_is_not_that_of_the_ne
     harness.expect_nothing();
 }
 
+#[test]
+fn a_socket_that_others_have_as_well_can_be_adopted_again() {
+    let mut harness = Harness::start();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let mut client = Client::connect(elsewhere.local_addr().expect("address").port());
+    let (of_others, _) = elsewhere.accept().expect("accept");
+    for _ in 0..3 {
+        // The number is that of the one before, which is closed.
+        let again = of_others.try_clone().expect("clone");
+        let (stream, peer) = adopted::adopt(again.into_raw_fd(), false).expect("adopted");
+        harness.event_loop.control(Control::Accepted { app: APP, stream, peer });
+        harness.expect(EventKind::Busy);
+        client.send(HELLO);
+        let id = harness.expect_request().id;
+        harness.end(id, b"hello");
+        assert_eq!(client.response().1, b"hello");
+        client.send(HELLO);
+        let id = harness.expect_request().id;
+        harness.command(Op::Close, 0, id, 0, b"");
+        wait_until("it is closed", || gauge(&harness) == 0);
+    }
+}
+
 const IN_CHILD: &str = "UWS_RS_TEST_FEW_FILES";
 
 /// Runs this test again in a process that may open few files.
