@@ -184,6 +184,13 @@ impl Http {
         !self.ahead.is_empty()
     }
 
+    /// Whether the peer has ended its side before its request was answered. JavaScript closes then, since the
+    /// peer has most likely left. If it has not, the responses to its earlier requests are complete, and it
+    /// takes them.
+    pub fn closes_behind_responses(&self) -> bool {
+        self.pending && self.peer_end_told && !self.has_begun_response()
+    }
+
     pub(super) fn has_begun_response(&self) -> bool {
         self.sending != Sending::Nothing
     }

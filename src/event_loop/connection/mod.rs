@@ -340,7 +340,8 @@ impl Connection {
                 if command.arg == 0 {
                     self.transport.flush(ctx);
                 }
-                self.end(ctx, Cause::Close, 0);
+                let behind = self.close == Close::Open && self.protocol.closes_behind_responses();
+                self.end(ctx, if behind { Cause::End } else { Cause::Close }, 0);
             }
             Op::ServerName => self.server_name_answered(ctx),
             Op::LeaveTopics if fault::is_on(Fault::ForeignTopic) => {}
@@ -926,6 +927,14 @@ impl Protocol {
     fn is_over_high_water(&self, unsent: usize) -> bool {
         match self {
             Protocol::Http(http) => http.is_over_high_water(unsent),
+            Protocol::WebSocket(_) => false,
+        }
+    }
+
+    /// Whether a close by JavaScript leaves the responses to earlier requests alone.
+    fn closes_behind_responses(&self) -> bool {
+        match self {
+            Protocol::Http(http) => http.closes_behind_responses(),
             Protocol::WebSocket(_) => false,
         }
     }

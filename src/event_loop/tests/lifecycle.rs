@@ -5,7 +5,7 @@ use crate::channel::{EventKind, ExchangeId, ForgottenStage, Op};
 use crate::event_loop::connection::transport::Transport;
 use crate::event_loop::context::Context;
 use crate::event_loop::net::{adopted, socket};
-use crate::event_loop::{Behaviour, Control};
+use crate::event_loop::{AppLimits, Behaviour, Control};
 use crate::metrics::Metric;
 use crate::protocol::http::request::Limits;
 use crate::routing::router::Method;
@@ -130,6 +130,39 @@ fn a_peer_that_only_ends_its_side_still_gets_the_response() {
     harness.respond(Op::Write, 0, id, 0, [b"", b"", b"to the "]);
     harness.respond(Op::Finish, 0, id, 0, [b"", b"", b"end"]);
     assert!(client.read_to_end().ends_with(b"7\r\nto the \r\n3\r\nend\r\n0\r\n\r\n"));
+    harness.expect_nothing();
+}
+
+/// A client that asks twice and ends its side, and the requests. The first has a response that is more than
+/// the kernel takes, and JavaScript has been told of the end.
+fn half_closed(harness: &mut Harness, large: &[u8]) -> (Client, ExchangeId) {
+    let mut client = harness.connect();
+    client.send(HELLO);
+    let id = harness.expect_request().id;
+    harness.end(id, large);
+    client.send(HELLO);
+    client.end();
+    let id = harness.expect_request().id;
+    assert_eq!(harness.expect(EventKind::PeerEnd).id, id);
+    (client, id)
+}
+
+#[test]
+fn a_close_behind_the_end_of_the_peer_takes_no_response_along() {
+    let mut harness =
+        Harness::limited(AppLimits { max_unsent_bytes: Some(64 << 20), ..AppLimits::default() });
+    let large = vec![b'l'; 16 << 20];
+    let (mut client, id) = half_closed(&mut harness, &large);
+    harness.command(Op::Close, 0, id, 0, b"");
+    // There is nobody who could answer any more.
+    harness.end(id, b"late");
+    assert!(client.response().1 == large);
+    assert_eq!(client.read_to_end(), b"");
+    // A response that has begun is cut, and so is what was sent before.
+    let (mut client, id) = half_closed(&mut harness, &large);
+    harness.respond(Op::Write, 0, id, 0, [b"", b"", b"begun"]);
+    harness.command(Op::Close, 0, id, 0, b"");
+    assert!(client.read_to_end().len() < large.len());
     harness.expect_nothing();
 }
 
