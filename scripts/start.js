@@ -11,7 +11,7 @@ provideAddon();
 install(REALTIME);
 if (buildExample(REALTIME) !== 0) process.exit(1);
 
-const env = { PORT: '3000', ...process.env };
+const env = { ...process.env, PORT: process.env.PORT || '3000' };
 // The adapter warns where nothing says how it is reached, and then does as if this were set.
 if (!['ORIGIN', 'HOST_HEADER', 'PROTOCOL_HEADER', 'SSL_CERT'].some((name) => env[name]))
   env.HOST_HEADER = 'host';

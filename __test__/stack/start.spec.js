@@ -64,6 +64,13 @@ describe('npm start', { timeout: 240000, skip: chosen && 'it starts the app of t
     assert.equal((await fetch(url)).status, 200);
   });
 
+  it('takes an empty PORT for none', async (t) => {
+    const program = start(t, '', { HOST: '127.0.0.2' });
+    await opened(program);
+    // Another program of this machine may have it.
+    assert.match(program.output, /^Open http:\/\/127\.0\.0\.2:3000$|Port 3000 is taken/m);
+  });
+
   it('says that the port is taken, and ends', async (t) => {
     const port = await freePort();
     await opened(start(t, port));
