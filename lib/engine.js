@@ -6,7 +6,16 @@
 const { isMainThread } = require('worker_threads');
 const { load, calls, callArgs } = require('./binding');
 const { isBun, isDeno } = require('./runtime');
-const { afterIo, prepareScheduling, drainsQueues, drainNow, outside, turn, due } = require('./scheduling');
+const {
+  Queue,
+  afterIo,
+  prepareScheduling,
+  drainsQueues,
+  drainNow,
+  outside,
+  turn,
+  due,
+} = require('./scheduling');
 const { report, reportSoon, reportThrown } = require('./errors');
 const {
   EVENT_WORDS,
@@ -297,7 +306,7 @@ const freeIds = [];
  * Removed routes that requests waiting in a pipeline may still refer to: [id, how many requests had been
  * parked by then].
  */
-const retired = [];
+const retired = new Queue();
 
 /** Assigns the id by which the loop names a route from now on. */
 function addHandler(route) {
@@ -321,10 +330,7 @@ function forgetHandler(id) {
 /** Releases the removed routes that nothing refers to any more; the others have to wait. */
 function forgetRetired() {
   const unparked = calls.unparkedSoFar();
-  let count = 0;
-  while (count < retired.length && retired[count][1] <= unparked) count++;
-  // All at once: to shift one by one takes a time that grows with the square of a long list.
-  for (const [id] of retired.splice(0, count)) forgetHandler(id);
+  while (retired.length > 0 && retired.first[1] <= unparked) forgetHandler(retired.shift()[0]);
 }
 
 receivers[EventKind.FORGOTTEN] = (slot, generation, id, stage) => {

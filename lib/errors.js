@@ -2,7 +2,7 @@
 // Errors that handlers and callbacks throw and nobody catches.
 
 const { calls } = require('./binding');
-const { turn, later } = require('./scheduling');
+const { Queue, turn, later } = require('./scheduling');
 
 /**
  * Reports an uncaught error as if Node itself had called the handler. No code of the program may be on the
@@ -13,7 +13,7 @@ function report(error) {
 }
 
 /** Uncaught errors of handlers that were called from within methods; they are still to be reported. */
-const thrown = [];
+const thrown = new Queue();
 
 /**
  * Reports an error as soon as no code of the program is on the stack. The method may have been called by a
@@ -32,8 +32,7 @@ function isHeard() {
 }
 
 function reportThrown() {
-  // A listener may make handlers throw. To shift one by one takes a time that grows with the square of many.
-  while (thrown.length > 0) for (const error of thrown.splice(0)) report(error);
+  while (thrown.length > 0) report(thrown.shift());
 }
 
 /** Calls a handler from within a method. The caller of the method does not see the handler's error. */

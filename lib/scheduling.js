@@ -158,6 +158,11 @@ class Queue {
     return this.#items.length - this.#taken;
   }
 
+  /** The item that `shift` takes next. */
+  get first() {
+    return this.#items[this.#taken];
+  }
+
   push(item) {
     this.#items.push(item);
   }
@@ -186,4 +191,4 @@ function later(run, argument) {
   if (!turn.pumping) calls.ring();
 }
 
-module.exports = { afterIo, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };
+module.exports = { Queue, afterIo, prepareScheduling, drainsQueues, drainNow, outside, turn, due, later };
