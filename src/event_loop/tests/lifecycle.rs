@@ -133,8 +133,8 @@ fn a_peer_that_only_ends_its_side_still_gets_the_response() {
     harness.expect_nothing();
 }
 
-/// A client that asks twice and ends its side, and the requests. The first has a response that is more than
-/// the kernel takes, and JavaScript has been told of the end.
+/// A client that asks twice and then ends its side, and its second request. The response to the first one is
+/// more than the kernel takes, and JavaScript has been told of the end.
 fn half_closed(harness: &mut Harness, large: &[u8]) -> (Client, ExchangeId) {
     let mut client = harness.connect();
     client.send(HELLO);
@@ -563,6 +563,13 @@ fn gauge(harness: &Harness) -> u64 {
     harness.shared().counters.app(APP).map_or(0, |app| app.by_loop.get(Metric::PlainHttp))
 }
 
+/// Gives the loop a connection that was accepted elsewhere.
+fn take_over(harness: &mut Harness, accepted: TcpStream) {
+    let (stream, peer) = adopted::adopt(accepted.into_raw_fd(), false).expect("adopted");
+    harness.event_loop.control(Control::Accepted { app: APP, stream, peer });
+    harness.expect(EventKind::Busy);
+}
+
 #[test]
 fn the_end_of_a_closed_connection_that_others_have_as_well_is_not_that_of_the_next_one() {
     let mut harness = Harness::start();
@@ -570,9 +577,7 @@ fn the_end_of_a_closed_connection_that_others_have_as_well_is_not_that_of_the_ne
     let mut first = Client::connect(elsewhere.local_addr().expect("address").port());
     let (accepted, _) = elsewhere.accept().expect("accept");
     let of_others = accepted.try_clone().expect("clone");
-    let (stream, peer) = adopted::adopt(accepted.into_raw_fd(), false).expect("adopted");
-    harness.event_loop.control(Control::Accepted { app: APP, stream, peer });
-    harness.expect(EventKind::Busy);
+    take_over(&mut harness, accepted);
     first.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     let closed = harness.expect_request().id;
     harness.command(Op::Close, 0, closed, 0, b"");
@@ -601,9 +606,7 @@ fn a_socket_that_others_have_as_well_can_be_adopted_again() {
     for _ in 0..3 {
         // The number is that of the one before, which is closed.
         let again = of_others.try_clone().expect("clone");
-        let (stream, peer) = adopted::adopt(again.into_raw_fd(), false).expect("adopted");
-        harness.event_loop.control(Control::Accepted { app: APP, stream, peer });
-        harness.expect(EventKind::Busy);
+        take_over(&mut harness, again);
         client.send(HELLO);
         let id = harness.expect_request().id;
         harness.end(id, b"hello");
