@@ -17,6 +17,9 @@
 //! | `Sent`: the kernel has all | – | – | `Lingering` ² | – | – |
 //! | `Release`: JavaScript has heard of the end | – | `Flushing` | – | – | – |
 //!
+//! Where JavaScript closes because the peer has ended its side before it was answered, that is an `End`: the
+//! responses to earlier requests are still sent (`Http::closes_behind_responses`).
+//!
 //! An app that shuts down (`shutdown.rs`) ends idle connections by `Finish`, WebSockets by `Refuse`, and
 //! those that are left when the time is over by `Abort`.
 //!

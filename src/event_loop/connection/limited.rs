@@ -316,7 +316,8 @@ impl Http {
     fn on_window_end(&mut self, io: &mut Io<'_>) {
         let window = body_window(io);
         let rate = io.limits().and_then(|limits| limits.min_body_rate).unwrap_or(BODY_BYTES_PER_SECOND);
-        // The peer owes nothing for the time in which the loop could not read.
+        // No rate is owed for the time in which the loop could not read. Bytes that came then put off the
+        // deadline until they have been read, so a peer without any has sent nothing.
         let read_for = (io.ctx.reading() - self.window_began).min(u64::from(window) * PARTS);
         let expected = u128::from(rate) * u128::from(read_for) / u128::from(PARTS);
         let enough = self.window_bytes as u128 >= expected.max(1);
