@@ -43,6 +43,7 @@ receivers[EventKind.REQUEST] = (slot, generation, handler, flags, app, offset, l
 };
 
 pipeline.taker.take = takeRequest;
+pipeline.taker.tellEnd = ({ slot, generation }) => receivers[EventKind.PEER_END](slot, generation);
 
 function takeRequest(slot, generation, handler, flags, app, offset, length) {
   const res = newResponse(slot, generation, flags, app);
@@ -157,6 +158,7 @@ receivers[EventKind.WRITABLE] = (slot, generation, exchange) => {
 receivers[EventKind.PEER_END] = (slot, generation) => {
   const res = responseInternals.at(slot, generation);
   if (res !== undefined) responseInternals.abortAndClose(res);
+  else pipeline.noteEnd(slot, generation);
 };
 
 receivers[EventKind.GONE] = (slot, generation, code, b, c, offset, length) => {

@@ -7,7 +7,7 @@ const { apps, start } = require('./engine');
 const { Answer, Limit, MAX_UNSENT, NOBODY, Op, exchangeOf } = require('./layout');
 const { later } = require('./scheduling');
 
-/** The connections with requests that wait, by slot: { slot, generation, app, events, held }. */
+/** The connections with requests that wait, by slot: { slot, generation, app, events, held, ended }. */
 const lines = [];
 /** The generation of the last connection whose further requests are ignored, by slot; -1: none. */
 const over = [];
@@ -15,8 +15,11 @@ const over = [];
 /** The connections, generations by slot, whose last response the kernel has not taken at once. */
 const slow = new Map();
 
-/** The function that takes a waiting request; lib/events.js sets it. */
-const taker = { take: null };
+/**
+ * The functions that take a waiting request, and tell the one being answered of the peer's end; lib/events.js
+ * sets them.
+ */
+const taker = { take: null, tellEnd: null };
 
 /** Extends both tables to the slot: reading past the end of an array is slower than everything else here. */
 function reach(slot) {
@@ -47,7 +50,7 @@ function park(slot, generation, handler, flags, app, offset, length) {
   if (!waits(slot, generation)) {
     // A line of an earlier connection would keep the copies of its requests.
     if (lines[slot] !== undefined) end(slot, lines[slot].generation);
-    lines[slot] = { slot, generation, app, events: [], held: false };
+    lines[slot] = { slot, generation, app, events: [], held: false, ended: false };
   }
   // The block of the request is copied, since the batch of its event is gone before its turn comes.
   lines[slot].events.push([slot, generation, handler, flags, app, calls.park(offset, length), length]);
@@ -111,11 +114,20 @@ function goOn(slot, generation, exchange) {
   handOver(line);
 }
 
+/**
+ * The peer has ended its side while no request of the connection is being answered. The loop says so once,
+ * so those that wait are told when they have been handled.
+ */
+function noteEnd(slot, generation) {
+  if (waits(slot, generation)) lines[slot].ended = true;
+}
+
 function handOver(line) {
   // The connection has ended since, and the slot may belong to another one.
   if (lines[line.slot] !== line) return;
   const event = line.events.shift();
   if (line.events.length === 0) lines[line.slot] = undefined;
+  if (line.ended) later(taker.tellEnd, line);
   try {
     taker.take(...event);
   } finally {
@@ -151,4 +163,17 @@ function endAll(app) {
   }
 }
 
-module.exports = { taker, isConcerned, isOver, waits, park, parkHeld, isFull, proceed, goOn, end, endAll };
+module.exports = {
+  taker,
+  isConcerned,
+  isOver,
+  waits,
+  park,
+  parkHeld,
+  isFull,
+  proceed,
+  goOn,
+  noteEnd,
+  end,
+  endAll,
+};

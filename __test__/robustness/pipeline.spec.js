@@ -162,6 +162,31 @@ it('a client that half-closes behind a pipeline: waiting requests are aborted, o
   await until(() => log.length === 2 * begun()).catch(() => assert.fail(log.join()));
 });
 
+it(
+  'a client that half-closes, and takes its first response later: the second is aborted',
+  OURS,
+  async (t) => {
+    const log = [];
+    const large = Buffer.alloc(16 << 20, 'l');
+    const server = serve(t, (app) => {
+      app.get('/large', (res) => res.end(large));
+      app.get('/never', (res) => {
+        log.push('never');
+        res.onAborted(() => log.push('aborted'));
+      });
+    });
+    const peer = await server.connect();
+    // The other waits until the client has taken most of the large response.
+    await peer.send(get('/large') + get('/never'));
+    peer.halfClose();
+    await wait(50);
+    assert.equal((await peer.response()).body.length, large.length);
+    await peer.gone();
+    await until(() => log.at(-1) === 'aborted').catch(() => assert.fail(log.join()));
+    assert.deepEqual(log, ['never', 'aborted']);
+  },
+);
+
 it('each request of a pipeline is an event of its own', async (t) => {
   const log = [];
   const storage = new AsyncLocalStorage();
