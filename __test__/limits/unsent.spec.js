@@ -89,3 +89,32 @@ it('a client that ends while its requests wait', async (t) => {
   assert.equal((await server.once(get('/hi'))).body, 'hi');
   server.app.close();
 });
+
+it('a client that ends its side while its request waits gets what is complete, and its handler hears of it', async (t) => {
+  const seen = [];
+  const server = serverWith(t, false, {}, seen);
+  let aborted = 0;
+  // More than the kernel takes.
+  server.app.get('/huge', (res) => res.end(Buffer.alloc(4 * SIZE, 'x')));
+  server.app.get('/never', (res) => {
+    seen.push('never');
+    res.onAborted(() => aborted++);
+  });
+  const ask = async (...paths) => {
+    const peer = await server.connect();
+    peer.pause();
+    await peer.send(paths.map((path) => get(path)).join(''));
+    peer.halfClose();
+    await settled(() => server.breaches().maxUnsentBytes, 200);
+    assert.deepEqual(seen, [], 'the request did not wait');
+    peer.resume();
+    assert.equal((await peer.response()).raw.length, 4 * SIZE);
+    return peer;
+  };
+  const answered = await ask('/huge', '/hi', '/hi');
+  for (let i = 0; i < 2; i++) assert.equal((await answered.response()).body, 'hi');
+  await until(() => answered.state === 'fin');
+  const peer = await ask('/huge', '/never', '/large');
+  await until(() => peer.state === 'fin');
+  assert.deepEqual([seen, aborted, peer.size], [['never'], 1, 0]);
+});
